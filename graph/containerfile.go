@@ -1,0 +1,198 @@
+package graph
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// containerfile is a Containerfile as BuildKit reads it, reduced to what can
+// lead out of it.
+type containerfile struct {
+	escape rune
+	args   []instructions.ArgCommand // before the first FROM
+	stages []buildStage
+}
+
+// buildStage is one FROM and what follows it.
+type buildStage struct {
+	name string // lower case; "" when it has none
+	base string // not expanded
+	line int
+	uses []use
+}
+
+// use is another image, stage or context that an instruction names.
+type use struct {
+	how     string // "FROM", "COPY --from" or "RUN --mount=from"
+	text    string
+	line    int
+	trigger bool // behind ONBUILD
+}
+
+// parseContainerfile reads data. A nil containerfile comes with the problem
+// that stopped it; others are told together.
+func parseContainerfile(data []byte) (*containerfile, []problem) {
+	if syntax, _, ranges, ok := parser.DetectSyntax(data); ok {
+		return nil, []problem{problemf(firstLine(ranges), "syntax directive %q: BuildKit would pull another frontend from a registry", syntax)}
+	}
+	ast, stages, args, err := parseInstructions(data)
+	if err != nil {
+		return nil, []problem{parserProblem(err)}
+	}
+	c := &containerfile{escape: ast.EscapeToken, args: args}
+	problems := make([]problem, 0)
+	for _, s := range stages {
+		stage, found := c.readStage(s)
+		c.stages = append(c.stages, stage)
+		problems = append(problems, found...)
+	}
+	return c, problems
+}
+
+// parseInstructions guards against a panic in the parser, whose input is
+// somebody else's file.
+func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.Stage, args []instructions.ArgCommand, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("BuildKit's parser cannot read it: %v", r)
+		}
+	}()
+	if ast, err = parser.Parse(bytes.NewReader(data)); err != nil {
+		return nil, nil, nil, err
+	}
+	stages, args, err = instructions.Parse(ast.AST, linter.New(&linter.Config{}))
+	if err == nil && len(stages) == 0 {
+		err = errors.New("no FROM in it")
+	}
+	return ast, stages, args, err
+}
+
+// parserProblem takes the position out of an error of BuildKit's parser.
+func parserProblem(err error) problem {
+	line := 0
+	var located *parser.LocationError
+	if errors.As(err, &located) {
+		err = located.Unwrap()
+		if len(located.Locations) > 0 {
+			line = firstLine(located.Locations[0])
+		}
+	}
+	return problemf(line, "%s", printable(err.Error()))
+}
+
+func firstLine(ranges []parser.Range) int {
+	if len(ranges) == 0 {
+		return 0
+	}
+	return ranges[0].Start.Line
+}
+
+func (c *containerfile) readStage(s instructions.Stage) (buildStage, []problem) {
+	stage := buildStage{name: s.Name, base: s.BaseName, line: firstLine(s.Location)}
+	var problems []problem
+	if err := c.checkStageName(s.Name); err != nil {
+		problems = append(problems, problem{stage.line, err})
+	}
+	for _, command := range s.Commands {
+		line := firstLine(command.Location())
+		uses, err := usesOf(command)
+		if err != nil {
+			problems = append(problems, problem{line, err})
+		}
+		for _, u := range uses {
+			u.line = line
+			stage.uses = append(stage.uses, u)
+		}
+	}
+	return stage, problems
+}
+
+// checkStageName refuses names that mean something else to BuildKit: a stage
+// with the name of a named context is replaced by it, and a second stage of one
+// name takes the place of the first only in what follows.
+//
+// Source: BuildKit's dockerfile2llb, buildDispatchStates.
+func (c *containerfile) checkStageName(name string) error {
+	switch {
+	case name == "":
+		return nil
+	case name == "scratch" || name == "context" || name == "fetch":
+		return fmt.Errorf("stage %q: the name is reserved, BuildKit would not look at the stage", name)
+	case checkComponent(name) != nil:
+		return fmt.Errorf("stage %q: %w", name, checkComponent(name))
+	case slices.ContainsFunc(c.stages, func(s buildStage) bool { return s.name == name }):
+		return fmt.Errorf("stage %q: defined twice", name)
+	}
+	return nil
+}
+
+// usesOf returns what a command other than FROM names.
+func usesOf(command instructions.Command) ([]use, error) {
+	switch c := command.(type) {
+	case *instructions.CopyCommand:
+		if c.From != "" {
+			return []use{{how: "COPY --from", text: c.From}}, nil
+		}
+	case *instructions.AddCommand:
+		return nil, checkLocal(c.SourcePaths)
+	case *instructions.RunCommand:
+		var uses []use
+		for _, m := range instructions.GetMounts(c) {
+			if m.From != "" {
+				uses = append(uses, use{how: "RUN --mount=from", text: m.From})
+			}
+		}
+		return uses, nil
+	case *instructions.OnbuildCommand:
+		return triggerUses(c.Expression)
+	}
+	return nil, nil
+}
+
+// triggerUses reads what stands behind ONBUILD, as BuildKit does: with the
+// default escape character, whatever the file's.
+//
+// Source: BuildKit's dockerfile2llb, initOnBuildTriggers.
+func triggerUses(expression string) ([]use, error) {
+	ast, err := parser.Parse(strings.NewReader(expression))
+	if err != nil {
+		return nil, fmt.Errorf("ONBUILD: %w", parserProblem(err).err)
+	}
+	if len(ast.AST.Children) != 1 {
+		return nil, errors.New("ONBUILD: want one instruction")
+	}
+	command, err := instructions.ParseCommand(ast.AST.Children[0])
+	if err != nil {
+		return nil, fmt.Errorf("ONBUILD: %w", parserProblem(err).err)
+	}
+	uses, err := usesOf(command)
+	for i := range uses {
+		uses[i].trigger = true
+	}
+	return uses, err
+}
+
+// checkLocal refuses what ADD would fetch itself: a URL, or git's user@host:
+// form. Both have a colon before any slash. A source that begins with a variable
+// could become one.
+//
+// Source: BuildKit's dfgitutil.ParseGitRef and dockerfile2llb, dispatchCopy.
+func checkLocal(sources []string) error {
+	for _, source := range sources {
+		switch i := strings.IndexAny(source, "/:$\"'\\`"); {
+		case i < 0 || source[i] == '/':
+		case source[i] == ':':
+			return fmt.Errorf("ADD %q: a remote source; declare it in package.toml and ADD it from fetch/", source)
+		default:
+			return fmt.Errorf("ADD %q: could become a remote source; begin it with fetch/ or ./", source)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package graph
+
+// Definition is one folder packages/<stage>/<name>. Its outputs, one or a
+// family of them, are built from the same Containerfile and the same sources.
+// It is shared and must not be changed.
+type Definition struct {
+	Stage, Name string
+	Dir         string // "packages/<stage>/<name>", slashes
+	Version     string // resolved through version_from; "" when it has none
+
+	Description, License, Website string
+
+	Platforms []string // that the definition forces; empty: the user's choice
+	Sources   []Source // by key
+	Outputs   []Ref    // sorted
+
+	// The bytes that were parsed: what is built is what was checked.
+	Containerfile, PackageTOML []byte
+}
+
+// Fetch is the folder of the definition's sources, "fetch/<stage>/<name>".
+func (d *Definition) Fetch() string { return "fetch/" + d.Stage + "/" + d.Name }
+
+// Source is one file that a definition downloads.
+type Source struct {
+	Key     string   // in [sources.<key>]
+	File    string   // name in the fetch folder, expanded
+	Path    string   // "fetch/<stage>/<name>/<file>"
+	Hash    Hash     //
+	Mirrors []string // URLs, expanded, in the order to try
+
+	Version string // its own; "" when it takes the definition's
+	GitSHA  string
+	Format  string
+
+	// ArgFile is what <KEY>_SOURCE says where Version is set. It may differ from
+	// File: upstream expands it with the definition's {version_dash} and
+	// {version_under} (src/targets.py, get_build_args).
+	ArgFile string
+}
+
+// Output is what is built, tagged, pushed and listed in digests/. It is shared
+// and must not be changed.
+type Output struct {
+	Ref        Ref
+	Definition *Definition
+	Version    string // the definition's
+	Target     string // stage of the Containerfile; "" is the last
+	Deps       []Ref  // sorted, distinct
+}
+
+// Tag is the version, or "latest".
+func (o *Output) Tag() string {
+	if o.Version == "" {
+		return "latest"
+	}
+	return o.Version
+}

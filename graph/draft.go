@@ -1,0 +1,161 @@
+package graph
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// draft is a definition on its way into the graph. One goroutine at a time
+// touches it.
+type draft struct {
+	def      *Definition
+	skip     string // why it is passed over, for a warning; hidden: no warning
+	manifest *manifest
+	file     *containerfile
+	targets  []string // stages of the Containerfile that are outputs; none: the last
+	edges    []edge
+	version  progress
+	errs     []*FileError
+}
+
+// hidden skips a folder that does not look like a definition at all.
+const hidden = "hidden"
+
+// refusedVersion stands for one that was reported, so that what is made of it is
+// checked all the same, and not reported as missing.
+const refusedVersion = "0"
+
+var platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
+
+// fail adds problems of one of the draft's files.
+func (d *draft) fail(file string, problems ...problem) {
+	for _, p := range problems {
+		d.errs = append(d.errs, &FileError{File: d.def.Dir + "/" + file, Line: p.line, Err: p.err})
+	}
+}
+
+// refuse adds a problem with a key of [package].
+func (d *draft) refuse(key, format string, args ...any) {
+	d.fail(manifestName, problemf(d.manifest.line("package", key), format, args...))
+}
+
+// describe takes over what package.toml says by itself.
+func (d *draft) describe() {
+	if d.manifest == nil {
+		return
+	}
+	p := d.manifest.Package
+	d.def.Description, d.def.License, d.def.Website = p.Description, p.License, p.Website
+	switch {
+	case p.Name == nil:
+		d.fail(manifestName, problemf(d.manifest.line("package"), "name is missing from [package]"))
+	case *p.Name != d.def.Name:
+		d.refuse("name", "name %q: want the folder's, %q", *p.Name, d.def.Name)
+	}
+	d.readPlatforms(p.Platforms)
+	d.readVersion(p.Version, p.VersionFrom)
+	d.readOutputs(p.Subpackages)
+}
+
+func (d *draft) readPlatforms(platforms []string) {
+	for i, p := range platforms {
+		switch {
+		case !platformPattern.MatchString(p):
+			d.refuse("platforms", "platform %q: want <os>/<architecture>, such as %s", p, DefaultPlatform)
+		case slices.Contains(platforms[:i], p):
+			d.refuse("platforms", "platform %q: named twice", p)
+		}
+	}
+	d.def.Platforms = platforms
+}
+
+func (d *draft) readVersion(own, from *string) {
+	if own == nil {
+		return
+	}
+	if from != nil {
+		d.refuse("version_from", "version_from %q: there is a version too", *from)
+	}
+	d.def.Version = *own
+	if err := checkVersion(*own); err != nil {
+		d.refuse("version", "%w", err)
+		d.def.Version = refusedVersion
+	}
+}
+
+// readOutputs names the outputs: the subpackages, or the definition itself.
+//
+// Source: upstream's src/targets.py, init_packages.
+func (d *draft) readOutputs(subpackages []string) {
+	names := subpackages
+	if len(subpackages) == 0 {
+		names = []string{d.def.Name}
+	}
+	for i, name := range names {
+		r := Ref{Stage: d.def.Stage, Name: name}
+		err := checkComponent(r.String())
+		switch {
+		case err != nil && len(subpackages) == 0:
+			d.errs = append(d.errs, &FileError{File: d.def.Dir, Err: fmt.Errorf("output %q: %w", r, err)})
+		case err != nil:
+			d.refuse("subpackages", "subpackage %q: %w", name, err)
+		case slices.Contains(names[:i], name):
+			d.refuse("subpackages", "subpackage %q: named twice", name)
+		default:
+			d.def.Outputs = append(d.def.Outputs, r)
+		}
+	}
+	slices.SortFunc(d.def.Outputs, Ref.Compare)
+	for _, name := range subpackages {
+		d.targets = append(d.targets, "package-"+name)
+	}
+}
+
+// resolve checks what depends on the definition's version: sources, build
+// arguments, references.
+func (d *draft) resolve() {
+	if d.manifest == nil {
+		return
+	}
+	d.readSources()
+	if d.file != nil {
+		d.checkTargets()
+		edges, problems := d.file.edges(d.def.buildArgs(), d.targets)
+		d.edges = edges
+		d.fail(containerfileName, problems...)
+	}
+}
+
+func (d *draft) readSources() {
+	files := make(map[string]Source)
+	keys := make(map[string]string)
+	for _, key := range d.manifest.keys() {
+		s, problems := readSource(d.manifest, d.def, key)
+		if other, ok := keys[strings.ToUpper(key)]; ok {
+			problems = append(problems, problemf(d.manifest.line("sources", key), "source %q: its build arguments are those of %q", key, other))
+		}
+		keys[strings.ToUpper(key)] = key
+		if other, ok := files[s.File]; ok && s.File != "" && other.Hash != s.Hash {
+			problems = append(problems, problemf(d.manifest.line("sources", key), "source %q: its file %q is also that of %q, with another hash", key, s.File, other.Key))
+		}
+		files[s.File] = s
+		d.def.Sources = append(d.def.Sources, s)
+		d.fail(manifestName, problems...)
+	}
+}
+
+// checkTargets looks for the stage of each subpackage.
+func (d *draft) checkTargets() {
+	var names []string
+	for _, s := range d.file.stages {
+		names = append(names, s.name)
+	}
+	for _, target := range d.targets {
+		if !slices.Contains(names, target) {
+			d.refuse("subpackages", "subpackage %q: the Containerfile has no stage %q%s",
+				strings.TrimPrefix(target, "package-"), target, didYouMean(suggest(target, names)))
+		}
+	}
+}

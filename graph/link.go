@@ -1,0 +1,183 @@
+package graph
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// progress of a definition's version.
+type progress int
+
+const (
+	unresolved progress = iota
+	resolving
+	resolved
+)
+
+// maxSuggested bounds the time spent on suggestions in a tree full of errors.
+const maxSuggested = 50
+
+// link finds out who owns each output and resolves version_from.
+func (l *loader) link() {
+	l.owners = make(map[Ref]*draft, len(l.drafts))
+	l.drafts = slices.DeleteFunc(l.drafts, func(d *draft) bool {
+		if d.skip != "" && d.skip != hidden {
+			l.warn("%s "+d.skip+": skipped", d.def.Dir)
+		}
+		return d.skip != ""
+	})
+	for _, d := range l.drafts {
+		for _, r := range d.outputs() {
+			if other, ok := l.owners[r]; ok {
+				d.fail(manifestName, problemf(0, "output %q: already that of %s", r, printable(other.def.Dir)))
+				continue
+			}
+			l.owners[r] = d
+		}
+	}
+	for _, d := range l.drafts {
+		l.resolveVersion(d)
+	}
+}
+
+// outputs are the definition's, or, where package.toml cannot be read, the one
+// that it most likely has: what depends on it is not at fault.
+func (d *draft) outputs() []Ref {
+	if d.manifest == nil {
+		return []Ref{{Stage: d.def.Stage, Name: d.def.Name}}
+	}
+	return d.def.Outputs
+}
+
+// resolveVersion follows version_from to a version.
+func (l *loader) resolveVersion(d *draft) {
+	if d.version != unresolved || d.manifest == nil || d.manifest.Package.VersionFrom == nil || d.def.Version != "" {
+		return
+	}
+	d.version = resolving
+	defer func() { d.version = resolved }()
+	owner, err := l.versionOwner(*d.manifest.Package.VersionFrom)
+	switch {
+	case err != nil:
+		d.refuse("version_from", "version_from: %w", err)
+	case owner == nil || owner.manifest == nil:
+	case owner.version == resolving:
+		owner.refuse("version_from", "%w", l.versionCycle(owner))
+	default:
+		l.resolveVersion(owner)
+		d.def.Version = owner.def.Version
+		if d.def.Version == "" {
+			d.refuse("version_from", "version_from: %q has no version", *d.manifest.Package.VersionFrom)
+		}
+	}
+	if d.def.Version == "" {
+		d.def.Version = refusedVersion
+	}
+}
+
+// versionOwner is nil for an output whose definition could not be read.
+func (l *loader) versionOwner(from string) (*draft, error) {
+	r, err := ParseRef(from)
+	if err != nil {
+		return nil, err
+	}
+	owner := l.owners[r]
+	if owner == nil && !l.mayBeHidden(r) {
+		return nil, l.unknown(r)
+	}
+	return owner, nil
+}
+
+// versionCycle walks from d along version_from until it is back.
+func (l *loader) versionCycle(d *draft) *CycleError {
+	cycle := &CycleError{Kind: "version_from"}
+	for at := d; ; {
+		cycle.Path = append(cycle.Path, Ref{Stage: at.def.Stage, Name: at.def.Name})
+		if at == d && len(cycle.Path) > 1 {
+			return cycle
+		}
+		at, _ = l.versionOwner(*at.manifest.Package.VersionFrom)
+	}
+}
+
+// mayBeHidden reports whether r is named in a package.toml that could not be
+// read: then that is what is wrong.
+func (l *loader) mayBeHidden(r Ref) bool {
+	return slices.ContainsFunc(l.drafts, func(d *draft) bool {
+		return d.manifest == nil && d.def.Stage == r.Stage &&
+			strings.Contains(string(d.def.PackageTOML), strconv.Quote(r.Name))
+	})
+}
+
+func (l *loader) unknown(r Ref) error {
+	e := &UnknownDependencyError{Name: r.String()}
+	if l.suggested++; l.suggested > maxSuggested {
+		return e
+	}
+	if l.names == nil {
+		for r := range maps.Keys(l.owners) {
+			l.names = append(l.names, r.String())
+		}
+	}
+	e.Suggestions = suggest(e.Name, l.names)
+	return e
+}
+
+// finish makes the graph, or tells all that is wrong.
+func (l *loader) finish() (*Graph, error) {
+	var definitions []*Definition
+	outputs := make(map[Ref]*Output, len(l.owners))
+	for _, d := range l.drafts {
+		definitions = append(definitions, d.def)
+		deps := l.deps(d)
+		for i, r := range d.def.Outputs {
+			o := &Output{Ref: r, Definition: d.def, Version: d.def.Version, Deps: deps}
+			if len(d.targets) > 0 {
+				o.Target = "package-" + r.Name
+			}
+			if l.owners[r] == d && !slices.Contains(d.def.Outputs[:i], r) {
+				outputs[r] = o
+			}
+		}
+	}
+	slices.Sort(l.warnings)
+	g := newGraph(definitions, outputs, l.warnings)
+	l.reportCycles(g)
+	var errs []*FileError
+	for _, d := range l.drafts {
+		errs = append(errs, d.errs...)
+	}
+	if err := joinErrors(errs); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// deps are the outputs that d needs, sorted and distinct. All outputs of a
+// family have the same, as upstream has it.
+func (l *loader) deps(d *draft) []Ref {
+	var deps []Ref
+	for _, e := range d.edges {
+		switch {
+		case l.owners[e.to] != nil:
+			deps = append(deps, e.to)
+		case !l.mayBeHidden(e.to):
+			d.fail(containerfileName, problem{e.line, l.unknown(e.to)})
+		}
+	}
+	slices.SortFunc(deps, Ref.Compare)
+	return slices.Compact(deps)
+}
+
+func (l *loader) reportCycles(g *Graph) {
+	for _, path := range g.cycles() {
+		d := l.owners[path[0]]
+		line := 0
+		if i := slices.IndexFunc(d.edges, func(e edge) bool { return e.to == path[1] }); i >= 0 {
+			line = d.edges[i].line
+		}
+		d.fail(containerfileName, problem{line, &CycleError{Path: path, Kind: "dependencies"}})
+	}
+}

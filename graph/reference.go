@@ -1,0 +1,191 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+)
+
+// edge is a use that leads to an output.
+type edge struct {
+	to   Ref
+	line int
+}
+
+// edges says what the containerfile needs from other outputs, in the order of
+// the file. The args are the build's; targets are the stages that become
+// outputs, none being the last. A use that BuildKit would not find in the file, in
+// fetch/ or in out/ is a problem, because it would look for it in a registry.
+func (c *containerfile) edges(args map[string]string, targets []string) ([]edge, []problem) {
+	r := &resolver{file: c, targets: targets}
+	scope := r.globalArgs(args)
+	for i, stage := range c.stages {
+		base, err := scope.expand(stage.base)
+		if err != nil {
+			r.problems = append(r.problems, problem{stage.line, fmt.Errorf("FROM %q: %w", stage.base, err)})
+		} else {
+			r.resolve(i, use{how: "FROM", text: base, line: stage.line})
+		}
+		for _, u := range stage.uses {
+			r.resolve(i, u)
+		}
+	}
+	return r.edges, r.problems
+}
+
+type resolver struct {
+	file     *containerfile
+	targets  []string
+	edges    []edge
+	problems []problem
+}
+
+// resolve looks a use of stage number i up in BuildKit's order.
+func (r *resolver) resolve(i int, u use) {
+	err := r.checkTrigger(i, u)
+	inside := false
+	if err == nil {
+		inside, err = r.inside(i, u)
+	}
+	if err == nil && !inside {
+		var to Ref
+		if to, err = parseImage(u.text); err == nil {
+			r.edges = append(r.edges, edge{to, u.line})
+			return
+		}
+	}
+	if err != nil {
+		r.problems = append(r.problems, problem{u.line, fmt.Errorf("%s %q: %w", u.how, u.text, err)})
+	}
+}
+
+// inside reports whether u is found without an image: scratch, the context
+// fetch, or a stage before stage number i.
+//
+// FROM compares stage names as they are, the others in lower case; COPY alone
+// takes a number, and finds later stages too, which BuildKit then refuses.
+//
+// Source: BuildKit's dockerfile2llb, addState, toCommand and detectRunMount.
+func (r *resolver) inside(i int, u use) (bool, error) {
+	if u.text == "scratch" || u.text == "fetch" {
+		return true, nil
+	}
+	if n, err := strconv.Atoi(u.text); err == nil && u.how == "COPY --from" {
+		if n < 0 || n >= i {
+			return false, fmt.Errorf("no stage before this one has that number")
+		}
+		return true, nil
+	}
+	name := u.text
+	if u.how != "FROM" {
+		name = strings.ToLower(name)
+	}
+	n := slices.IndexFunc(r.file.stages, func(s buildStage) bool { return s.name == name && name != "" })
+	if n >= i {
+		return false, fmt.Errorf("the stage must come before this one")
+	}
+	return n >= 0, nil
+}
+
+// checkTrigger refuses a reference that an output would pass on: whoever builds
+// upon it would have to find it.
+func (r *resolver) checkTrigger(i int, u use) error {
+	if !u.trigger {
+		return nil
+	}
+	exported := i == len(r.file.stages)-1
+	if len(r.targets) > 0 {
+		exported = slices.Contains(r.targets, r.file.stages[i].name)
+	}
+	if exported {
+		return fmt.Errorf("ONBUILD of an output: it would be looked up in every build upon it")
+	}
+	return nil
+}
+
+// parseImage reads stagex/<output>. Everything else is an error that says what
+// BuildKit would do.
+func parseImage(text string) (Ref, error) {
+	named, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return Ref{}, fmt.Errorf("neither a stage before this one nor an image: %w", err)
+	}
+	if !reference.IsNameOnly(named) && strings.HasPrefix(reference.FamiliarName(named), "stagex/") {
+		return Ref{}, fmt.Errorf("BuildKit would pull %s from a registry: name outputs without tag or digest", named)
+	}
+	output, ok := strings.CutPrefix(text, "stagex/")
+	if !ok {
+		hint := ""
+		if strings.HasPrefix(reference.FamiliarName(named), "stagex/") {
+			hint = "; write " + reference.FamiliarName(named)
+		}
+		return Ref{}, fmt.Errorf("neither scratch, fetch, a stage before this one nor stagex/<output>: BuildKit would pull %s%s", reference.TagNameOnly(named), hint)
+	}
+	return ParseRef(output)
+}
+
+// argScope is the global ARGs as far as they are the same in every build.
+type argScope struct {
+	lex     *shell.Lex
+	values  map[string]string
+	unknown []string // asked for, in the word at hand
+}
+
+var _ shell.EnvGetter = (*argScope)(nil)
+
+// globalArgs reads the ARGs before the first FROM. The ones that BuildKit sets
+// by itself (TARGETARCH and such) are not among them: they differ from build to
+// build.
+//
+// Source: BuildKit's dockerfile2llb, buildMetaArgs.
+func (r *resolver) globalArgs(args map[string]string) *argScope {
+	s := &argScope{lex: shell.NewLex(r.file.escape), values: map[string]string{}}
+	for _, command := range r.file.args {
+		for _, arg := range command.Args {
+			if value, ok := args[arg.Key]; ok {
+				s.values[arg.Key] = value
+				continue
+			}
+			if arg.Value == nil {
+				continue
+			}
+			if value, err := s.expand(*arg.Value); err == nil {
+				s.values[arg.Key] = value
+			} else {
+				delete(s.values, arg.Key)
+			}
+		}
+	}
+	return s
+}
+
+// expand fails where the word depends on what is not known.
+func (s *argScope) expand(word string) (string, error) {
+	s.unknown = nil
+	value, _, err := s.lex.ProcessWord(word, s)
+	switch {
+	case err != nil:
+		return "", err
+	case len(s.unknown) > 0:
+		return "", fmt.Errorf("nothing before the first FROM sets $%s to a value that every build shares", s.unknown[0])
+	case value == "":
+		return "", fmt.Errorf("expands to nothing")
+	}
+	return value, nil
+}
+
+// Get implements shell.EnvGetter.
+func (s *argScope) Get(name string) (string, bool) {
+	value, ok := s.values[name]
+	if !ok {
+		s.unknown = append(s.unknown, name)
+	}
+	return value, ok
+}
+
+// Keys implements shell.EnvGetter.
+func (s *argScope) Keys() []string { return nil }
