@@ -1,0 +1,110 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"codeberg.org/stagex/sx/graph"
+	"go.uber.org/zap"
+)
+
+// errAbsent says that nothing lies under a final name.
+var errAbsent = errors.New("missing")
+
+// wrongError says that what lies under a final name is not the file wanted.
+type wrongError struct{ err error }
+
+func (e *wrongError) Error() string { return e.err.Error() }
+func (e *wrongError) Unwrap() error { return e.err }
+
+// check verifies what lies at path, and changes nothing. The error is
+// errAbsent, a *wrongError, or that nothing can be said or done there, such as
+// a folder under that name.
+func (r *run) check(ctx context.Context, path string, want graph.Hash) error {
+	s, err := r.tree.spot(path, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errAbsent
+	}
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return r.verify(ctx, s, want)
+}
+
+// moveAway takes a wrong file out of the tree. The caller holds the hash's
+// lock, or it might be the right one that another run just put there.
+func (r *run) moveAway(w want, wrong error) error {
+	r.opts.Log.Warn("moving a wrong file away", zap.String("source", w.Name), zap.String("path", w.Path), zap.Error(wrong))
+	s, err := r.tree.spot(w.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := r.temp.takeWrong(s, w.Hash); err != nil {
+		return fmt.Errorf("moving the wrong %q away: %w", w.Path, cause(err))
+	}
+	return nil
+}
+
+// verify is check for an open folder.
+func (r *run) verify(ctx context.Context, s *spot, want graph.Hash) error {
+	info, err := s.dir.Lstat(s.base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errAbsent
+	case err != nil:
+		return fmt.Errorf("reading %q: %w", s.path, cause(err))
+	case info.IsDir():
+		return fmt.Errorf("%q is a folder", s.path)
+	case !info.Mode().IsRegular():
+		return &wrongError{fmt.Errorf("not a regular file: %v", info.Mode().Type())}
+	}
+	got, err := r.sum(ctx, s)
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", s.path, cause(err))
+	}
+	if got != want {
+		return &wrongError{&HashError{Got: got, Want: want}}
+	}
+	return nil
+}
+
+func (r *run) sum(ctx context.Context, s *spot) (graph.Hash, error) {
+	if r.opts.Sum != nil {
+		sum, err := r.opts.Sum(filepath.Join(r.opts.Tree, filepath.FromSlash(s.path)))
+		return graph.Hash(sum), err
+	}
+	// O_NONBLOCK: should it have become a pipe meanwhile, do not wait for a writer.
+	f, err := s.dir.OpenFile(s.base, syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return graph.Hash{}, err
+	}
+	defer f.Close()
+	return sumReader(ctx, f)
+}
+
+// sumReader reads r to its end, or until ctx is done.
+func sumReader(ctx context.Context, r io.Reader) (graph.Hash, error) {
+	h := sha256.New()
+	_, err := io.CopyBuffer(h, contextReader{ctx, r}, make([]byte, 256<<10))
+	return graph.Hash(h.Sum(nil)), err
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,178 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+)
+
+// survey verifies what is there, links what can be had from that, and leaves in
+// g.wants what is still wanted. What is wrong is moved away at once.
+func (r *run) survey(ctx context.Context, g *group) {
+	found := r.look(ctx, g)
+	if !slices.ContainsFunc(found, isWrong) {
+		r.settle(ctx, g, found)
+		return
+	}
+	p, err := r.temp.openPart(ctx, g.hash)
+	if err != nil {
+		r.failed(ctx, err, g.wants...)
+		g.wants = nil
+		return
+	}
+	defer p.close()
+	if r.settle(ctx, g, r.look(ctx, g)) {
+		p.reset()
+	}
+}
+
+// look checks each path of g; the errors are check's.
+func (r *run) look(ctx context.Context, g *group) (found []error) {
+	for _, w := range g.wants {
+		found = append(found, r.check(ctx, w.Path, g.hash))
+	}
+	return found
+}
+
+func isWrong(err error) bool {
+	var wrong *wrongError
+	return errors.As(err, &wrong)
+}
+
+// settle acts on what look found, and says whether the file was there. The
+// caller holds the hash's lock if anything is wrong.
+func (r *run) settle(ctx context.Context, g *group, found []error) bool {
+	var present *want
+	var lacking []want
+	for i, w := range g.wants {
+		err := found[i]
+		if isWrong(err) {
+			w.wrong = err
+			if err = r.moveAway(w, err); err == nil {
+				err = errAbsent
+			}
+		}
+		switch {
+		case err == nil:
+			present = &w
+			r.had(w, Present)
+		case errors.Is(err, errAbsent):
+			lacking = append(lacking, w)
+		default:
+			r.failed(ctx, err, w)
+		}
+	}
+	g.wants = lacking
+	if present != nil {
+		r.linkAll(ctx, g, *present)
+		r.temp.forget(g.hash)
+	}
+	return present != nil
+}
+
+// linkAll gives what g wants further names of a file that is had.
+func (r *run) linkAll(ctx context.Context, g *group, from want) {
+	for _, w := range g.wants {
+		if err := r.link(ctx, g, from, w); err != nil {
+			r.failed(ctx, err, w)
+			continue
+		}
+		r.had(w, Linked)
+	}
+	g.wants = nil
+}
+
+func (r *run) link(ctx context.Context, g *group, from, to want) error {
+	a, err := r.tree.spot(from.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	b, err := r.tree.spot(to.Path, 0o755)
+	if err != nil {
+		return placingIn(err)
+	}
+	defer b.close()
+	err = link(a, b)
+	if errors.Is(err, fs.ErrExist) {
+		// Another run, or a source given twice, was quicker.
+		return r.verify(ctx, b, g.hash)
+	}
+	return err
+}
+
+// fetchGroup downloads what g wants, once, and gives it all its names.
+func (r *run) fetchGroup(ctx context.Context, g *group) {
+	p, err := r.temp.openPart(ctx, g.hash)
+	if err != nil {
+		r.failed(ctx, err, g.wants...)
+		return
+	}
+	defer p.close()
+	// The run that held the lock may have brought it.
+	had := r.settle(ctx, g, r.look(ctx, g))
+	if len(g.wants) == 0 || ctx.Err() != nil {
+		if had {
+			p.reset()
+		}
+		return
+	}
+	if p.size > r.opts.MaxFile {
+		p.reset()
+	}
+	if p.complete() != nil {
+		if r.opts.Offline {
+			r.lack(g)
+			return
+		}
+		show := &progress{status: r.status, source: g.wants[0].Source, now: r.opts.Now}
+		if err := r.download(ctx, g, p, show); err != nil {
+			r.failed(ctx, err, g.wants...)
+			return
+		}
+	}
+	r.place(ctx, g, p)
+}
+
+// place moves the file to the first path that takes it, and links the others.
+func (r *run) place(ctx context.Context, g *group, p *part) {
+	for len(g.wants) > 0 {
+		w := g.wants[0]
+		g.wants = g.wants[1:]
+		if err := r.finish(p, w); err != nil {
+			r.failed(ctx, err, w)
+			continue
+		}
+		r.had(w, Fetched)
+		r.linkAll(ctx, g, w)
+	}
+}
+
+func (r *run) finish(p *part, w want) error {
+	s, err := r.tree.spot(w.Path, 0o755)
+	if err != nil {
+		return placingIn(err)
+	}
+	defer s.close()
+	return p.finish(s)
+}
+
+// placingIn tells a disk too full for a new folder.
+func placingIn(err error) error {
+	if isFull(err) {
+		return &DiskError{Path: "fetch", Err: cause(err)}
+	}
+	return err
+}
+
+// lack notes what only the network has.
+func (r *run) lack(g *group) {
+	for _, w := range g.wants {
+		m := Missing{Source: w.Source, Wrong: w.wrong}
+		r.mu.Lock()
+		r.missing = append(r.missing, m)
+		r.mu.Unlock()
+		r.status.tell(func(s Status) { s.Fail(w.Source, "", m) })
+	}
+}

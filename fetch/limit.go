@@ -1,0 +1,129 @@
+package fetch
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// limiter grants slots: so many in all, so many for each host. A waiter for a
+// busy host keeps nobody else waiting; of those that could go, the lowest seq does.
+type limiter struct {
+	perHost int
+
+	mu    sync.Mutex
+	free  int
+	used  map[string]int
+	queue map[string][]*slot // by host, lowest seq first
+}
+
+// slot is held from a successful acquire until release.
+type slot struct {
+	limiter *limiter
+	seq     int
+	granted chan struct{}
+	hosts   []string // the first is the one asked for, others were redirected to
+}
+
+func newLimiter(total, perHost int) *limiter {
+	return &limiter{perHost: perHost, free: total, used: map[string]int{}, queue: map[string][]*slot{}}
+}
+
+// acquire waits for a slot. It gives back prev (nil: none) only once it stands
+// in the queue itself, so that a source that goes on to its next mirror is not
+// overtaken by later ones.
+func (l *limiter) acquire(ctx context.Context, host string, seq int, prev *slot) (*slot, error) {
+	s := &slot{limiter: l, seq: seq, granted: make(chan struct{}), hosts: []string{host}}
+	l.mu.Lock()
+	q := l.queue[host]
+	at, _ := slices.BinarySearchFunc(q, seq, func(w *slot, seq int) int { return w.seq - seq })
+	l.queue[host] = slices.Insert(q, at, s)
+	l.free += prev.clear()
+	l.grant()
+	l.mu.Unlock()
+	select {
+	case <-s.granted:
+		return s, nil
+	case <-ctx.Done():
+		l.leave(s)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// leave takes s out of the queue, or gives back what it was granted meanwhile.
+func (l *limiter) leave(s *slot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	host := s.hosts[0]
+	if i := slices.Index(l.queue[host], s); i >= 0 {
+		l.queue[host] = slices.Delete(l.queue[host], i, i+1)
+		return
+	}
+	l.free += s.clear()
+	l.grant()
+}
+
+// release gives s back; a second time, or on nil, it does nothing.
+func (s *slot) release() {
+	if s == nil {
+		return
+	}
+	s.limiter.mu.Lock()
+	defer s.limiter.mu.Unlock()
+	s.limiter.free += s.clear()
+	s.limiter.grant()
+}
+
+// visit counts s for a host that it was redirected to, above the limit if need
+// be: to wait here would hold two hosts' slots.
+func (s *slot) visit(host string) {
+	s.limiter.mu.Lock()
+	defer s.limiter.mu.Unlock()
+	if len(s.hosts) > 0 && !slices.Contains(s.hosts, host) {
+		s.hosts = append(s.hosts, host)
+		s.limiter.used[host]++
+	}
+}
+
+// clear takes s out of the hosts' counts and says how many slots that frees.
+func (s *slot) clear() int {
+	if s == nil || len(s.hosts) == 0 {
+		return 0
+	}
+	for _, h := range s.hosts {
+		s.limiter.used[h]--
+	}
+	s.hosts = nil
+	return 1
+}
+
+// grant lets go whoever can.
+func (l *limiter) grant() {
+	for l.free > 0 {
+		host, ok := l.next()
+		if !ok {
+			return
+		}
+		s := l.queue[host][0]
+		l.queue[host] = l.queue[host][1:]
+		if len(l.queue[host]) == 0 {
+			delete(l.queue, host)
+		}
+		l.free--
+		l.used[host]++
+		close(s.granted)
+	}
+}
+
+// next is the host with room whose first waiter has the lowest seq.
+func (l *limiter) next() (host string, ok bool) {
+	for h, q := range l.queue {
+		if len(q) == 0 || l.used[h] >= l.perHost {
+			continue
+		}
+		if !ok || q[0].seq < l.queue[host][0].seq {
+			host, ok = h, true
+		}
+	}
+	return host, ok
+}

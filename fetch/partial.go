@@ -1,0 +1,130 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// part is a file on its way: <TempDir>/<sha256>.part, locked for as long as it
+// is open. sum always covers exactly the first size bytes, which are those on disk.
+type part struct {
+	temp *temp
+	want graph.Hash
+	name string
+	f    *os.File
+	size int64
+	from int64 // where the last transfer began
+	sum  hash.Hash
+	meta meta
+	gone bool // no longer under its name
+}
+
+// openPart opens and locks the partial file of a hash and reads what is there,
+// waiting for another run that writes it.
+func (t *temp) openPart(ctx context.Context, want graph.Hash) (*part, error) {
+	p := &part{temp: t, want: want, name: want.String() + partSuffix, sum: sha256.New()}
+	for p.f == nil {
+		if err := p.lock(ctx); err != nil {
+			return nil, fmt.Errorf("opening %q: %w", p.name, cause(err))
+		}
+	}
+	if err := p.load(ctx); err != nil {
+		p.close()
+		return nil, fmt.Errorf("reading %q: %w", p.name, cause(err))
+	}
+	return p, nil
+}
+
+// load hashes what an earlier run left.
+func (p *part) load(ctx context.Context) (err error) {
+	p.size, err = io.CopyBuffer(p.sum, contextReader{ctx, p.f}, make([]byte, 256<<10))
+	if err == nil && p.size > 0 {
+		p.meta = p.temp.readMeta(p.want)
+	}
+	return err
+}
+
+// complete says whether the bytes so far are the file.
+func (p *part) complete() error {
+	if got := graph.Hash(p.sum.Sum(nil)); got != p.want {
+		return &HashError{Got: got, Want: p.want}
+	}
+	return nil
+}
+
+// Write appends. An error is this machine's, not the mirror's.
+func (p *part) Write(b []byte) (int, error) {
+	if err := p.temp.grow(int64(len(b))); err != nil {
+		return 0, &localError{err}
+	}
+	n, err := p.f.Write(b)
+	p.size += int64(n)
+	p.sum.Write(b[:n])
+	p.temp.shrink(int64(len(b) - n))
+	return n, p.failed(err)
+}
+
+// failed tells a full disk from other errors.
+func (p *part) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isFull(err):
+		return &DiskError{Path: p.temp.path, Err: cause(err)}
+	}
+	return &localError{fmt.Errorf("writing %q: %w", p.name, cause(err))}
+}
+
+// localError is this machine's fault: no other mirror will do better.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// reset throws away what is there.
+func (p *part) reset() error {
+	if p.size == 0 {
+		return nil
+	}
+	err := p.f.Truncate(0)
+	if err == nil {
+		_, err = p.f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return p.failed(err)
+	}
+	p.temp.shrink(p.size)
+	p.size, p.meta = 0, meta{}
+	p.sum.Reset()
+	p.temp.dir.Remove(p.want.String() + metaSuffix)
+	return nil
+}
+
+// finish gives the file its final name. What it holds must be complete.
+func (p *part) finish(s *spot) error {
+	if err := errors.Join(p.f.Chmod(0o644), p.f.Sync()); err != nil {
+		return p.failed(err)
+	}
+	if err := rename(p.temp.dir, p.name, s); err != nil {
+		return err
+	}
+	p.gone = true
+	p.temp.shrink(p.size)
+	p.temp.dir.Remove(p.want.String() + metaSuffix)
+	return nil
+}
+
+// close lets go of the file and keeps it for a later run, unless it is empty.
+func (p *part) close() {
+	if !p.gone && p.size == 0 {
+		p.temp.dir.Remove(p.name)
+	}
+	p.f.Close()
+}

@@ -1,0 +1,188 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// waiting is how many groups may stand in line for a slot at once, each with
+// its partial file open.
+const waiting = 256
+
+// run is one call of Run.
+type run struct {
+	opts   Options
+	tree   *tree
+	temp   *temp
+	client *retryablehttp.Client
+	limits *limiter
+	status *serial
+	stop   context.CancelCauseFunc
+	bytes  atomic.Int64
+
+	mu       sync.Mutex
+	outcome  []string // by index in Run's list: a constant of status.go, "" when not had
+	failures []Failure
+	missing  []Missing
+	stopped  error
+}
+
+// Run sees to it that each source lies, verified, under its path in the tree.
+// All are tried, whatever becomes of others; the Report is valid with an error too.
+//
+// The error is an *Error, in Offline an *OfflineError or both joined, or ctx's
+// cause; anything else came before the first source was looked at. A full disk
+// is a *DiskError in Error.Stopped. Killed or cancelled at any moment, it leaves
+// whole files under final names and partial ones in TempDir for the next run.
+//
+// Any number of Runs, of any processes, may share a tree.
+func Run(ctx context.Context, sources []Source, opts Options) (Report, error) {
+	all, err := groups(sources)
+	if err != nil || len(all) == 0 {
+		return Report{}, err
+	}
+	r, err := newRun(opts, len(sources))
+	if err != nil {
+		return Report{}, err
+	}
+	defer r.close()
+	ctx, r.stop = context.WithCancelCause(ctx)
+	defer r.stop(nil)
+	r.status.tell(func(s Status) { s.Begin(len(sources)) })
+	defer r.status.tell(Status.End)
+	each(ctx, all, 2*runtime.GOMAXPROCS(0), r.survey)
+	all = slices.DeleteFunc(all, func(g *group) bool { return len(g.wants) == 0 })
+	each(ctx, all, r.window(), r.fetchGroup)
+	return r.report(sources), r.err(ctx)
+}
+
+// each calls f for every group, limit at once, until ctx is done.
+func each(ctx context.Context, all []*group, limit int, f func(context.Context, *group)) {
+	var workers errgroup.Group
+	workers.SetLimit(limit)
+	for _, g := range all {
+		workers.Go(func() error {
+			if ctx.Err() == nil {
+				f(ctx, g)
+			}
+			return nil
+		})
+	}
+	workers.Wait() // f keeps its own errors
+}
+
+func newRun(opts Options, sources int) (*run, error) {
+	opts = opts.withDefaults()
+	t, err := openTree(opts.Tree)
+	if err != nil {
+		return nil, err
+	}
+	temp, err := openTemp(t, opts)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return &run{
+		opts: opts, tree: t, temp: temp,
+		client:  newClient(opts),
+		limits:  newLimiter(opts.Jobs, opts.PerHost),
+		status:  &serial{status: opts.Status},
+		outcome: make([]string, sources),
+	}, nil
+}
+
+func (r *run) close() {
+	closeIdle(r.client, r.opts)
+	r.temp.close()
+	r.tree.close()
+}
+
+// window is one with one job, so that two runs' logs are the same.
+func (r *run) window() int {
+	if r.opts.Jobs == 1 {
+		return 1
+	}
+	return max(waiting, r.opts.Jobs)
+}
+
+func (r *run) received(n int) { r.bytes.Add(int64(n)) }
+
+// had notes that a source lies where it should.
+func (r *run) had(w want, how string) {
+	r.mu.Lock()
+	r.outcome[w.index] = how
+	r.mu.Unlock()
+	r.status.tell(func(s Status) { s.Done(w.Source, how) })
+}
+
+// failed notes why sources cannot be had. What is no source's fault is not: a
+// full disk ends the run, and a run that ends explains itself.
+func (r *run) failed(ctx context.Context, err error, wants ...want) {
+	var disk *DiskError
+	if errors.As(err, &disk) {
+		r.mu.Lock()
+		r.stopped = cmp.Or(r.stopped, error(disk))
+		r.mu.Unlock()
+		r.stop(disk)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	var attempts attemptsError
+	if !errors.As(err, &attempts) {
+		attempts = attemptsError{{Reason: err}}
+	}
+	for _, w := range wants {
+		f := Failure{Source: w.Source, Attempts: attempts}
+		r.mu.Lock()
+		r.failures = append(r.failures, f)
+		r.mu.Unlock()
+		r.status.tell(func(s Status) { s.Fail(w.Source, "", f) })
+	}
+}
+
+func (r *run) report(sources []Source) Report {
+	rep := Report{Bytes: r.bytes.Load()}
+	for i, s := range sources {
+		switch r.outcome[i] {
+		case Present:
+			rep.Present = append(rep.Present, s)
+		case Fetched:
+			rep.Fetched = append(rep.Fetched, s)
+		case Linked:
+			rep.Linked = append(rep.Linked, s)
+		}
+	}
+	return rep
+}
+
+func (r *run) err(ctx context.Context) error {
+	if ctx.Err() != nil && r.stopped == nil {
+		return context.Cause(ctx)
+	}
+	var errs []error
+	if len(r.failures) > 0 || r.stopped != nil {
+		slices.SortFunc(r.failures, func(a, b Failure) int { return compare(a.Source, b.Source) })
+		errs = append(errs, &Error{Failures: r.failures, Total: len(r.outcome), Stopped: r.stopped})
+	}
+	if len(r.missing) > 0 {
+		slices.SortFunc(r.missing, func(a, b Missing) int { return compare(a.Source, b.Source) })
+		errs = append(errs, &OfflineError{r.missing})
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+func compare(a, b Source) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path))
+}
