@@ -1,0 +1,150 @@
+package history
+
+import (
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// File is a file of a definition folder as it is now.
+type File struct {
+	Path string      // slash path in the definition's folder
+	Mode fs.FileMode // type, and the owner's executable bit; no other bit counts
+	Data []byte      // of a regular file
+	Link string      // target of a symbolic link
+}
+
+// Changed reports whether the folder dir, a slash path in the tree such as "packages/core/rust", holds now, in files,
+// anything else than at the commit that published the digests: other content, another executable bit, a file more or
+// less. Ignored and untracked files count, because they reach the build; fetch/ does not, since it is no part of the
+// definition. A folder in which there is no file counts as a file more, because git could not have recorded it.
+// An error is an ErrNoHistory.
+func (h *History) Changed(dir string, files []File) (bool, error) {
+	was, err := h.listing(dir)
+	if err != nil {
+		return false, err
+	}
+	filled := map[string]bool{".": true}
+	for _, f := range files {
+		if f.Mode.IsDir() || fetched(f.Path) {
+			continue
+		}
+		now, known := entryOf(f)
+		if then, ok := was[f.Path]; !ok || !known || now != then {
+			return true, nil
+		}
+		delete(was, f.Path)
+		for d := path.Dir(f.Path); !filled[d]; d = path.Dir(d) {
+			filled[d] = true
+		}
+	}
+	for _, f := range files {
+		if f.Mode.IsDir() && !filled[path.Clean(f.Path)] && !fetched(f.Path) {
+			return true, nil
+		}
+	}
+	return len(was) > 0, nil
+}
+
+// PublishedDigests returns the files of digests/ at that commit, by name ("core.txt").
+func (h *History) PublishedDigests() (map[string][]byte, error) {
+	entries, err := h.listing("digests")
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	files := map[string][]byte{}
+	for name, e := range entries {
+		if files[name], err = h.store.blob(e.hash); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// entry is what git records of a file.
+type entry struct {
+	mode filemode.FileMode
+	hash plumbing.Hash
+}
+
+// entryOf returns what git would record of f, and false where it would record nothing, as of a device.
+func entryOf(f File) (entry, bool) {
+	switch {
+	case f.Mode.IsRegular() && f.Mode&0o100 != 0:
+		return entry{filemode.Executable, plumbing.ComputeHash(plumbing.BlobObject, f.Data)}, true
+	case f.Mode.IsRegular():
+		return entry{filemode.Regular, plumbing.ComputeHash(plumbing.BlobObject, f.Data)}, true
+	case f.Mode.Type() == fs.ModeSymlink:
+		return entry{filemode.Symlink, plumbing.ComputeHash(plumbing.BlobObject, []byte(f.Link))}, true
+	}
+	return entry{}, false
+}
+
+// fetched reports that a path is what make hard-links into a definition before a build.
+func fetched(name string) bool {
+	return name == "fetch" || strings.HasPrefix(name, "fetch/")
+}
+
+// maxEntries bounds a listing: trees that name one another can describe more files than there are atoms.
+const maxEntries = 1 << 20
+
+// listing returns every file under dir at the commit, but fetch/; nothing where dir was not there.
+func (h *History) listing(dir string) (map[string]entry, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	files := map[string]entry{}
+	hash, err := h.store.subtree(h.tree, strings.Split(dir, "/")...)
+	if err != nil || hash.IsZero() {
+		return files, err
+	}
+	left := maxEntries
+	return files, h.store.list(files, hash, "", &left)
+}
+
+// list adds the files under a tree. A submodule keeps its own mode, which no file has.
+func (s *store) list(files map[string]entry, tree plumbing.Hash, under string, left *int) error {
+	t, err := s.tree(tree)
+	if err != nil {
+		return err
+	}
+	if *left -= len(t.Entries) + 1; *left < 0 || len(under) > 4096 {
+		return noHistory("tree %.12s holds too many files, or itself", tree)
+	}
+	for _, e := range t.Entries {
+		name := under + e.Name
+		switch {
+		case fetched(name):
+		case e.Mode != filemode.Dir:
+			files[name] = entry{mode: e.Mode, hash: e.Hash}
+		default:
+			if err := s.list(files, e.Hash, name+"/", left); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *store) blob(hash plumbing.Hash) ([]byte, error) {
+	b, err := object.GetBlob(s, hash)
+	if err != nil {
+		return nil, s.explain("file", hash, err)
+	}
+	r, err := b.Reader()
+	if err != nil {
+		return nil, noHistory("reading file %.12s: %w", hash, err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, noHistory("reading file %.12s: %w", hash, err)
+	}
+	return data, nil
+}
