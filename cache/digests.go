@@ -1,0 +1,153 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Published is what the tree's digests/ says: output → digest of its manifest.
+type Published map[string]Digest
+
+// stages have a file each in digests/.
+var stages = []string{"bootstrap", "core", "pallet", "user"}
+
+const digestsLimit = 16 << 20 // bytes of one file
+
+// ParseDigests reads digests/<stage>.txt: lines "<64 hex> <stage>-<name>\n", each
+// output once. An error names file and line.
+func ParseDigests(r io.Reader, stage string) (Published, error) {
+	p := Published{}
+	lines := bufio.NewReader(io.LimitReader(r, digestsLimit))
+	for n := 1; ; n++ {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF && line == "" {
+			return p, nil
+		}
+		if err == io.EOF {
+			err = errors.New("the line is not complete")
+		}
+		if err == nil {
+			err = p.add(strings.TrimSuffix(line, "\n"), stage)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parsing %s:%d: %w", digestsFile(stage), n, err)
+		}
+	}
+}
+
+func (p Published) add(line, stage string) error {
+	digits, output, ok := strings.Cut(line, " ")
+	if !ok {
+		return fmt.Errorf("want %q, got %q", "<digest> <output>", line)
+	}
+	d, err := parseHexDigest(digits)
+	if err != nil {
+		return fmt.Errorf("parsing digest %q: %w", digits, err)
+	}
+	if err := checkOutput(output); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(output, stage+"-") {
+		return fmt.Errorf("output %q is not of stage %q", output, stage)
+	}
+	if _, twice := p[output]; twice {
+		return fmt.Errorf("output %q is listed twice", output)
+	}
+	p[output] = d
+	return nil
+}
+
+func digestsFile(stage string) string { return path.Join("digests", stage+".txt") }
+
+// LoadDigests reads all of a tree's digests/. A missing file lists nothing.
+func LoadDigests(tree fs.FS) (Published, error) {
+	all := Published{}
+	var errs []error
+	for _, stage := range stages {
+		p, err := loadStage(tree, stage)
+		maps.Copy(all, p)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func loadStage(tree fs.FS, stage string) (Published, error) {
+	info, err := fs.Lstat(tree, digestsFile(stage))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading digests: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
+	}
+	f, err := tree.Open(digestsFile(stage))
+	if err != nil {
+		return nil, fmt.Errorf("reading digests: %w", err)
+	}
+	defer f.Close()
+	return ParseDigests(f, stage)
+}
+
+// WriteDigests makes the tree's digests/ list exactly p: a file per stage, sorted
+// by name as bytes, mode 0644, none for a stage without outputs (upstream:
+// src/digests.py). A file that would not change is not touched.
+func (s *Store) WriteDigests(p Published) error {
+	files, err := p.format()
+	if err != nil {
+		return fmt.Errorf("writing digests: %w", err)
+	}
+	folder := filepath.Join(s.tree, "digests")
+	if err := ensureOut(folder); err != nil {
+		return fmt.Errorf("writing digests: %w", err)
+	}
+	for _, stage := range stages {
+		if err := s.writeStage(filepath.Join(s.tree, digestsFile(stage)), files[stage]); err != nil {
+			return fmt.Errorf("writing digests: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) writeStage(path string, data []byte) error {
+	old, err := readPath(path, digestsLimit)
+	switch {
+	case err == nil && bytes.Equal(old, data) && data != nil:
+		return nil
+	case data != nil:
+		return WriteFile(path, data, 0o644, s.Dir("tmp"))
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return errors.Join(os.Remove(path), syncDir(filepath.Dir(path)))
+}
+
+// format returns each stage's file.
+func (p Published) format() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, output := range slices.SortedFunc(maps.Keys(p), cmp.Compare[string]) {
+		stage, _, _ := strings.Cut(output, "-")
+		if !slices.Contains(stages, stage) {
+			return nil, fmt.Errorf("output %q is of no stage", output)
+		}
+		if err := checkOutput(output); err != nil || p[output].IsZero() {
+			return nil, fmt.Errorf("output %q has no digest or no valid name", output)
+		}
+		files[stage] = fmt.Appendf(files[stage], "%s %s\n", p[output].Hex(), output)
+	}
+	return files, nil
+}

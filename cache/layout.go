@@ -1,0 +1,152 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Layout is what out/<output> holds, in either of two forms: as a build leaves it
+// (index.json, image index, manifests), or as `docker save` does (index.json
+// naming the manifest itself).
+type Layout struct {
+	Output       string
+	Index        Digest     // the image index; zero in the one-level form
+	Manifests    []Manifest // images, in the order of the index; at least one
+	Attestations []Manifest // BuildKit's provenance and the like, after the images
+	OneLevel     bool
+	Name         string // io.containerd.image.name, "docker.io/stagex/<output>:<version>"
+	RefName      string // org.opencontainers.image.ref.name, "<version>"
+}
+
+// Manifest is one platform's image.
+type Manifest struct {
+	Digest   Digest   `json:"digest"`
+	Size     int64    `json:"size"`
+	Platform Platform `json:"platform"`
+}
+
+// Digest returns what digests/ lists: the digest of the first image manifest
+// (upstream: src/digests.py).
+func (l Layout) Digest() Digest {
+	if len(l.Manifests) == 0 {
+		return Digest{}
+	}
+	return l.Manifests[0].Digest
+}
+
+// Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
+const (
+	AnnotationName    = "io.containerd.image.name"
+	AnnotationCreated = "org.opencontainers.image.created"
+	AnnotationRefName = "org.opencontainers.image.ref.name"
+)
+
+// ociLayout is the whole of the file oci-layout.
+const ociLayout = `{"imageLayoutVersion":"1.0.0"}`
+
+// Layout reads what out/<output> is said to hold. What it reads is verified
+// against the digest that names it; layers and configs are not looked at, see
+// Whole. Without a layout the error is fs.ErrNotExist; for a layout that breaks
+// off further down it never is.
+func (s *Store) Layout(output string) (Layout, error) {
+	return s.read(output, (*reader).contents)
+}
+
+// Whole is Layout and the proof that every blob is there, its bytes those of its
+// digest. The stat cache spares reading blobs that are as they were.
+func (s *Store) Whole(output string) (Layout, error) {
+	return s.read(output, func(r *reader) (contents, error) {
+		return r.whole(context.Background(), s.stats.sum)
+	})
+}
+
+// Verify is Whole, but reads and hashes every blob whatever the stat cache says,
+// and holds the images' configs against the platforms that the index claims.
+func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
+	return s.read(output, func(r *reader) (contents, error) {
+		c, err := r.whole(ctx, s.stats.rehash)
+		if err == nil {
+			err = r.checkPlatforms(c)
+		}
+		return c, err
+	})
+}
+
+func (s *Store) read(output string, do func(*reader) (contents, error)) (Layout, error) {
+	r, err := s.openLayout(output)
+	if err != nil {
+		return Layout{}, fmt.Errorf("reading output %q: %w", output, err)
+	}
+	defer r.close()
+	c, err := do(r)
+	if err != nil {
+		return Layout{}, fmt.Errorf("reading output %q: %w", output, broken(err))
+	}
+	c.Output = output
+	return c.Layout, nil
+}
+
+// openLayout says fs.ErrNotExist when there is no folder, or no index.json in it:
+// make leaves an empty folder where a build failed.
+func (s *Store) openLayout(output string) (*reader, error) {
+	if err := checkOutput(output); err != nil {
+		return nil, err
+	}
+	out, err := openDir(filepath.Join(s.tree, "out"))
+	if err != nil {
+		return nil, err
+	}
+	defer out.close()
+	folder, err := out.sub(output)
+	if err != nil {
+		return nil, err
+	}
+	return openReader(folder)
+}
+
+// openReader takes over folder.
+func openReader(folder dir) (*reader, error) {
+	index, err := folder.read("index.json", maxJSON)
+	if err != nil {
+		folder.close()
+		return nil, err
+	}
+	r := &reader{folder: folder, index: index}
+	if r.blobs, err = folder.sub("blobs", "sha256"); err == nil {
+		err = checkVersion(folder)
+	}
+	if err != nil {
+		r.close()
+		return nil, broken(err)
+	}
+	return r, nil
+}
+
+func checkVersion(folder dir) error {
+	data, err := folder.read("oci-layout", 4096)
+	if err != nil {
+		return err
+	}
+	var file struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return fmt.Errorf("parsing oci-layout: %w", err)
+	}
+	if file.Version != "1.0.0" {
+		return fmt.Errorf("parsing oci-layout: version is %q, want 1.0.0", file.Version)
+	}
+	return nil
+}
+
+// broken hides fs.ErrNotExist: something is missing, but not the layout.
+func broken(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New(err.Error())
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package cache
+
+import (
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A temporary under .sx/tmp, file or folder, is held by a flock on itself for as
+// long as its process lives. So one whose lock can be had is dead, and a process
+// that starts removes only those.
+
+// claim locks what was just made at path. It reports false when another process
+// took it for dead before the lock was there: the caller makes a new one.
+func claim(f *os.File, path string) bool {
+	if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
+	}
+	a, err := statFile(f)
+	if err != nil {
+		return false
+	}
+	b, err := statPath(path)
+	return err == nil && a.inode == b.inode
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// lockFile waits for an exclusive lock on a file, made when missing. Closing the
+// file releases it.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// claimDir makes a folder of mode 0700 with a random name in parent and locks it.
+func claimDir(parent, prefix string) (string, *os.File, error) {
+	for {
+		path := filepath.Join(parent, prefix+"."+rand.Text())
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return "", nil, err
+		}
+		f, err := os.Open(path)
+		if err == nil && claim(f, path) {
+			return path, f, nil
+		}
+		if err == nil {
+			f.Close()
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return "", nil, err
+		}
+	}
+}

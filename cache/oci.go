@@ -1,0 +1,146 @@
+package cache
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The JSON of the OCI image specification 1.1, as far as a layout needs it
+// (image-index.md, manifest.md, config.md, descriptor.md). Docker's media types
+// are read too: `docker save` may leave them.
+const (
+	MediaTypeIndex    = "application/vnd.oci.image.index.v1+json"
+	MediaTypeManifest = "application/vnd.oci.image.manifest.v1+json"
+
+	dockerTypeIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	dockerTypeManifest = "application/vnd.docker.distribution.manifest.v2+json"
+)
+
+// Limits on what is read of a layout. Real ones are far below: a manifest has
+// some kilobytes, the largest layers of StageX a few gigabytes.
+const (
+	maxJSON        = 4 << 20  // bytes of index.json, an image index, a manifest, a config
+	maxDescriptors = 4096     // manifests of an index, layers of a manifest
+	maxBlob        = 64 << 30 // bytes of any blob
+)
+
+// Descriptor names a blob by digest and size, and says what it is.
+type Descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    Digest `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// descriptor is a Descriptor as it stands in an index or manifest. The order of
+// fields is that of image-spec's Go types, which BuildKit writes with.
+type descriptor struct {
+	Descriptor
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Platform    *platform         `json:"platform,omitempty"`
+}
+
+type platform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Variant      string `json:"variant,omitempty"`
+}
+
+type index struct {
+	SchemaVersion int          `json:"schemaVersion"`
+	MediaType     string       `json:"mediaType,omitempty"`
+	Manifests     []descriptor `json:"manifests"`
+}
+
+type manifest struct {
+	Config descriptor
+	Layers []descriptor
+}
+
+// document is the union of both kinds, so that one posing as the other is seen
+// (CVE-2021-41190).
+type document struct {
+	SchemaVersion int             `json:"schemaVersion"`
+	MediaType     string          `json:"mediaType"`
+	Manifests     []descriptor    `json:"manifests"`
+	Config        *descriptor     `json:"config"`
+	Layers        []descriptor    `json:"layers"`
+	FSLayers      json.RawMessage `json:"fsLayers"`
+}
+
+func parseIndex(data []byte, mediaType string) (index, error) {
+	doc, err := parseDocument(data, mediaType)
+	switch {
+	case err != nil:
+		return index{}, err
+	case !isIndex(doc.MediaType):
+		return index{}, fmt.Errorf("media type %q is not that of an image index", doc.MediaType)
+	case doc.Config != nil || doc.Layers != nil:
+		return index{}, fmt.Errorf("image index also has the fields of a manifest")
+	}
+	return index{doc.SchemaVersion, doc.MediaType, doc.Manifests}, checkDescriptors(doc.Manifests)
+}
+
+func parseManifest(data []byte, mediaType string) (manifest, error) {
+	doc, err := parseDocument(data, mediaType)
+	switch {
+	case err != nil:
+		return manifest{}, err
+	case !isManifest(doc.MediaType):
+		return manifest{}, fmt.Errorf("media type %q is not that of an image manifest", doc.MediaType)
+	case doc.Manifests != nil:
+		return manifest{}, fmt.Errorf("image manifest also has the fields of an index")
+	case doc.Config == nil:
+		return manifest{}, fmt.Errorf("image manifest names no config")
+	}
+	m := manifest{*doc.Config, doc.Layers}
+	return m, checkDescriptors(append([]descriptor{m.Config}, m.Layers...))
+}
+
+// parseDocument fills a missing media type with mediaType, that of the
+// descriptor, and refuses a differing one.
+func parseDocument(data []byte, mediaType string) (document, error) {
+	var doc document
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return doc, err
+	}
+	if doc.SchemaVersion != 2 || doc.FSLayers != nil {
+		return doc, fmt.Errorf("schema version is %d, want 2", doc.SchemaVersion)
+	}
+	if doc.MediaType == "" {
+		doc.MediaType = mediaType
+	}
+	if doc.MediaType != mediaType {
+		return doc, fmt.Errorf("media type is %q, but its descriptor says %q", doc.MediaType, mediaType)
+	}
+	return doc, nil
+}
+
+func checkDescriptors(ds []descriptor) error {
+	if len(ds) > maxDescriptors {
+		return fmt.Errorf("%d descriptors are more than %d", len(ds), maxDescriptors)
+	}
+	for _, d := range ds {
+		if err := d.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d Descriptor) check() error {
+	switch {
+	case d.Digest.IsZero():
+		return fmt.Errorf("descriptor without a digest")
+	case d.Size < 0 || d.Size > maxBlob:
+		return fmt.Errorf("descriptor of %s: size %d is out of bounds", d.Digest, d.Size)
+	}
+	return nil
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == MediaTypeIndex || mediaType == dockerTypeIndex
+}
+
+func isManifest(mediaType string) bool {
+	return mediaType == MediaTypeManifest || mediaType == dockerTypeManifest
+}

@@ -1,0 +1,57 @@
+package cache
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Platform is "<os>/<architecture>" or "<os>/<architecture>/<variant>".
+type Platform = string
+
+// unknownPlatform is how BuildKit marks an attestation among an index's images.
+const unknownPlatform Platform = "unknown/unknown"
+
+// parseConfig reads the platform out of an image config.
+func parseConfig(data []byte) (Platform, error) {
+	var p platform
+	if err := json.Unmarshal(data, &p); err != nil {
+		return "", err
+	}
+	return p.text()
+}
+
+func (p platform) text() (Platform, error) {
+	parts := []string{p.OS, p.Architecture}
+	if p.Variant != "" {
+		parts = append(parts, p.Variant)
+	}
+	for _, part := range parts {
+		if !isPlatformPart(part) {
+			return "", fmt.Errorf("%q is no part of a platform", part)
+		}
+	}
+	return strings.Join(parts, "/"), nil
+}
+
+func isPlatformPart(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '.' && r != '-'
+	}) < 0
+}
+
+// samePlatform compares as BuildKit does: a variant that is the architecture's
+// default may be left out (containerd/platforms, normalizeArch).
+func samePlatform(a, b Platform) bool { return withoutDefault(a) == withoutDefault(b) }
+
+func withoutDefault(p Platform) Platform {
+	for _, suffix := range []string{"amd64/v1", "arm64/v8", "arm/v7"} {
+		if strings.HasSuffix(p, "/"+suffix) {
+			return p[:strings.LastIndexByte(p, '/')]
+		}
+	}
+	return p
+}

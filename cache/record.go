@@ -1,0 +1,118 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Origin says how an output came to be. There is no word for "unknown": such an
+// output has no record.
+type Origin string
+
+const (
+	BuiltHere Origin = "built here"
+	Preseeded Origin = "preseeded"
+)
+
+// Record is how one output came to be.
+type Record struct {
+	Output    string                `json:"output"`
+	Origin    Origin                `json:"origin"`
+	Key       Key                   `json:"key"`
+	Manifests []Manifest            `json:"manifests"`      // the images, in the index's order
+	Deps      map[string][]Manifest `json:"deps,omitempty"` // dependency → its images that were used
+	Engine    EngineInfo            `json:"engine"`
+	NoCache   bool                  `json:"no_cache"` // the engine was told to reuse nothing
+	Network   bool                  `json:"network"`  // some RUN had network
+	From      string                `json:"from,omitempty"`
+	Started   time.Time             `json:"started"`
+	Finished  time.Time             `json:"finished"`
+	Log       string                `json:"log,omitempty"` // path below the store's folder
+}
+
+// EngineInfo is what a build ran on; empty for a preseeded output.
+type EngineInfo struct {
+	Kind     string `json:"kind,omitempty"`     // "embedded", "docker", "address"
+	BuildKit string `json:"buildkit,omitempty"` // its version
+	SX       string `json:"sx,omitempty"`       // the version of sx
+	Probe    string `json:"probe,omitempty"`    // digest of the probe image it built
+}
+
+// ForgedError says that a record was not written with this user's key: it came
+// with a copied tree, say. It proves nothing.
+type ForgedError struct{ Path string }
+
+func (e *ForgedError) Error() string {
+	return fmt.Sprintf("reading record %q: it was not written by this user's sx", e.Path)
+}
+
+// A record's file is one JSON object without a newline after it, so that no part
+// of it is valid. The MAC is over the bytes of "record" as they stand.
+type recordFile struct {
+	Version int             `json:"version"`
+	MAC     string          `json:"mac"` // HMAC-SHA256, hexadecimal
+	Record  json.RawMessage `json:"record"`
+}
+
+const (
+	recordVersion = 1
+	recordPurpose = "sx record 1"
+	recordLimit   = 4 << 20
+)
+
+// errMAC becomes a ForgedError where the path is known.
+var errMAC = errors.New("the MAC is wrong")
+
+func formatRecord(r Record, key macKey) ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	mac := hex.EncodeToString(key.sum(recordPurpose, body))
+	return json.Marshal(recordFile{recordVersion, mac, body})
+}
+
+func parseRecord(data []byte, key macKey) (Record, error) {
+	var file recordFile
+	if err := json.Unmarshal(data, &file); err != nil {
+		return Record{}, err
+	}
+	if file.Version != recordVersion {
+		return Record{}, fmt.Errorf("version %d is unknown, want %d", file.Version, recordVersion)
+	}
+	if !key.check(recordPurpose, file.Record, file.MAC) {
+		return Record{}, errMAC
+	}
+	dec := json.NewDecoder(bytes.NewReader(file.Record))
+	dec.DisallowUnknownFields()
+	var r Record
+	if err := dec.Decode(&r); err != nil {
+		return Record{}, err
+	}
+	return r, r.check()
+}
+
+func (r Record) check() error {
+	if err := checkOutput(r.Output); err != nil {
+		return err
+	}
+	if r.Origin != BuiltHere && r.Origin != Preseeded {
+		return fmt.Errorf("origin %q is unknown", r.Origin)
+	}
+	if len(r.Manifests) == 0 {
+		return errors.New("it names no manifest")
+	}
+	for _, m := range r.Manifests {
+		if m.Digest.IsZero() {
+			return errors.New("a manifest has no digest")
+		}
+	}
+	return nil
+}

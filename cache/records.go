@@ -1,0 +1,111 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// records/<output>.json says how the layout now in out/ came to be.
+// proofs/<output>/<hex>.json keeps, for every manifest digest that was ever built
+// here, the last record of that, whatever lies in out/ now.
+
+func (s *Store) recordPath(output string) string { return s.Dir("records", output+".json") }
+
+func (s *Store) proofPath(output string, d Digest) string {
+	return s.Dir("proofs", output, d.Hex()+".json")
+}
+
+// Record returns how an output came to be. Without a record the error is
+// fs.ErrNotExist, for one with a wrong MAC it is a *ForgedError, and one that is
+// damaged is some other error.
+func (s *Store) Record(output string) (Record, error) {
+	if err := checkOutput(output); err != nil {
+		return Record{}, err
+	}
+	return s.readRecord(s.recordPath(output), output)
+}
+
+// PutRecord writes an output's record. One that says "built here" also becomes
+// the proof of each of its digests. "Preseeded" does not take the place of "built
+// here" for the same key and manifests.
+func (s *Store) PutRecord(r Record) error {
+	data, err := formatRecord(r, s.key)
+	if err != nil {
+		return fmt.Errorf("recording output %q: %w", r.Output, err)
+	}
+	if r.Origin == BuiltHere {
+		if err := s.putProofs(r, data); err != nil {
+			return fmt.Errorf("recording output %q: %w", r.Output, err)
+		}
+	} else if old, err := s.Record(r.Output); err == nil && old.Origin == BuiltHere &&
+		old.Key == r.Key && slices.Equal(old.Manifests, r.Manifests) {
+		return nil
+	}
+	return WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
+}
+
+// Proof returns the record of building that very digest of that output here. What
+// cannot be believed is no proof.
+func (s *Store) Proof(output string, d Digest) (Record, bool) {
+	if checkOutput(output) != nil || d.IsZero() {
+		return Record{}, false
+	}
+	path := s.proofPath(output, d)
+	r, err := s.readRecord(path, output)
+	if err == nil && r.Origin == BuiltHere && r.has(d) {
+		return r, true
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("proof is not believed", zap.String("path", path), zap.Error(err))
+	}
+	return Record{}, false
+}
+
+func (r Record) has(d Digest) bool {
+	return slices.ContainsFunc(r.Manifests, func(m Manifest) bool { return m.Digest == d })
+}
+
+// putProofs goes before the record, so that a kill in between loses nothing.
+func (s *Store) putProofs(r Record, data []byte) error {
+	folder := s.Dir("proofs", r.Output)
+	if err := ensurePrivate(folder); err != nil {
+		return err
+	}
+	for _, m := range r.Manifests {
+		if err := WriteFile(s.proofPath(r.Output, m.Digest), data, 0o600, s.Dir("tmp")); err != nil {
+			return err
+		}
+	}
+	return syncDir(s.Dir("proofs"))
+}
+
+func (s *Store) readRecord(path, output string) (Record, error) {
+	data, err := readPath(path, recordLimit)
+	if err != nil {
+		return Record{}, fmt.Errorf("reading record: %w", err)
+	}
+	r, err := parseRecord(data, s.key)
+	if errors.Is(err, errMAC) || err == nil && r.Output != output {
+		return Record{}, &ForgedError{path}
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("reading record %q: %w", path, err)
+	}
+	return r, nil
+}
+
+// Forget removes the record of an output that is no more; proofs stay.
+func (s *Store) Forget(output string) error {
+	if err := checkOutput(output); err != nil {
+		return err
+	}
+	if err := os.Remove(s.recordPath(output)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting output %q: %w", output, err)
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The stat cache's file: a heading, a line per inode, the MAC of both.
+//
+//	sx stats 1
+//	<dev> <ino> <size> <mtime ns> <ctime ns> <day of last use> <sha256>
+//	mac <hmac-sha256>
+const (
+	statsHeading = "sx stats 1\n"
+	statsPurpose = "sx stats 1"
+	statsLimit   = 64 << 20
+	statsDays    = 60 // an entry unused for longer is dropped
+)
+
+// loadStats reads the stat cache. A missing file is an empty cache, and so, with
+// a word in the log, is one that is damaged or not ours.
+func loadStats(path string, key macKey, now func() time.Time, log *zap.Logger) *Stats {
+	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]bool{}}
+	entries, err := s.read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("stat cache is not used", zap.Error(err))
+	}
+	if s.entries = entries; entries == nil {
+		s.entries = map[inode]entry{}
+	}
+	return s
+}
+
+// Save writes what was learnt since the last Save. Entries that another process
+// saved meanwhile are kept.
+func (s *Stats) Save() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dirty) == 0 {
+		return nil
+	}
+	lock, err := lockFile(s.path + ".lock")
+	if err != nil {
+		return fmt.Errorf("saving stat cache: %w", err)
+	}
+	defer lock.Close()
+	if theirs, err := s.read(); err == nil {
+		for id := range s.dirty {
+			theirs[id] = s.entries[id]
+		}
+		s.entries = theirs
+	}
+	if err := WriteFile(s.path, s.format(), 0o600, filepath.Join(filepath.Dir(s.path), "tmp")); err != nil {
+		return fmt.Errorf("saving stat cache: %w", err)
+	}
+	clear(s.dirty)
+	return nil
+}
+
+func (s *Stats) format() []byte {
+	buf := bytes.NewBufferString(statsHeading)
+	oldest := s.today() - statsDays
+	for _, id := range slices.SortedFunc(maps.Keys(s.entries), compareInodes) {
+		if e := s.entries[id]; e.used >= oldest {
+			fmt.Fprintln(buf, e.Dev, e.Ino, e.Size, e.Mtime, e.Ctime, e.used, hex.EncodeToString(e.sum[:]))
+		}
+	}
+	mac := s.key.sum(statsPurpose, buf.Bytes())
+	fmt.Fprintf(buf, "mac %x\n", mac)
+	return buf.Bytes()
+}
+
+func (s *Stats) read() (map[inode]entry, error) {
+	data, err := readPath(s.path, statsLimit)
+	if err != nil {
+		return nil, err
+	}
+	return parseStats(data, s.key)
+}
+
+func parseStats(data []byte, key macKey) (map[inode]entry, error) {
+	at := bytes.LastIndex(data, []byte("\nmac ")) + 1
+	body, tail := data[:at], strings.TrimSuffix(string(data[at:]), "\n")
+	mac, ok := strings.CutPrefix(tail, "mac ")
+	if !ok || !key.check(statsPurpose, body, mac) {
+		return nil, errors.New("reading stat cache: damaged, or not written by this user")
+	}
+	rest, ok := bytes.CutPrefix(body, []byte(statsHeading))
+	if !ok {
+		return nil, errors.New("reading stat cache: unknown version")
+	}
+	entries := map[inode]entry{}
+	for lines := bufio.NewScanner(bytes.NewReader(rest)); lines.Scan(); {
+		e, err := parseEntry(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("reading stat cache: line %q: %w", lines.Text(), err)
+		}
+		entries[e.inode] = e
+	}
+	return entries, nil
+}
+
+func parseEntry(line string) (e entry, err error) {
+	var digits string
+	if _, err = fmt.Sscan(line, &e.Dev, &e.Ino, &e.Size, &e.Mtime, &e.Ctime, &e.used, &digits); err != nil {
+		return e, err
+	}
+	e.sum, err = parseSum(digits)
+	return e, err
+}
+
+func compareInodes(a, b inode) int {
+	return cmp.Or(cmp.Compare(a.Dev, b.Dev), cmp.Compare(a.Ino, b.Ino))
+}
