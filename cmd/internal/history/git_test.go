@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"codeberg.org/stagex/sx/cmd/internal/history"
@@ -28,7 +29,20 @@ func newRepo(t *testing.T) repo {
 // published returns a repository of three commits: definitions, their digests, and an edit of packages/core/b.
 func published(t *testing.T) repo {
 	t.Helper()
-	r := newRepo(t)
+	makeTemplate.Do(func() { fill(repo{t, template}) })
+	r := repo{t, filepath.Join(t.TempDir(), "tree")}
+	r.must(os.CopyFS(r.dir, os.DirFS(template)))
+	return r
+}
+
+// template is what published copies: git takes longer to make it than most tests run.
+var (
+	template     string
+	makeTemplate sync.Once
+)
+
+func fill(r repo) {
+	r.git("init", "-q", "-b", "main")
 	r.write("packages/core/a/Containerfile", "FROM scratch\n")
 	r.write("packages/core/a/files/run.sh", "#!/bin/sh\n")
 	r.chmod("packages/core/a/files/run.sh", 0o755)
@@ -39,7 +53,19 @@ func published(t *testing.T) repo {
 	r.commit("digests")
 	r.write("packages/core/b/Containerfile", "FROM scratch AS b\n")
 	r.commit("edit b")
-	return r
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sx-history-")
+	if err != nil {
+		panic(err)
+	}
+	template = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
 }
 
 // git runs git in the repository, with no configuration but the repository's own, and returns what it prints.
@@ -109,7 +135,7 @@ func (r repo) open() *history.History {
 	return open(r.t, r.dir)
 }
 
-func open(t *testing.T, dir string) *history.History {
+func open(t testing.TB, dir string) *history.History {
 	t.Helper()
 	h, err := history.Open(dir)
 	if err != nil {
@@ -124,7 +150,7 @@ func open(t *testing.T, dir string) *history.History {
 }
 
 // files reads a folder the way a snapshot of a definition does.
-func files(t *testing.T, dir string) []history.File {
+func files(t testing.TB, dir string) []history.File {
 	t.Helper()
 	var list []history.File
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
