@@ -1,0 +1,144 @@
+package progress
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/fetch"
+)
+
+// Options of [New]. The zero value is ready.
+type Options struct {
+	Mode   Mode
+	Getenv func(string) string // nil: os.Getenv
+	Now    func() time.Time    // nil: time.Now
+	// Size is the terminal's, asked for at each paint; ok is false where there
+	// is none. nil: what the writer is.
+	Size func() (width, height int, ok bool)
+}
+
+// Display shows a run. All its methods, and those of Sources, may be called
+// concurrently; what is told after Close is not shown.
+type Display struct {
+	mu     sync.Mutex
+	now    func() time.Time
+	state  state
+	view   view
+	closed bool
+
+	stop  chan struct{}
+	ended sync.WaitGroup
+}
+
+var _ build.Status = (*Display)(nil)
+
+// view puts events into words. Calls are serialised.
+type view interface {
+	// show is told an event that the state has taken in.
+	show(e event)
+	// tick comes every period; 0 is never.
+	tick(now time.Time)
+	period() time.Duration
+	// close takes away what should not stay.
+	close()
+}
+
+// New returns a Display that writes to w, usually os.Stderr. Close it.
+func New(w io.Writer, opts Options) (*Display, error) {
+	opts.defaults(w)
+	mode, err := opts.resolve()
+	if err != nil {
+		return nil, err
+	}
+	d := &Display{now: opts.Now, stop: make(chan struct{})}
+	switch p := (printer{w: w, colour: opts.colour()}); mode {
+	case RawJSON:
+		d.view = &rawJSON{w}
+	case Quiet:
+		d.view = &quiet{p}
+	case TTY:
+		d.view = &tty{printer: p, state: &d.state, size: opts.Size}
+	default:
+		d.view = &plain{printer: p, state: &d.state}
+	}
+	if period := d.view.period(); period > 0 {
+		d.ended.Go(func() { d.ticks(period) })
+	}
+	return d, nil
+}
+
+func (o *Options) defaults(w io.Writer) {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Size == nil {
+		o.Size = func() (int, int, bool) {
+			f, ok := w.(*os.File)
+			if !ok {
+				return 0, 0, false
+			}
+			width, height, err := term.GetSize(int(f.Fd()))
+			return width, height, err == nil
+		}
+	}
+}
+
+func (d *Display) ticks(period time.Duration) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-t.C:
+			d.tick()
+		}
+	}
+}
+
+// tick does nothing after Close, which may have come between.
+func (d *Display) tick() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.view.tick(d.now())
+	}
+}
+
+// Close clears what is not meant to stay. It may be called again.
+func (d *Display) Close() {
+	d.mu.Lock()
+	defer d.ended.Wait()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	d.closed = true
+	close(d.stop)
+	d.view.close()
+}
+
+// tell lets f take something into the state, and shows what came of it.
+func (d *Display) tell(f func(s *state, now time.Time) event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	now := d.now()
+	e := f(&d.state, now)
+	e.Time = now.UTC()
+	d.view.show(e)
+}
+
+// Sources is the half that is told about downloads. Several fetch.Run may share
+// it.
+func (d *Display) Sources() fetch.Status { return sources{d} }

@@ -1,0 +1,80 @@
+package progress
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// kind names an event.
+type kind string
+
+const (
+	fetchBegin    kind = "fetch_begin"
+	fetchStart    kind = "fetch_start"
+	fetchProgress kind = "fetch_progress"
+	fetchDone     kind = "fetch_done"
+	fetchFail     kind = "fetch_fail"
+	fetchEnd      kind = "fetch_end"
+	buildBegin    kind = "build_begin"
+	buildStart    kind = "build_start"
+	buildStep     kind = "build_step"
+	buildFinish   kind = "build_finish"
+	waiting       kind = "waiting"
+	warning       kind = "warning"
+)
+
+// event is a line of rawjson, and all that the other modes make their words of.
+// Its strings are not escaped. The package documentation says which kind has
+// which fields; counts and bytes are pointers so that 0 can be said.
+type event struct {
+	Time  time.Time `json:"time"`
+	Event kind      `json:"event"`
+
+	Source  string  `json:"source,omitempty"`
+	Path    string  `json:"path,omitempty"`
+	Mirror  string  `json:"mirror,omitempty"`
+	How     string  `json:"how,omitempty"`
+	Bytes   *int64  `json:"bytes,omitempty"`
+	Size    *int64  `json:"size,omitempty"`
+	Rate    *int64  `json:"rate,omitempty"`
+	Left    *length `json:"left,omitempty"`
+	Sources *int    `json:"sources,omitempty"`
+	Present *int    `json:"present,omitempty"`
+	Fetched *int    `json:"fetched,omitempty"`
+	Linked  *int    `json:"linked,omitempty"`
+
+	Ref         string  `json:"ref,omitempty"`
+	Reason      string  `json:"reason,omitempty"`
+	Because     string  `json:"because,omitempty"`
+	Instruction string  `json:"instruction,omitempty"`
+	Outcome     string  `json:"outcome,omitempty"`
+	Digest      string  `json:"digest,omitempty"`
+	Cause       string  `json:"cause,omitempty"`
+	Log         string  `json:"log,omitempty"`
+	Elapsed     *length `json:"elapsed,omitempty"`
+	Error       string  `json:"error,omitempty"`
+	Text        string  `json:"text,omitempty"`
+	Done        *int    `json:"done,omitempty"`
+	Failed      *int    `json:"failed,omitempty"`
+	Steps       *int    `json:"steps,omitempty"`
+}
+
+// length is a time.Duration, in JSON seconds to the millisecond.
+type length time.Duration
+
+var _ json.Marshaler = length(0)
+
+// MarshalJSON writes a number.
+func (l length) MarshalJSON() ([]byte, error) {
+	seconds := time.Duration(l).Round(time.Millisecond).Seconds()
+	return strconv.AppendFloat(nil, seconds, 'f', -1, 64), nil
+}
+
+// known is nil for a size that nobody knows.
+func known(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,134 @@
+package progress
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"codeberg.org/stagex/sx/fetch"
+)
+
+// fetching is what is known of the downloads.
+type fetching struct {
+	runs      int // between their Begin and End
+	began     time.Time
+	total     int
+	done      int // had, or failed for good
+	failed    int
+	how       map[string]int
+	meter     fetch.Meter
+	downloads []*download // running, in the order they started
+}
+
+// download is a source that a mirror sends.
+type download struct {
+	source     fetch.Source
+	began      time.Time
+	told       time.Time // when plain last wrote of it
+	done, size int64     // size is -1 where unknown
+	meter      fetch.Meter
+}
+
+func (s *state) beginFetch(now time.Time, n int) event {
+	f := &s.fetch
+	if f.runs == 0 {
+		*f = fetching{began: now, how: map[string]int{}}
+		f.meter.Add(now, 0)
+	}
+	f.runs++
+	f.total += n
+	s.began(now)
+	return event{Event: fetchBegin, Sources: &n}
+}
+
+func (s *state) startFetch(now time.Time, src fetch.Source, mirror string, done, size int64) event {
+	d := s.fetch.find(src)
+	if d == nil {
+		d = &download{source: src, began: now, told: now}
+		d.meter.Add(now, 0)
+		s.fetch.downloads = append(s.fetch.downloads, d)
+	}
+	d.done, d.size = done, size
+	return event{Event: fetchStart, Source: src.Name, Path: src.Path, Mirror: mirror, Bytes: &done, Size: known(size)}
+}
+
+func (s *state) advanceFetch(now time.Time, src fetch.Source, done, size int64) event {
+	d := s.fetch.find(src)
+	if d == nil {
+		return event{Event: fetchProgress, Source: src.Name, Path: src.Path, Bytes: &done, Size: known(size)}
+	}
+	d.meter.Add(now, done-d.done)
+	s.fetch.meter.Add(now, done-d.done)
+	d.done, d.size = done, size
+	return d.event(now)
+}
+
+// event is how far a download is.
+func (d *download) event(now time.Time) event {
+	e := event{Event: fetchProgress, Source: d.source.Name, Path: d.source.Path, Bytes: new(d.done), Size: known(d.size)}
+	e.Rate = new(int64(d.meter.Rate(now)))
+	if d.size < 0 {
+		return e
+	}
+	if left, ok := d.meter.Left(now, d.size-d.done); ok {
+		e.Left = new(length(left))
+	}
+	return e
+}
+
+func (s *state) doneFetch(now time.Time, src fetch.Source, how string) event {
+	f := &s.fetch
+	f.done++
+	f.how[how]++
+	e := event{Event: fetchDone, Source: src.Name, Path: src.Path, How: how}
+	if d := f.find(src); d != nil {
+		elapsed := now.Sub(d.began)
+		e.Bytes, e.Elapsed = new(d.done), new(length(elapsed))
+		if elapsed > 0 {
+			e.Rate = new(int64(float64(d.meter.Total()) / elapsed.Seconds()))
+		}
+		f.remove(src)
+	}
+	return e
+}
+
+// failFetch keeps a download whose mirror was given up: a next one may go on.
+func (s *state) failFetch(src fetch.Source, mirror string, err error) event {
+	if mirror == "" {
+		s.fetch.done++
+		s.fetch.failed++
+		s.fetch.remove(src)
+	}
+	// The source's name is a field of its own.
+	reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("%q: ", src.Name))
+	return event{Event: fetchFail, Source: src.Name, Path: src.Path, Mirror: mirror, Error: reason}
+}
+
+func (s *state) endFetch(now time.Time) event {
+	f := &s.fetch
+	if f.runs--; f.runs <= 0 {
+		f.runs, f.downloads = 0, nil
+	}
+	return event{
+		Event: fetchEnd, Sources: new(f.total), Present: new(f.how[fetch.Present]), Fetched: new(f.how[fetch.Fetched]),
+		Linked: new(f.how[fetch.Linked]), Failed: new(f.failed), Bytes: new(f.meter.Total()), Elapsed: new(length(now.Sub(f.began))),
+	}
+}
+
+func (f *fetching) find(src fetch.Source) *download {
+	if i := f.index(src); i >= 0 {
+		return f.downloads[i]
+	}
+	return nil
+}
+
+func (f *fetching) remove(src fetch.Source) {
+	if i := f.index(src); i >= 0 {
+		f.downloads = slices.Delete(f.downloads, i, i+1)
+	}
+}
+
+func (f *fetching) index(src fetch.Source) int {
+	return slices.IndexFunc(f.downloads, func(d *download) bool { return d.source.Path == src.Path })
+}

@@ -1,0 +1,62 @@
+package progress
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+const (
+	tailLines = 20
+	tailBytes = 32 << 10 // as much of a log as is ever shown
+)
+
+// logWords are the last lines of a failed build's log, and where the rest is.
+func logWords(path string) []line {
+	if path == "" {
+		return nil
+	}
+	tail, err := logTail(path)
+	if err != nil {
+		return lines(trouble, none, "  log: "+text.Field(err.Error()))
+	}
+	var out []line
+	for _, l := range tail {
+		out = append(out, line{text: beside + text.Lines(l), weight: trouble})
+	}
+	return append(out, lines(trouble, none, "  log: "+text.Field(path))...)
+}
+
+// logTail reads the last lines of the file, at most tailLines and tailBytes. A
+// line that is only shown from its middle begins with "…".
+func logTail(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	offset := max(info.Size()-tailBytes, 0)
+	data, err := io.ReadAll(io.NewSectionReader(f, offset, tailBytes))
+	if err != nil {
+		return nil, err
+	}
+	if data = bytes.TrimRight(data, "\n"); len(data) == 0 {
+		return nil, nil
+	}
+	if offset > 0 {
+		for len(data) > 0 && !utf8.RuneStart(data[0]) {
+			data = data[1:]
+		}
+		data = append([]byte("…"), data...)
+	}
+	all := strings.Split(string(data), "\n")
+	return all[max(len(all)-tailLines, 0):], nil
+}

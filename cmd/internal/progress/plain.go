@@ -1,0 +1,108 @@
+package progress
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+const (
+	plainPeriod = time.Second
+	// downloadEvery is how often a long download is told of.
+	downloadEvery = 10 * time.Second
+	// heartbeatEvery is so much below a minute that a heartbeat, which waits
+	// for a tick, comes within it: some CI systems kill what is silent longer.
+	heartbeatEvery = time.Minute - plainPeriod
+	// heartbeatNames bounds what one heartbeat names.
+	heartbeatNames = 8
+)
+
+// plain shows a line for each change, and now and then one for what goes on.
+type plain struct {
+	printer
+	state *state
+	beat  time.Time // the last heartbeat, or since when something runs
+}
+
+var _ view = (*plain)(nil)
+
+func (v *plain) period() time.Duration { return plainPeriod }
+func (v *plain) close()                {}
+
+func (v *plain) show(e event) {
+	v.print(words(e), detail)
+	v.live(e.Time)
+}
+
+// live keeps the time since when something runs.
+func (v *plain) live(now time.Time) bool {
+	switch {
+	case !v.state.busy():
+		v.beat = time.Time{}
+	case v.beat.IsZero():
+		v.beat = now
+	}
+	return v.state.busy()
+}
+
+func (v *plain) tick(now time.Time) {
+	for _, d := range v.state.fetch.downloads {
+		if now.Sub(d.told) >= downloadEvery {
+			d.told = now
+			v.print([]line{{text: progressWords(d.event(now))}}, detail)
+		}
+	}
+	if v.live(now) && now.Sub(v.beat) >= heartbeatEvery {
+		v.beat = now
+		v.print([]line{{text: heartbeat(v.state, now)}}, detail)
+	}
+}
+
+// heartbeat says what still runs, in one line.
+func heartbeat(s *state, now time.Time) string {
+	f, b := &s.fetch, &s.builds
+	var parts []string
+	for i, j := range b.running {
+		if i == heartbeatNames {
+			parts = append(parts, fmt.Sprintf("and %d more", len(b.running)-i))
+			break
+		}
+		parts = append(parts, beatWords(j, now))
+	}
+	if f.runs > 0 {
+		parts = append(parts, fmt.Sprintf("sources %d/%d", f.done, f.total))
+	}
+	if b.total > 0 {
+		parts = append(parts, tally(b))
+	}
+	what := "fetching"
+	if b.total > 0 {
+		what = "building"
+	}
+	return fmt.Sprintf("still %s: %s", what, strings.Join(parts, ", "))
+}
+
+func beatWords(j *job, now time.Time) string {
+	const width = 60
+	said := text.Field(j.ref.String()) + " " + text.Duration(now.Sub(j.began))
+	if j.instruction != "" {
+		said += " (" + cut(text.Field(j.instruction), width) + ")"
+	}
+	return said
+}
+
+// tally is "3/55 done, 1 failed".
+func tally(b *building) string {
+	parts := []string{fmt.Sprintf("%d/%d done", b.done, b.total)}
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{b.saved, "saved"}, {b.failed, "failed"}, {b.skipped, "skipped"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

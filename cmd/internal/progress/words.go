@@ -1,0 +1,192 @@
+package progress
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch"
+)
+
+// weight is how much a line matters, which decides the modes that show it.
+type weight int
+
+const (
+	detail  weight = iota // plain
+	change                // and tty, to stay above the live lines
+	trouble               // and quiet
+)
+
+// beside begins each line that sx did not write.
+const beside = "  | "
+
+// line is escaped text of one line.
+type line struct {
+	text   string
+	weight weight
+	colour colour
+}
+
+// words puts an event into lines. Not every event has any. Only errors and
+// texts may have several lines.
+func words(e event) []line {
+	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause} {
+		*f = text.Field(*f)
+	}
+	switch e.Event {
+	case waiting:
+		return lines(change, none, "waiting: "+e.Text)
+	case warning:
+		return lines(trouble, yellow, "warning: "+e.Text)
+	case buildBegin:
+		return lines(detail, none, "building "+count(*e.Steps, "output"))
+	case buildStart:
+		return lines(detail, none, e.Ref+": building: "+e.Reason)
+	case buildFinish:
+		return finishWords(e)
+	}
+	return fetchWords(e)
+}
+
+func finishWords(e event) []line {
+	took := text.Duration(time.Duration(*e.Elapsed))
+	tally := fmt.Sprintf("(%d/%d)", *e.Done, *e.Steps)
+	switch build.Outcome(e.Outcome) {
+	case build.Built:
+		return lines(change, green, fmt.Sprintf("%s: built in %s: %s %s", e.Ref, took, short(e.Digest), tally))
+	case build.Saved:
+		return lines(change, none, fmt.Sprintf("%s: not rebuilt, its dependencies came out as they were %s", e.Ref, tally))
+	case build.Failed:
+		out := lines(trouble, red, fmt.Sprintf("%s: failed after %s: %s", e.Ref, took, e.Error))
+		return append(out, logWords(e.Log)...)
+	case build.Skipped:
+		return lines(change, yellow, fmt.Sprintf("%s: skipped, because %s failed", e.Ref, e.Cause))
+	}
+	said := fmt.Sprintf("%s: %s", e.Ref, e.Outcome)
+	if e.Error != "" {
+		said += ": " + e.Error
+	}
+	return lines(change, yellow, said)
+}
+
+func fetchWords(e event) []line {
+	switch e.Event {
+	case fetchBegin:
+		return lines(detail, none, "checking "+count(*e.Sources, "source"))
+	case fetchStart:
+		return lines(detail, none, e.Source+": "+startWords(e))
+	case fetchDone:
+		return doneWords(e)
+	case fetchFail:
+		if e.Mirror != "" {
+			return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.Source, e.Mirror, e.Error))
+		}
+		return lines(trouble, red, fmt.Sprintf("%s: failed: %s", e.Source, e.Error))
+	case fetchEnd:
+		return endWords(e)
+	}
+	return nil
+}
+
+func startWords(e event) string {
+	switch {
+	case *e.Bytes > 0:
+		return fmt.Sprintf("resuming at %s from %s", portion(e), e.Mirror)
+	case e.Size != nil:
+		return fmt.Sprintf("downloading %s from %s", text.Bytes(*e.Size), e.Mirror)
+	}
+	return "downloading from " + e.Mirror
+}
+
+// progressWords are those of a download's regular line.
+func progressWords(e event) string {
+	said := fmt.Sprintf("%s: %s", e.Source, portion(e))
+	if e.Size != nil {
+		said += fmt.Sprintf(" (%s)", percent(*e.Bytes, *e.Size))
+	}
+	said += fmt.Sprintf(", %s/s", text.Bytes(*e.Rate))
+	if e.Left != nil {
+		said += fmt.Sprintf(", %s left", text.Duration(time.Duration(*e.Left)))
+	}
+	return text.Field(said)
+}
+
+func doneWords(e event) []line {
+	if e.How == fetch.Present {
+		return nil
+	}
+	said := e.Source + ": " + e.How
+	if e.Bytes == nil {
+		return lines(change, none, said)
+	}
+	took := time.Duration(*e.Elapsed)
+	said += fmt.Sprintf(" %s in %s", text.Bytes(*e.Bytes), text.Duration(took))
+	if took >= time.Second { // no rate of an instant
+		said += fmt.Sprintf(" (%s/s)", text.Bytes(*e.Rate))
+	}
+	return lines(change, none, said)
+}
+
+func endWords(e event) []line {
+	said := fmt.Sprintf("%s: %d present", count(*e.Sources, "source"), *e.Present)
+	heavy := detail
+	if *e.Fetched > 0 {
+		said += fmt.Sprintf(", %d fetched (%s)", *e.Fetched, text.Bytes(*e.Bytes))
+		heavy = change
+	}
+	if *e.Linked > 0 {
+		said += fmt.Sprintf(", %d linked", *e.Linked)
+	}
+	if *e.Failed > 0 {
+		said += fmt.Sprintf(", %d failed", *e.Failed)
+		heavy = change
+	}
+	return lines(heavy, none, said)
+}
+
+// portion is "1MiB of 2MiB", or "1MiB" where nobody knows of how much.
+func portion(e event) string {
+	if e.Size == nil {
+		return text.Bytes(*e.Bytes)
+	}
+	return fmt.Sprintf("%s of %s", text.Bytes(*e.Bytes), text.Bytes(*e.Size))
+}
+
+// percent is at most 100: a server may send more than it said.
+func percent(done, size int64) string {
+	if size <= 0 || done >= size {
+		return "100%"
+	}
+	return fmt.Sprintf("%d%%", int(100*float64(done)/float64(size)))
+}
+
+// short abbreviates a digest as git and docker do.
+func short(digest string) string {
+	const n = len("sha256:") + 12
+	if len(digest) <= n {
+		return digest
+	}
+	return digest[:n] + "…"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// lines escapes s, a message that may have several lines. Those after the first
+// are marked, so that none passes for a line of ours.
+func lines(w weight, c colour, s string) []line {
+	var out []line
+	for i, l := range strings.Split(text.Lines(strings.TrimRight(s, "\n")), "\n") {
+		if i > 0 {
+			l = beside + l
+		}
+		out = append(out, line{text: l, weight: w, colour: c})
+	}
+	return out
+}
