@@ -1,0 +1,181 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Options says where settings come from. The zero Options give Default.
+type Options struct {
+	UserFile string              // the user's stagex.toml, which may be missing; "" for none. See UserFile.
+	Tree     fs.FS               // the tree, whose stagex.toml may be missing; nil for none. Use os.Root's, so that no link leaves it.
+	Getenv   func(string) string // os.Getenv; nil for none. A variable that is empty says nothing.
+	Flags    map[string]string   // what flags say, by key: {"build.jobs": "4"}
+}
+
+// Error is one thing that is wrong, in what the user or the tree wrote. Load joins them.
+type Error struct {
+	Where string // "stagex.toml:3", "SX_FETCH_STALL" or "flag"
+	Key   string // "" where no key is to blame
+	Err   error
+}
+
+func (e *Error) Error() string {
+	if e.Key == "" {
+		return fmt.Sprintf("%s: %v", e.Where, e.Err)
+	}
+	return fmt.Sprintf("%s: setting %q: %v", e.Where, e.Key, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// UserFile returns the path of the user's stagex.toml: in $XDG_CONFIG_HOME/sx, else in ~/.config/sx, "" where neither is
+// known. A relative XDG_CONFIG_HOME does not count (XDG Base Directory Specification).
+func UserFile(getenv func(string) string) string {
+	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "sx", FileName)
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".config", "sx", FileName)
+	}
+	return ""
+}
+
+// Load returns the settings, or every *Error joined, in the order: the tree's file, the user's, variables, flags.
+func Load(o Options) (Settings, error) {
+	l := loader{options: o, settings: Default()}
+	caps := l.tree()
+	l.user()
+	for _, lower := range caps {
+		lower()
+	}
+	l.environment()
+	l.flags()
+	if err := errors.Join(l.errs...); err != nil {
+		return Settings{}, err
+	}
+	return l.settings, nil
+}
+
+// loader lets each source say its part over the one before.
+type loader struct {
+	options  Options
+	settings Settings
+	errs     []error
+}
+
+// tree applies the tree's file. Of its caps it returns what lowers the user's, once those are known.
+func (l *loader) tree() (caps []func()) {
+	if l.options.Tree == nil {
+		return nil
+	}
+	data, err := readTree(l.options.Tree)
+	l.file(FileName, data, err, func(k key, text string) error {
+		if k.userOnly != "" {
+			return fmt.Errorf("it belongs in the user's settings (%s), not in a tree: %s", l.userFile(), k.userOnly)
+		}
+		if k.limit == nil {
+			return k.set(&l.settings, text)
+		}
+		var said Settings
+		if err := k.set(&said, text); err != nil {
+			return err
+		}
+		caps = append(caps, func() { *k.limit(&l.settings) = min(*k.limit(&l.settings), *k.limit(&said)) })
+		return nil
+	})
+	return caps
+}
+
+func (l *loader) user() {
+	if l.options.UserFile == "" {
+		return
+	}
+	data, err := os.ReadFile(l.options.UserFile)
+	l.file(l.options.UserFile, data, err, func(k key, text string) error { return k.set(&l.settings, text) })
+}
+
+func (l *loader) userFile() string {
+	if l.options.UserFile == "" {
+		return "~/.config/sx/" + FileName
+	}
+	return l.options.UserFile
+}
+
+func (l *loader) environment() {
+	if l.options.Getenv == nil {
+		return
+	}
+	for _, k := range keys {
+		if text := l.options.Getenv(k.env()); text != "" {
+			l.add(k.env(), "", k.set(&l.settings, text))
+		}
+	}
+}
+
+func (l *loader) flags() {
+	var names []string
+	for name := range l.options.Flags {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		k, ok := keyNamed(name)
+		if !ok {
+			panic(fmt.Sprintf("settings: internal error: a flag for the unknown setting %q", name))
+		}
+		l.add("flag", name, k.set(&l.settings, l.options.Flags[name]))
+	}
+}
+
+// file hands each known key of a file to say.
+func (l *loader) file(name string, data []byte, err error, say func(key, string) error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var entries []entry
+	if err == nil {
+		entries, err = parseFile(name, data)
+	}
+	if err != nil {
+		l.errs = append(l.errs, err)
+		return
+	}
+	for _, e := range known(entries, func(e entry, err error) { l.add(where(name, e.line), "", err) }) {
+		text, err := textOf(e.value)
+		if err == nil {
+			k, _ := keyNamed(e.name)
+			err = say(k, text)
+		}
+		l.add(where(name, e.line), e.name, err)
+	}
+}
+
+func (l *loader) add(where, key string, err error) {
+	if err != nil {
+		l.errs = append(l.errs, &Error{Where: where, Key: key, Err: err})
+	}
+}
+
+// readTree reads the tree's file: a regular one, of a size that a person could have written.
+func readTree(tree fs.FS) ([]byte, error) {
+	const limit = 1 << 20
+	info, err := fs.Stat(tree, FileName)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > limit:
+		return nil, &Error{Where: FileName, Err: errors.New("want a regular file of at most 1 MiB")}
+	}
+	f, err := tree.Open(FileName)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}

@@ -1,0 +1,116 @@
+package settings
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/docker/go-units"
+)
+
+// One parser for each kind of value, for files, variables and flags alike. Each error says what is wanted.
+
+func number(least, most int) func(string) (int, error) {
+	return func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("want a number from %d to %d, not %q", least, most, text)
+		}
+		return n, nil
+	}
+}
+
+// parseJobs takes 0 for the default, which depends on the machine.
+func parseJobs(text string) (int, error) {
+	n, err := number(0, 1024)(text)
+	if err == nil && n == 0 {
+		n = defaultJobs()
+	}
+	return n, err
+}
+
+func parseBool(text string) (bool, error) {
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("want true or false, not %q", text)
+	}
+	return b, nil
+}
+
+func oneOf(words ...string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if !slices.Contains(words, text) {
+			return "", fmt.Errorf("want one of %s, not %q", strings.Join(words, ", "), text)
+		}
+		return text, nil
+	}
+}
+
+func parseDuration(least, most time.Duration) func(string) (time.Duration, error) {
+	return func(text string) (time.Duration, error) {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < least || d > most {
+			return 0, fmt.Errorf(`want a time from %s to %s, such as "30s", not %q`, least, most, text)
+		}
+		return d, nil
+	}
+}
+
+// parseSize takes bytes: "8GiB" is 8·2³⁰, "8GB" is 8·10⁹. go-units reads either suffix both ways, by function.
+func parseSize(text string) (int64, error) {
+	parse := units.FromHumanSize
+	if strings.Contains(strings.ToLower(text), "i") {
+		parse = units.RAMInBytes
+	}
+	n, err := parse(text)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf(`want a size such as "8GiB", not %q`, text)
+	}
+	return n, nil
+}
+
+// parsePlatforms takes a list with commas, each in its one canonical spelling, because it is compared as text.
+func parsePlatforms(text string) ([]string, error) {
+	list := strings.Split(text, ",")
+	for i, name := range list {
+		p, err := platforms.Parse(name)
+		if err != nil || p.OS != "linux" || name == "linux" {
+			return nil, fmt.Errorf(`want platforms such as "linux/amd64", not %q`, name)
+		}
+		if canonical := platforms.Format(platforms.Normalize(p)); canonical != name {
+			return nil, fmt.Errorf("the platform %q is spelled %q", name, canonical)
+		}
+		if slices.Contains(list[:i], name) {
+			return nil, fmt.Errorf("the platform %q is named twice", name)
+		}
+	}
+	return list, nil
+}
+
+// parseUserAgent takes what fits into one header line.
+func parseUserAgent(text string) (string, error) {
+	for _, r := range text {
+		if r < ' ' || r > '~' {
+			return "", fmt.Errorf("want plain ASCII text, not %q", text)
+		}
+	}
+	if len(text) > 256 {
+		return "", fmt.Errorf("want at most 256 characters, not %d", len(text))
+	}
+	return text, nil
+}
+
+// parsePath takes an absolute path, because a relative one would mean another place in every folder; "" is the default.
+func parsePath(text string) (string, error) {
+	if text != "" && !filepath.IsAbs(text) {
+		return "", fmt.Errorf("want an absolute path, not %q", text)
+	}
+	if text != "" {
+		text = filepath.Clean(text)
+	}
+	return text, nil
+}

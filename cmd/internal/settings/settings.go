@@ -1,0 +1,88 @@
+// Package settings reads what a person may decide about sx once instead of at every call: stagex.toml, the user's and the
+// tree's, and the SX_* environment. sx never needs any of it.
+//
+// A value is taken from the first that gives it: flag, SX_* variable, user's file, tree's file, default. The tree may be
+// the thing under audit, so its file may say only what is true of its packages; a key that touches the machine, the
+// engine, or who the user is to a server, is an error there.
+//
+// It refuses keys that it does not know, and values out of range, with file, line and the nearest known key; it reports
+// all that is wrong at once. It does not read credentials, and no key names a program to run but engine.runc.
+//
+// Start at Load; the keys are the table in keys.go, and stagex.toml at the top of the repository explains each.
+package settings
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// FileName is what both files are called.
+const FileName = "stagex.toml"
+
+// Settings are all decided values, each valid.
+type Settings struct {
+	Build  Build
+	Fetch  Fetch
+	Engine Engine
+	Paths  Paths
+}
+
+// Build is about builds.
+type Build struct {
+	Jobs      int      // outputs built at once, at least 1
+	KeepGoing bool     // go on with what does not depend on a failure
+	Platforms []string // of outputs whose definition forces none: "linux/amd64", in the order of their manifests
+	Progress  string   // auto, plain, tty, rawjson or quiet
+}
+
+// Fetch is about the download of sources.
+type Fetch struct {
+	Jobs       int           // downloads at once, at least 1
+	PerHost    int           // of these from one host, at least 1
+	Retries    int           // further tries at one mirror before the next
+	Stall      time.Duration // a mirror from which nothing came for so long is given up
+	MaxFile    int64         // bytes one source may have
+	MaxPartial int64         // bytes all unfinished downloads together may take
+	UserAgent  string        // "" means sx/<version>
+}
+
+// Engine is about the embedded build engine.
+type Engine struct {
+	Runc        string // absolute path; "" means the runc of PATH
+	Snapshotter string // auto, overlayfs or native
+	CacheSize   int64  // bytes that the engine's cache keeps after a build
+}
+
+// Paths is about where things lie.
+type Paths struct {
+	State string // absolute path of a folder for the state of every tree; "" means .sx in each tree
+}
+
+// StateDir returns the state folder of the tree at an absolute path. Trees never share one.
+func (p Paths) StateDir(tree string) string {
+	if p.State == "" {
+		return filepath.Join(tree, ".sx")
+	}
+	sum := sha256.Sum256([]byte(filepath.Clean(tree)))
+	return filepath.Join(p.State, fmt.Sprintf("%s-%x", filepath.Base(tree), sum[:6]))
+}
+
+// Default returns the settings where nobody says anything.
+func Default() Settings {
+	return Settings{
+		Build: Build{Jobs: defaultJobs(), Platforms: []string{"linux/amd64"}, Progress: "auto"},
+		Fetch: Fetch{
+			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
+			MaxFile: 8 << 30, MaxPartial: 32 << 30,
+		},
+		Engine: Engine{Snapshotter: "auto", CacheSize: 50 << 30},
+	}
+}
+
+// defaultJobs is one for each core that this process may use, but at most 8: most builds use every core by themselves.
+func defaultJobs() int {
+	return min(runtime.GOMAXPROCS(0), 8)
+}
