@@ -48,7 +48,7 @@ func (s *Store) adopt(r *reader, d Descriptor) error {
 		return err
 	}
 	if int(st.Uid) != os.Geteuid() || st.Mode != 0o444 && st.Nlink != 1 {
-		return copyBlob(d.Digest, f, s.shared(d.Digest))
+		return s.copyBlob(d.Digest, f, s.shared(d.Digest))
 	}
 	chmod := func() error { return f.Chmod(0o444) }
 	if err := errors.Join(s.stats.keep(f, 0, chmod), f.Sync()); err != nil {

@@ -61,6 +61,17 @@ func writeTemp(folder string, data []byte, perm fs.FileMode) (temp, error) {
 	return tmp, nil
 }
 
+// writeNew writes and syncs a file that does not exist, in a folder that nobody
+// reads before it is complete.
+func writeNew(path string, data []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
+}
+
 // discard closes the file and removes it where it still has its temporary name.
 func (t temp) discard() {
 	os.Remove(t.path)

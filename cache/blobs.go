@@ -2,24 +2,25 @@ package cache
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
-// Shared blobs lie at .sx/blobs/sha256/<hex>, hard links of those in out/.
+// Shared blobs lie at .sx/blobs/sha256/<hex>, hard links of those in out/. They
+// are put there only once synced and verified.
 
 func (s *Store) shared(d Digest) string { return s.Dir("blobs", "sha256", d.Hex()) }
 
 // BlobPath returns the path of a shared blob that is whole; fs.ErrNotExist when
-// there is none. The file must not be written to, and not be linked but by Link.
+// there is none. The file must not be written to, nor linked but by Link.
 func (s *Store) BlobPath(d Digest) (string, error) {
 	f, err := s.openShared(d)
 	if err != nil {
@@ -29,7 +30,7 @@ func (s *Store) BlobPath(d Digest) (string, error) {
 	return s.shared(d), nil
 }
 
-// openShared says fs.ErrNotExist also for a blob that is not whole; share will
+// openShared says fs.ErrNotExist also of a blob that is not whole; share will
 // replace it.
 func (s *Store) openShared(d Digest) (*os.File, error) {
 	f, err := openRegular(unix.AT_FDCWD, s.shared(d), s.shared(d))
@@ -49,28 +50,50 @@ func (s *Store) openShared(d Digest) (*os.File, error) {
 }
 
 // Link makes dst a hard link of a whole shared blob, or a copy where links are not
-// possible. fs.ErrNotExist when there is no such blob, fs.ErrExist when dst exists.
+// possible, and keeps the stat cache true. fs.ErrNotExist when there is no such
+// blob, fs.ErrExist when dst exists.
 func (s *Store) Link(d Digest, dst string) error {
 	f, err := s.openShared(d)
 	if err != nil {
 		return fmt.Errorf("linking blob %s: %w", d, err)
 	}
 	defer f.Close()
-	err = s.stats.keep(f, 1, func() error { return linkOpen(f, f.Name(), dst) })
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
-	if err := copyBlob(d, f, dst); err != nil {
+	if err := s.linkOrCopy(d, f, f.Name(), dst); err != nil {
 		return fmt.Errorf("linking blob %s: %w", d, err)
 	}
 	return nil
 }
 
+// share makes f, verified, sealed and at path, the shared blob, unless a whole one
+// is there.
+func (s *Store) share(d Digest, f *os.File, path string) error {
+	if old, err := s.openShared(d); err == nil {
+		return old.Close()
+	}
+	if err := os.Remove(s.shared(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.linkOrCopy(d, f, path, s.shared(d)); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil // another process shared it meanwhile
+}
+
+// linkOrCopy makes dst of f, which lies at path and has digest d.
+func (s *Store) linkOrCopy(d Digest, f *os.File, path, dst string) error {
+	err := s.stats.keep(f, 1, func() error { return s.linkOpen(f, path, dst) })
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// EXDEV, EPERM or EMLINK; with anything else the copy fails too, and says why.
+	s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
+	return s.copyBlob(d, f, dst)
+}
+
 // linkOpen makes dst a hard link of path, and makes sure that it became f and
 // nothing that took its name meanwhile.
-func linkOpen(f *os.File, path, dst string) error {
-	if err := os.Link(path, dst); err != nil {
+func (s *Store) linkOpen(f *os.File, path, dst string) error {
+	if err := s.link(path, dst); err != nil {
 		return err
 	}
 	a, err := statFile(f)
@@ -85,40 +108,63 @@ func linkOpen(f *os.File, path, dst string) error {
 	return err
 }
 
-// copyBlob copies f, which is at any offset, to a new file dst.
-func copyBlob(d Digest, f *os.File, dst string) error {
+// copyBlob copies f, at whatever offset it is, to dst: whole or not at all.
+func (s *Store) copyBlob(d Digest, f *os.File, dst string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(dst), ".sx-"+rand.Text())
-	out, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+	err = s.copyVia(s.Dir("tmp"), d, info.Size(), f, dst)
+	if errors.Is(err, unix.EXDEV) {
+		err = s.copyVia(filepath.Dir(dst), d, info.Size(), f, dst)
 	}
-	defer os.Remove(tmp)
-	defer out.Close()
-	if err := copyVerified(out, io.NewSectionReader(f, 0, info.Size()), d, info.Size()); err != nil {
-		return err
-	}
-	if err := errors.Join(seal(tmp), out.Sync()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, dst)
+	return err
 }
 
-// share makes f, verified and at path, the shared blob, unless a whole one is
-// there. Where links are not possible it is a copy.
-func (s *Store) share(d Digest, f *os.File, path string) error {
-	if old, err := s.openShared(d); err == nil {
-		return old.Close()
-	}
-	tmp := s.Dir("tmp", ".sx-"+rand.Text())
-	defer os.Remove(tmp)
-	err := s.stats.keep(f, 1, func() error { return linkOpen(f, path, tmp) })
+func (s *Store) copyVia(folder string, d Digest, size int64, f *os.File, dst string) error {
+	tmp, err := createTemp(folder)
 	if err != nil {
-		s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
-		return copyBlob(d, f, s.shared(d))
+		return err
 	}
-	return s.stats.keep(f, 0, func() error { return os.Rename(tmp, s.shared(d)) })
+	defer tmp.discard()
+	if err := s.fill(tmp, d, size, io.NewSectionReader(f, 0, size)); err != nil {
+		return err
+	}
+	return s.stats.keep(tmp.File, 0, func() error { return os.Rename(tmp.path, dst) })
+}
+
+// fill makes tmp, new and known to nobody else, a synced blob, and remembers it.
+func (s *Store) fill(tmp temp, d Digest, size int64, r io.Reader) error {
+	if err := copyVerified(tmp, r, d, size); err != nil {
+		return err
+	}
+	if err := errors.Join(seal(tmp.path), tmp.Sync()); err != nil {
+		return err
+	}
+	return s.rememberSealed(tmp.File, d)
+}
+
+// rememberSealed takes a file that was sealed before it was hashed or seen by
+// anybody: its mtime lies in the past, so any write from now on shows in it,
+// however close to its ctime.
+func (s *Store) rememberSealed(f *os.File, d Digest) error {
+	st, err := statFile(f)
+	if err != nil {
+		return err
+	}
+	s.stats.remember(st, d.sum)
+	return nil
+}
+
+// blobTime is the mtime of blobs that sx writes, SOURCE_DATE_EPOCH of every build.
+// Being in the past, it changes with any later write to the file, so that such a
+// blob may be remembered at once.
+var blobTime = time.Unix(1, 0)
+
+// seal gives a file of ours the mode and mtime of a blob.
+func seal(path string) error {
+	if err := os.Chmod(path, 0o444); err != nil {
+		return err
+	}
+	return os.Chtimes(path, blobTime, blobTime)
 }

@@ -61,10 +61,10 @@ func (t *Staging) writeFiles(top Descriptor, annotations map[string]string) erro
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(t.layout("oci-layout"), []byte(ociLayout), 0o644, t.path); err != nil {
+	if err := writeNew(t.layout("oci-layout"), []byte(ociLayout), 0o644); err != nil {
 		return err
 	}
-	return WriteFile(t.layout("index.json"), data, 0o644, t.path)
+	return writeNew(t.layout("index.json"), data, 0o644)
 }
 
 // indexJSON is what containerd's archive exporter, which BuildKit exports with,

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 )
 
 // Key is a hash of all that decides an output's bytes. It is comparable; the
@@ -85,16 +84,24 @@ func canonical(v any) ([]byte, error) {
 }
 
 // refuseReplaced finds the escape that encoding/json puts, and puts only, where a
-// string was not UTF-8; a genuine U+FFFD is written unescaped.
+// string was not UTF-8 (a genuine U+FFFD is written unescaped), and escaped
+// surrogates, half of which would be replaced alike.
 func refuseReplaced(data []byte) error {
 	for i := 0; i < len(data)-1; i++ {
 		if data[i] != '\\' {
 			continue
 		}
-		if strings.HasPrefix(string(data[i:min(i+6, len(data))]), `\ufffd`) {
+		escape := data[i:min(i+6, len(data))]
+		if bytes.Equal(escape, []byte(`\ufffd`)) || isSurrogate(escape) {
 			return fmt.Errorf("a string is not UTF-8")
 		}
 		i++ // the escaped character
 	}
 	return nil
+}
+
+// isSurrogate recognises \ud800 to \udfff.
+func isSurrogate(escape []byte) bool {
+	return len(escape) == 6 && escape[1] == 'u' && escape[2]|0x20 == 'd' &&
+		(escape[3] == '8' || escape[3] == '9' || escape[3]|0x20 >= 'a')
 }

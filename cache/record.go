@@ -71,6 +71,7 @@ func formatRecord(r Record, key macKey) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, err

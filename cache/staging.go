@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -62,8 +61,6 @@ func (t *Staging) layout(elem ...string) string {
 	return filepath.Join(append([]string{t.path, "layout"}, elem...)...)
 }
 
-func (t *Staging) temp() string { return filepath.Join(t.path, rand.Text()) }
-
 func (t *Staging) blob(d Digest) string { return t.layout("blobs", "sha256", d.Hex()) }
 
 // Has reports whether the layout holds a blob, taking it from the shared blobs
@@ -106,13 +103,16 @@ func (t *Staging) LinkBlob(d Digest, size int64, path string) error {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
 	defer f.Close()
-	tmp := t.temp()
+	tmp := filepath.Join(t.path, rand.Text())
 	defer os.Remove(tmp)
-	if err := errors.Join(linkOpen(f, path, tmp), seal(tmp)); err != nil {
+	if err := errors.Join(t.s.linkOpen(f, path, tmp), seal(tmp)); err != nil {
 		t.s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
 		return t.WriteBlob(d, size, f)
 	}
-	if err := copyVerified(io.Discard, f, d, size); err != nil {
+	if err := errors.Join(copyVerified(io.Discard, f, d, size), f.Sync()); err != nil {
+		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
+	}
+	if err := t.s.rememberSealed(f, d); err != nil {
 		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
 	}
 	return t.place(d, size, f, tmp)
@@ -126,20 +126,15 @@ func (t *Staging) WriteBlob(d Digest, size int64, r io.Reader) error {
 	if err := (Descriptor{Digest: d, Size: size}).check(); err != nil {
 		return fmt.Errorf("adding blob: %w", err)
 	}
-	tmp := t.temp()
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	tmp, err := createTemp(t.path)
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	defer os.Remove(tmp)
-	defer f.Close()
-	if err := copyVerified(f, r, d, size); err != nil {
+	defer tmp.discard()
+	if err := t.s.fill(tmp, d, size, r); err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	if err := seal(tmp); err != nil {
-		return fmt.Errorf("adding blob %s: %w", d, err)
-	}
-	return t.place(d, size, f, tmp)
+	return t.place(d, size, tmp.File, tmp.path)
 }
 
 func (t *Staging) checkSize(d Digest, size int64) error {
@@ -151,38 +146,18 @@ func (t *Staging) checkSize(d Digest, size int64) error {
 	return nil
 }
 
-// place moves a sealed and verified file from tmp into the layout, and makes it
-// the shared blob.
+// place moves a sealed, synced and verified file from tmp into the layout, and
+// makes it the shared blob.
 func (t *Staging) place(d Digest, size int64, f *os.File, tmp string) error {
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("adding blob %s: %w", d, err)
-	}
-	st, err := statFile(f)
-	if err != nil {
-		return fmt.Errorf("adding blob %s: %w", d, err)
-	}
-	t.s.stats.remember(st, d.sum)
 	if err := t.s.share(d, f, tmp); err != nil {
-		t.s.log.Debug("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
+		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
 	}
-	if err := t.s.stats.keep(f, 0, func() error { return os.Rename(tmp, t.blob(d)) }); err != nil {
+	err := t.s.stats.keep(f, 0, func() error { return os.Rename(tmp, t.blob(d)) })
+	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
 	t.add(d, size)
 	return nil
-}
-
-// blobTime is the mtime of blobs that sx writes, SOURCE_DATE_EPOCH of every build.
-// Being in the past, it changes with any later write to the file, so that such a
-// blob may be remembered at once.
-var blobTime = time.Unix(1, 0)
-
-// seal gives a file of ours the mode and mtime of a blob.
-func seal(path string) error {
-	if err := os.Chmod(path, 0o444); err != nil {
-		return err
-	}
-	return os.Chtimes(path, blobTime, blobTime)
 }
 
 // Close gives the staged layout up, unless it was committed.

@@ -138,6 +138,11 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 		return err
 	}
 	e, ok := s.entries[before.inode]
+	if after.Nlink == 0 {
+		delete(s.entries, before.inode)
+		s.dirty[before.inode] = true
+		return nil
+	}
 	unchanged := after.Mtime == before.Mtime && after.Size == before.Size
 	if ok && e.same(before) && unchanged && int64(after.Nlink) == int64(before.Nlink)+int64(links) {
 		e.stamp = after

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +59,11 @@ func (s *Stats) Save() error {
 	defer lock.Close()
 	if theirs, err := s.read(); err == nil {
 		for id := range s.dirty {
-			theirs[id] = s.entries[id]
+			if e, ok := s.entries[id]; ok {
+				theirs[id] = e
+			} else {
+				delete(theirs, id)
+			}
 		}
 		s.entries = theirs
 	}
@@ -74,7 +79,7 @@ func (s *Stats) format() []byte {
 	oldest := s.today() - statsDays
 	for _, id := range slices.SortedFunc(maps.Keys(s.entries), compareInodes) {
 		if e := s.entries[id]; e.used >= oldest {
-			fmt.Fprintln(buf, e.Dev, e.Ino, e.Size, e.Mtime, e.Ctime, e.used, hex.EncodeToString(e.sum[:]))
+			fmt.Fprintln(buf, int64(e.Dev), int64(e.Ino), e.Size, e.Mtime, e.Ctime, e.used, hex.EncodeToString(e.sum[:]))
 		}
 	}
 	mac := s.key.sum(statsPurpose, buf.Bytes())
@@ -113,11 +118,19 @@ func parseStats(data []byte, key macKey) (map[inode]entry, error) {
 }
 
 func parseEntry(line string) (e entry, err error) {
-	var digits string
-	if _, err = fmt.Sscan(line, &e.Dev, &e.Ino, &e.Size, &e.Mtime, &e.Ctime, &e.used, &digits); err != nil {
-		return e, err
+	fields := strings.Split(line, " ")
+	if len(fields) != 7 {
+		return e, fmt.Errorf("%d fields, want 7", len(fields))
 	}
-	e.sum, err = parseSum(digits)
+	var numbers [6]int64
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+			return e, err
+		}
+	}
+	e.inode = inode{uint64(numbers[0]), uint64(numbers[1])}
+	e.Size, e.Mtime, e.Ctime, e.used = numbers[2], numbers[3], numbers[4], numbers[5]
+	e.sum, err = parseSum(fields[6])
 	return e, err
 }
 

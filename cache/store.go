@@ -26,6 +26,7 @@ type Store struct {
 	key       macKey
 	stats     *Stats
 	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
+	link      func(old, name string) error
 	now       func() time.Time
 	log       *zap.Logger
 }
@@ -38,7 +39,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
-	s := &Store{tree: tree, dir: opts.Dir, exchange: exchange, now: opts.Now, log: opts.Log}
+	s := &Store{tree: tree, dir: opts.Dir, exchange: exchange, link: os.Link, now: opts.Now, log: opts.Log}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
 	}

@@ -1,0 +1,183 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// An out/ that came from elsewhere: nothing is followed, nothing blocks.
+func TestHostileFiles(t *testing.T) {
+	layer := DigestOf([]byte("layer")).Hex()
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, []byte("layer"))
+	for _, name := range []string{"", "index.json", "oci-layout", "blobs", "blobs/sha256", "blobs/sha256/" + layer} {
+		s := newStore(t)
+		buildImage("layer").write(t, s.out("core-x"))
+		path := filepath.Join(s.out("core-x"), name)
+		moved := filepath.Join(t.TempDir(), "moved")
+		if err := errors.Join(os.Rename(path, moved), os.Symlink(moved, path)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Whole("core-x"); err == nil {
+			t.Errorf("%q: a link was followed", name)
+		}
+		if err := s.Touch([]string{"core-x"}, blobTime); err == nil && name != "blobs/sha256/"+layer {
+			t.Errorf("%q: Touch followed a link", name)
+		}
+		if err := errors.Join(os.Remove(path), unix.Mkfifo(path, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Whole("core-x"); err == nil {
+			t.Errorf("%q: a fifo was read", name)
+		}
+	}
+}
+
+func TestHostileOutput(t *testing.T) {
+	s := newStore(t)
+	for _, output := range []string{"", ".", "..", "../x", "a/b", "-a", ".sx", "A", "a\n", "a\x00", strings.Repeat("a", 201)} {
+		if _, err := s.Layout(output); err == nil {
+			t.Errorf("output %q was accepted", output)
+		}
+		if _, err := s.Stage(output); err == nil {
+			t.Errorf("staging %q was accepted", output)
+		}
+		if _, err := s.Record(output); err == nil {
+			t.Errorf("record of %q was accepted", output)
+		}
+	}
+}
+
+// index.json, and what lies below, that says something impossible.
+func TestHostileJSON(t *testing.T) {
+	i := newImage()
+	good := i.manifest(amd64, "layer")
+	docker := i.json(dockerTypeManifest, map[string]any{"schemaVersion": 1, "fsLayers": []any{}})
+	both := i.json(MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": MediaTypeManifest, "config": good, "manifests": []any{good},
+	})
+	bare := i.json(MediaTypeManifest, map[string]any{"schemaVersion": 2})
+	inner := i.index(good)
+	posing := inner
+	posing.MediaType = MediaTypeManifest
+	huge := good
+	huge.Size = maxBlob + 1
+	negative := good
+	negative.Size = -1
+	large := good
+	large.Size = maxJSON + 1
+	longer := good
+	longer.Size++
+	nameless := good
+	nameless.Digest = Digest{}
+	odd := good
+	odd.Platform = &platform{OS: "linux", Architecture: "amd64\x1b[31m"}
+	other := i.manifest(amd64, "other")
+	attestation := i.manifest(unknown, "provenance")
+	cycle := Descriptor{MediaTypeIndex, DigestOf([]byte("itself")), 6}
+	sizes := i.json(MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "config": i.json("config", amd64),
+		"layers": []any{Descriptor{"l", DigestOf([]byte("a")), 1}, Descriptor{"l", DigestOf([]byte("a")), 2}},
+	})
+	many := make([]descriptor, maxDescriptors+1)
+	for n := range many {
+		many[n] = good
+	}
+	for name, tops := range map[string][]descriptor{
+		"nothing":               {},
+		"schema 1":              {docker},
+		"both kinds":            {both},
+		"no config":             {bare},
+		"index in index":        {i.index(inner)},
+		"index posing":          {i.index(posing)},
+		"top posing":            {posing},
+		"huge":                  {huge},
+		"negative":              {negative},
+		"too large for JSON":    {large},
+		"another size":          {longer},
+		"no digest":             {nameless},
+		"platform with escapes": {i.index(odd)},
+		"two images":            {good, other},
+		"same platform twice":   {i.index(good, other)},
+		"same image twice":      {i.index(good, good)},
+		"attestation first":     {i.index(attestation, good)},
+		"attestation alone":     {i.index(attestation)},
+		"no images":             {i.index()},
+		"not there":             {{Descriptor: cycle}},
+		"one blob, two sizes":   {sizes},
+		"unknown type":          {i.json("text/html", 1)},
+		"no type":               {i.json("", index{2, "", []descriptor{good}})},
+		"too many":              many,
+	} {
+		s := newStore(t)
+		i.write(t, s.out("core-x"))
+		data := i.blobs[i.json(MediaTypeIndex, index{2, MediaTypeIndex, tops}).Digest]
+		write(t, filepath.Join(s.out("core-x"), "index.json"), data)
+		if l, err := s.Whole("core-x"); err == nil {
+			t.Errorf("%s: got %+v, want an error", name, l)
+		}
+	}
+}
+
+func TestHostileSizes(t *testing.T) {
+	s := newStore(t)
+	buildImage("layer").write(t, s.out("core-x"))
+	for _, name := range []string{"index.json", "oci-layout"} {
+		path := filepath.Join(s.out("core-x"), name)
+		if err := os.Truncate(path, 1<<40); err != nil { // sparse
+			t.Fatal(err)
+		}
+		_, err := s.Layout("core-x")
+		wantError(t, err, "more than")
+	}
+	deep := strings.Repeat(`{"manifests":[`, 1<<17)
+	for _, text := range []string{"", "null", "[]", "{", deep, `{"schemaVersion":2}{}`, `{"schemaVersion":1,"manifests":[]}`} {
+		write(t, filepath.Join(s.out("core-x"), "index.json"), []byte(text))
+		if _, err := s.Layout("core-x"); err == nil {
+			t.Errorf("index.json %.20q was accepted", text)
+		}
+	}
+}
+
+func TestOciLayoutVersion(t *testing.T) {
+	s := newStore(t)
+	buildImage("layer").write(t, s.out("core-x"))
+	for _, text := range []string{"", "{}", `{"imageLayoutVersion":"2.0.0"}`, `{"imageLayoutVersion":1}`} {
+		write(t, filepath.Join(s.out("core-x"), "oci-layout"), []byte(text))
+		_, err := s.Layout("core-x")
+		wantError(t, err, "oci-layout")
+	}
+}
+
+func FuzzLayout(f *testing.F) {
+	i := buildImage("layer")
+	data, err := indexJSON(i.top.Descriptor, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	for _, blob := range i.blobs {
+		f.Add(blob)
+	}
+	f.Add([]byte(fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"sha256:%s"}]}`, zeros)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, mediaType := range []string{MediaTypeIndex, MediaTypeManifest} {
+			idx, err := parseIndex(data, mediaType)
+			if err == nil && checkDescriptors(idx.Manifests) != nil {
+				t.Error("a bad descriptor came without an error")
+			}
+			if m, err := parseManifest(data, mediaType); err == nil && m.Config.check() != nil {
+				t.Error("a bad config came without an error")
+			}
+		}
+		if p, err := parseConfig(data); err != nil && p != "" {
+			t.Error("a value came with an error")
+		}
+	})
+}

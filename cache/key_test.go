@@ -1,0 +1,92 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestCanonical(t *testing.T) {
+	type inner struct {
+		Z int    `json:"z"`
+		A string `json:"a"`
+	}
+	for _, c := range []struct {
+		in   any
+		want string
+	}{
+		{inner{1, "<&>"}, `{"a":"<&>","z":1}`},
+		{map[string]any{"b": nil, "a": []string{}, "": true}, `{"":true,"a":[],"b":null}`},
+		{[]any{"é", "\u2028", "\x01", `\ufffd`, "\ufffd"}, `["é","\u2028","\u0001","\\ufffd","` + "\ufffd" + `"]`},
+		{json.RawMessage(" { \"b\" : -0, \"a\":[ 1 ,2 ] } "), `{"a":[1,2],"b":0}`},
+		{int64(math.MinInt64), "-9223372036854775808"},
+		{1.0, "1"},
+		{DigestOf(nil), `"` + DigestOf(nil).String() + `"`},
+	} {
+		got, err := canonical(c.in)
+		if err != nil || string(got) != c.want {
+			t.Errorf("got %s, %v, want %s", got, err, c.want)
+		}
+	}
+}
+
+func TestKeyRefuses(t *testing.T) {
+	for name, v := range map[string]any{
+		"not a number":    math.NaN(),
+		"infinity":        math.Inf(1),
+		"a fraction":      0.5,
+		"a large number":  uint64(math.MaxUint64),
+		"an exponent":     json.RawMessage(`1e3`),
+		"a function":      func() {},
+		"bytes":           "a\xff",
+		"bytes in a key":  map[string]int{"\xff": 1},
+		"after an escape": []string{`\`, "\"\xff"},
+		"half a pair":     json.RawMessage(`"\uD800"`),
+		"a member twice":  json.RawMessage(`{"a":1,"a":2}`),
+	} {
+		if k, err := NewKey(v); err == nil || !k.IsZero() {
+			t.Errorf("%s: got %v, %v, want an error", name, k, err)
+		}
+	}
+}
+
+func TestKey(t *testing.T) {
+	k, err := NewKey(map[string]int{"b": 1, "a": 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.sum != sha256.Sum256([]byte(`{"a":2,"b":1}`)) {
+		t.Error("a key is the sha256 of canonical JSON")
+	}
+	parsed, err := ParseKey(k.String())
+	if err != nil || parsed != k {
+		t.Errorf("got %v, %v, want %v", parsed, err, k)
+	}
+	for _, s := range []string{"", "sha256:" + k.String(), k.String()[1:], strings.ToUpper(k.String()), zeros} {
+		if k, err := ParseKey(s); err == nil || !k.IsZero() {
+			t.Errorf("parsing %q: got %v, %v, want an error", s, k, err)
+		}
+	}
+}
+
+// Two different documents never have the same canonical form, and a canonical
+// form is its own.
+func FuzzCanonical(f *testing.F) {
+	f.Add([]byte(`{"a":[1,null,true,{"b":"\ud800"}],"":"\\ufffd"}`))
+	f.Add([]byte(`{"a":1,"a":2}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !json.Valid(data) {
+			return
+		}
+		once, err := canonical(json.RawMessage(data))
+		if err != nil {
+			return
+		}
+		twice, err := canonical(json.RawMessage(once))
+		if err != nil || string(twice) != string(once) {
+			t.Errorf("got %s, %v, want %s again", twice, err, once)
+		}
+	})
+}
