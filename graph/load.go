@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -182,12 +183,15 @@ func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, erro
 		return nil, fmt.Errorf("reading it: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	switch {
+	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		data.Grow(int(min(info.Size(), maxFileSize)) + bytes.MinRead)
+	}
+	switch n, err := io.Copy(&data, io.LimitReader(f, maxFileSize+1)); {
 	case err != nil:
 		return nil, fmt.Errorf("reading it: %w", err)
-	case len(data) > maxFileSize:
+	case n > maxFileSize:
 		return nil, fmt.Errorf("larger than %d bytes", maxFileSize)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }

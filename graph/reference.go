@@ -110,6 +110,10 @@ func (r *resolver) checkTrigger(i int, u use) error {
 // parseImage reads stagex/<output>. Everything else is an error that says what
 // BuildKit would do.
 func parseImage(text string) (Ref, error) {
+	output, ok := strings.CutPrefix(text, "stagex/")
+	if r, err := ParseRef(output); ok && err == nil {
+		return r, nil
+	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return Ref{}, fmt.Errorf("neither a stage before this one nor an image: %w", err)
@@ -117,7 +121,6 @@ func parseImage(text string) (Ref, error) {
 	if !reference.IsNameOnly(named) && strings.HasPrefix(reference.FamiliarName(named), "stagex/") {
 		return Ref{}, fmt.Errorf("BuildKit would pull %s from a registry: name outputs without tag or digest", named)
 	}
-	output, ok := strings.CutPrefix(text, "stagex/")
 	if !ok {
 		hint := ""
 		if strings.HasPrefix(reference.FamiliarName(named), "stagex/") {

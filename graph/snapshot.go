@@ -93,7 +93,10 @@ func (s *snapshot) read(path string, e fs.DirEntry) (File, error) {
 	f := File{Path: path, ModTime: info.ModTime()}
 	switch info.Mode().Type() {
 	case 0:
-		f.Mode = 0o644 | info.Mode()&0o100/0o100*0o111
+		f.Mode = 0o644
+		if info.Mode()&0o100 != 0 {
+			f.Mode = 0o755
+		}
 		f.Data, err = s.data(path)
 	case fs.ModeDir:
 		f.Mode = fs.ModeDir | 0o755
