@@ -1,0 +1,160 @@
+package cache
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func inodeOf(t testing.TB, path string) inode {
+	t.Helper()
+	return must(statPath(path))(t).inode
+}
+
+func TestBlobsAreShared(t *testing.T) {
+	s := newStore(t)
+	buildImage("common", "one").commit(t, s, "core-one")
+	buildImage("common", "two").commit(t, s, "core-two")
+	name := filepath.Join("blobs", "sha256", DigestOf([]byte("common")).Hex())
+	one, two := filepath.Join(s.out("core-one"), name), filepath.Join(s.out("core-two"), name)
+	if inodeOf(t, one) != inodeOf(t, two) || inodeOf(t, one) != inodeOf(t, s.Dir(name)) {
+		t.Error("the common blob must be one file")
+	}
+	if a, b := s.out("core-one/index.json"), s.out("core-two/index.json"); inodeOf(t, a) == inodeOf(t, b) {
+		t.Error("index.json must not be shared")
+	}
+	path := must(s.BlobPath(DigestOf([]byte("common"))))(t)
+	if string(must(os.ReadFile(path))(t)) != "common" {
+		t.Error("BlobPath leads elsewhere")
+	}
+}
+
+// Where links fail, everything works by copies.
+func TestLinkFallsBackToCopy(t *testing.T) {
+	for _, refusal := range []error{unix.EXDEV, unix.EPERM, unix.EMLINK} {
+		s := newStore(t)
+		s.link = func(old, name string) error { return &os.LinkError{Op: "link", Old: old, New: name, Err: refusal} }
+		buildImage("common", "one").commit(t, s, "core-one")
+		buildImage("common", "two").commit(t, s, "core-two")
+		must(s.Verify(t.Context(), "core-one"))(t)
+		must(s.Verify(t.Context(), "core-two"))(t)
+		d := DigestOf([]byte("common"))
+		dst := filepath.Join(t.TempDir(), "dst")
+		must(0, s.Link(d, dst))(t)
+		if st := must(statPath(dst))(t); st.Mode != 0o444 || st.Nlink != 1 {
+			t.Errorf("the copy has mode %o and %d links", st.Mode, st.Nlink)
+		}
+		st := must(s.Stage("core-three"))(t)
+		source := filepath.Join(s.tree, "source")
+		write(t, source, []byte("three"))
+		must(0, st.LinkBlob(DigestOf([]byte("three")), 5, source))(t)
+		if got := must(statPath(source))(t); got.Mode != 0o644 {
+			t.Error("a file that is copied must stay as it is")
+		}
+		must(0, st.Close())(t)
+		if left := files(t, s.Dir("tmp")); len(left) != 0 {
+			t.Errorf("left in tmp: %v", left)
+		}
+	}
+}
+
+func TestLink(t *testing.T) {
+	s := newStore(t)
+	d := DigestOf([]byte("layer"))
+	dst := filepath.Join(s.tree, "dst")
+	if err := s.Link(d, dst); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	buildImage("layer").commit(t, s, "core-x")
+	must(0, s.Link(d, dst))(t)
+	if inodeOf(t, dst) != inodeOf(t, s.shared(d)) {
+		t.Error("dst is a copy")
+	}
+	if err := s.Link(d, dst); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("twice: %v", err)
+	}
+}
+
+func TestLinkBlob(t *testing.T) {
+	s := newStore(t)
+	st := must(s.Stage("core-x"))(t)
+	defer st.Close()
+	d := DigestOf([]byte("layer"))
+	path := filepath.Join(s.tree, "content")
+	write(t, path, []byte("lazer"))
+	if err := st.LinkBlob(d, 5, path); err == nil || st.Has(d) {
+		t.Error("another file was taken")
+	}
+	write(t, path+"-2", []byte("layer"))
+	must(0, os.Symlink(path+"-2", path+"-3"))(t)
+	if err := st.LinkBlob(d, 5, path+"-3"); err == nil {
+		t.Error("a link was followed")
+	}
+	must(0, st.LinkBlob(d, 5, path+"-2"))(t)
+	if got := must(statPath(st.blob(d)))(t); got.inode != inodeOf(t, path+"-2") || got.Mode != 0o444 {
+		t.Errorf("the blob is %+v", got)
+	}
+	// With the shared blob whole, the path is not looked at.
+	other := must(s.Stage("core-y"))(t)
+	defer other.Close()
+	must(0, other.LinkBlob(d, 5, "/nowhere"))(t)
+}
+
+func TestDamagedSharedBlobIsReplaced(t *testing.T) {
+	s := newStore(t)
+	d := DigestOf([]byte("layer"))
+	write(t, s.shared(d), []byte("lazer"))
+	if _, err := s.BlobPath(d); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a damaged blob: %v", err)
+	}
+	buildImage("layer").commit(t, s, "core-x")
+	must(s.BlobPath(d))(t)
+	must(s.Verify(t.Context(), "core-x"))(t)
+}
+
+func TestAdopt(t *testing.T) {
+	s := newStore(t)
+	aged(s)
+	buildImage("layer", "kept").write(t, s.out("core-x"))
+	blobs := filepath.Join(s.out("core-x"), "blobs", "sha256")
+	layer, kept := DigestOf([]byte("layer")), DigestOf([]byte("kept"))
+	must(0, os.Link(filepath.Join(blobs, kept.Hex()), filepath.Join(s.tree, "elsewhere")))(t)
+	must(s.Adopt(t.Context(), "core-x"))(t)
+	if inodeOf(t, s.shared(layer)) != inodeOf(t, filepath.Join(blobs, layer.Hex())) {
+		t.Error("an own blob must be linked")
+	}
+	if st := must(statPath(filepath.Join(blobs, layer.Hex())))(t); st.Mode != 0o444 {
+		t.Errorf("its mode is %o", st.Mode)
+	}
+	elsewhere := must(statPath(filepath.Join(s.tree, "elsewhere")))(t)
+	if elsewhere.Mode != 0o644 || inodeOf(t, s.shared(kept)) == elsewhere.inode {
+		t.Error("a writable file with another name must be copied")
+	}
+	write(t, filepath.Join(s.out("core-y"), "index.json"), nil)
+	if _, err := s.Adopt(t.Context(), "core-y"); err == nil {
+		t.Error("a broken layout was adopted")
+	}
+}
+
+func TestPrune(t *testing.T) {
+	s := newStore(t)
+	buildImage("first").commit(t, s, "core-x")
+	buildImage("second").commit(t, s, "core-x")
+	if _, err := s.BlobPath(DigestOf([]byte("first"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a blob that only the replaced layout had: %v", err)
+	}
+	st := must(s.Stage("core-y"))(t)
+	data := "broken off"
+	must(0, st.WriteBlob(DigestOf([]byte(data)), int64(len(data)), stringReader(data)))(t)
+	must(0, st.Close())(t)
+	must(s.BlobPath(DigestOf([]byte(data))))(t) // the next run may want it
+	n, size, err := s.Prune()
+	if err != nil || n != 1 || size != int64(len(data)) {
+		t.Errorf("pruned %d blobs of %d bytes, %v", n, size, err)
+	}
+	must(s.Verify(t.Context(), "core-x"))(t)
+}
