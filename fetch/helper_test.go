@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -253,4 +255,14 @@ func (r *recorder) want(lines ...string) {
 	if got, want := strings.Join(r.lines, "\n"), strings.Join(lines, "\n"); got != want {
 		r.t.Errorf("status was told:\n%s\nwant:\n%s", got, want)
 	}
+}
+
+// serveTLS starts an https server whose certificate w's transport knows.
+func serveTLS(t *testing.T, w *world, f http.HandlerFunc) (url string) {
+	s := httptest.NewUnstartedServer(f)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	w.opts.Transport = s.Client().Transport
+	return s.URL
 }

@@ -52,7 +52,19 @@ func openTemp(tree *tree, opts Options) (t *temp, err error) {
 		return nil, fmt.Errorf("reading %q: %w", t.path, cause(err))
 	}
 	t.used = total(files)
+	t.sweep()
 	return t, nil
+}
+
+// sweep removes meta files whose partial file a killed run had just renamed.
+func (t *temp) sweep() {
+	metas, _ := fs.Glob(t.dir.FS(), "*"+metaSuffix)
+	for _, name := range metas {
+		_, err := t.dir.Lstat(strings.TrimSuffix(name, metaSuffix) + partSuffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			t.dir.Remove(name)
+		}
+	}
 }
 
 func (t *temp) close() { t.dir.Close() }
