@@ -54,15 +54,15 @@ func readKey(path string) (macKey, error) {
 	if err != nil {
 		return macKey{}, err
 	}
-	info, err := os.Lstat(path)
+	st, err := statPath(path)
 	if err != nil {
 		return macKey{}, err
 	}
-	if err := checkOwned(path, info); err != nil {
+	if err := checkOwner(path, st, os.Geteuid()); err != nil {
 		return macKey{}, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return macKey{}, &UnsafeError{path, fmt.Sprintf("its mode is %04o, want 0600", info.Mode().Perm())}
+	if st.Mode&0o077 != 0 {
+		return macKey{}, &UnsafeError{path, fmt.Sprintf("its mode is %04o, want 0600", st.Mode)}
 	}
 	text, ok := strings.CutSuffix(string(data), "\n")
 	sum, err := parseSum(text)

@@ -158,7 +158,9 @@ func TestStatsFileDamaged(t *testing.T) {
 		if entries, err := parseStats(data[:n], s.key); err == nil || entries != nil {
 			t.Fatalf("the first %d bytes were accepted", n)
 		}
-		if _, err := parseStats(bytes.Replace(data, data[n:n+1], []byte{data[n] ^ 1}, 1), s.key); err == nil {
+		changed := bytes.Clone(data)
+		changed[n] ^= 1
+		if _, err := parseStats(changed, s.key); err == nil {
 			t.Fatalf("a change of %q was accepted", data[n])
 		}
 	}

@@ -140,18 +140,19 @@ func ensurePrivate(path string) error {
 	if !info.IsDir() {
 		return &UnsafeError{path, "it is not a folder"}
 	}
-	return checkOwned(path, info)
-}
-
-func checkOwned(path string, info fs.FileInfo) error {
 	st, err := statPath(path)
 	if err != nil {
-		return fmt.Errorf("opening %q: %w", path, err)
+		return fmt.Errorf("making %q: %w", path, err)
 	}
-	if int(st.Uid) != os.Geteuid() {
+	return checkOwner(path, st, os.Geteuid())
+}
+
+// checkOwner accepts what belongs to user uid and nobody else may write.
+func checkOwner(path string, st stamp, uid int) error {
+	if int(st.Uid) != uid {
 		return &UnsafeError{path, fmt.Sprintf("it belongs to user %d, not to you", st.Uid)}
 	}
-	if info.Mode().Perm()&0o022 != 0 {
+	if st.Mode&0o022 != 0 {
 		return &UnsafeError{path, "others may write to it"}
 	}
 	return nil

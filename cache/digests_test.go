@@ -1,0 +1,185 @@
+package cache
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func line(content, output string) string {
+	return DigestOf([]byte(content)).Hex() + " " + output + "\n"
+}
+
+func TestParseDigests(t *testing.T) {
+	p, err := ParseDigests(strings.NewReader(line("b", "core-b")+line("a", "core-a-b")), "core")
+	want := Published{"core-b": DigestOf([]byte("b")), "core-a-b": DigestOf([]byte("a"))}
+	if err != nil || !maps.Equal(p, want) {
+		t.Errorf("got %v, %v, want %v", p, err, want)
+	}
+	if p, err := ParseDigests(strings.NewReader(""), "core"); err != nil || p == nil || len(p) != 0 {
+		t.Errorf("an empty file: %v, %v", p, err)
+	}
+}
+
+func TestParseDigestsRefuses(t *testing.T) {
+	good := line("a", "core-a")
+	for text, want := range map[string]string{
+		good + good:                              "digests/core.txt:2: output \"core-a\" is listed twice",
+		good + "\n":                              "digests/core.txt:2: want",
+		good + line("b", "user-b"):               "digests/core.txt:2: output \"user-b\" is not of stage",
+		line("a", "core"):                        "not of stage",
+		line("a", "core-../x"):                   "naming output",
+		line("a", "core-\x1b[31m"):               "naming output",
+		line("a", "core-a\r"):                    "naming output",
+		good[:len(good)-1]:                       "digests/core.txt:1: the line is not complete",
+		strings.Replace(good, " ", "  ", 1):      "naming output",
+		strings.ToUpper(good[:64]) + good[64:]:   "lower-case",
+		zeros + " core-a\n":                      "zeros",
+		"sha256:" + good:                         "64 hexadecimal digits",
+		good + strings.Repeat("x", digestsLimit): "not complete",
+	} {
+		p, err := ParseDigests(strings.NewReader(text), "core")
+		if p != nil {
+			t.Errorf("%.80q: a value came with an error", text)
+		}
+		wantError(t, err, want)
+	}
+}
+
+func TestLoadDigests(t *testing.T) {
+	tree := fstest.MapFS{
+		"digests/core.txt":   {Data: []byte(line("a", "core-a"))},
+		"digests/user.txt":   {Data: []byte(line("b", "user-b"))},
+		"digests/README.txt": {Data: []byte("not ours")},
+	}
+	p, err := LoadDigests(tree)
+	if err != nil || len(p) != 2 || p["user-b"] != DigestOf([]byte("b")) {
+		t.Errorf("got %v, %v", p, err)
+	}
+	tree["digests/core.txt"] = &fstest.MapFile{Data: []byte("x\n")}
+	tree["digests/user.txt"] = &fstest.MapFile{Data: []byte("y\n")}
+	p, err = LoadDigests(tree)
+	wantError(t, err, "digests/core.txt:1")
+	wantError(t, err, "digests/user.txt:1")
+	if p != nil {
+		t.Error("a value came with an error")
+	}
+	if p, err := LoadDigests(fstest.MapFS{}); err != nil || len(p) != 0 {
+		t.Errorf("a tree without digests: %v, %v", p, err)
+	}
+}
+
+func TestLoadDigestsHostile(t *testing.T) {
+	tree := t.TempDir()
+	root := must(os.OpenRoot(tree))(t)
+	defer root.Close()
+	mkdir(t, tree, "digests")
+	path := filepath.Join(tree, "digests", "core.txt")
+	must(0, unix.Mkfifo(path, 0o644))(t)
+	_, err := LoadDigests(root.FS())
+	wantError(t, err, "not a regular file")
+	must(0, os.Remove(path))(t)
+	write(t, filepath.Join(tree, "other"), []byte(line("a", "core-a")))
+	must(0, os.Symlink("../other", path))(t)
+	_, err = LoadDigests(root.FS())
+	wantError(t, err, "not a regular file")
+}
+
+func TestWriteDigests(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	s := newStore(t)
+	p := Published{}
+	for _, output := range []string{"core-b", "core-a", "core-a-b", "core-a.b", "core-a+", "user-x", "bootstrap-y"} {
+		p[output] = DigestOf([]byte(output))
+	}
+	must(0, s.WriteDigests(p))(t)
+	got := files(t, filepath.Join(s.tree, "digests"))
+	want := map[string]string{
+		"core.txt": line("core-a", "core-a") + line("core-a+", "core-a+") + line("core-a-b", "core-a-b") +
+			line("core-a.b", "core-a.b") + line("core-b", "core-b"),
+		"user.txt":      line("user-x", "user-x"),
+		"bootstrap.txt": line("bootstrap-y", "bootstrap-y"),
+	}
+	if text := diff(want, got); text != "" {
+		t.Errorf("digests/ differs:\n%s", text)
+	}
+	if text := diff(p, must(LoadDigests(os.DirFS(s.tree)))(t)); text != "" {
+		t.Errorf("it does not come back:\n%s", text)
+	}
+	core := filepath.Join(s.tree, "digests", "core.txt")
+	if info := must(os.Stat(core))(t); info.Mode().Perm() != 0o644 {
+		t.Errorf("its mode is %o", info.Mode().Perm())
+	}
+	must(0, os.Chtimes(core, time.Unix(7, 0), time.Unix(7, 0)))(t)
+	delete(p, "user-x")
+	must(0, s.WriteDigests(p))(t)
+	if info := must(os.Stat(core))(t); !info.ModTime().Equal(time.Unix(7, 0)) {
+		t.Error("an unchanged file was touched")
+	}
+	if got := files(t, filepath.Join(s.tree, "digests")); len(got) != 2 {
+		t.Errorf("a stage without outputs has no file, but %v are there", got)
+	}
+}
+
+func TestWriteDigestsRefuses(t *testing.T) {
+	s := newStore(t)
+	d := DigestOf(nil)
+	for _, p := range []Published{{"other-x": d}, {"core-x": {}}, {"core-../x": d}, {"": d}} {
+		if err := s.WriteDigests(p); err == nil {
+			t.Errorf("%v was written", p)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(s.tree, "digests")); err == nil {
+		t.Error("a refusal must come before any effect")
+	}
+	elsewhere := t.TempDir()
+	must(0, os.Symlink(elsewhere, filepath.Join(s.tree, "digests")))(t)
+	if err := s.WriteDigests(Published{"core-x": d}); err == nil || len(files(t, elsewhere)) != 0 {
+		t.Error("a link was followed")
+	}
+}
+
+// The real tree's files come back as they are; opt-in, by naming a checkout.
+func TestUpstreamDigests(t *testing.T) {
+	tree := os.Getenv("SX_TEST_TREE")
+	if tree == "" {
+		t.Skip("SX_TEST_TREE names no checkout")
+	}
+	formatted := must(must(LoadDigests(os.DirFS(tree)))(t).format())(t)
+	for _, stage := range stages {
+		want, err := os.ReadFile(filepath.Join(tree, digestsFile(stage)))
+		if err != nil || !bytes.Equal(want, formatted[stage]) {
+			t.Errorf("%s differs: %v", digestsFile(stage), err)
+		}
+	}
+}
+
+func FuzzParseDigests(f *testing.F) {
+	f.Add([]byte(line("a", "core-a") + line("b", "core-b")))
+	f.Add([]byte(zeros + " core-a\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ParseDigests(bytes.NewReader(data), "core")
+		if err != nil {
+			if p != nil {
+				t.Error("a value came with an error")
+			}
+			return
+		}
+		formatted, err := p.format()
+		if err != nil {
+			t.Fatalf("it cannot be written again: %v", err)
+		}
+		again, err := ParseDigests(bytes.NewReader(formatted["core"]), "core")
+		if err != nil || !maps.Equal(p, again) {
+			t.Errorf("got %v, %v, want %v", again, err, p)
+		}
+	})
+}

@@ -1,0 +1,198 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sample(output string, origin Origin, content string) Record {
+	key, err := NewKey(content)
+	if err != nil {
+		panic(err)
+	}
+	image := Manifest{DigestOf([]byte(content)), int64(len(content)), "linux/amd64"}
+	return Record{
+		Output: output, Origin: origin, Key: key, Manifests: []Manifest{image},
+		Deps:    map[string][]Manifest{"core-dep": {image}},
+		Engine:  EngineInfo{Kind: "embedded", BuildKit: "v0.34.2", SX: "v1", Probe: image.Digest.String()},
+		Network: true, From: "docker.io/stagex/" + output, Log: "logs/x",
+		Started: time.Unix(1, 2).UTC(), Finished: time.Unix(3, 4).UTC(),
+	}
+}
+
+func TestRecord(t *testing.T) {
+	s := newStore(t)
+	if _, err := s.Record("core-x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no record: %v", err)
+	}
+	want := sample("core-x", BuiltHere, "one")
+	must(0, s.PutRecord(want))(t)
+	if text := diff(want, must(open(t, s.tree).Record("core-x"))(t)); text != "" {
+		t.Errorf("the record changed:\n%s", text)
+	}
+	must(0, s.Forget("core-x"))(t)
+	must(0, s.Forget("core-x"))(t)
+	if _, err := s.Record("core-x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("forgotten: %v", err)
+	}
+}
+
+func TestPutRecordRefuses(t *testing.T) {
+	s := newStore(t)
+	for name, change := range map[string]func(*Record){
+		"output":   func(r *Record) { r.Output = "../x" },
+		"origin":   func(r *Record) { r.Origin = "unknown" },
+		"none":     func(r *Record) { r.Manifests = nil },
+		"manifest": func(r *Record) { r.Manifests = []Manifest{{}} },
+	} {
+		r := sample("core-x", BuiltHere, "one")
+		change(&r)
+		if err := s.PutRecord(r); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// "Built here" outlives everything that says less about the same digest.
+func TestProof(t *testing.T) {
+	s := newStore(t)
+	one, two := sample("core-x", BuiltHere, "one"), sample("core-x", BuiltHere, "two")
+	must(0, s.PutRecord(one))(t)
+	must(0, s.PutRecord(two))(t)
+	preseeded := sample("core-x", Preseeded, "one")
+	must(0, s.PutRecord(preseeded))(t)
+	if r := must(s.Record("core-x"))(t); r.Origin != Preseeded {
+		t.Error("the record must say how the present layout came to be")
+	}
+	for _, want := range []Record{one, two} {
+		got, ok := s.Proof("core-x", want.Manifests[0].Digest)
+		if text := diff(want, got); !ok || text != "" {
+			t.Errorf("proof of %s: %v\n%s", want.Key, ok, text)
+		}
+	}
+	if _, ok := s.Proof("core-x", DigestOf([]byte("three"))); ok {
+		t.Error("a proof of what never was built")
+	}
+	if _, ok := s.Proof("core-y", one.Manifests[0].Digest); ok {
+		t.Error("a proof of another output")
+	}
+	must(0, s.PutRecord(two))(t)
+	must(0, s.PutRecord(sample("core-x", Preseeded, "two")))(t)
+	if r := must(s.Record("core-x"))(t); r.Origin != BuiltHere {
+		t.Error("preseeding what was built changes nothing")
+	}
+}
+
+func TestProofNeedsBuild(t *testing.T) {
+	s := newStore(t)
+	must(0, s.PutRecord(sample("core-x", Preseeded, "one")))(t)
+	d := DigestOf([]byte("one"))
+	if _, ok := s.Proof("core-x", d); ok {
+		t.Error("a preseeded output is proven")
+	}
+	// A true record in the wrong place is no proof either.
+	path := s.proofPath("core-x", d)
+	write(t, path, must(os.ReadFile(s.recordPath("core-x")))(t))
+	if _, ok := s.Proof("core-x", d); ok {
+		t.Error("a preseeded record became a proof")
+	}
+	must(0, s.PutRecord(sample("core-x", BuiltHere, "two")))(t)
+	write(t, path, must(os.ReadFile(s.recordPath("core-x")))(t))
+	if _, ok := s.Proof("core-x", d); ok {
+		t.Error("the proof of one digest became that of another")
+	}
+}
+
+func TestForgedRecord(t *testing.T) {
+	s := newStore(t)
+	must(0, s.PutRecord(sample("core-x", BuiltHere, "one")))(t)
+	data := must(os.ReadFile(s.recordPath("core-x")))(t)
+	for name, forged := range map[string][]byte{
+		"another word": bytes.Replace(data, []byte(`"network":true`), []byte(`"network":false`), 1),
+		"no MAC":       bytes.Replace(data, []byte(`"mac":"`), []byte(`"MAX":"`), 1),
+		"short MAC":    bytes.Replace(data, data[bytes.Index(data, []byte(`"mac":"`))+7:][:2], nil, 1),
+	} {
+		write(t, s.recordPath("core-x"), forged)
+		var forgedErr *ForgedError
+		if _, err := s.Record("core-x"); !errors.As(err, &forgedErr) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	// Another output's record, and another user's.
+	write(t, s.recordPath("core-y"), data)
+	var forged *ForgedError
+	if _, err := s.Record("core-y"); !errors.As(err, &forged) {
+		t.Errorf("renamed: got %v", err)
+	}
+	write(t, s.recordPath("core-x"), data)
+	must(s.Record("core-x"))(t)
+	other, err := Open(s.tree, Options{KeyFile: filepath.Join(t.TempDir(), "key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Record("core-x"); !errors.As(err, &forged) {
+		t.Errorf("another user's: got %v", err)
+	}
+	if _, ok := other.Proof("core-x", DigestOf([]byte("one"))); ok {
+		t.Error("another user's proof was believed")
+	}
+}
+
+func TestTruncatedRecord(t *testing.T) {
+	s := newStore(t)
+	must(0, s.PutRecord(sample("core-x", BuiltHere, "one")))(t)
+	data := must(os.ReadFile(s.recordPath("core-x")))(t)
+	for n := range data {
+		r, err := parseRecord(data[:n], s.key)
+		if err == nil || r.Output != "" {
+			t.Fatalf("the first %d bytes gave %+v, %v", n, r, err)
+		}
+	}
+	write(t, s.recordPath("core-x"), data[:len(data)/2])
+	var forged *ForgedError
+	if _, err := s.Record("core-x"); err == nil || errors.As(err, &forged) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("half a record: %v", err)
+	}
+	write(t, s.recordPath("core-x"), []byte(`{"version":2}`))
+	_, err := s.Record("core-x")
+	wantError(t, err, "version 2 is unknown, want 1")
+	write(t, s.recordPath("core-x"), bytes.Repeat([]byte(" "), recordLimit+1))
+	_, err = s.Record("core-x")
+	wantError(t, err, "more than")
+}
+
+func FuzzRecord(f *testing.F) {
+	key := macKey{[32]byte{1}}
+	data, err := formatRecord(sample("core-x", BuiltHere, "one"), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data, true)
+	f.Add([]byte(`{"output":"core-x","origin":"preseeded","manifests":[{"digest":""}]}`), true)
+	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
+		if sign && json.Valid(data) {
+			// A body with a valid MAC reaches the parser behind it.
+			var compact bytes.Buffer
+			json.Compact(&compact, data)
+			mac := key.sum(recordPurpose, compact.Bytes())
+			data = []byte(`{"version":1,"mac":"` + hexText(mac) + `","record":` + compact.String() + `}`)
+		}
+		r, err := parseRecord(data, key)
+		if err != nil {
+			return
+		}
+		if r.check() != nil || strings.ContainsAny(r.Output, "/\x00") {
+			t.Errorf("a bad record came without an error: %+v", r)
+		}
+		if _, err := formatRecord(r, key); err != nil {
+			t.Errorf("it cannot be written again: %v", err)
+		}
+	})
+}
