@@ -9,7 +9,7 @@ func (g *Graph) cycles() [][]Ref {
 	var cycles [][]Ref
 	for _, knot := range g.knots() {
 		slices.SortFunc(knot, Ref.Compare)
-		if len(knot) > 1 || slices.Contains(g.index[knot[0]].Deps, knot[0]) {
+		if len(knot) > 1 || slices.Contains(g.depsOf(knot[0]), knot[0]) {
 			cycles = append(cycles, g.shortestCycle(knot))
 		}
 	}

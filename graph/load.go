@@ -70,7 +70,7 @@ type loader struct {
 
 // each runs phase over all drafts, at most jobs at once.
 func (l *loader) each(ctx context.Context, phase func(*draft)) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(l.jobs)
 	for _, d := range l.drafts {
 		if ctx.Err() != nil {
@@ -78,11 +78,12 @@ func (l *loader) each(ctx context.Context, phase func(*draft)) error {
 		}
 		group.Go(func() error {
 			phase(d)
-			return context.Cause(ctx)
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("loading %q: %w", packagesDir, err)
+	group.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("loading %q: %w", packagesDir, context.Cause(ctx))
 	}
 	return nil
 }

@@ -98,4 +98,3 @@ func requestOf(t *testing.T, words []string) graph.Request {
 	}
 	return r
 }
-

@@ -6,6 +6,8 @@ package graphtest
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing/fstest"
 
@@ -32,6 +34,21 @@ func Generate(n int) fstest.MapFS {
 		tree[dir+"/Containerfile"] = &fstest.MapFile{Data: containerfile(i), Mode: 0o644}
 	}
 	return tree
+}
+
+// Write puts what Generate makes under the folder dir. An fstest.MapFS looks at
+// all its files to list one folder, which 50,000 definitions make too slow.
+func Write(dir string, n int) error {
+	for path, f := range Generate(n) {
+		path = filepath.Join(dir, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.Data, f.Mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func name(i int) string { return fmt.Sprintf("p%05d", i) }

@@ -1,0 +1,56 @@
+package graph_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/graph/graphtest"
+)
+
+// hash is a valid one for sources of tests.
+const hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// base is a definition that others can be built from.
+const base = `
+-- packages/core/base/package.toml --
+[package]
+name = "base"
+version = "1.2.3"
+-- packages/core/base/Containerfile --
+FROM scratch
+`
+
+func loadTree(tree fstest.MapFS) (*graph.Graph, error) {
+	return graph.Load(context.Background(), tree, graph.LoadOptions{Jobs: 3})
+}
+
+func mustLoad(t *testing.T, archive string) *graph.Graph {
+	t.Helper()
+	g, err := loadTree(graphtest.Tree(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// loadOne loads one definition, core/x, beside core/base.
+func loadOne(manifest, containerfile string) (*graph.Graph, error) {
+	tree := graphtest.Tree(base)
+	tree["packages/core/x/package.toml"] = &fstest.MapFile{Data: []byte(manifest), Mode: 0o644}
+	tree["packages/core/x/Containerfile"] = &fstest.MapFile{Data: []byte(containerfile), Mode: 0o644}
+	return loadTree(tree)
+}
+
+// checkError wants an error of exactly these lines.
+func checkError(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want\n%s", strings.Join(want, "\n"))
+	}
+	if got := err.Error(); got != strings.Join(want, "\n") {
+		t.Errorf("error\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
