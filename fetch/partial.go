@@ -32,7 +32,7 @@ func (t *temp) openPart(ctx context.Context, want graph.Hash) (*part, error) {
 	p := &part{temp: t, want: want, name: want.String() + partSuffix, sum: sha256.New()}
 	for p.f == nil {
 		if err := p.lock(ctx); err != nil {
-			return nil, fmt.Errorf("opening %q: %w", p.name, cause(err))
+			return nil, p.failed(err)
 		}
 	}
 	if err := p.load(ctx); err != nil {
@@ -71,7 +71,7 @@ func (p *part) Write(b []byte) (int, error) {
 	return n, p.failed(err)
 }
 
-// failed tells a full disk from other errors.
+// failed tells a full disk from other errors of writing.
 func (p *part) failed(err error) error {
 	switch {
 	case err == nil:
