@@ -1,11 +1,11 @@
 package graph
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -55,60 +55,67 @@ func problemf(line int, format string, args ...any) problem {
 }
 
 // parseManifest checks syntax, types and the names of keys; a nil manifest
-// comes with the problem that stopped it.
+// comes with the problems that stopped it.
 func parseManifest(data []byte) (*manifest, []problem) {
 	m := &manifest{data: data}
 	meta, err := toml.Decode(string(data), m)
-	if err != nil {
-		return nil, []problem{tomlProblem(err)}
+	// Into a map the decoder takes values of other types too, and drops them.
+	if kind := meta.Type("sources"); err == nil && (kind == "" || kind == "Hash") {
+		return m, m.checkKeys(meta.Keys())
 	}
-	return m, m.checkKeys(meta.Keys())
+	var syntax toml.ParseError
+	if errors.As(err, &syntax) {
+		return nil, []problem{syntaxProblem(syntax)}
+	}
+	// The types are wrong, which the decoder says without a position.
+	var values map[string]any
+	if meta, err = toml.Decode(string(data), &values); err != nil {
+		return nil, []problem{{0, err}}
+	}
+	problems := append(m.checkKeys(meta.Keys()), m.checkTypes(values)...)
+	return nil, problems
 }
 
-func tomlProblem(err error) problem {
-	var parse toml.ParseError
-	if !errors.As(err, &parse) {
-		return problem{0, err}
+func syntaxProblem(err toml.ParseError) problem {
+	if err.LastKey != "" {
+		return problemf(err.Position.Line, "reading %q: %s", err.LastKey, printable(err.Message))
 	}
-	if parse.LastKey != "" {
-		return problemf(parse.Position.Line, "reading %q: %s", parse.LastKey, parse.Message)
-	}
-	return problemf(parse.Position.Line, "%s", parse.Message)
+	return problemf(err.Position.Line, "%s", printable(err.Message))
 }
 
 // checkKeys looks at the keys as written, because the decoder also takes them
 // in other cases. Below an unknown key nothing more is reported.
 func (m *manifest) checkKeys(keys []toml.Key) []problem {
 	var problems []problem
-	var unknown []string
+	reported := make(map[string]bool)
 	for _, key := range keys {
-		known := knownKeys(key)
-		if known == nil || slices.Contains(known, key[len(key)-1]) {
+		n, known := unknownPart(key)
+		if n == 0 || reported[key[:n].String()] {
 			continue
 		}
-		name := key.String()
-		if slices.ContainsFunc(unknown, func(u string) bool { return u == name || strings.HasPrefix(name, u+".") }) {
-			continue
-		}
-		unknown = append(unknown, name)
-		problems = append(problems, problemf(m.line(key...), "unknown key %q%s", name, didYouMean(suggest(key[len(key)-1], known))))
+		reported[key[:n].String()] = true
+		line := cmp.Or(m.line(key[:n]...), m.line(key...))
+		problems = append(problems, problemf(line, "unknown key %q%s", key[:n], didYouMean(suggest(key[n-1], known))))
 	}
 	return problems
 }
 
-// knownKeys are those that may stand where key stands; nil is any.
-func knownKeys(key toml.Key) []string {
-	switch {
-	case len(key) == 1:
-		return []string{"package", "sources"}
-	case key[0] == "package" && len(key) == 2:
-		return packageKeys
-	case key[0] == "sources" && len(key) == 2:
-		return nil
-	case key[0] == "sources" && len(key) == 3:
-		return sourceKeys
+// unknownPart is how much of key it takes to say that it is unknown, and what is
+// known there; 0 for a key that is known.
+func unknownPart(key toml.Key) (int, []string) {
+	levels := [][]string{{"package", "sources"}, packageKeys}
+	if key[0] == "sources" {
+		levels = [][]string{{"package", "sources"}, nil, sourceKeys}
 	}
-	return []string{}
+	for i, name := range key {
+		switch {
+		case i == len(levels):
+			return i + 1, nil
+		case levels[i] != nil && !slices.Contains(levels[i], name):
+			return i + 1, levels[i]
+		}
+	}
+	return 0, nil
 }
 
 // line finds the line of a key by decoding again down to it: only the decoder
@@ -125,7 +132,9 @@ func (m *manifest) line(key ...string) int {
 			return 0
 		}
 		if i == len(key)-1 {
-			return tomlProblem(meta.PrimitiveDecode(value, new(marker))).line
+			var here toml.ParseError
+			errors.As(meta.PrimitiveDecode(value, new(marker)), &here)
+			return here.Position.Line
 		}
 		top = nil
 		if meta.PrimitiveDecode(value, &top) != nil {

@@ -31,22 +31,30 @@ func expand(template string, values map[string]string) (string, error) {
 		name := rest[i+1 : i+1+end]
 		value, ok := values[name]
 		if !ok {
-			return "", fmt.Errorf("expanding %q: %w", template, missing(name))
+			return "", fmt.Errorf("expanding %q: %w", template, missing(name, values))
 		}
 		b.WriteString(value)
 		rest = rest[i+end+2:]
 	}
 }
 
-// missing says why a placeholder has no value.
-func missing(name string) error {
+// missing says why a placeholder is not among values.
+func missing(name string, values map[string]string) error {
+	_, versioned := values["version"]
 	switch {
 	case !slices.Contains(placeholderNames, name):
-		return fmt.Errorf("unknown placeholder {%s}%s", printable(name), didYouMean(suggest(name, placeholderNames)))
+		return fmt.Errorf("unknown placeholder {%s}%s", printable(name), didYouMean(braced(suggest(name, placeholderNames))))
 	case name == "file":
 		return fmt.Errorf("{file} would name itself")
-	case strings.HasPrefix(name, "version"):
+	case strings.HasPrefix(name, "version") && !versioned:
 		return fmt.Errorf("{%s} has no value: neither the source nor the package has a version", name)
 	}
 	return fmt.Errorf("{%s} has no value here", name)
+}
+
+func braced(names []string) []string {
+	for i, name := range names {
+		names[i] = "{" + name + "}"
+	}
+	return names
 }
