@@ -17,7 +17,7 @@ import (
 // layout's file stays as it is.
 func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 	return s.read(output, func(r *reader) (contents, error) {
-		c, err := r.whole(ctx, s.stats.sum)
+		c, err := r.whole(ctx, s.stats, true)
 		if err != nil {
 			return contents{}, err
 		}

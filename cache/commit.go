@@ -89,7 +89,7 @@ func (t *Staging) check(ctx context.Context) (Layout, error) {
 		return Layout{}, err
 	}
 	defer r.close()
-	c, err := r.whole(ctx, t.s.stats.sum)
+	c, err := r.whole(ctx, t.s.stats, true)
 	if err != nil {
 		return Layout{}, err
 	}

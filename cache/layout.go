@@ -60,7 +60,7 @@ func (s *Store) Layout(output string) (Layout, error) {
 // digest. The stat cache spares reading blobs that are as they were.
 func (s *Store) Whole(output string) (Layout, error) {
 	return s.read(output, func(r *reader) (contents, error) {
-		return r.whole(context.Background(), s.stats.sum)
+		return r.whole(context.Background(), s.stats, true)
 	})
 }
 
@@ -68,7 +68,7 @@ func (s *Store) Whole(output string) (Layout, error) {
 // and holds the images' configs against the platforms that the index claims.
 func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 	return s.read(output, func(r *reader) (contents, error) {
-		c, err := r.whole(ctx, s.stats.rehash)
+		c, err := r.whole(ctx, s.stats, false)
 		if err == nil {
 			err = r.checkPlatforms(c)
 		}
@@ -115,7 +115,7 @@ func openReader(folder dir) (*reader, error) {
 		folder.close()
 		return nil, err
 	}
-	r := &reader{folder: folder, index: index}
+	r := &reader{folder: folder, index: index, verified: map[Digest]bool{}}
 	if r.blobs, err = folder.sub("blobs", "sha256"); err == nil {
 		err = checkVersion(folder)
 	}

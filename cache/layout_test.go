@@ -124,6 +124,28 @@ func TestWholeFindsDamage(t *testing.T) {
 	}
 }
 
+// A disk that changes a byte and no stamp: Verify sees it, and from then on Whole does.
+func TestVerifyCorrectsTheStatCache(t *testing.T) {
+	s := newStore(t)
+	aged(s)
+	buildImage("layer").write(t, s.out("core-x"))
+	path := filepath.Join(s.out("core-x"), "blobs", "sha256", DigestOf([]byte("layer")).Hex())
+	write(t, path, []byte("lazer"))
+	s.stats.remember(must(statPath(path))(t), DigestOf([]byte("layer")).sum)
+	must(s.Whole("core-x"))(t)
+	for _, err := range []error{
+		second(s.Verify(t.Context(), "core-x")),
+		second(s.Whole("core-x")),
+	} {
+		var mismatch *DigestMismatchError
+		if !errors.As(err, &mismatch) || mismatch.Got != DigestOf([]byte("lazer")) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 func flipped(data []byte) []byte {
 	other := append([]byte(nil), data...)
 	other[len(other)/2] ^= 1

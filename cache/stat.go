@@ -3,6 +3,7 @@ package cache
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,7 @@ type stamp struct {
 	Nlink              uint64
 	Uid                uint32
 	Mode               fs.FileMode // permission bits only
+	Regular            bool        // a regular file
 }
 
 func statFile(f *os.File) (stamp, error) {
@@ -36,6 +38,15 @@ func statPath(path string) (stamp, error) {
 	return stampOf(&st), nil
 }
 
+// stat does not follow a link.
+func (d dir) stat(name string) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(d.f.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return stamp{}, &fs.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}
+	}
+	return stampOf(&st), nil
+}
+
 // The field types differ between systems, hence the conversions.
 func stampOf(st *unix.Stat_t) stamp {
 	return stamp{
@@ -46,6 +57,8 @@ func stampOf(st *unix.Stat_t) stamp {
 		Nlink: uint64(st.Nlink),
 		Uid:   st.Uid,
 		Mode:  fs.FileMode(st.Mode & 0o777),
+
+		Regular: st.Mode&unix.S_IFMT == unix.S_IFREG,
 	}
 }
 

@@ -2,26 +2,13 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"os"
 	"path/filepath"
 )
 
-// summer returns a file's sha256: read, or remembered.
-type summer func(context.Context, *os.File) ([sha256.Size]byte, error)
-
-// rehash is a summer that always reads.
-func (s *Stats) rehash(ctx context.Context, f *os.File) ([sha256.Size]byte, error) {
-	st, err := statFile(f)
-	if err != nil {
-		return [sha256.Size]byte{}, err
-	}
-	return s.hash(ctx, f, st)
-}
-
-// whole checks every blob that can be reached from index.json.
-func (r *reader) whole(ctx context.Context, sum summer) (contents, error) {
+// whole checks every blob that can be reached from index.json. With recall, the
+// stat cache is believed; without, every blob is read.
+func (r *reader) whole(ctx context.Context, stats *Stats, recall bool) (contents, error) {
 	c, err := r.contents()
 	if err != nil {
 		return contents{}, err
@@ -31,7 +18,10 @@ func (r *reader) whole(ctx context.Context, sum summer) (contents, error) {
 		return contents{}, err
 	}
 	for _, d := range blobs {
-		if err := r.checkBlob(ctx, d, sum); err != nil {
+		if r.verified[d.Digest] || recall && r.recalled(d, stats) {
+			continue
+		}
+		if err := r.checkBlob(ctx, d, stats); err != nil {
 			return contents{}, err
 		}
 	}
@@ -76,13 +66,28 @@ func (s *blobSet) add(ds ...descriptor) error {
 	return nil
 }
 
-func (r *reader) checkBlob(ctx context.Context, d Descriptor, sum summer) error {
+// recalled reports whether the blob is as it was when its hash was right.
+func (r *reader) recalled(d Descriptor, stats *Stats) bool {
+	st, err := r.blobs.stat(d.Digest.Hex())
+	if err != nil || !st.Regular || st.Size != d.Size {
+		return false
+	}
+	sum, ok := stats.lookup(st)
+	return ok && sum == d.Digest.sum
+}
+
+// checkBlob reads and hashes a blob, and tells the stat cache.
+func (r *reader) checkBlob(ctx context.Context, d Descriptor, stats *Stats) error {
 	f, err := r.open(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	got, err := sum(ctx, f)
+	st, err := statFile(f)
+	if err != nil {
+		return err
+	}
+	got, err := stats.hash(ctx, f, st)
 	if err != nil {
 		return err
 	}
