@@ -1,0 +1,216 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/session"
+	sessioncontent "github.com/moby/buildkit/session/content"
+	"github.com/moby/buildkit/session/filesync"
+	"github.com/tonistiigi/fsutil"
+	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// storeID names the dependencies' blobs in the session. BuildKit wants a valid
+// repository name.
+const storeID = "sx"
+
+// Options of [Open].
+type Options struct {
+	// Store is where dependencies are read from.
+	Store *cache.Store
+	// Scratch is a folder for results on their way into the cache, on the
+	// filesystem of out/. Open makes a folder of its own in it.
+	Scratch string
+	Log     *zap.Logger
+}
+
+// Builder runs builds on one engine. All of them share one session: with a
+// session each, cancelling one build can break another that reads the same
+// dependency. It is safe for concurrent use.
+type Builder struct {
+	engine  Engine
+	conn    *Conn
+	session *session.Session
+	ended   chan struct{} // closed when the session's connection is gone
+	cancel  context.CancelFunc
+	dirs    *dirs
+	blobs   *blobs
+	sink    *sink
+	store   *cache.Store
+	scratch string
+	log     *zap.Logger
+}
+
+// Open connects to engine.
+func Open(ctx context.Context, engine Engine, opts Options) (*Builder, error) {
+	conn, err := engine.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Builder{engine: engine, conn: conn, store: opts.Store, log: opts.Log, ended: make(chan struct{})}
+	if b.log == nil {
+		b.log = zap.NewNop()
+	}
+	if err := b.open(ctx, opts.Scratch); err != nil {
+		conn.Client.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Builder) open(ctx context.Context, scratch string) (err error) {
+	if b.scratch, err = os.MkdirTemp(scratch, "results-"); err != nil {
+		return fmt.Errorf("making a folder for results: %w", err)
+	}
+	if b.sink, err = newSink(b.scratch, b.conn.ContentDir); err != nil {
+		return err
+	}
+	b.dirs = &dirs{byName: map[string]*contextFS{}, uses: map[string]int{}}
+	b.blobs = &blobs{store: b.store, known: map[cache.Digest]struct{}{}}
+	// The session lives until Close, not until the first build's context ends.
+	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if b.session, err = session.NewSession(ctx, "sx"); err != nil {
+		return err
+	}
+	b.session.Allow(filesync.NewFSSyncProvider(b.dirs))
+	b.session.Allow(sessioncontent.NewAttachable(map[string]content.Store{
+		"oci:" + storeID: b.blobs,
+		"export":         b.sink,
+	}))
+	go func() { // ended by Close, or by the engine's end
+		defer close(b.ended)
+		if err := b.session.Run(ctx, b.conn.Client.Dialer()); err != nil && ctx.Err() == nil {
+			b.log.Debug("session ended", zap.Error(err))
+		}
+	}()
+	return nil
+}
+
+// Close ends the session and with it every build that still runs.
+func (b *Builder) Close() error {
+	b.cancel()
+	b.session.Close()
+	<-b.ended
+	return errors.Join(b.conn.Client.Close(), os.RemoveAll(b.scratch))
+}
+
+// Kind is the engine's.
+func (b *Builder) Kind() string { return b.engine.Kind() }
+
+// Lost reports whether the engine went away: what failed may be tried again on
+// a new Builder.
+func (b *Builder) Lost() bool {
+	select {
+	case <-b.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Version is the engine's BuildKit version, such as "v0.34.2".
+func (b *Builder) Version(ctx context.Context) (string, error) {
+	info, err := b.conn.Client.Info(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking the engine for its version: %w", err)
+	}
+	return info.BuildkitVersion.Version, nil
+}
+
+// CheckPlatforms returns an *UnfitError for the first platform whose programs
+// the engine cannot run.
+func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
+	workers, err := b.conn.Client.ListWorkers(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the engine for its platforms: %w", err)
+	}
+	var have []string
+	for _, w := range workers {
+		for _, p := range w.Platforms {
+			have = append(have, platforms.Format(platforms.Normalize(p)))
+		}
+	}
+	for _, w := range want {
+		p, err := platforms.Parse(w)
+		if err != nil {
+			return fmt.Errorf("reading the platform %q: %w", w, err)
+		}
+		if slices.Contains(have, platforms.Format(platforms.Normalize(p))) {
+			continue
+		}
+		return &UnfitError{
+			fmt.Sprintf("the engine runs programs of %s, not of %s", strings.Join(have, ", "), w),
+			platformRemedy(w),
+		}
+	}
+	return nil
+}
+
+func platformRemedy(p string) string {
+	if p == "linux/386" {
+		return "use an x86-64 kernel with CONFIG_IA32_EMULATION (boot option ia32_emulation=1)"
+	}
+	return "install qemu-user-static with binfmt support for it, or build on such a machine"
+}
+
+// link makes blobs appear in the engine's own folder, so that it need not read
+// them through the session. Any failure is harmless: the session serves them.
+func (b *Builder) link(ds []cache.Digest) {
+	if b.conn.ContentDir == "" {
+		return
+	}
+	for _, d := range ds {
+		err := b.store.Link(d, filepath.Join(b.conn.ContentDir, d.Hex()))
+		if err != nil && !os.IsExist(err) {
+			b.log.Debug("copying a dependency instead of linking it", zap.Stringer("digest", d), zap.Error(err))
+		}
+	}
+}
+
+// dirs serves the contexts of the running builds by name.
+type dirs struct {
+	mu     sync.Mutex
+	byName map[string]*contextFS
+	uses   map[string]int
+}
+
+var _ filesync.DirSource = (*dirs)(nil)
+
+// LookupDir implements filesync.DirSource.
+func (d *dirs) LookupDir(name string) (fsutil.FS, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.byName[name]
+	return c, ok
+}
+
+// serve offers c until release is called. Its name tells its content, so that
+// equal contexts of one family are one to BuildKit.
+func (d *dirs) serve(kind string, c *contextFS) (name string, release func()) {
+	name = kind + "-" + c.id
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byName[name] == nil {
+		d.byName[name] = c
+	}
+	d.uses[name]++
+	return name, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.uses[name]--; d.uses[name] == 0 {
+			delete(d.byName, name)
+			delete(d.uses, name)
+		}
+	}
+}

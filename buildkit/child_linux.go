@@ -1,0 +1,260 @@
+package buildkit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+)
+
+// linger is how long the engine waits for another sx after the last one left:
+// long enough that a packager's next build finds it warm.
+const linger = 3 * time.Second
+
+// firstWait bounds how long a started engine waits for its first client.
+const firstWait = 15 * time.Second
+
+// readyWord is what the child writes when it listens; anything else it writes
+// is the reason why it cannot.
+const readyWord = "ready"
+
+// facts are what a client must know of a live engine; paths are relative to
+// the engine's folder.
+type facts struct{ ContentDir, RuncLog string }
+
+func factsName(id string) string { return id + ".json" }
+
+func readFacts(dir, id string) (facts, error) {
+	var f facts
+	data, err := os.ReadFile(filepath.Join(dir, factsName(id)))
+	if err != nil {
+		return f, err
+	}
+	return f, json.Unmarshal(data, &f)
+}
+
+// ServeChild is the main function of the engine child: it runs BuildKit until
+// no sx holds a connection, and returns the exit code. Descriptor 3 is the
+// held lock, 4 the pipe that tells the parent how the start went.
+func ServeChild(config string) int {
+	ready := os.NewFile(4, "ready")
+	if ready == nil {
+		fmt.Fprintln(os.Stderr, "sx: this is the engine's half of sx; it is started by `sx build`")
+		return 2
+	}
+	unix.CloseOnExec(3)
+	unix.CloseOnExec(4)
+	err := serveChild(config, ready)
+	if err == nil {
+		return 0
+	}
+	var unfit *UnfitError
+	if errors.As(err, &unfit) {
+		json.NewEncoder(ready).Encode(unfit)
+	} else {
+		fmt.Fprint(ready, err)
+	}
+	logrus.Error(err)
+	return 1
+}
+
+func serveChild(config string, ready *os.File) error {
+	var cfg childConfig
+	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
+		return fmt.Errorf("reading the engine's configuration: %w", err)
+	}
+	unix.Umask(0o022)
+	logrus.SetLevel(logrus.WarnLevel)
+	if err := isolate(); err != nil {
+		return err
+	}
+	if err := makeBin(cfg); err != nil {
+		return err
+	}
+	w, err := newWorker(cfg)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+
+	lis, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	fact := facts{ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog)}
+	if err := writeFacts(cfg, fact); err != nil {
+		return err
+	}
+	srv := grpc.NewServer(
+		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor),
+		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
+		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
+	)
+	w.controller.Register(srv)
+
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	counted := newCounted(lis, srv.Stop)
+	go func() { <-ctx.Done(); counted.end() }()
+	if _, err := ready.WriteString(readyWord); err != nil {
+		return fmt.Errorf("telling sx that the engine is ready: %w", err)
+	}
+	ready.Close()
+	if err := srv.Serve(counted); err != nil && !errors.Is(err, grpc.ErrServerStopped) && !counted.ended() {
+		return err
+	}
+	return nil
+}
+
+func rel(base, path string) string {
+	r, err := filepath.Rel(base, path)
+	if err != nil {
+		return path
+	}
+	return r
+}
+
+// isolate makes this process's mounts its own and gives it a /proc of its PID
+// namespace and a runtime folder for runc that vanishes with it.
+func isolate() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	if err := os.MkdirAll("/run/runc", 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", "/run/runc", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return fmt.Errorf("mounting /run/runc: %w", err)
+	}
+	return nil
+}
+
+// listen removes what dead engines left under the lock and opens the socket.
+func listen(cfg childConfig) (net.Listener, error) {
+	entries, err := os.ReadDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".sock") || strings.HasSuffix(e.Name(), ".json") {
+			os.Remove(filepath.Join(cfg.Dir, e.Name()))
+		}
+	}
+	dir, err := os.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	lis, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketName(cfg.ID)))
+	if err != nil {
+		return nil, fmt.Errorf("opening the engine's socket: %w", err)
+	}
+	// The path through the descriptor is gone once dir is closed; the next
+	// engine removes the file.
+	lis.(*net.UnixListener).SetUnlinkOnClose(false)
+	return lis, nil
+}
+
+func writeFacts(cfg childConfig, f facts) error {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(cfg.Dir, factsName(cfg.ID)+".new")
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(cfg.Dir, factsName(cfg.ID)))
+}
+
+// counted is a listener that ends the engine once no connection is left.
+type counted struct {
+	net.Listener
+	stop func()
+
+	mu    sync.Mutex
+	open  int
+	done  bool
+	timer *time.Timer
+}
+
+func newCounted(l net.Listener, stop func()) *counted {
+	c := &counted{Listener: l, stop: stop}
+	c.timer = time.AfterFunc(firstWait, c.expire)
+	return c
+}
+
+func (c *counted) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	c.open++
+	c.timer.Stop()
+	return &countedConn{Conn: conn, c: c}, nil
+}
+
+func (c *counted) closed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+	if c.open == 0 {
+		c.timer.Reset(linger)
+	}
+}
+
+func (c *counted) expire() {
+	c.mu.Lock()
+	idle := c.open == 0
+	c.mu.Unlock()
+	if idle {
+		c.end()
+	}
+}
+
+func (c *counted) end() {
+	c.mu.Lock()
+	c.done = true
+	c.mu.Unlock()
+	c.stop()
+}
+
+func (c *counted) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done
+}
+
+type countedConn struct {
+	net.Conn
+	c    *counted
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(c.c.closed)
+	return c.Conn.Close()
+}

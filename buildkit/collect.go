@@ -1,0 +1,157 @@
+package buildkit
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// rewritten is the annotation of a layer whose timestamps BuildKit rewrote
+// (moby/buildkit: util/converter). A failed rewrite is only a warning there,
+// and ships a layer that nobody can reproduce.
+const rewritten = "buildkit/rewritten-timestamp"
+
+// maxDocument bounds manifests and configs, as registries do.
+const maxDocument = 4 << 20
+
+// UnrewrittenError says that a layer kept the times of this build.
+type UnrewrittenError struct{ Layer digest.Digest }
+
+func (e *UnrewrittenError) Error() string {
+	return fmt.Sprintf("the engine did not rewrite the timestamps of layer %s, so this build cannot be reproduced; its log says why", e.Layer)
+}
+
+// collector takes blobs from the sink into a staging folder.
+type collector struct {
+	sink *sink
+	into *cache.Staging
+}
+
+func (c *collector) take(desc ocispecs.Descriptor) error {
+	d, err := cache.ParseDigest(desc.Digest.String())
+	if err != nil {
+		return err
+	}
+	if c.into.Has(d) {
+		return nil
+	}
+	return c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
+}
+
+// read takes a document and decodes it.
+func (c *collector) read(desc ocispecs.Descriptor, into any) error {
+	if err := c.take(desc); err != nil {
+		return err
+	}
+	return decode(c.sink.path(desc.Digest), desc.Digest, into)
+}
+
+// decode reads a JSON document and checks its digest, so that what is decoded
+// is what was named.
+func decode(path string, want digest.Digest, into any) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxDocument))
+	if err != nil {
+		return err
+	}
+	if got := digest.FromBytes(data); got != want {
+		return fmt.Errorf("reading blob %s: its digest is %s", want, got)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("reading blob %s: %w", want, err)
+	}
+	return nil
+}
+
+// manifest takes an image manifest and all it names. Layers that are not in
+// base must carry the mark of rewritten timestamps.
+func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]struct{}) error {
+	if desc.MediaType != ocispecs.MediaTypeImageManifest {
+		return fmt.Errorf("the engine answered with a %q where an image manifest belongs", desc.MediaType)
+	}
+	var m ocispecs.Manifest
+	if err := c.read(desc, &m); err != nil {
+		return err
+	}
+	var cfg ocispecs.Image
+	if err := c.read(m.Config, &cfg); err != nil {
+		return err
+	}
+	if len(cfg.RootFS.DiffIDs) != len(m.Layers) {
+		return fmt.Errorf("manifest %s has %d layers, its config %d", desc.Digest, len(m.Layers), len(cfg.RootFS.DiffIDs))
+	}
+	for i, l := range m.Layers {
+		if _, ok := base[cfg.RootFS.DiffIDs[i]]; !ok && l.Annotations[rewritten] == "" {
+			return &UnrewrittenError{l.Digest}
+		}
+		if err := c.take(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contents are the blobs of the dependencies' layouts, and the uncompressed
+// digests of all their layers: layers that a FROM brings are not rewritten
+// again.
+type contents struct {
+	blobs  []cache.Digest
+	layers map[digest.Digest]struct{}
+}
+
+func (b *Builder) contents(deps map[string]cache.Layout) (contents, error) {
+	c := contents{layers: map[digest.Digest]struct{}{}}
+	for name, l := range deps {
+		if !l.OneLevel {
+			c.blobs = append(c.blobs, l.Index)
+		}
+		for _, m := range slices.Concat(l.Manifests, l.Attestations) {
+			if err := b.addImage(&c, m.Digest); err != nil {
+				return c, fmt.Errorf("reading out/%s: %w", name, err)
+			}
+		}
+	}
+	return c, nil
+}
+
+func (b *Builder) addImage(c *contents, d cache.Digest) error {
+	var m ocispecs.Manifest
+	if err := b.decodeBlob(d, &m); err != nil {
+		return err
+	}
+	c.blobs = append(c.blobs, d)
+	for _, desc := range append([]ocispecs.Descriptor{m.Config}, m.Layers...) {
+		d, err := cache.ParseDigest(desc.Digest.String())
+		if err != nil {
+			return err
+		}
+		c.blobs = append(c.blobs, d)
+	}
+	var cfg ocispecs.Image
+	if err := b.decodeBlob(c.blobs[len(c.blobs)-1-len(m.Layers)], &cfg); err != nil {
+		return err
+	}
+	for _, id := range cfg.RootFS.DiffIDs {
+		c.layers[id] = struct{}{}
+	}
+	return nil
+}
+
+func (b *Builder) decodeBlob(d cache.Digest, into any) error {
+	path, err := b.store.BlobPath(d)
+	if err != nil {
+		return err
+	}
+	return decode(path, digest.Digest(d.String()), into)
+}

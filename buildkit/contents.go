@@ -1,0 +1,146 @@
+package buildkit
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/errdefs"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// sink receives what the exporter sends: all builds of a session share it,
+// because BuildKit knows one store named "export" per session; blobs are named
+// by digest, so nothing mixes. Where the engine's blobs lie on this machine
+// they are hard-linked and nothing travels; they are hashed when they enter a
+// staging folder.
+type sink struct {
+	content.Store
+	root       string // of the local content store
+	contentDir string // the engine's blobs, or ""
+}
+
+func newSink(root, contentDir string) (*sink, error) {
+	st, err := local.NewStore(root)
+	if err != nil {
+		return nil, fmt.Errorf("making the store for results: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "blobs", "sha256"), 0o700); err != nil {
+		return nil, err
+	}
+	return &sink{Store: st, root: root, contentDir: contentDir}, nil
+}
+
+func (s *sink) path(d digest.Digest) string {
+	return filepath.Join(s.root, "blobs", "sha256", d.Encoded())
+}
+
+// Writer implements content.Ingester. A failed link of any kind falls back to
+// a copy through the session.
+func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var w content.WriterOpts
+	for _, o := range opts {
+		if err := o(&w); err != nil {
+			return nil, err
+		}
+	}
+	d := w.Desc.Digest
+	if s.contentDir != "" && d.Validate() == nil && d.Algorithm() == digest.SHA256 {
+		err := os.Link(filepath.Join(s.contentDir, d.Encoded()), s.path(d))
+		if err == nil || os.IsExist(err) {
+			return nil, fmt.Errorf("blob %s: %w", d, errdefs.ErrAlreadyExists)
+		}
+	}
+	return s.Store.Writer(ctx, opts...)
+}
+
+// blobs serves the dependencies' blobs from out/ to the engine, by digest.
+type blobs struct {
+	content.Store // nil: the engine only ever reads
+
+	store *cache.Store
+	mu    sync.Mutex
+	known map[cache.Digest]struct{} // offered to some build of this session
+}
+
+// offer lets the engine read d. Nothing else of the cache can be read.
+func (b *blobs) offer(ds []cache.Digest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range ds {
+		b.known[d] = struct{}{}
+	}
+}
+
+func (b *blobs) path(d digest.Digest) (string, error) {
+	cd, err := cache.ParseDigest(d.String())
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
+	}
+	b.mu.Lock()
+	_, ok := b.known[cd]
+	b.mu.Unlock()
+	if !ok {
+		return "", fmt.Errorf("blob %s: %w", d, errdefs.ErrNotFound)
+	}
+	return b.store.BlobPath(cd)
+}
+
+// Info implements content.InfoProvider.
+func (b *blobs) Info(_ context.Context, d digest.Digest) (content.Info, error) {
+	p, err := b.path(d)
+	if err != nil {
+		return content.Info{}, err
+	}
+	st, err := os.Stat(p)
+	if err != nil {
+		return content.Info{}, fmt.Errorf("blob %s: %w", d, errdefs.ErrNotFound)
+	}
+	return content.Info{Digest: d, Size: st.Size(), CreatedAt: st.ModTime(), UpdatedAt: st.ModTime()}, nil
+}
+
+// ReaderAt implements content.Provider.
+func (b *blobs) ReaderAt(_ context.Context, desc ocispecs.Descriptor) (content.ReaderAt, error) {
+	p, err := b.path(desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	r, err := local.OpenReader(p)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", desc.Digest, err)
+	}
+	return r, nil
+}
+
+// Update, Walk and Delete implement content.Manager by refusing.
+func (b *blobs) Update(context.Context, content.Info, ...string) (content.Info, error) {
+	return content.Info{}, errReadOnly
+}
+
+func (b *blobs) Walk(context.Context, content.WalkFunc, ...string) error { return errReadOnly }
+
+func (b *blobs) Delete(context.Context, digest.Digest) error { return errReadOnly }
+
+// Writer and Abort implement content.Ingester and IngestManager by refusing.
+func (b *blobs) Writer(context.Context, ...content.WriterOpt) (content.Writer, error) {
+	return nil, errReadOnly
+}
+
+func (b *blobs) Abort(context.Context, string) error { return errReadOnly }
+
+func (b *blobs) Status(context.Context, string) (content.Status, error) {
+	return content.Status{}, errReadOnly
+}
+
+func (b *blobs) ListStatuses(context.Context, ...string) ([]content.Status, error) {
+	return nil, errReadOnly
+}
+
+var errReadOnly = fmt.Errorf("the dependencies' blobs are read-only: %w", errdefs.ErrPermissionDenied)

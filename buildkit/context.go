@@ -1,0 +1,213 @@
+package buildkit
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/patternmatcher/ignorefile"
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// SourceFile is a fetched source as a build sees it: a regular file with mode
+// 0644, read from Path and hashed on the way.
+type SourceFile struct {
+	Name string // under fetch/
+	Path string // on this machine
+	Hash graph.Hash
+}
+
+// HashMismatchError says that a file changed between its verification and the
+// engine's reading it.
+type HashMismatchError struct {
+	Path      string
+	Got, Want graph.Hash
+}
+
+func (e *HashMismatchError) Error() string {
+	return fmt.Sprintf("reading %q: its sha256 is %s, want %s: it changed since it was verified", e.Path, e.Got, e.Want)
+}
+
+// contextFS is a build context that exists only in memory: a definition's
+// snapshot, the sources, or both merged. Owners are 0:0 and modes normalised,
+// so that a checkout's umask and user do not reach the image; it is immutable
+// and safe for concurrent use.
+type contextFS struct {
+	entries []*entry // sorted as fsutil walks: by path components
+	byPath  map[string]*entry
+	id      string
+}
+
+type entry struct {
+	stat   *types.Stat
+	data   []byte      // of a snapshot's file
+	source *SourceFile // of a fetched file
+}
+
+var _ fsutil.FS = (*contextFS)(nil)
+
+// newContext merges files and, under prefix, sources. What lies under a
+// non-empty prefix in files must already be absent (see [graph.Snapshot]).
+func newContext(files []graph.File, sources []SourceFile, prefix string) (*contextFS, error) {
+	c := &contextFS{byPath: map[string]*entry{}}
+	for _, f := range files {
+		st := &types.Stat{Path: f.Path, Mode: uint32(f.Mode), ModTime: f.ModTime.UnixNano(), Linkname: f.Link}
+		if f.Mode.IsRegular() {
+			st.Size = int64(len(f.Data))
+		}
+		c.add(&entry{stat: st, data: f.Data})
+	}
+	if prefix != "" {
+		c.add(&entry{stat: &types.Stat{Path: prefix, Mode: uint32(fs.ModeDir | 0o755), ModTime: epoch.UnixNano()}})
+	}
+	for _, s := range sources {
+		info, err := os.Stat(s.Path)
+		if err != nil {
+			return nil, fmt.Errorf("reading source %q: %w", s.Name, err)
+		}
+		c.add(&entry{source: &s, stat: &types.Stat{
+			Path: path.Join(prefix, s.Name), Mode: 0o644, Size: info.Size(), ModTime: info.ModTime().UnixNano(),
+		}})
+	}
+	slices.SortFunc(c.entries, func(a, b *entry) int { return comparePaths(a.stat.Path, b.stat.Path) })
+	c.id = c.hash()
+	return c, nil
+}
+
+// epoch dates the folders that sx makes up; the image's timestamps are all
+// rewritten to it (SOURCE_DATE_EPOCH=1).
+var epoch = time.Unix(1, 0)
+
+func (c *contextFS) add(e *entry) {
+	c.entries = append(c.entries, e)
+	c.byPath[e.stat.Path] = e
+}
+
+// comparePaths orders as a walk does: "a/b" before "a.txt".
+func comparePaths(a, b string) int {
+	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
+}
+
+// hash covers everything of the context that a build can see but mtimes. The
+// engine is given the context under this name, so that it never takes an
+// earlier transfer of other bytes with equal size and mtime for this one.
+func (c *contextFS) hash() string {
+	h := sha256.New()
+	for _, e := range c.entries {
+		field(h, []byte(e.stat.Path))
+		field(h, []byte(fs.FileMode(e.stat.Mode).String()))
+		field(h, []byte(e.stat.Linkname))
+		switch {
+		case e.source != nil:
+			field(h, e.source.Hash[:])
+		default:
+			sum := sha256.Sum256(e.data)
+			field(h, sum[:])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+func field(h hash.Hash, b []byte) {
+	binary.Write(h, binary.BigEndian, uint64(len(b)))
+	h.Write(b)
+}
+
+// Walk implements fsutil.FS: entries below target in order, target included.
+func (c *contextFS) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) error {
+	target = strings.Trim(path.Clean("/"+target), "/")
+	skip := ""
+	for _, e := range c.entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := e.stat.Path
+		if target != "" && p != target && !strings.HasPrefix(p, target+"/") {
+			continue
+		}
+		if skip != "" && strings.HasPrefix(p, skip) {
+			continue
+		}
+		st := e.stat.Clone()
+		err := fn(p, &fsutil.DirEntryInfo{Stat: st}, nil)
+		switch {
+		case err == fs.SkipAll:
+			return nil
+		case err == fs.SkipDir && fs.FileMode(st.Mode).IsDir():
+			skip = p + "/"
+		case err == fs.SkipDir:
+			skip = path.Dir(p) + "/"
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// Open implements fsutil.FS. Reading a source to its end fails with a
+// *HashMismatchError when its bytes are not those that were verified.
+func (c *contextFS) Open(p string) (io.ReadCloser, error) {
+	e := c.byPath[strings.Trim(path.Clean("/"+p), "/")]
+	switch {
+	case e == nil || !fs.FileMode(e.stat.Mode).IsRegular():
+		return nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+	case e.source == nil:
+		return io.NopCloser(bytes.NewReader(e.data)), nil
+	}
+	f, err := os.Open(e.source.Path)
+	if err != nil {
+		return nil, err
+	}
+	return &hashedReader{f: f, h: sha256.New(), want: e.source.Hash}, nil
+}
+
+// hashedReader replaces the final EOF by an error when the hash is wrong.
+type hashedReader struct {
+	f    *os.File
+	h    hash.Hash
+	want graph.Hash
+}
+
+func (r *hashedReader) Read(p []byte) (int, error) {
+	n, err := r.f.Read(p)
+	r.h.Write(p[:n])
+	if err == io.EOF {
+		if got := graph.Hash(r.h.Sum(nil)); got != r.want {
+			return n, &HashMismatchError{Path: r.f.Name(), Got: got, Want: r.want}
+		}
+	}
+	return n, err
+}
+
+func (r *hashedReader) Close() error { return r.f.Close() }
+
+// ignored are the patterns of Containerfile.dockerignore, or else of
+// .dockerignore, by the rules of docker build.
+func ignored(files []graph.File) ([]string, error) {
+	for _, name := range []string{"Containerfile.dockerignore", ".dockerignore"} {
+		for _, f := range files {
+			if f.Path == name && f.Mode.IsRegular() {
+				patterns, err := ignorefile.ReadAll(bytes.NewReader(f.Data))
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", name, err)
+				}
+				return patterns, nil
+			}
+		}
+	}
+	return nil, nil
+}

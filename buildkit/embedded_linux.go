@@ -1,0 +1,253 @@
+package buildkit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+)
+
+// ChildArg is the first argument of a re-executed sx that is to be the engine
+// ([ServeChild]) instead of the command line.
+const ChildArg = "__engine"
+
+// Invariants of the embedded engine.
+//
+//   - At most one engine child works in Dir: it holds an flock on Dir/lock for
+//     its whole life, inherited from the sx that started it.
+//   - The socket's name carries the build id of sx, so that a client only ever
+//     meets an engine of its own build; another build waits for the lock.
+//   - The child is PID 1 of its own PID and mount namespace: however it dies,
+//     every build process and mount dies with it.
+//   - The child outlives the sx that started it only while another sx holds a
+//     connection, and [linger] longer.
+
+// Embedded runs BuildKit in a re-executed sx.
+type Embedded struct {
+	// Dir holds the engine's state, socket and log. It must be private to
+	// the user (0700) and on the filesystem of out/, or blobs are copied.
+	Dir string
+	// Runc is the runtime's path; empty: "runc" from PATH.
+	Runc string
+	// Snapshotter is "overlayfs", "native" or "auto" (empty: auto).
+	Snapshotter string
+	// CacheSize bounds the engine's own cache in bytes; 0 means 50 GB.
+	CacheSize int64
+	// Executable is the sx to run; empty: this one.
+	Executable string
+	// Waiting, when set, is called once if another sx of a different build
+	// holds the engine and Connect has to wait for it.
+	Waiting func()
+	Log     *zap.Logger
+}
+
+var _ Engine = (*Embedded)(nil)
+
+// Kind implements [Engine].
+func (e *Embedded) Kind() string { return "embedded" }
+
+// pollInterval is how often Connect looks again while another process starts,
+// ends or holds the engine; dialling costs microseconds.
+const pollInterval = 20 * time.Millisecond
+
+// answerTime bounds how long an engine of this very build may take to answer.
+const answerTime = 20 * time.Second
+
+// Connect implements [Engine]: it attaches to the live engine of this build of
+// sx, or starts one.
+func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
+	id, err := buildID(e.executable())
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the engine's folder %q: %w", e.Dir, err)
+	}
+	began, told := time.Now(), false
+	for {
+		conn, attachErr := e.attach(ctx, id)
+		if attachErr == nil {
+			return conn, nil
+		} else if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		lock, err := tryLock(filepath.Join(e.Dir, "lock"))
+		if err != nil {
+			return nil, fmt.Errorf("locking the engine's folder %q: %w", e.Dir, err)
+		}
+		if lock != nil {
+			err := e.start(ctx, id, lock)
+			lock.Close()
+			if err != nil {
+				return nil, err
+			}
+			if conn, err := e.attach(ctx, id); err == nil {
+				return conn, nil
+			} else if time.Since(began) > answerTime {
+				return nil, fmt.Errorf("connecting to the engine: %w", err)
+			}
+			continue
+		}
+		waited := time.Since(began)
+		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > answerTime {
+			return nil, fmt.Errorf("the engine in %q does not answer: %w", e.Dir, attachErr)
+		}
+		if !told && waited > time.Second && e.Waiting != nil {
+			told = true
+			e.Waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// tryLock returns the locked file, or nil when another process holds it.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// attach dials the engine's socket and makes sure that it answers.
+func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
+	nc, err := e.dial(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	nc.Close() // only now: gRPC waits a second after a first refused dial
+	c, err := client.New(ctx, "passthrough:///embedded",
+		client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return e.dial(ctx, id) }),
+		// The connection is what keeps the engine alive: never idle it away.
+		client.WithGRPCDialOption(grpc.WithIdleTimeout(0)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	ictx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := c.Info(ictx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	facts, err := readFacts(e.Dir, id)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &Conn{
+		Client:     c,
+		ContentDir: filepath.Join(e.Dir, facts.ContentDir),
+		RuncLog:    filepath.Join(e.Dir, facts.RuncLog),
+	}, nil
+}
+
+// dial goes through the folder's descriptor, because a socket's path may have
+// at most 107 bytes and a tree may lie deeper than that.
+func (e *Embedded) dial(ctx context.Context, id string) (net.Conn, error) {
+	dir, err := os.Open(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketName(id)))
+}
+
+func socketName(id string) string { return id + ".sock" }
+
+func (e *Embedded) executable() string {
+	if e.Executable != "" {
+		return e.Executable
+	}
+	return "/proc/self/exe"
+}
+
+// childConfig travels from sx to its child through a pipe.
+type childConfig struct {
+	Dir, ID, Runc, Snapshotter string
+	CacheSize                  int64
+	LogFile                    string
+}
+
+// start runs the child and returns once it listens. The child keeps lock.
+func (e *Embedded) start(ctx context.Context, id string, lock *os.File) error {
+	runc, err := e.fitness()
+	if err != nil {
+		return err
+	}
+	cfg := childConfig{Dir: e.Dir, ID: id, Runc: runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize}
+	blob, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(filepath.Join(e.Dir, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	ready, readyW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+
+	cmd := exec.Command(e.executable(), ChildArg, string(blob))
+	cmd.Args[0] = "sx"
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=" + filepath.Join(e.Dir, "bin"), "HOME=/", "TZ=UTC"}
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.ExtraFiles = []*os.File{lock, readyW} // fds 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true, // a terminal's Ctrl-C is for sx, not for the engine
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
+	}
+	if err := cmd.Start(); err != nil {
+		readyW.Close()
+		return fmt.Errorf("starting the engine: %w", err)
+	}
+	readyW.Close()
+	go cmd.Wait() // reaps the child; its life is told by the connection
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	defer stop()
+	answer, err := io.ReadAll(ready)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("waiting for the engine: %w", err)
+	case string(answer) == readyWord:
+		return nil
+	case len(answer) == 0:
+		return fmt.Errorf("starting the engine: it died; see %q", logFile.Name())
+	}
+	var unfit UnfitError
+	if json.Unmarshal(answer, &unfit) == nil && unfit.Problem != "" {
+		return &unfit
+	}
+	return fmt.Errorf("starting the engine: %s", answer)
+}

@@ -1,0 +1,39 @@
+package buildkit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moby/buildkit/client"
+)
+
+// Engine is where builds run: anything that yields a BuildKit client.
+// Adding an engine is adding a way to dial.
+type Engine interface {
+	// Kind is one word for records and verdicts: "embedded", "docker", ….
+	Kind() string
+	// Connect dials, starting the engine first where that is needed. A
+	// machine that cannot run it is an *UnfitError.
+	Connect(ctx context.Context) (*Conn, error)
+}
+
+// Conn is a live connection to an engine. Its owner closes Client.
+type Conn struct {
+	Client *client.Client
+	// ContentDir is the engine's own blob folder (<ContentDir>/<hex>) where
+	// it lies on this machine, so that blobs can be hard-linked in and out
+	// instead of travelling through the session; empty elsewhere.
+	ContentDir string
+	// RuncLog is the file runc writes its errors to, empty where unknown.
+	RuncLog string
+}
+
+// UnfitError says that this machine cannot run the engine, and the way out.
+type UnfitError struct {
+	Problem string // what is wrong
+	Remedy  string // what the user can do
+}
+
+func (e *UnfitError) Error() string {
+	return fmt.Sprintf("this machine cannot build: %s; %s", e.Problem, e.Remedy)
+}

@@ -1,0 +1,115 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/errdefs"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// BuildError is a failed build.
+type BuildError struct {
+	Ref graph.Ref
+	// Line of the Containerfile that failed, 0 when not known; Step is its text.
+	Line int
+	Step string
+	// ExitCode of the RUN that failed, 0 when it was something else.
+	ExitCode int
+	// Detail is what runc wrote about it, when that is all there is.
+	Detail string
+	File   string
+	Err    error
+}
+
+func (e *BuildError) Error() string {
+	var b strings.Builder
+	if e.Line > 0 {
+		fmt.Fprintf(&b, "%s:%d: ", e.File, e.Line)
+	}
+	b.WriteString(e.Err.Error())
+	if e.Detail != "" {
+		fmt.Fprintf(&b, " (runc: %s)", e.Detail)
+	}
+	return b.String()
+}
+
+func (e *BuildError) Unwrap() error { return e.Err }
+
+// LostError says that the engine went away during a build, or cancelled it on
+// behalf of someone else: trying again is sound.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string { return fmt.Sprintf("the engine was lost: %v", e.Err) }
+
+func (e *LostError) Unwrap() error { return e.Err }
+
+// explain turns what Solve returned into an error of this package.
+func (b *Builder) explain(ctx context.Context, job Job, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if b.Lost() || transient(err) {
+		return &LostError{err}
+	}
+	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(rootMessage(err))}
+	for _, s := range errdefs.Sources(err) {
+		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
+			be.Line = int(s.Ranges[0].Start.Line)
+		}
+	}
+	var exit *gateway.ExitError
+	if errors.As(err, &exit) {
+		be.ExitCode = int(exit.ExitCode)
+		be.Detail = b.runcDetail()
+	}
+	return be
+}
+
+// transient tells a failure of the connection, or a step that failed because
+// another client's session went away, from a failed build.
+func transient(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled:
+		return true
+	}
+	m := err.Error()
+	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled")
+}
+
+// rootMessage drops the frames that BuildKit and gRPC put before the reason.
+func rootMessage(err error) string {
+	m := err.Error()
+	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "failed to solve: "} {
+		m = strings.TrimPrefix(m, prefix)
+	}
+	return m
+}
+
+// runcDetail is the last line of runc's own log: when runc itself fails, the
+// build only says "exit code: 1".
+func (b *Builder) runcDetail() string {
+	if b.conn.RuncLog == "" {
+		return ""
+	}
+	data, err := os.ReadFile(b.conn.RuncLog)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	last := lines[len(lines)-1]
+	if !strings.Contains(last, `"level":"error"`) {
+		return ""
+	}
+	if len(last) > 500 {
+		last = last[:500] + "…"
+	}
+	return last
+}

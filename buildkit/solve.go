@@ -1,0 +1,232 @@
+package buildkit
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/util/progress/progressui"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Job is the build of one output: the request and the bytes it names.
+type Job struct {
+	Ref     graph.Ref
+	Request graph.Request
+	Files   []graph.File // the definition's snapshot
+	Sources []SourceFile
+	// Deps are the layouts behind Request.Contexts, by output name.
+	Deps    map[string]cache.Layout
+	NoCache bool // run every step even where the engine has its result
+	Offline bool // no RUN has a network
+	// Into receives the blobs of the result; the caller commits it.
+	Into *cache.Staging
+	// Log receives the engine's plain progress and the output of every RUN,
+	// exactly as the build wrote it: escaping is the caller's.
+	Log io.Writer
+	// Step, when set, is called with the name of each step that starts.
+	Step func(name string)
+}
+
+// Image is what a build gave: the descriptor of its image index and the
+// annotations that index.json carries for it.
+type Image struct {
+	Index       ocispecs.Descriptor
+	Annotations map[string]string
+}
+
+// Build runs job and fills job.Into. A failed step is a *BuildError.
+func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
+	deps, err := b.contents(job.Deps)
+	if err != nil {
+		return nil, err
+	}
+	b.blobs.offer(deps.blobs)
+	b.link(deps.blobs)
+
+	main, err := newContext(job.Files, job.Sources, "fetch")
+	if err != nil {
+		return nil, err
+	}
+	fetched, err := newContext(nil, job.Sources, "")
+	if err != nil {
+		return nil, err
+	}
+	mainName, release := b.dirs.serve("context", main)
+	defer release()
+	fetchName, release := b.dirs.serve("fetch", fetched)
+	defer release()
+
+	excludes, err := ignored(job.Files)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", job.Request.Context, err)
+	}
+	// As an input and not as the local source "context", because that name is
+	// fixed and all builds share one session.
+	input := llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
+		llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context"))
+	resp, err := b.solve(ctx, job, frontendAttrs(job, mainName, fetchName), input)
+	if err != nil {
+		return nil, b.explain(ctx, job, err)
+	}
+	return b.collect(job, deps, resp.ExporterResponse)
+}
+
+// frontendAttrs spells the request as the dockerfile frontend's options, as
+// buildx does (docker/buildx: build/opt.go).
+func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
+	r := job.Request
+	attrs := map[string]string{
+		"filename":      "Containerfile",
+		"dockerfilekey": mainName,
+		"context:fetch": "local:" + fetchName,
+		"platform":      strings.Join(r.Platforms, ","),
+		"ulimit":        strings.Join(r.Ulimits, ","),
+	}
+	if r.Target != "" {
+		attrs["target"] = r.Target
+	}
+	for k, v := range r.BuildArgs {
+		attrs["build-arg:"+k] = v
+	}
+	for name := range r.Contexts {
+		l := job.Deps[strings.TrimPrefix(name, "stagex/")]
+		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, root(l))
+	}
+	if job.NoCache {
+		attrs["no-cache"] = ""
+	}
+	if job.Offline {
+		attrs["force-network-mode"] = "none"
+	}
+	return attrs
+}
+
+// root is the digest by which the engine finds the whole layout: its image
+// index, or the manifest where `docker save` left none.
+func root(l cache.Layout) cache.Digest {
+	if l.OneLevel {
+		return l.Manifests[0].Digest
+	}
+	return l.Index
+}
+
+// exporterAttrs spells the exporter's part of the request (upstream:
+// src/targets.py, --output).
+func exporterAttrs(r graph.Request) map[string]string {
+	attrs := map[string]string{
+		"name":              strings.Join(r.Tags, ","),
+		"tar":               "false",
+		"rewrite-timestamp": "true",
+		"force-compression": "true",
+	}
+	for k, v := range r.Annotations {
+		attrs["annotation."+k] = v
+	}
+	return attrs
+}
+
+func (b *Builder) solve(ctx context.Context, job Job, attrs map[string]string, main llb.State) (*client.SolveResponse, error) {
+	opt := client.SolveOpt{
+		Frontend:              "dockerfile.v0",
+		FrontendAttrs:         attrs,
+		FrontendInputs:        map[string]llb.State{"context": main},
+		SharedSession:         b.session,
+		SessionPreInitialized: true,
+		Internal:              true, // no build history: records are ours
+		Exports: []client.ExportEntry{{
+			Type:        client.ExporterOCI,
+			Attrs:       exporterAttrs(job.Request),
+			OutputStore: b.sink,
+		}},
+	}
+	status := make(chan *client.SolveStatus)
+	var resp *client.SolveResponse
+	eg, ectx := errgroup.WithContext(ctx)
+	eg.Go(func() (err error) {
+		resp, err = b.conn.Client.Solve(ectx, nil, opt, status)
+		return err
+	})
+	// The status channel must be drained until it closes, also after
+	// cancellation, or Solve hangs: so this one has no context.
+	eg.Go(func() error { return drain(context.WithoutCancel(ctx), status, job) })
+	return resp, eg.Wait()
+}
+
+// drain reads status to its end, writing the plain log and naming steps.
+func drain(ctx context.Context, status <-chan *client.SolveStatus, job Job) error {
+	log := job.Log
+	if log == nil {
+		log = io.Discard
+	}
+	display, err := progressui.NewDisplay(log, progressui.PlainMode)
+	if err != nil {
+		for range status {
+		}
+		return err
+	}
+	shown := make(chan *client.SolveStatus)
+	var eg errgroup.Group
+	eg.Go(func() error { // ends when shown is closed below
+		_, err := display.UpdateFrom(ctx, shown)
+		for range shown { // so that a failing log never blocks the build
+		}
+		return err
+	})
+	started := map[string]bool{}
+	for s := range status {
+		for _, v := range s.Vertexes {
+			if job.Step != nil && v.Started != nil && v.Completed == nil && !started[v.Digest.String()] {
+				started[v.Digest.String()] = true
+				job.Step(v.Name)
+			}
+		}
+		shown <- s
+	}
+	close(shown)
+	return eg.Wait()
+}
+
+// collect moves the result's blobs into the staging folder, where each is
+// hashed, and checks what BuildKit only warns about.
+func (b *Builder) collect(job Job, deps contents, resp map[string]string) (*Image, error) {
+	raw, err := base64.StdEncoding.DecodeString(resp["containerimage.descriptor"])
+	if err != nil {
+		return nil, fmt.Errorf("reading the engine's answer: %w", err)
+	}
+	var index ocispecs.Descriptor
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return nil, fmt.Errorf("reading the engine's answer: %w", err)
+	}
+	if index.MediaType != ocispecs.MediaTypeImageIndex {
+		return nil, fmt.Errorf("the engine answered with a %q, not with an image index", index.MediaType)
+	}
+	c := collector{sink: b.sink, into: job.Into}
+	var idx ocispecs.Index
+	if err := c.read(index, &idx); err != nil {
+		return nil, err
+	}
+	for _, m := range idx.Manifests {
+		if err := c.manifest(m, deps.layers); err != nil {
+			return nil, err
+		}
+	}
+	annotations := maps.Clone(index.Annotations)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations["io.containerd.image.name"] = "docker.io/" + job.Request.Tags[0]
+	_, tag, _ := strings.Cut(job.Request.Tags[0], ":")
+	annotations[ocispecs.AnnotationRefName] = tag
+	return &Image{Index: index, Annotations: annotations}, nil
+}

@@ -1,0 +1,284 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/diff/apply"
+	ctdmetadata "github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/moby/buildkit/cache/metadata"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/cmd/buildkitd/config"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/executor/resources"
+	"github.com/moby/buildkit/executor/runcexecutor"
+	"github.com/moby/buildkit/frontend"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
+	"github.com/moby/buildkit/session"
+	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/archutil"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/leaseutil"
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/worker"
+	"github.com/moby/buildkit/worker/base"
+	bolt "go.etcd.io/bbolt"
+)
+
+// defaultCacheSize bounds the engine's cache where nothing else is said.
+const defaultCacheSize = 50 << 30
+
+// namespace is containerd's name for everything of this engine.
+const namespace = "buildkit"
+
+// engineWorker is a BuildKit controller over one OCI worker, and the paths
+// that a client on the same machine uses.
+type engineWorker struct {
+	controller *control.Controller
+	contentDir string
+	runcLog    string
+	closers    []func() error
+}
+
+func (w *engineWorker) close() error {
+	var errs []error
+	for i := len(w.closers) - 1; i >= 0; i-- {
+		errs = append(errs, w.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// newWorker assembles BuildKit as sx needs it: no cache importer or exporter
+// (results nobody here built), no registry, the host's network or none, and no
+// build history.
+func newWorker(cfg childConfig) (*engineWorker, error) {
+	name, newSnapshotter, err := chooseSnapshotter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(cfg.Dir, "state", name)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	w := &engineWorker{contentDir: filepath.Join(root, "content", "blobs", "sha256")}
+	opt, err := w.options(root, name, newSnapshotter, cfg)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	if err := w.control(root, opt); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,
+// where it does not, the native snapshotter gives the same bytes by copying.
+func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapshotter, error), error) {
+	name := cfg.Snapshotter
+	if name == "" || name == "auto" {
+		name = "overlayfs"
+		if overlayutils.Supported(cfg.Dir) != nil {
+			name = "native"
+		}
+	}
+	switch name {
+	case "overlayfs":
+		return name, func(root string) (snapshots.Snapshotter, error) {
+			return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+		}, nil
+	case "native":
+		return name, native.NewSnapshotter, nil
+	}
+	return "", nil, &UnfitError{
+		Problem: fmt.Sprintf("the snapshotter %q is unknown", name),
+		Remedy:  `set engine.snapshotter to "auto", "overlayfs" or "native"`,
+	}
+}
+
+func (w *engineWorker) options(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (base.WorkerOpt, error) {
+	var opt base.WorkerOpt
+	executorRoot := filepath.Join(root, "executor")
+	// What a killed engine left: bundles of containers that died with it.
+	if err := os.RemoveAll(executorRoot); err != nil {
+		return opt, fmt.Errorf("clearing %q: %w", executorRoot, err)
+	}
+	w.runcLog = filepath.Join(executorRoot, "runc-log.json")
+	networks := map[pb.NetMode]network.Provider{
+		pb.NetMode_UNSET: network.NewHostProvider(),
+		pb.NetMode_HOST:  network.NewHostProvider(),
+		pb.NetMode_NONE:  network.NewNoneProvider(),
+	}
+	monitor, err := resources.NewMonitor()
+	if err != nil {
+		return opt, err
+	}
+	w.closers = append(w.closers, monitor.Close)
+	exe, err := runcexecutor.New(runcexecutor.Opt{
+		Root:              executorRoot,
+		CommandCandidates: []string{"runc"},
+		ProcessMode:       oci.ProcessSandbox,
+		ResourceMonitor:   monitor,
+	}, networks)
+	if err != nil {
+		return opt, err
+	}
+	sn, err := newSnapshotter(filepath.Join(root, "snapshots"))
+	if err != nil {
+		return opt, fmt.Errorf("starting the %s snapshotter: %w", name, err)
+	}
+	w.closers = append(w.closers, sn.Close)
+	blobs, err := local.NewStore(filepath.Join(root, "content"))
+	if err != nil {
+		return opt, err
+	}
+	db, err := openDB(filepath.Join(root, "containerdmeta.db"))
+	if err != nil {
+		return opt, err
+	}
+	mdb := ctdmetadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{name: sn})
+	if err := mdb.Init(context.Background()); err != nil {
+		return opt, err
+	}
+	content := containerdsnapshot.NewContentStore(mdb.ContentStore(), namespace)
+	id, err := base.ID(root)
+	if err != nil {
+		return opt, err
+	}
+	md, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	if err != nil {
+		return opt, err
+	}
+	size := cfg.CacheSize
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	return base.WorkerOpt{
+		ID:               id,
+		Root:             root,
+		Labels:           map[string]string{},
+		Platforms:        archutil.SupportedPlatforms(true),
+		GCPolicy:         gcPolicy(size),
+		NetworkProviders: networks,
+		Executor:         exe,
+		Snapshotter:      containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil),
+		ContentStore:     content,
+		Applier:          apply.NewFileSystemApplier(content),
+		Differ:           walking.NewWalkingDiff(content),
+		RegistryHosts:    noRegistry,
+		LeaseManager:     leaseutil.WithNamespace(ctdmetadata.NewLeaseManager(mdb), namespace),
+		GarbageCollect:   mdb.GarbageCollect,
+		MetadataStore:    md,
+		ContentMetadata:  db,
+		MountPoolRoot:    filepath.Join(root, "cachemounts"),
+		ResourceMonitor:  monitor,
+	}, nil
+}
+
+// noRegistry refuses every registry: what a build reads comes from the tree.
+func noRegistry(host string) ([]docker.RegistryHost, error) {
+	return nil, fmt.Errorf("sx builds read no registry, not even %q", host)
+}
+
+// gcPolicy drops what was not used for two days once the cache is over a
+// quarter of size, and the least recently used beyond size.
+func gcPolicy(size int64) []client.PruneInfo {
+	return []client.PruneInfo{
+		{KeepDuration: 48 * time.Hour, MaxUsedSpace: size / 4},
+		{All: true, MaxUsedSpace: size},
+	}
+}
+
+func openDB(path string) (*boltutil.DB, error) {
+	return boltutil.SafeOpen(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+}
+
+func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
+	bw, err := base.NewWorker(context.Background(), opt)
+	if err != nil {
+		return err
+	}
+	workers := &worker.Controller{}
+	if err := workers.Add(bw); err != nil {
+		return err
+	}
+	sessions, err := session.NewManager()
+	if err != nil {
+		return err
+	}
+	cacheStore, err := bboltcachestorage.NewStore(filepath.Join(root, "cache.db"))
+	if err != nil {
+		return err
+	}
+	history, err := openDB(filepath.Join(root, "history.db"))
+	if err != nil {
+		return err
+	}
+	w.controller, err = control.NewController(control.Opt{
+		SessionManager:   sessions,
+		WorkerController: workers,
+		Frontends: map[string]frontend.Frontend{
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+		},
+		CacheManager:   solver.NewCacheManager(context.Background(), "local", cacheStore, worker.NewCacheResultStorage(workers)),
+		HistoryDB:      history,
+		CacheStore:     cacheStore,
+		LeaseManager:   bw.LeaseManager(),
+		ContentStore:   bw.ContentStore(),
+		HistoryConfig:  &config.HistoryConfig{},
+		GarbageCollect: bw.GarbageCollect,
+	})
+	if err != nil {
+		return err
+	}
+	w.closers = append(w.closers, w.controller.Close)
+	return nil
+}
+
+// makeBin fills the folder that is the engine's whole PATH: the chosen runc,
+// and xz, with which BuildKit unpacks archives (75 definitions ADD an .xz). No
+// unpigz or igzip: BuildKit would prefer the host's over its own gzip.
+func makeBin(cfg childConfig) error {
+	bin := filepath.Join(cfg.Dir, "bin")
+	if err := os.RemoveAll(bin); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(cfg.Runc, filepath.Join(bin, "runc")); err != nil {
+		return err
+	}
+	xz := hostXZ()
+	if xz == "" {
+		xz = "/proc/self/exe" // sx itself, told by its name: see [XZMain]
+	}
+	return os.Symlink(xz, filepath.Join(bin, "xz"))
+}
+
+func hostXZ() string {
+	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin"} {
+		if p, err := exec.LookPath(filepath.Join(dir, "xz")); err == nil {
+			return p
+		}
+	}
+	return ""
+}
