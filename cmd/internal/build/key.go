@@ -1,0 +1,90 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// snapshots keeps each definition's files as they were when first read, so
+// that what is hashed, judged and built are the same bytes.
+type snapshots struct {
+	mu   sync.Mutex
+	byID map[string]*snapshot
+}
+
+type snapshot struct {
+	once  sync.Once
+	files []graph.File
+	list  []listed
+	err   error
+}
+
+// listed is a file of a context as the key sees it: mtimes are left out.
+type listed struct {
+	Path string `json:"path"`
+	Mode string `json:"mode"`
+	Sum  string `json:"sum"` // sha256 of a file's bytes or of a link's target
+}
+
+func (t *Tree) snapshot(d *graph.Definition) (*snapshot, error) {
+	t.snapshots.mu.Lock()
+	if t.snapshots.byID == nil {
+		t.snapshots.byID = map[string]*snapshot{}
+	}
+	s := t.snapshots.byID[d.Dir]
+	if s == nil {
+		s = &snapshot{}
+		t.snapshots.byID[d.Dir] = s
+	}
+	t.snapshots.mu.Unlock()
+	s.once.Do(func() {
+		if s.files, s.err = graph.Snapshot(t.FS, d); s.err != nil {
+			return
+		}
+		for _, f := range s.files {
+			sum := sha256.Sum256(append(f.Data[:len(f.Data):len(f.Data)], f.Link...))
+			s.list = append(s.list, listed{f.Path, f.Mode.String(), hex.EncodeToString(sum[:])})
+		}
+	})
+	if s.err != nil {
+		return nil, fmt.Errorf("reading %s: %w", d.Dir, s.err)
+	}
+	return s, nil
+}
+
+// keyParts is everything that decides an output's bytes. Its canonical JSON is
+// hashed; a change of this struct makes every output stale once.
+type keyParts struct {
+	Format  int                        `json:"format"`
+	Request graph.Request              `json:"request"`
+	Context []listed                   `json:"context"`
+	Sources map[string]string          `json:"sources"` // file name -> sha256
+	Deps    map[string]map[string]bool `json:"deps"`    // output -> "platform digest"
+	Probe   string                     `json:"probe"`
+}
+
+// key hashes all that decides the bytes of o, given what its dependencies are.
+func (t *Tree) key(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (cache.Key, error) {
+	snap, err := t.snapshot(o.Definition)
+	if err != nil {
+		return cache.Key{}, err
+	}
+	parts := keyParts{Format: 1, Request: req, Context: snap.list, Probe: probe,
+		Sources: map[string]string{}, Deps: map[string]map[string]bool{}}
+	for _, s := range o.Definition.Sources {
+		parts.Sources[s.File] = s.Hash.String()
+	}
+	for name, ms := range deps {
+		set := map[string]bool{}
+		for _, m := range ms {
+			set[m.Platform+" "+m.Digest.String()] = true
+		}
+		parts.Deps[name] = set
+	}
+	return cache.NewKey(parts)
+}

@@ -1,0 +1,300 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Options of [Tree.Build].
+type Options struct {
+	Platforms []string // the user's choice; empty: linux/amd64
+	NoCache   bool     // run every step of the targets again
+	KeepGoing bool     // go on with what does not depend on a failure
+	Offline   bool     // no download, and no network for any RUN
+	Jobs      int      // outputs built at once; 0: 1
+	Engine    buildkit.Engine
+	// Version is that of sx and its build, for records: the probe is trusted
+	// for a record of the same build only.
+	Version string
+	Fetch   fetch.Options // how to download; paths are filled in
+	Status  Status
+	// Drain, when closed, lets running builds finish and starts none.
+	Drain <-chan struct{}
+	// Escape wraps a log so that what a build prints cannot act on a terminal
+	// or a CI system.
+	Escape func(io.Writer) io.Writer
+	Now    func() time.Time
+}
+
+// Report is what a run did, one result for each step of the plan that was not
+// up to date, in plan order.
+type Report struct {
+	Plan    *Plan
+	Results []Result
+}
+
+// Count returns how many results have the outcome.
+func (r *Report) Count(o Outcome) int {
+	n := 0
+	for _, res := range r.Results {
+		if res.Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// run is one call of Build.
+type run struct {
+	*Tree
+	opts    Options
+	targets []graph.Ref
+	probe   string
+
+	mu      sync.Mutex
+	builder *buildkit.Builder
+	results map[graph.Ref]*Result
+	broken  map[graph.Ref]error // outputs whose sources cannot be had
+	stopped bool                // a failure without KeepGoing
+	fatal   error               // the engine or the disk: nothing more can be built
+}
+
+// Build brings targets and all they are built from up to date. The error is
+// about the run as a whole; failed steps are in the report.
+func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*Report, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	opts.Jobs = max(opts.Jobs, 1)
+	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
+	defer r.close()
+	plan, err := r.plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{Plan: plan}
+	if plan.Count(ActionBuild) > 0 {
+		err = r.execute(ctx, plan)
+	}
+	for _, s := range plan.Steps {
+		if res := r.results[s.Output.Ref]; res != nil {
+			report.Results = append(report.Results, *res)
+		} else if s.Action != ActionNone {
+			report.Results = append(report.Results, Result{Ref: s.Output.Ref, Outcome: NotRun})
+		}
+	}
+	return report, errors.Join(err, r.fatal, t.equaliseTimes(ctx, plan, r))
+}
+
+func (r *run) close() {
+	if r.builder != nil {
+		r.builder.Close()
+	}
+}
+
+// plan needs to know what bytes the engine makes. The records of this very sx
+// say it; only where there is none is the engine asked.
+func (r *run) plan(ctx context.Context) (*Plan, error) {
+	r.probe = r.recordedProbe()
+	return r.Plan(ctx, r.targets, PlanOptions{Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Probe: r.probe})
+}
+
+func (r *run) recordedProbe() string {
+	foreign := false
+	for _, ref := range r.Graph.Order(r.targets) {
+		rec, err := r.Store.Record(ref.String())
+		if err != nil || rec.Origin != cache.BuiltHere {
+			continue
+		}
+		if rec.Engine.SX == r.opts.Version && rec.Engine.Kind == r.opts.Engine.Kind() {
+			return rec.Engine.Probe
+		}
+		foreign = true
+	}
+	if foreign {
+		return "" // built by another sx: stale until the engine is probed
+	}
+	return buildkit.ProbeDigest
+}
+
+func (r *run) execute(ctx context.Context, plan *Plan) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if r.probe == "" {
+		return errors.New("internal error: the engine was not probed")
+	}
+	if err := r.builder.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
+		return err
+	}
+	if err := r.fetch(ctx, plan); err != nil {
+		return err
+	}
+	r.opts.Status.Begin(plan.Count(ActionBuild))
+	s := &schedule{jobs: r.opts.Jobs, stop: r.stop, run: r.step, skip: r.skip}
+	s.Run(ctx, plan.Steps)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func platformsOf(plan *Plan) []string {
+	var ps []string
+	for _, s := range plan.Steps {
+		if s.Action == ActionBuild {
+			ps = append(ps, s.Request.Platforms...)
+		}
+	}
+	slices.Sort(ps)
+	return slices.Compact(ps)
+}
+
+// open connects to the engine and probes it.
+func (r *run) open(ctx context.Context) error {
+	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Scratch: r.Store.Dir("tmp"), Log: r.log})
+	if err != nil {
+		return err
+	}
+	r.builder = b
+	into, err := r.Store.Stage("sx-probe")
+	if err != nil {
+		return err
+	}
+	defer into.Close()
+	got, err := b.Probe(ctx, into)
+	if err != nil {
+		return err
+	}
+	r.probe = got.String()
+	if r.probe != buildkit.ProbeDigest {
+		r.opts.Status.Warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", got, buildkit.ProbeDigest))
+	}
+	return nil
+}
+
+// fetch downloads what the plan will build. An output whose sources cannot be
+// had fails when its turn comes; the others go on.
+func (r *run) fetch(ctx context.Context, plan *Plan) error {
+	var sources []fetch.Source
+	owners := map[string][]graph.Ref{}
+	for _, s := range plan.Steps {
+		if s.Action != ActionBuild {
+			continue
+		}
+		for _, src := range Sources(s.Output.Definition) {
+			if owners[src.Path] == nil {
+				sources = append(sources, src)
+			}
+			owners[src.Path] = append(owners[src.Path], s.Output.Ref)
+		}
+	}
+	_, err := fetch.Run(ctx, sources, r.fetchOptions())
+	var failed *fetch.Error
+	if err == nil || !errors.As(err, &failed) {
+		return err
+	}
+	for _, f := range failed.Failures {
+		for _, ref := range owners[f.Source.Path] {
+			r.broken[ref] = &SourceError{Ref: ref, Err: err, Source: f.Source.Name}
+		}
+	}
+	if !r.opts.KeepGoing {
+		return err
+	}
+	return nil
+}
+
+func (r *run) fetchOptions() fetch.Options {
+	o := r.opts.Fetch
+	o.Tree, o.TempDir = r.Dir, r.Store.Dir("partial")
+	o.Offline = r.opts.Offline
+	o.Sum = r.Store.Stats().Sum
+	o.Status = r.opts.Status.Sources()
+	o.Log = r.log
+	return o
+}
+
+// Sources are what a definition downloads, as package fetch wants them.
+func Sources(d *graph.Definition) []fetch.Source {
+	var out []fetch.Source
+	for _, s := range d.Sources {
+		out = append(out, fetch.Source{
+			Name: d.Stage + "/" + d.Name + ": " + s.Key,
+			Path: s.Path, Hash: s.Hash, Mirrors: s.Mirrors,
+		})
+	}
+	return out
+}
+
+// SourceError says that an output cannot be built for want of a source.
+type SourceError struct {
+	Ref    graph.Ref
+	Source string
+	Err    error
+}
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("the source %s cannot be had", e.Source)
+}
+
+func (e *SourceError) Unwrap() error { return e.Err }
+
+func (r *run) stop() bool {
+	select {
+	case <-r.opts.Drain:
+		return true
+	default:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped || r.fatal != nil
+}
+
+func (r *run) skip(s *Step, cause graph.Ref) {
+	r.finish(s, Result{Outcome: Skipped, Cause: cause})
+}
+
+func (r *run) finish(s *Step, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res.Ref = s.Output.Ref
+	r.results[res.Ref] = &res
+	if res.Outcome == Failed && !r.opts.KeepGoing {
+		r.stopped = true
+	}
+	r.opts.Status.Finish(s, res)
+}
+
+// logPath is where the build of s writes: .sx/logs/<output>/<time>.log.
+func (r *run) logPath(s *Step, at time.Time) (string, error) {
+	dir := r.Store.Dir("logs", s.Output.Ref.String())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(old)
+	for len(old) >= keptLogs {
+		os.Remove(old[0])
+		old = old[1:]
+	}
+	return filepath.Join(dir, at.UTC().Format("20060102T150405.000000000Z")+".log"), nil
+}
+
+// keptLogs bounds the logs of one output.
+const keptLogs = 10

@@ -1,0 +1,211 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+)
+
+// step builds one output and reports whether it is up to date now.
+func (r *run) step(ctx context.Context, s *Step) bool {
+	began := r.opts.Now()
+	res := r.attempt(ctx, s, began)
+	res.Elapsed = r.opts.Now().Sub(began)
+	if ctx.Err() != nil && res.Outcome == Failed {
+		res.Outcome, res.Err = NotRun, context.Cause(ctx)
+	}
+	r.finish(s, res)
+	return res.Outcome == Built || res.Outcome == Saved
+}
+
+func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
+	if err := r.broken[s.Output.Ref]; err != nil {
+		return Result{Outcome: Failed, Err: err}
+	}
+	if reason, err := r.stillNeeded(s); err != nil {
+		return Result{Outcome: Failed, Err: err}
+	} else if reason == "" {
+		l, err := r.Store.Layout(s.Output.Ref.String())
+		if err != nil {
+			return Result{Outcome: Failed, Err: err}
+		}
+		return Result{Outcome: Saved, Digest: l.Digest()}
+	} else if s.Because.Name != "" {
+		s.Reason = reason
+	}
+	r.mu.Lock()
+	r.opts.Status.Start(s)
+	r.mu.Unlock()
+	log, err := r.logPath(s, began)
+	if err != nil {
+		return Result{Outcome: Failed, Err: err}
+	}
+	for try := 1; ; try++ {
+		layout, err := r.build(ctx, s, log, began)
+		var lost *buildkit.LostError
+		switch {
+		case err == nil:
+			return Result{Outcome: Built, Digest: layout.Digest(), Log: log}
+		case errors.As(err, &lost) && try < maxTries && ctx.Err() == nil:
+			if err := r.reopen(ctx); err != nil {
+				return Result{Outcome: Failed, Err: err, Log: log}
+			}
+		default:
+			r.noteFatal(err)
+			return Result{Outcome: Failed, Err: err, Log: log}
+		}
+	}
+}
+
+// maxTries bounds how often a build is tried when the engine goes away. A
+// failing build is never tried again.
+const maxTries = 3
+
+// stillNeeded asks again once the dependencies are built: when they came out as
+// they were, so is this.
+func (r *run) stillNeeded(s *Step) (string, error) {
+	if s.Because.Name == "" {
+		return s.Reason, nil
+	}
+	return r.stale(s.Output, s.Request, r.probe)
+}
+
+// reopen replaces the builder when its engine is gone.
+func (r *run) reopen(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.builder.Lost() {
+		return nil
+	}
+	r.builder.Close()
+	return r.open(ctx)
+}
+
+// noteFatal ends the run early for what no other build would survive.
+func (r *run) noteFatal(err error) {
+	if errors.Is(err, syscall.ENOSPC) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.fatal = &DiskFullError{Err: err}
+	}
+}
+
+// DiskFullError says that the disk is full: everything finished is kept.
+type DiskFullError struct{ Err error }
+
+func (e *DiskFullError) Error() string {
+	return fmt.Sprintf("the disk is full (%v); free some space and run the same command again", e.Err)
+}
+
+func (e *DiskFullError) Unwrap() error { return e.Err }
+
+// build runs the request once, commits the result to out/ and records it.
+func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Time) (cache.Layout, error) {
+	name := s.Output.Ref.String()
+	job, rec, err := r.job(ctx, s)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	defer log.Close()
+	job.Log = log
+	if r.opts.Escape != nil {
+		job.Log = r.opts.Escape(log)
+	}
+	job.Step = func(instruction string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opts.Status.Progress(s, instruction)
+	}
+	if job.Into, err = r.Store.Stage(name); err != nil {
+		return cache.Layout{}, err
+	}
+	defer job.Into.Close()
+	r.mu.Lock()
+	builder := r.builder
+	r.mu.Unlock()
+	img, err := builder.Build(ctx, job)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	index, err := cache.ParseDigest(img.Index.Digest.String())
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	layout, err := job.Into.Commit(ctx, cache.Descriptor{
+		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
+	}, img.Annotations)
+	if err != nil {
+		return cache.Layout{}, fmt.Errorf("writing out/%s: %w", name, err)
+	}
+	rec.Manifests = layout.Manifests
+	rec.Started, rec.Finished, rec.Log = began, r.opts.Now(), logPath
+	if err := r.Store.PutRecord(rec); err != nil {
+		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)
+	}
+	return layout, nil
+}
+
+// job gathers the bytes that the request names, and what a record will say of
+// them. Dependencies that this run did not write are verified first.
+func (r *run) job(ctx context.Context, s *Step) (buildkit.Job, cache.Record, error) {
+	o := s.Output
+	snap, err := r.snapshot(o.Definition)
+	if err != nil {
+		return buildkit.Job{}, cache.Record{}, err
+	}
+	version, err := r.builder.Version(ctx)
+	if err != nil {
+		return buildkit.Job{}, cache.Record{}, &buildkit.LostError{Err: err}
+	}
+	job := buildkit.Job{
+		Ref: o.Ref, Request: s.Request, Files: snap.files,
+		Deps: map[string]cache.Layout{}, NoCache: r.noCache(s), Offline: r.opts.Offline,
+	}
+	for _, src := range o.Definition.Sources {
+		job.Sources = append(job.Sources, buildkit.SourceFile{
+			Name: src.File, Path: filepath.Join(r.Dir, filepath.FromSlash(src.Path)), Hash: src.Hash,
+		})
+	}
+	deps := map[string][]cache.Manifest{}
+	for _, d := range o.Deps {
+		l, err := r.Store.Whole(d.String())
+		if err != nil {
+			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
+		}
+		job.Deps[d.String()], deps[d.String()] = l, l.Manifests
+	}
+	key, err := r.key(o, s.Request, deps, r.probe)
+	if err != nil {
+		return job, cache.Record{}, err
+	}
+	return job, cache.Record{
+		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps,
+		Engine:  cache.EngineInfo{Kind: r.builder.Kind(), BuildKit: version, SX: r.opts.Version, Probe: r.probe},
+		NoCache: job.NoCache,
+		Network: !r.opts.Offline && buildkit.UsesNetwork(o.Definition.Containerfile),
+	}, nil
+}
+
+// noCache holds for the targets only: what they are built from is not asked for.
+func (r *run) noCache(s *Step) bool {
+	if !r.opts.NoCache {
+		return false
+	}
+	for _, t := range r.targets {
+		if t == s.Output.Ref {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,97 @@
+package build
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// equaliseTimes gives every up-to-date index.json one same mtime that is not
+// older than any definition, so that upstream's make, which decides by mtime,
+// finds nothing to do after a run. It looks at the whole tree, because a
+// rebuilt dependency would otherwise be newer than dependents outside the
+// selection that need no rebuild; it does so only when the times of the plan's
+// outputs are off, which a no-op's are not.
+func (t *Tree) equaliseTimes(ctx context.Context, plan *Plan, r *run) error {
+	if ctx.Err() != nil || t.timesHold(plan) {
+		return nil
+	}
+	var upToDate []string
+	current := map[graph.Ref]bool{}
+	newest := r.opts.Now()
+	for _, ref := range t.Graph.Order(t.Graph.All()) {
+		o := t.Graph.Output(ref)
+		if !allCurrent(o.Deps, current) {
+			continue
+		}
+		rec, err := t.Store.Record(ref.String())
+		if err != nil {
+			continue
+		}
+		if reason, err := t.stale(o, o.Request(platformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
+			continue
+		}
+		current[ref] = true
+		upToDate = append(upToDate, ref.String())
+		if at := t.definitionTime(o.Definition); at.After(newest) {
+			newest = at
+		}
+	}
+	return t.Store.Touch(upToDate, newest)
+}
+
+func platformsIn(rec cache.Record) []string {
+	var ps []string
+	for _, m := range rec.Manifests {
+		ps = append(ps, m.Platform)
+	}
+	return ps
+}
+
+func allCurrent(deps []graph.Ref, current map[graph.Ref]bool) bool {
+	for _, d := range deps {
+		if !current[d] {
+			return false
+		}
+	}
+	return true
+}
+
+// timesHold reports whether the outputs of plan that are in out/ have one
+// mtime, not older than their definitions.
+func (t *Tree) timesHold(plan *Plan) bool {
+	var one time.Time
+	for _, s := range plan.Steps {
+		info, err := os.Lstat(filepath.Join(t.Dir, "out", s.Output.Ref.String(), "index.json"))
+		if err != nil {
+			continue
+		}
+		at := info.ModTime()
+		if one.IsZero() {
+			one = at
+		}
+		if !at.Equal(one) || t.definitionTime(s.Output.Definition).After(at) {
+			return false
+		}
+	}
+	return true
+}
+
+// definitionTime is the newest mtime of a definition's files.
+func (t *Tree) definitionTime(d *graph.Definition) time.Time {
+	var newest time.Time
+	snap, err := t.snapshot(d)
+	if err != nil {
+		return newest
+	}
+	for _, f := range snap.files {
+		if !f.Mode.IsDir() && f.ModTime.After(newest) {
+			newest = f.ModTime
+		}
+	}
+	return newest
+}

@@ -1,0 +1,261 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Word is what is known of an output (docs/architecture.md, "Verdicts").
+type Word string
+
+// The words. No other is ever printed for an output.
+const (
+	Match       Word = "MATCH"       // built here from source, digest as published
+	Mismatch    Word = "MISMATCH"    // built here, digest differs, definitions as published
+	Changed     Word = "CHANGED"     // built here, digest differs, as it may: the definitions changed
+	Unproven    Word = "UNPROVEN"    // present, not built here
+	Missing     Word = "MISSING"     // not in out/
+	Unpublished Word = "UNPUBLISHED" // no published digest for this output and platform
+)
+
+// Verdict is a word about one output, with its evidence.
+type Verdict struct {
+	Ref  graph.Ref
+	Word Word
+	Got  cache.Digest // what is in out/, zero when MISSING
+	Want cache.Digest // what is published, zero when UNPUBLISHED
+	// Given counts the inputs in the closure that are not themselves MATCH: a
+	// MATCH with Given > 0 is conditional on them.
+	Given int
+	// Engine is set where it is not the embedded one.
+	Engine string
+	// Note says more, for a person.
+	Note string
+}
+
+// Full reports whether v is a MATCH without conditions.
+func (v Verdict) Full() bool { return v.Word == Match && v.Given == 0 }
+
+// String is the word and its conditions.
+func (v Verdict) String() string {
+	s := string(v.Word)
+	if v.Word != Match {
+		return s
+	}
+	if v.Engine != "" {
+		s += " (on " + v.Engine + ")"
+	}
+	switch v.Given {
+	case 0:
+	case 1:
+		s += " given 1 unproven input"
+	default:
+		s += fmt.Sprintf(" given %d unproven inputs", v.Given)
+	}
+	return s
+}
+
+// History knows what was published: the tree at the last commit that changed
+// anything in digests/.
+type History interface {
+	// Changed reports whether the definition folder dir, whose files are
+	// given, differs from what it was at that commit.
+	Changed(dir string, files []graph.File) (bool, error)
+}
+
+// Judge gives verdicts. The zero History is none: then nothing is CHANGED.
+type Judge struct {
+	Tree    *Tree
+	History History
+	// NoHistory says why History is nil, for notes.
+	NoHistory error
+
+	changed map[string]bool
+}
+
+// Judge looks at what is in out/ for ref. It believes records, not blobs:
+// [Tree.Verify] hashes those first.
+func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
+	v := Verdict{Ref: ref}
+	layout, err := j.Tree.Store.Layout(ref.String())
+	if errors.Is(err, fs.ErrNotExist) {
+		v.Word = Missing
+		return v, nil
+	}
+	if err != nil {
+		v.Word, v.Note = Unproven, "damaged: "+err.Error()
+		return v, nil
+	}
+	got, published := j.publishedManifest(ref, layout.Manifests)
+	v.Got = layout.Digest()
+	if published {
+		v.Got = got
+		v.Want, published = j.Tree.Published[ref.String()]
+	}
+	rec, proven := j.Tree.Store.Proof(ref.String(), v.Got)
+	switch {
+	case !proven:
+		v.Word, v.Note = Unproven, j.origin(ref)
+		return v, nil
+	case rec.Engine.Probe != buildkit.ProbeDigest:
+		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
+		return v, nil
+	case !published:
+		v.Word, v.Want = Unpublished, cache.Digest{}
+		return v, nil
+	case v.Got == v.Want:
+		v.Word = Match
+		v.Given = j.unprovenInputs(rec)
+		if rec.Engine.Kind != "embedded" {
+			v.Engine = rec.Engine.Kind
+			if !rec.NoCache {
+				v.Given++ // its cache may hold what it did not build
+			}
+		}
+		return v, nil
+	}
+	return j.differs(v)
+}
+
+// differs tells MISMATCH from CHANGED.
+func (j *Judge) differs(v Verdict) (Verdict, error) {
+	v.Word = Mismatch
+	if j.History == nil {
+		v.Note = fmt.Sprintf("whether definitions changed is unknown: %v", j.NoHistory)
+		return v, nil
+	}
+	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
+		d := j.Tree.Graph.Output(ref).Definition
+		changed, err := j.definitionChanged(d)
+		if err != nil {
+			return v, err
+		}
+		if changed {
+			v.Word, v.Note = Changed, d.Dir+" changed since digests/ did"
+			return v, nil
+		}
+	}
+	return v, nil
+}
+
+func (j *Judge) definitionChanged(d *graph.Definition) (bool, error) {
+	if c, ok := j.changed[d.Dir]; ok {
+		return c, nil
+	}
+	snap, err := j.Tree.snapshot(d)
+	if err != nil {
+		return false, err
+	}
+	c, err := j.History.Changed(d.Dir, snap.files)
+	if err != nil {
+		return false, err
+	}
+	if j.changed == nil {
+		j.changed = map[string]bool{}
+	}
+	j.changed[d.Dir] = c
+	return c, nil
+}
+
+// publishedManifest finds the manifest that digests/ speaks of: the platform
+// that the definition forces first, or linux/amd64.
+func (j *Judge) publishedManifest(ref graph.Ref, ms []cache.Manifest) (cache.Digest, bool) {
+	want := graph.DefaultPlatform
+	if o := j.Tree.Graph.Output(ref); o != nil && len(o.Definition.Platforms) > 0 {
+		want = o.Definition.Platforms[0]
+	}
+	i := slices.IndexFunc(ms, func(m cache.Manifest) bool { return m.Platform == want })
+	if i < 0 {
+		return cache.Digest{}, false
+	}
+	return ms[i].Digest, true
+}
+
+// origin says where an output that was not built here comes from.
+func (j *Judge) origin(ref graph.Ref) string {
+	rec, err := j.Tree.Store.Record(ref.String())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "no record of how it came to be"
+	case err != nil:
+		return "its record cannot be believed: " + err.Error()
+	case rec.Origin == cache.Preseeded:
+		return "preseeded from " + rec.From
+	}
+	return "not what was built here"
+}
+
+// unprovenInputs counts what rec rests on without proof: dependencies in its
+// closure, by digest, that are not built here with the published digest.
+func (j *Judge) unprovenInputs(rec cache.Record) int {
+	seen, unproven := map[string]bool{}, 0
+	var walk func(rec cache.Record)
+	walk = func(rec cache.Record) {
+		for name, ms := range rec.Deps {
+			ref, err := graph.ParseRef(name)
+			if err != nil || len(ms) == 0 {
+				unproven++
+				continue
+			}
+			d, ok := j.publishedManifest(ref, ms)
+			if !ok {
+				d = ms[0].Digest
+			}
+			id := name + "@" + d.String()
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			dep, proven := j.Tree.Store.Proof(name, d)
+			if !proven || dep.Engine.Probe != buildkit.ProbeDigest || dep.Engine.Kind != rec.Engine.Kind || j.Tree.Published[name] != d {
+				unproven++
+			}
+			if proven {
+				walk(dep)
+			}
+		}
+	}
+	walk(rec)
+	return unproven
+}
+
+// Verify hashes every blob of refs and judges them. Damage is told in the
+// verdict; the error is only for a tree that cannot be read at all.
+func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
+	var vs []Verdict
+	for _, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return vs, context.Cause(ctx)
+		}
+		v := Verdict{Ref: ref, Word: Missing}
+		_, err := t.Store.Verify(ctx, ref.String())
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && !t.present(ref):
+		case err != nil && ctx.Err() != nil:
+			return vs, context.Cause(ctx)
+		case err != nil:
+			v.Word, v.Note = Unproven, "damaged: "+err.Error()
+		default:
+			if v, err = j.Judge(ref); err != nil {
+				return vs, err
+			}
+		}
+		vs = append(vs, v)
+		if each != nil {
+			each(v)
+		}
+	}
+	return vs, nil
+}
+
+func (t *Tree) present(ref graph.Ref) bool {
+	_, err := t.root.Lstat("out/" + ref.String() + "/index.json")
+	return err == nil
+}
