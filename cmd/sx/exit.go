@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch"
+)
+
+// The exit codes, documented in `sx --help` and docs/exit-codes in README.
+const (
+	exitOK        = 0
+	exitFailed    = 1 // a build failed, or sx itself
+	exitUsage     = 2 // wrong flags, selectors, settings or definitions
+	exitMismatch  = 3
+	exitFetch     = 5 // a source cannot be had
+	exitMachine   = 6 // this machine lacks something
+	exitDisk      = 7 // the disk is full
+	exitUnproven  = 8 // neither all MATCH nor any MISMATCH
+	exitInterrupt = 130
+	exitTerm      = 143
+)
+
+const exitHelp = `Exit codes:
+  0  done                          6  this machine lacks something
+  1  a build failed                7  the disk is full
+  2  usage, settings, definitions  8  not proven (verify: not all MATCH)
+  3  MISMATCH                      130, 143  interrupted, terminated
+  5  a source cannot be had`
+
+// usageError marks what the user typed or wrote wrongly.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// codeError carries an exit code whose reason was already printed.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ code int }
+
+func (e signalError) Error() string {
+	if e.code == exitTerm {
+		return "terminated"
+	}
+	return "interrupted"
+}
+
+// exitCode maps an error to its documented code.
+func exitCode(err error) int {
+	var (
+		code   codeError
+		usage  usageError
+		signal signalError
+		unfit  *buildkit.UnfitError
+		disk   *build.DiskFullError
+		fdisk  *fetch.DiskError
+		failed *fetch.Error
+		off    *fetch.OfflineError
+		refuse *build.RefusedError
+		noTree *build.NoTreeError
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &signal):
+		return signal.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupt
+	case errors.As(err, &usage), errors.As(err, &noTree):
+		return exitUsage
+	case errors.As(err, &unfit):
+		return exitMachine
+	case errors.As(err, &disk), errors.As(err, &fdisk):
+		return exitDisk
+	case errors.As(err, &failed), errors.As(err, &off):
+		return exitFetch
+	case errors.As(err, &refuse):
+		return exitUnproven
+	}
+	return exitFailed
+}
+
+// printError writes err as one message. What sx did not write is escaped.
+func printError(w io.Writer, err error) {
+	var code codeError
+	if errors.As(err, &code) {
+		return
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lead := "sx: "
+		if i > 0 {
+			lead = "    "
+		}
+		fmt.Fprintln(w, lead+text.Field(line))
+	}
+	var failed *fetch.Error
+	if errors.As(err, &failed) {
+		failed.Table(w)
+	}
+}

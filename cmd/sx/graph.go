@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+type graphOptions struct{ json, dot bool }
+
+func newGraphCommand(a *app) *cobra.Command {
+	var o graphOptions
+	c := &cobra.Command{
+		Use:   "graph [SELECTOR...]",
+		Short: "Print what depends on what",
+		Long: `Prints the selected outputs and all they are built from, or the whole tree: a
+line each, "output: what it is built from directly".`,
+		Example: `  sx graph pallet-rust
+  sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
+  sx graph core-curl --dot | dot -Tsvg > curl.svg`,
+		RunE: func(c *cobra.Command, args []string) error {
+			g, err := a.loadGraph(c.Context())
+			if err != nil {
+				return err
+			}
+			return runGraph(a.stdout, g, args, o)
+		},
+	}
+	c.Flags().BoolVar(&o.json, "json", false, "print JSON: outputs, dependencies, sources, expanded")
+	c.Flags().BoolVar(&o.dot, "dot", false, "print a graph for Graphviz")
+	c.MarkFlagsMutuallyExclusive("json", "dot")
+	return c
+}
+
+func runGraph(w io.Writer, g *graph.Graph, selectors []string, o graphOptions) error {
+	refs, err := selectRefs(g, selectors)
+	if err != nil {
+		return err
+	}
+	refs = g.Closure(refs)
+	switch {
+	case o.json:
+		return g.WriteJSON(w, refs)
+	case o.dot:
+		return g.WriteDOT(w, refs)
+	}
+	b := bufio.NewWriter(w)
+	for _, ref := range refs {
+		fmt.Fprintf(b, "%s:", ref)
+		for _, d := range g.Output(ref).Deps {
+			fmt.Fprintf(b, " %s", d)
+		}
+		fmt.Fprintln(b)
+	}
+	return b.Flush()
+}

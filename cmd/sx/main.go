@@ -1,0 +1,23 @@
+// Sx builds StageX packages from source and proves their digests.
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"codeberg.org/stagex/sx/buildkit"
+)
+
+func main() { os.Exit(Main()) }
+
+// Main is sx under any of its names: the engine child and the decompressor of
+// an engine are this same program, so that there is one file to install.
+func Main() int {
+	switch {
+	case filepath.Base(os.Args[0]) == buildkit.XZName:
+		return buildkit.XZMain(os.Stdin, os.Stdout, os.Stderr)
+	case len(os.Args) == 3 && os.Args[1] == buildkit.ChildArg:
+		return buildkit.ServeChild(os.Args[2])
+	}
+	return run(os.Args[1:])
+}

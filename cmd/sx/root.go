@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// app is what every command shares.
+type app struct {
+	stdout, stderr io.Writer
+	dir            string
+	verbose        bool
+}
+
+// run is sx as a function: it returns the exit code.
+func run(args []string) int {
+	logrus.SetOutput(io.Discard) // BuildKit's client and containerd's stores log there
+	ctx, stop := withSignals(context.Background())
+	defer stop()
+	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	printError(a.stderr, orNil(err))
+	return exitCode(err)
+}
+
+func orNil(err error) error {
+	if err == nil {
+		return codeError(exitOK)
+	}
+	return err
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sx",
+		Short: "Build StageX packages from source and prove their digests",
+		Long: `sx builds StageX packages from source and proves their digests.
+
+It works in a StageX checkout: the folder that holds packages/, found by walking
+up from the working directory.
+
+Selectors name what to work on: an output (core-rust), a name in every stage
+(rust), a stage (pallet), or a pattern ('core-*').
+
+` + exitHelp,
+		Example: `  sx build bootstrap-stage0 core-profile   # fetch, build from source, compare with digests/
+  sx build pallet-rust --dry-run           # what would be built, and why
+  sx verify                                # what is proven of out/, and what is not`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			c.SetOut(a.stderr)
+			c.Help()
+			return usagef("no command given")
+		},
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, c.CommandPath())
+	})
+	root.PersistentFlags().StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is decided and why")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		newBuildCommand(a), newFetchCommand(a), newDigestsCommand(a),
+		newVerifyCommand(a), newGraphCommand(a), newVersionCommand(a),
+	)
+	return root
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unknown command %q; see sx --help", args[0])
+	}
+	return nil
+}
+
+// treeDir finds the tree that -C or the working directory names.
+func (a *app) treeDir() (string, error) {
+	dir := a.dir
+	if dir == "" {
+		dir = "."
+	} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", usagef("-C %s: no such folder", dir)
+	}
+	return build.FindTree(dir)
+}
+
+func (a *app) logger() *zap.Logger {
+	if !a.verbose {
+		return zap.NewNop()
+	}
+	enc := zap.NewDevelopmentEncoderConfig()
+	enc.TimeKey, enc.CallerKey, enc.StacktraceKey = "", "", ""
+	sink := zapcore.AddSync(text.NewLogWriter(a.stderr))
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), sink, zap.DebugLevel))
+}
+
+// settings reads stagex.toml of the user and of the tree, with flags over them:
+// values by key ("build.jobs"), only of flags that were given.
+func (a *app) settings(tree string, flags map[string]string) (settings.Settings, error) {
+	for _, w := range settings.UnknownEnv(os.Environ()) {
+		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
+	}
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return settings.Settings{}, err
+	}
+	defer root.Close()
+	s, err := settings.Load(settings.Options{
+		UserFile: settings.UserFile(os.Getenv), Tree: root.FS(), Getenv: os.Getenv, Flags: flags,
+	})
+	if err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
+
+// keyFile is where the key that authenticates records lies, by the XDG base
+// directory specification.
+func keyFile() string {
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = "/"
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "sx", "record.key")
+}
+
+// open loads the tree and its settings, and warns of what was passed over.
+func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, settings.Settings, error) {
+	dir, err := a.treeDir()
+	if err != nil {
+		return nil, settings.Settings{}, err
+	}
+	set, err := a.settings(dir, flags)
+	if err != nil {
+		return nil, set, err
+	}
+	t, err := build.OpenTree(ctx, dir, build.TreeOptions{
+		State:   set.Paths.StateDir(dir),
+		KeyFile: keyFile(),
+		Log:     a.logger(),
+	})
+	if err != nil {
+		return nil, set, definitionError(err)
+	}
+	a.warn(t.Graph)
+	return t, set, nil
+}
+
+// loadGraph reads the definitions only: it works in a tree that cannot be
+// written to.
+func (a *app) loadGraph(ctx context.Context) (*graph.Graph, error) {
+	dir, err := a.treeDir()
+	if err != nil {
+		return nil, err
+	}
+	g, root, err := build.LoadGraph(ctx, dir)
+	if err != nil {
+		return nil, definitionError(err)
+	}
+	root.Close()
+	a.warn(g)
+	return g, nil
+}
+
+// definitionError gives errors in the tree's files the code of usage errors.
+func definitionError(err error) error {
+	var file *graph.FileError
+	if errors.As(err, &file) {
+		return usageError{err}
+	}
+	return err
+}
+
+func (a *app) warn(g *graph.Graph) {
+	for _, w := range g.Warnings() {
+		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
+	}
+}
+
+// selectRefs resolves selectors; none selects all.
+func selectRefs(g *graph.Graph, selectors []string) ([]graph.Ref, error) {
+	if len(selectors) == 0 {
+		return g.All(), nil
+	}
+	refs, err := g.Select(selectors)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if len(refs) == 0 {
+		return nil, usagef("nothing is selected")
+	}
+	return refs, nil
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// drainKey finds the channel that closes at the first Ctrl-C.
+type drainKey struct{}
+
+// withSignals ends the context at the second SIGINT, or at the first where no
+// command asked to drain, and at SIGTERM; a third SIGINT exits at once.
+func withSignals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	d := &drain{first: make(chan struct{})}
+	sigs := make(chan os.Signal, 3)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	go func() { // lives as long as the process
+		interrupts := 0
+		for sig := range sigs {
+			if sig == syscall.SIGTERM {
+				cancel(signalError{exitTerm})
+				continue
+			}
+			switch interrupts++; {
+			case interrupts == 1 && d.wanted:
+				close(d.first)
+				fmt.Fprintln(os.Stderr, "sx: interrupted: running builds finish, nothing new starts; again to cancel them")
+			case interrupts <= 2:
+				cancel(signalError{exitInterrupt})
+			default:
+				os.Exit(exitInterrupt)
+			}
+		}
+	}()
+	return context.WithValue(ctx, drainKey{}, d), func() { signal.Stop(sigs); cancel(nil) }
+}
+
+type drain struct {
+	wanted bool
+	first  chan struct{}
+}
+
+// drainOf returns the channel of the first Ctrl-C; from then on that signal
+// only closes it.
+func drainOf(ctx context.Context) <-chan struct{} {
+	d, ok := ctx.Value(drainKey{}).(*drain)
+	if !ok {
+		return nil
+	}
+	d.wanted = true
+	return d.first
+}

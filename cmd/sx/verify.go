@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+const verdictHelp = `  MATCH        built here from source, digest as published
+  MISMATCH     built here, digest differs, definitions as published
+  CHANGED      built here, digest differs; the definitions changed since digests/ did
+  UNPROVEN     in out/, but not built here
+  MISSING      not in out/
+  UNPUBLISHED  digests/ has no line for it`
+
+func newVerifyCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify [SELECTOR...]",
+		Short: "Compare out/ with the published digests, honestly",
+		Long: `Hashes every blob of the selected outputs, or of the whole tree, and says a word
+about each:
+
+` + verdictHelp + `
+
+"MATCH given <n> unproven inputs" rests on n outputs that are not MATCH
+themselves. The exit code is 0 only when all are MATCH, 3 when any is MISMATCH,
+8 otherwise.`,
+		Example: `  sx verify
+  sx verify pallet-rust`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return runVerify(c.Context(), a, args)
+		},
+	}
+	return c
+}
+
+func runVerify(ctx context.Context, a *app, selectors []string) (err error) {
+	t, _, err := a.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	refs, err := selectRefs(t.Graph, selectors)
+	if err != nil {
+		return err
+	}
+	j, done := newJudge(t)
+	defer done()
+	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(a.stdout, v) })
+	if err != nil {
+		return err
+	}
+	counts := summarise(a.stdout, vs)
+	switch {
+	case counts[build.Mismatch] > 0:
+		return codeError(exitMismatch)
+	case len(vs) == 0 || allFull(vs) < len(vs):
+		return codeError(exitUnproven)
+	}
+	return nil
+}
+
+func allFull(vs []build.Verdict) int {
+	n := 0
+	for _, v := range vs {
+		if v.Full() {
+			n++
+		}
+	}
+	return n
+}
+
+// printVerdict writes a line: output, digest, word, evidence.
+func printVerdict(w io.Writer, v build.Verdict) {
+	digest := strings.Repeat("-", 64)
+	if !v.Got.IsZero() {
+		digest = v.Got.Hex()
+	}
+	line := fmt.Sprintf("%s %s %s", digest, v.Ref, v)
+	if v.Word == build.Mismatch || v.Word == build.Changed {
+		line += ", published " + v.Want.Hex()
+	}
+	if v.Note != "" {
+		line += " (" + text.Field(v.Note) + ")"
+	}
+	fmt.Fprintln(w, line)
+}
+
+// summarise writes how many there are of each word and returns the counts.
+func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
+	counts, given := map[build.Word]int{}, 0
+	for _, v := range vs {
+		counts[v.Word]++
+		if v.Word == build.Match && v.Given > 0 {
+			given++
+		}
+	}
+	var parts []string
+	for _, word := range []build.Word{build.Match, build.Mismatch, build.Changed, build.Unproven, build.Missing, build.Unpublished} {
+		if n := counts[word]; n > 0 {
+			part := fmt.Sprintf("%d %s", n, word)
+			if word == build.Match && given > 0 {
+				part += fmt.Sprintf(" (%d of them given unproven inputs)", given)
+			}
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing was compared"}
+	}
+	fmt.Fprintf(w, "%d outputs: %s\n", len(vs), strings.Join(parts, ", "))
+	return counts
+}
+
+// newJudge reads the tree's git history, if it has one.
+func newJudge(t *build.Tree) (*build.Judge, func()) {
+	h, err := history.Open(t.Dir)
+	if err != nil {
+		return &build.Judge{Tree: t, NoHistory: err}, func() {}
+	}
+	return &build.Judge{Tree: t, History: published{h}}, func() { h.Close() }
+}
+
+// published adapts the git history to what the judge asks.
+type published struct{ *history.History }
+
+var _ build.History = published{}
+
+func (p published) Changed(dir string, files []graph.File) (bool, error) {
+	now := make([]history.File, len(files))
+	for i, f := range files {
+		now[i] = history.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Link: f.Link}
+	}
+	return p.History.Changed(dir, now)
+}

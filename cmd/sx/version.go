@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/buildkit"
+)
+
+// version is set by release builds: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+// versionInfo is what `sx version --json` prints. It only gains fields.
+type versionInfo struct {
+	Version  string `json:"version"`
+	Build    string `json:"build"` // tells builds of sx apart
+	BuildKit string `json:"buildkit"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version of sx and of the BuildKit in it",
+		Example: "  sx version --json | jq -r .buildkit",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return printVersion(a.stdout, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func sxVersion() versionInfo {
+	v := versionInfo{
+		Version: version, BuildKit: "unknown", Build: buildkit.BuildID(),
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if v.Version == "" {
+		v.Version = info.Main.Version
+	}
+	if v.Version == "" {
+		v.Version = "(devel)"
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/moby/buildkit" {
+			v.BuildKit = m.Version
+		}
+	}
+	return v
+}
+
+func printVersion(w io.Writer, asJSON bool) error {
+	v := sxVersion()
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	_, err := fmt.Fprintf(w, "sx %s (build %s, BuildKit %s, %s, %s)\n", v.Version, v.Build, v.BuildKit, v.Go, v.Platform)
+	return err
+}
