@@ -44,7 +44,7 @@ func (e *CycleError) Error() string {
 // UnknownTargetError is a selector that matches nothing.
 type UnknownTargetError struct {
 	Name        string
-	Suggestions []string // what would have matched, nearest first
+	Suggestions []string // the nearest that would have matched
 }
 
 func (e *UnknownTargetError) Error() string {

@@ -25,6 +25,9 @@ func (c *containerfile) edges(args map[string]string, targets []string) ([]edge,
 	scope := r.globalArgs(args)
 	for i, stage := range c.stages {
 		base, err := scope.expand(stage.base)
+		if err == nil && base == "" {
+			err = fmt.Errorf("expands to nothing")
+		}
 		if err != nil {
 			r.problems = append(r.problems, problem{stage.line, fmt.Errorf("FROM %q: %w", stage.base, err)})
 		} else {
@@ -114,6 +117,9 @@ func parseImage(text string) (Ref, error) {
 	if r, err := ParseRef(output); ok && err == nil {
 		return r, nil
 	}
+	if strings.Contains(text, "$") {
+		return Ref{}, fmt.Errorf("variables are not expanded here; name a stage, and the variable in its FROM")
+	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return Ref{}, fmt.Errorf("neither a stage before this one nor an image: %w", err)
@@ -175,8 +181,6 @@ func (s *argScope) expand(word string) (string, error) {
 		return "", err
 	case len(s.unknown) > 0:
 		return "", fmt.Errorf("nothing before the first FROM sets $%s to a value that every build shares", s.unknown[0])
-	case value == "":
-		return "", fmt.Errorf("expands to nothing")
 	}
 	return value, nil
 }

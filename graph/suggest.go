@@ -14,8 +14,8 @@ const maxDistance = 2
 
 const maxSuggestions = 3
 
-// suggest returns the options nearest to name, nearest first and at most three
-// of them.
+// suggest returns the options that are nearest to name and equally near, sorted
+// and at most three of them.
 func suggest(name string, options []string) []string {
 	type candidate struct {
 		option   string
@@ -35,7 +35,9 @@ func suggest(name string, options []string) []string {
 	})
 	var out []string
 	for _, c := range near[:min(len(near), maxSuggestions)] {
-		out = append(out, c.option)
+		if c.distance == near[0].distance {
+			out = append(out, c.option)
+		}
 	}
 	return out
 }

@@ -1,0 +1,126 @@
+package graph_test
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+const selectionTree = `
+-- packages/core/rust/package.toml --
+[package]
+name = "rust"
+-- packages/core/rust/Containerfile --
+FROM scratch
+-- packages/pallet/rust/package.toml --
+[package]
+name = "rust"
+-- packages/pallet/rust/Containerfile --
+FROM stagex/core-rust
+-- packages/user/linux/package.toml --
+[package]
+name = "linux"
+subpackages = ["linux-guest", "core"]
+-- packages/user/linux/Containerfile --
+FROM stagex/pallet-rust AS package-linux-guest
+FROM scratch AS package-core
+`
+
+func TestSelect(t *testing.T) {
+	g := mustLoad(t, selectionTree)
+	for selectors, want := range map[string]string{
+		"":                      "",
+		"core-rust":             "core-rust",
+		"rust":                  "core-rust pallet-rust",
+		"core":                  "core-rust",
+		"user-core":             "user-core",
+		"pallet":                "pallet-rust",
+		"bootstrap":             "",
+		"*-rust":                "core-rust pallet-rust",
+		"user-*":                "user-core user-linux-guest",
+		"*":                     "core-rust pallet-rust user-core user-linux-guest",
+		"[cp]*-rus?":            "core-rust pallet-rust",
+		"core/rust":             "core-rust",
+		"user/linux-guest":      "user-linux-guest",
+		"user/linux":            "user-core user-linux-guest",
+		"*/rust":                "core-rust pallet-rust",
+		"rust core-rust pallet": "core-rust pallet-rust",
+	} {
+		got, err := g.Select(strings.Fields(selectors))
+		if err != nil {
+			t.Errorf("Select(%q): %v", selectors, err)
+		}
+		if got := strings.Join(names(got), " "); got != want {
+			t.Errorf("Select(%q) = %s, want %s", selectors, got, want)
+		}
+	}
+}
+
+func TestSelectErrors(t *testing.T) {
+	g := mustLoad(t, selectionTree)
+	for selector, want := range map[string]string{
+		"rsut":       `selecting "rsut": no such target; did you mean rust?`,
+		"core-rusty": `selecting "core-rusty": no such target; did you mean core-rust?`,
+		"palet":      `selecting "palet": no such target; did you mean pallet?`,
+		"linux":      `selecting "linux": no such target; did you mean user/linux?`,
+		"user-linux": `selecting "user-linux": no such target; did you mean user/linux?`,
+		"core/rut":   `selecting "core/rut": no such target; did you mean core/rust?`,
+		"no-*":       `selecting "no-*": no such target`,
+		"\x1b[31m":   `selecting "\x1b[31m": syntax error in pattern`,
+		"":           `selecting "": no such target`,
+	} {
+		_, err := g.Select([]string{selector})
+		if err == nil || err.Error() != want {
+			t.Errorf("Select(%q) = %v, want %s", selector, err, want)
+		}
+	}
+	refs, err := g.Select([]string{"zebra", "core-rust", "[", "ant", "zebra"})
+	if refs != nil {
+		t.Errorf("refs beside an error: %v", refs)
+	}
+	checkError(t, err, `selecting "[": syntax error in pattern`, `selecting "ant": no such target`, `selecting "zebra": no such target`)
+	var unknown *graph.UnknownTargetError
+	if !errors.As(err, &unknown) || unknown.Name != "ant" {
+		t.Errorf("unknown = %+v", unknown)
+	}
+	if !errors.Is(err, path.ErrBadPattern) {
+		t.Errorf("error = %v, want one that is %v", err, path.ErrBadPattern)
+	}
+}
+
+func TestOrder(t *testing.T) {
+	g, err := loadTree(plain("top: right left\nleft: bottom\nright: bottom left\nbottom:\nother: bottom"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := func(name string) graph.Ref { return graph.Ref{Stage: "core", Name: name} }
+	if got, want := strings.Join(names(g.Order([]graph.Ref{ref("top"), ref("left"), ref("gone"), ref("top")})), " "), "core-bottom core-left core-right core-top"; got != want {
+		t.Errorf("Order = %s, want %s", got, want)
+	}
+	if got, want := strings.Join(names(g.Closure([]graph.Ref{ref("right")})), " "), "core-bottom core-left core-right"; got != want {
+		t.Errorf("Closure = %s, want %s", got, want)
+	}
+	if got, want := strings.Join(names(g.Dependents(ref("bottom"))), " "), "core-left core-other core-right"; got != want {
+		t.Errorf("Dependents = %s, want %s", got, want)
+	}
+	all := g.Order(g.All())
+	backwards := g.All()
+	slices.Reverse(backwards)
+	if !slices.Equal(all, g.Order(backwards)) {
+		t.Error("the order depends on the order of what is asked for")
+	}
+	for i, r := range all {
+		for _, dep := range g.Output(r).Deps {
+			if slices.Index(all, dep) > i {
+				t.Errorf("%v comes before %v", r, dep)
+			}
+		}
+	}
+	if len(g.Order(nil)) != 0 || len(g.Closure(nil)) != 0 {
+		t.Error("nothing has a closure")
+	}
+}
