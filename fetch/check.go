@@ -67,6 +67,9 @@ func (r *run) verify(ctx context.Context, s *spot, want graph.Hash) error {
 		return &wrongError{fmt.Errorf("not a regular file: %v", info.Mode().Type())}
 	}
 	got, err := r.sum(ctx, s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errAbsent // another run is moving a wrong one away
+	}
 	if err != nil {
 		return fmt.Errorf("reading %q: %w", s.path, cause(err))
 	}

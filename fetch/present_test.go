@@ -214,3 +214,17 @@ func wantSameFile(t *testing.T, w *world, a, b string) {
 		t.Errorf("%s and %s are no hard links", a, b)
 	}
 }
+
+// Between the look and the reading another run may move a wrong file away.
+func TestGoneWhileReading(t *testing.T) {
+	w := newWorld(t)
+	data := noise(1, 100)
+	s := source("a", data, serveFile(t, data).URL)
+	abs := w.write(s.Path, []byte("wrong"))
+	w.opts.Sum = func(string) ([32]byte, error) {
+		os.Remove(abs)
+		_, err := os.Open(abs)
+		return [32]byte{}, err
+	}
+	w.must(s)
+}

@@ -161,6 +161,7 @@ func TestKillAndResume(t *testing.T) {
 				w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 				w.Write(data[:1<<19])
 				hang(w, r)
+				return
 			}
 			whole(data)(w, r)
 		}
@@ -225,6 +226,9 @@ func TestTwoAtOnce(t *testing.T) {
 				}
 				if strings.HasSuffix(line, Fetched) {
 					fetched.Add(1)
+				}
+				if strings.HasPrefix(line, "fail") || strings.HasPrefix(line, "error") {
+					t.Error(line)
 				}
 			})
 			if err != nil {
