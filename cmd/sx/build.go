@@ -94,7 +94,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 		Platforms: set.Build.Platforms, NoCache: o.noCache, KeepGoing: set.Build.KeepGoing,
 		Offline: o.offline, Jobs: set.Build.Jobs, Engine: engine, Version: engineVersion(),
 		Fetch: fetchSettings(set), Status: display, Drain: drainOf(ctx),
-		Escape: func(w io.Writer) io.Writer { return text.NewLogWriter(w) },
+		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()
 	if report == nil {

@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
 )
 
-// The exit codes, documented in `sx --help` and docs/exit-codes in README.
+// The exit codes, documented in `sx --help` and README.md.
 const (
 	exitOK        = 0
 	exitFailed    = 1 // a build failed, or sx itself
@@ -69,6 +70,7 @@ func exitCode(err error) int {
 		off    *fetch.OfflineError
 		refuse *build.RefusedError
 		noTree *build.NoTreeError
+		unsafe *cache.UnsafeError
 	)
 	switch {
 	case err == nil:
@@ -81,7 +83,7 @@ func exitCode(err error) int {
 		return exitInterrupt
 	case errors.As(err, &usage), errors.As(err, &noTree):
 		return exitUsage
-	case errors.As(err, &unfit):
+	case errors.As(err, &unfit), errors.As(err, &unsafe):
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &fdisk):
 		return exitDisk

@@ -33,8 +33,8 @@ type Options struct {
 	// Drain, when closed, lets running builds finish and starts none.
 	Drain <-chan struct{}
 	// Escape wraps a log so that what a build prints cannot act on a terminal
-	// or a CI system.
-	Escape func(io.Writer) io.Writer
+	// or a CI system. Closing it flushes and leaves the log open.
+	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
 }
 
@@ -80,7 +80,12 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	opts.Jobs = max(opts.Jobs, 1)
 	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
 	defer r.close()
-	plan, err := r.plan(ctx)
+	if r.probe = r.recordedProbe(); r.probe == "" {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := t.Plan(ctx, targets, PlanOptions{Platforms: opts.Platforms, NoCache: opts.NoCache, Probe: r.probe})
 	if err != nil {
 		return nil, err
 	}
@@ -104,13 +109,9 @@ func (r *run) close() {
 	}
 }
 
-// plan needs to know what bytes the engine makes. The records of this very sx
-// say it; only where there is none is the engine asked.
-func (r *run) plan(ctx context.Context) (*Plan, error) {
-	r.probe = r.recordedProbe()
-	return r.Plan(ctx, r.targets, PlanOptions{Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Probe: r.probe})
-}
-
+// recordedProbe is what bytes the engine makes, as far as the records of this
+// very sx tell; "" where only another sx built here, so that the engine must be
+// asked.
 func (r *run) recordedProbe() string {
 	foreign := false
 	for _, ref := range r.Graph.Order(r.targets) {
@@ -124,17 +125,16 @@ func (r *run) recordedProbe() string {
 		foreign = true
 	}
 	if foreign {
-		return "" // built by another sx: stale until the engine is probed
+		return ""
 	}
 	return buildkit.ProbeDigest
 }
 
 func (r *run) execute(ctx context.Context, plan *Plan) error {
-	if err := r.open(ctx); err != nil {
-		return err
-	}
-	if r.probe == "" {
-		return errors.New("internal error: the engine was not probed")
+	if r.builder == nil {
+		if err := r.open(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.builder.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
@@ -202,19 +202,35 @@ func (r *run) fetch(ctx context.Context, plan *Plan) error {
 		}
 	}
 	_, err := fetch.Run(ctx, sources, r.fetchOptions())
-	var failed *fetch.Error
-	if err == nil || !errors.As(err, &failed) {
+	unavailable := missingSources(err)
+	if len(unavailable) == 0 || !r.opts.KeepGoing {
 		return err
 	}
-	for _, f := range failed.Failures {
-		for _, ref := range owners[f.Source.Path] {
-			r.broken[ref] = &SourceError{Ref: ref, Err: err, Source: f.Source.Name}
+	for _, src := range unavailable {
+		for _, ref := range owners[src.Path] {
+			r.broken[ref] = &SourceError{Ref: ref, Err: err, Source: src.Name}
 		}
 	}
-	if !r.opts.KeepGoing {
-		return err
-	}
 	return nil
+}
+
+// missingSources are those that err says cannot be had; none when err is about
+// something else.
+func missingSources(err error) []fetch.Source {
+	var failed *fetch.Error
+	var offline *fetch.OfflineError
+	var out []fetch.Source
+	switch {
+	case errors.As(err, &failed) && failed.Stopped == nil:
+		for _, f := range failed.Failures {
+			out = append(out, f.Source)
+		}
+	case errors.As(err, &offline):
+		for _, m := range offline.Missing {
+			out = append(out, m.Source)
+		}
+	}
+	return out
 }
 
 func (r *run) fetchOptions() fetch.Options {

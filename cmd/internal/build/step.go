@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -90,7 +91,8 @@ func (r *run) reopen(ctx context.Context) error {
 
 // noteFatal ends the run early for what no other build would survive.
 func (r *run) noteFatal(err error) {
-	if errors.Is(err, syscall.ENOSPC) {
+	// The engine's own errors arrive as text.
+	if errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.fatal = &DiskFullError{Err: err}
@@ -120,7 +122,9 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 	defer log.Close()
 	job.Log = log
 	if r.opts.Escape != nil {
-		job.Log = r.opts.Escape(log)
+		escaped := r.opts.Escape(log)
+		defer escaped.Close()
+		job.Log = escaped
 	}
 	job.Step = func(instruction string) {
 		r.mu.Lock()
