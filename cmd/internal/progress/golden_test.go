@@ -1,0 +1,90 @@
+package progress_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+)
+
+var update = flag.Bool("update", false, "write what is shown to testdata/")
+
+// golden compares with testdata/NAME.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, string(data))
+}
+
+func want(t *testing.T, got, want string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("shown differs (-want +got):\n%s\ngot:\n%s", diff, got)
+	}
+}
+
+// shown is what a played run leaves on a writer that is no terminal.
+func shown(t *testing.T, opts progress.Options) string {
+	log, all := logOf(t, 23), ""
+	synctest.Test(t, func(t *testing.T) {
+		var out output
+		d := open(t, &out, opts)
+		play(t, d, log)
+		d.Close()
+		d.Warn("too late")
+		all = out.take()
+	})
+	return strings.ReplaceAll(all, log, "LOG")
+}
+
+func TestGolden(t *testing.T) {
+	for _, mode := range []progress.Mode{progress.Plain, progress.Quiet, progress.RawJSON} {
+		t.Run(string(mode), func(t *testing.T) {
+			golden(t, string(mode)+".txt", shown(t, progress.Options{Mode: mode}))
+		})
+	}
+	t.Run("colour", func(t *testing.T) {
+		golden(t, "colour.txt", shown(t, progress.Options{Mode: progress.Quiet, Getenv: env("CLICOLOR_FORCE=1")}))
+	})
+}
+
+func TestEveryLineOfRawJSONIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(shown(t, progress.Options{Mode: progress.RawJSON})) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		_, entry, ok := strings.Cut(string(doc), "\n//\t"+e["event"].(string)+" ")
+		if !ok {
+			t.Fatalf("event %q is not documented", e["event"])
+		}
+		if at := strings.Index(entry, "\n//\t"+strings.SplitN(e["event"].(string), "_", 2)[0]); at >= 0 {
+			entry = entry[:at]
+		}
+		for field := range e {
+			if field != "time" && field != "event" && !strings.Contains(entry, field) {
+				t.Errorf("%s: field %q is not documented", e["event"], field)
+			}
+		}
+	}
+}

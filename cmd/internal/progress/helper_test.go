@@ -1,0 +1,155 @@
+package progress_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+)
+
+const mib = 1 << 20
+
+// env is Getenv over "NAME=value" pairs; nothing of the real environment.
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for _, p := range pairs {
+			if value, ok := strings.CutPrefix(p, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+// output is a writer that may be read while it is written.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// take is what came since the last take.
+func (o *output) take() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.buf.Reset()
+	return o.buf.String()
+}
+
+func open(t *testing.T, w interface{ Write([]byte) (int, error) }, opts progress.Options) *progress.Display {
+	t.Helper()
+	if opts.Getenv == nil {
+		opts.Getenv = env()
+	}
+	d, err := progress.New(w, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// pass lets time go by in a synctest bubble and everything due by then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func source(name string) fetch.Source {
+	return fetch.Source{Name: "core/" + name + ": " + name, Path: "fetch/core/" + name + "/" + name + ".tar"}
+}
+
+func step(name, reason string) *build.Step {
+	return &build.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: name}}, Reason: reason, Action: build.ActionBuild}
+}
+
+func digest(t *testing.T, digit string) cache.Digest {
+	t.Helper()
+	d, err := cache.ParseDigest("sha256:" + strings.Repeat(digit, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// end is how step s ended with outcome o.
+func end(s *build.Step, o build.Outcome, elapsed time.Duration) build.Result {
+	return build.Result{Ref: s.Output.Ref, Outcome: o, Elapsed: elapsed}
+}
+
+// logOf writes a log of n lines.
+func logOf(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "line %d\n", i+1)
+	}
+	path := filepath.Join(t.TempDir(), "build.log")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// play is a run with a bit of everything, about a minute and a half long.
+func play(t *testing.T, d *progress.Display, log string) {
+	t.Helper()
+	playFetch(d.Sources())
+	libc, gcc, rust, zlib := step("libc", "not built yet"), step("gcc", "core-libc will be built"), step("rust", ""), step("zlib", "")
+	gcc.Because = libc.Output.Ref
+	d.Waiting("another sx runs the engine")
+	d.Begin(4)
+	d.Start(libc)
+	d.Progress(libc, "[2/3] RUN make")
+	pass(65 * time.Second)
+	r := end(libc, build.Built, 65*time.Second)
+	r.Digest = digest(t, "a")
+	d.Finish(libc, r)
+	d.Start(gcc)
+	pass(2 * time.Second)
+	r = end(gcc, build.Failed, 2*time.Second)
+	r.Err, r.Log = errors.New("exit code: 1"), log
+	d.Finish(gcc, r)
+	r = end(rust, build.Skipped, 0)
+	r.Cause = gcc.Output.Ref
+	d.Finish(rust, r)
+	r = end(zlib, build.Saved, 0)
+	r.Digest = digest(t, "b")
+	d.Finish(zlib, r)
+	d.Warn("the disk is nearly full")
+}
+
+func playFetch(f fetch.Status) {
+	zlib, gcc, musl := source("zlib"), source("gcc"), source("musl")
+	f.Begin(3)
+	f.Done(zlib, fetch.Present)
+	f.Start(gcc, "https://one.example/gcc.tar", 0, -1)
+	f.Fail(gcc, "https://one.example/gcc.tar", errors.New("no progress for 30s"))
+	f.Start(gcc, "https://two.example/gcc.tar", 0, 40*mib)
+	for done := int64(5 * mib); done <= 20*mib; done += 5 * mib {
+		pass(2600*time.Millisecond + time.Microsecond) // never at the very time of a tick
+		f.Advance(gcc, done, 40*mib)
+	}
+	pass(2 * time.Second)
+	f.Advance(gcc, 40*mib, 40*mib)
+	f.Done(gcc, fetch.Fetched)
+	f.Fail(musl, "", fetch.Failure{Source: musl, Attempts: []fetch.Attempt{{Mirror: "https://m.example/", Reason: errors.New("HTTP status 404")}}})
+	f.End()
+}

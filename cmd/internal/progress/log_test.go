@@ -1,0 +1,49 @@
+package progress
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLogTail(t *testing.T) {
+	long := strings.Repeat("é", tailBytes)
+	for name, tt := range map[string]struct {
+		log  string
+		want []string
+	}{
+		"empty":            {"", nil},
+		"only line ends":   {"\n\n", nil},
+		"short":            {"a\n\nb\n", []string{"a", "", "b"}},
+		"no last line end": {"a\nb", []string{"a", "b"}},
+		"many":             {"x\n" + strings.Repeat("a\n", tailLines), strings.Split(strings.Repeat("a\n", tailLines-1)+"a", "\n")},
+		"long line":        {long + "x\nend\n", []string{"…" + strings.Repeat("é", tailBytes/2-3) + "x", "end"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			if err := os.WriteFile(path, []byte(tt.log), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := logTail(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLogWordsWithoutLog(t *testing.T) {
+	if got := logWords(""); got != nil {
+		t.Errorf("logWords: %v, want none", got)
+	}
+	got := logWords(filepath.Join(t.TempDir(), "gone"))
+	if len(got) != 1 || !strings.Contains(got[0].text, "no such file") {
+		t.Errorf("logWords of a log that is gone: %v, want the error", got)
+	}
+}
