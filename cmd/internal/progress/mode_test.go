@@ -28,8 +28,8 @@ const (
 	asPlain   = "warning: w\n"
 	asYellow  = "\x1b[33mwarning: w\x1b[0m\n"
 	asJSON    = `"event":"warning"`
-	asTTY     = "\r\x1b[Jwarning: w\n\x1b[J"
-	colourTTY = "\r\x1b[J\x1b[33mwarning: w\x1b[0m\n\x1b[J"
+	asTTY     = "\rwarning: w\n"
+	colourTTY = "\r\x1b[33mwarning: w\x1b[0m\n"
 )
 
 func TestModeAndColour(t *testing.T) {

@@ -89,7 +89,9 @@ func (s *screen) control(arg, what string) {
 		s.rows = s.rows[:s.y+1]
 		s.clear()
 	case "K":
-		s.clear()
+		if s.clear(); arg == "2" {
+			s.rows[s.y] = screenRow{}
+		}
 	case "m":
 	default:
 		s.t.Fatalf("unknown sequence CSI %s %s", arg, what)

@@ -12,7 +12,8 @@ const (
 	ttyPeriod = 100 * time.Millisecond
 
 	cursorUp   = "\x1b[%dA"
-	clearLine  = "\x1b[K" // from the cursor on
+	clearLine  = "\x1b[2K"
+	clearRest  = "\x1b[K" // of the line, from the cursor on
 	clearBelow = "\x1b[J"
 )
 
@@ -23,8 +24,10 @@ type tty struct {
 	printer
 	state   *state
 	size    func() (width, height int, ok bool)
-	pending []line   // to stay
-	painted []string // the live lines on the screen, without colours
+	pending []line // to stay
+
+	painted   []string // the live lines on the screen, without colours
+	paintedAt int      // at this width
 }
 
 var _ view = (*tty)(nil)
@@ -53,9 +56,8 @@ func (v *tty) width() int {
 	return max(width, 2)
 }
 
-// paintFrame replaces the live lines. They are overwritten in place rather than
-// cleared first, which would flicker; only lines that stay are longer than the
-// terminal is wide and need a clean ground.
+// paintFrame replaces the live lines. Where nothing but them changes they are
+// overwritten in place: wiping them first would flicker.
 func (v *tty) paintFrame(live []line, width int) {
 	v.pending = slices.DeleteFunc(v.pending, func(l line) bool { return l.weight < change })
 	texts := make([]string, len(live))
@@ -67,21 +69,31 @@ func (v *tty) paintFrame(live []line, width int) {
 	}
 	var b strings.Builder
 	b.WriteString("\r")
-	if up := rows(v.painted, width); up > 0 {
-		fmt.Fprintf(&b, cursorUp, up)
-	}
-	if len(v.pending) > 0 {
-		b.WriteString(clearBelow)
-	}
+	wipe := len(v.pending) > 0 || len(live) == 0 || width != v.paintedAt
+	leave(&b, rows(v.painted, width), wipe)
 	for _, l := range v.pending {
 		b.WriteString(v.paint(l.text, l.colour) + "\n")
 	}
 	for _, l := range live {
-		b.WriteString(v.paint(l.text, l.colour) + clearLine + "\n")
+		b.WriteString(v.paint(l.text, l.colour) + clearRest + "\n")
 	}
-	b.WriteString(clearBelow)
-	v.pending, v.painted = nil, texts
+	if !wipe {
+		b.WriteString(clearBelow)
+	}
+	v.pending, v.painted, v.paintedAt = nil, texts, width
 	io.WriteString(v.w, b.String())
+}
+
+// leave moves the cursor up so many rows. To wipe is to clear each of them by
+// itself, which clearBelow would not do as well: from the top of the screen tmux
+// takes it for a screen to keep, and rows that were wrapped stay joined.
+func leave(b *strings.Builder, rows int, wipe bool) {
+	switch {
+	case wipe:
+		b.WriteString(strings.Repeat(fmt.Sprintf(cursorUp, 1)+clearLine, rows))
+	case rows > 0:
+		fmt.Fprintf(b, cursorUp, rows)
+	}
 }
 
 // rows is how many rows the lines take now: a terminal that became narrower
