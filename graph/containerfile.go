@@ -95,7 +95,7 @@ func parserProblem(err error) problem {
 			line = firstLine(located.Locations[0])
 		}
 	}
-	return problemf(line, "%s", printable(err.Error()))
+	return problemf(line, "%s", err.Error())
 }
 
 func firstLine(ranges []parser.Range) int {

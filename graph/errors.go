@@ -18,11 +18,12 @@ type FileError struct {
 	Err  error
 }
 
+// Error is one line, with nothing in it that could paint on a terminal.
 func (e *FileError) Error() string {
 	if e.Line == 0 {
-		return fmt.Sprintf("%s: %v", printable(e.File), e.Err)
+		return printable(fmt.Sprintf("%s: %v", e.File, e.Err))
 	}
-	return fmt.Sprintf("%s:%d: %v", printable(e.File), e.Line, e.Err)
+	return printable(fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err))
 }
 
 func (e *FileError) Unwrap() error { return e.Err }

@@ -78,9 +78,9 @@ func parseManifest(data []byte) (*manifest, []problem) {
 
 func syntaxProblem(err toml.ParseError) problem {
 	if err.LastKey != "" {
-		return problemf(err.Position.Line, "reading %q: %s", err.LastKey, printable(err.Message))
+		return problemf(err.Position.Line, "reading %q: %s", err.LastKey, err.Message)
 	}
-	return problemf(err.Position.Line, "%s", printable(err.Message))
+	return problemf(err.Position.Line, "%s", err.Message)
 }
 
 // checkKeys looks at the keys as written, because the decoder also takes them

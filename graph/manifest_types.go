@@ -64,7 +64,7 @@ func (m *manifest) wrongType(value any, want string, path ...string) []problem {
 		return nil
 	}
 	name := path[len(path)-1]
-	return []problem{problemf(m.line(path...), "%s: want %s, got %s", printable(name), want, typeName(value))}
+	return []problem{problemf(m.line(path...), "%s: want %s, got %s", name, want, typeName(value))}
 }
 
 func typeName(value any) string {

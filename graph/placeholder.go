@@ -43,7 +43,7 @@ func missing(name string, values map[string]string) error {
 	_, versioned := values["version"]
 	switch {
 	case !slices.Contains(placeholderNames, name):
-		return fmt.Errorf("unknown placeholder {%s}%s", printable(name), didYouMean(braced(suggest(name, placeholderNames))))
+		return fmt.Errorf("unknown placeholder {%s}%s", name, didYouMean(braced(suggest(name, placeholderNames))))
 	case name == "file":
 		return fmt.Errorf("{file} would name itself")
 	case strings.HasPrefix(name, "version") && !versioned:
