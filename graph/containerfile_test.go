@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/graph"
-	"codeberg.org/stagex/sx/graph/graphtest"
 )
 
 const containerfileFile = "packages/core/x/Containerfile:"
@@ -29,142 +28,60 @@ version = "1.2.3"
 -- packages/core/x/Containerfile --
 `
 
+var edgeTests = map[string]struct {
+	containerfile string
+	want          []string
+}{
+	"none":              {"FROM scratch", nil},
+	"from":              {"FROM stagex/core-base", []string{"core-base"}},
+	"as":                {"FROM stagex/core-base AS build", []string{"core-base"}},
+	"lower case":        {"from stagex/core-base as build\ncopy --from=stagex/core-other . .", []string{"core-base", "core-other"}},
+	"platform":          {"FROM --platform=linux/386 stagex/core-base", []string{"core-base"}},
+	"platform is ARG":   {"FROM --platform=$BUILDPLATFORM stagex/core-base", []string{"core-base"}},
+	"copy":              {"FROM scratch\nCOPY --from=stagex/core-base . /", []string{"core-base"}},
+	"flags before":      {"FROM scratch\nCOPY --chmod=755 --link --from=stagex/core-base . /", []string{"core-base"}},
+	"flags after":       {"FROM scratch\nCOPY --from=stagex/core-base --chown=0:0 --parents . /", []string{"core-base"}},
+	"indented":          {"  FROM scratch\n\tCOPY --from=stagex/core-base . /", []string{"core-base"}},
+	"spaces":            {"FROM   scratch\nCOPY   --from=stagex/core-base   .   /", []string{"core-base"}},
+	"continued":         {"FROM scratch\nCOPY \\\n  # a comment\n  --from=stagex/core-base \\\n  . /", []string{"core-base"}},
+	"other escape":      {"# escape=`\nFROM scratch\nCOPY `\n  --from=stagex/core-base . /", []string{"core-base"}},
+	"CRLF":              {"FROM scratch\r\nCOPY --from=stagex/core-base . /\r\n", []string{"core-base"}},
+	"byte-order mark":   {"\ufeffFROM stagex/core-base\n", []string{"core-base"}},
+	"distinct, sorted":  {"FROM stagex/user-thing-1.x\nCOPY --from=stagex/core-other . .\nCOPY --from=stagex/core-base . .\nCOPY --from=stagex/core-other / /", []string{"core-base", "core-other", "user-thing-1.x"}},
+	"json":              {"FROM scratch\nCOPY --from=stagex/core-base [\"a b\", \"/\"]", []string{"core-base"}},
+	"mount":             {"FROM scratch\nRUN --mount=type=bind,from=stagex/core-base,target=/x --mount=from=stagex/core-other,dst=/y true", []string{"core-base", "core-other"}},
+	"mount, quoted":     {"FROM scratch\nRUN --mount=\"from=stagex/core-base,target=/x\" true", []string{"core-base"}},
+	"other mounts":      {"FROM scratch\nRUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t true", nil},
+	"comment":           {"FROM scratch\n# COPY --from=stagex/core-nothing . .\n#COPY --from=stagex/core-nothing . .", nil},
+	"heredoc":           {"FROM scratch\nRUN <<EOF\nCOPY --from=stagex/core-nothing . .\nFROM nowhere\nEOF", nil},
+	"heredocs":          {"FROM scratch\nRUN <<-A <<'B'\nFROM nowhere\n\tA\nCOPY --from=nothing . .\nB\nCOPY --from=stagex/core-base . .", []string{"core-base"}},
+	"copied heredoc":    {"FROM scratch\nCOPY <<EOF /Containerfile\nFROM nowhere\nEOF", nil},
+	"continued RUN":     {"FROM scratch\nRUN cat \\\nFROM nowhere \\\nCOPY --from=nothing", nil},
+	"stages":            {"FROM stagex/core-base AS a\nFROM a AS b\nCOPY --from=a . .\nCOPY --from=A . .\nCOPY --from=0 . .\nRUN --mount=from=a,target=/a true", []string{"core-base"}},
+	"scratch":           {"FROM scratch\nCOPY --from=scratch . .\nRUN --mount=from=scratch,target=/x true", nil},
+	"fetch":             {"FROM fetch AS sources\nFROM scratch\nCOPY --from=fetch . .\nRUN --mount=from=fetch,target=/f true", nil},
+	"local ADD":         {"FROM scratch\nADD fetch/${X}.tar.xz ./$Y *.patch a/b:c /", nil},
+	"copy from context": {"FROM scratch\nCOPY $X /", nil},
+
+	"ARG default":      {"ARG BASE=stagex/core-base\nFROM ${BASE}", []string{"core-base"}},
+	"ARG of ARG":       {"ARG A=core\nARG B=${A}-base C=x\nFROM \"stagex/$B\"", []string{"core-base"}},
+	"ARG of the build": {"ARG VERSION_MAJOR=9\nFROM stagex/user-thing-${VERSION_MAJOR}.x", []string{"user-thing-1.x"}},
+	"ARG redefines":    {"ARG TARGETARCH=base\nFROM stagex/core-$TARGETARCH", []string{"core-base"}},
+	"ARG modified":     {"ARG A=base-9\nFROM stagex/core-${A%-*}", []string{"core-base"}},
+	"ARG of platform":  {"ARG A=${TARGETARCH}\nFROM stagex/core-base\nARG A", []string{"core-base"}},
+
+	"ONBUILD inside":  {"FROM scratch AS a\nFROM scratch AS b\nONBUILD COPY --from=stagex/core-base . .\nONBUILD COPY --from=a . .\nFROM b", []string{"core-base"}},
+	"ONBUILD passive": {"FROM scratch\nONBUILD RUN true\nONBUILD COPY a b\nONBUILD ENV X=1", nil},
+}
+
 func TestEdges(t *testing.T) {
-	for name, test := range map[string]struct {
-		containerfile string
-		want          []string
-	}{
-		"none":              {"FROM scratch", nil},
-		"from":              {"FROM stagex/core-base", []string{"core-base"}},
-		"as":                {"FROM stagex/core-base AS build", []string{"core-base"}},
-		"lower case":        {"from stagex/core-base as build\ncopy --from=stagex/core-other . .", []string{"core-base", "core-other"}},
-		"platform":          {"FROM --platform=linux/386 stagex/core-base", []string{"core-base"}},
-		"platform is ARG":   {"FROM --platform=$BUILDPLATFORM stagex/core-base", []string{"core-base"}},
-		"copy":              {"FROM scratch\nCOPY --from=stagex/core-base . /", []string{"core-base"}},
-		"flags before":      {"FROM scratch\nCOPY --chmod=755 --link --from=stagex/core-base . /", []string{"core-base"}},
-		"flags after":       {"FROM scratch\nCOPY --from=stagex/core-base --chown=0:0 --parents . /", []string{"core-base"}},
-		"indented":          {"  FROM scratch\n\tCOPY --from=stagex/core-base . /", []string{"core-base"}},
-		"spaces":            {"FROM   scratch\nCOPY   --from=stagex/core-base   .   /", []string{"core-base"}},
-		"continued":         {"FROM scratch\nCOPY \\\n  # a comment\n  --from=stagex/core-base \\\n  . /", []string{"core-base"}},
-		"other escape":      {"# escape=`\nFROM scratch\nCOPY `\n  --from=stagex/core-base . /", []string{"core-base"}},
-		"CRLF":              {"FROM scratch\r\nCOPY --from=stagex/core-base . /\r\n", []string{"core-base"}},
-		"byte-order mark":   {"\ufeffFROM stagex/core-base\n", []string{"core-base"}},
-		"distinct, sorted":  {"FROM stagex/user-thing-1.x\nCOPY --from=stagex/core-other . .\nCOPY --from=stagex/core-base . .\nCOPY --from=stagex/core-other / /", []string{"core-base", "core-other", "user-thing-1.x"}},
-		"json":              {"FROM scratch\nCOPY --from=stagex/core-base [\"a b\", \"/\"]", []string{"core-base"}},
-		"mount":             {"FROM scratch\nRUN --mount=type=bind,from=stagex/core-base,target=/x --mount=from=stagex/core-other,dst=/y true", []string{"core-base", "core-other"}},
-		"mount, quoted":     {"FROM scratch\nRUN --mount=\"from=stagex/core-base,target=/x\" true", []string{"core-base"}},
-		"other mounts":      {"FROM scratch\nRUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t true", nil},
-		"comment":           {"FROM scratch\n# COPY --from=stagex/core-nothing . .\n#COPY --from=stagex/core-nothing . .", nil},
-		"heredoc":           {"FROM scratch\nRUN <<EOF\nCOPY --from=stagex/core-nothing . .\nFROM nowhere\nEOF", nil},
-		"heredocs":          {"FROM scratch\nRUN <<-A <<'B'\nFROM nowhere\n\tA\nCOPY --from=nothing . .\nB\nCOPY --from=stagex/core-base . .", []string{"core-base"}},
-		"copied heredoc":    {"FROM scratch\nCOPY <<EOF /Containerfile\nFROM nowhere\nEOF", nil},
-		"continued RUN":     {"FROM scratch\nRUN cat \\\nFROM nowhere \\\nCOPY --from=nothing", nil},
-		"stages":            {"FROM stagex/core-base AS a\nFROM a AS b\nCOPY --from=a . .\nCOPY --from=A . .\nCOPY --from=0 . .\nRUN --mount=from=a,target=/a true", []string{"core-base"}},
-		"scratch":           {"FROM scratch\nCOPY --from=scratch . .\nRUN --mount=from=scratch,target=/x true", nil},
-		"fetch":             {"FROM fetch AS sources\nFROM scratch\nCOPY --from=fetch . .\nRUN --mount=from=fetch,target=/f true", nil},
-		"local ADD":         {"FROM scratch\nADD fetch/${X}.tar.xz ./$Y *.patch a/b:c /", nil},
-		"copy from context": {"FROM scratch\nCOPY $X /", nil},
-
-		"ARG default":      {"ARG BASE=stagex/core-base\nFROM ${BASE}", []string{"core-base"}},
-		"ARG of ARG":       {"ARG A=core\nARG B=${A}-base C=x\nFROM \"stagex/$B\"", []string{"core-base"}},
-		"ARG of the build": {"ARG VERSION_MAJOR=9\nFROM stagex/user-thing-${VERSION_MAJOR}.x", []string{"user-thing-1.x"}},
-		"ARG redefines":    {"ARG TARGETARCH=base\nFROM stagex/core-$TARGETARCH", []string{"core-base"}},
-		"ARG modified":     {"ARG A=base-9\nFROM stagex/core-${A%-*}", []string{"core-base"}},
-		"ARG of platform":  {"ARG A=${TARGETARCH}\nFROM stagex/core-base\nARG A", []string{"core-base"}},
-
-		"ONBUILD inside":  {"FROM scratch AS a\nFROM scratch AS b\nONBUILD COPY --from=stagex/core-base . .\nONBUILD COPY --from=a . .\nFROM b", []string{"core-base"}},
-		"ONBUILD passive": {"FROM scratch\nONBUILD RUN true\nONBUILD COPY a b\nONBUILD ENV X=1", nil},
-	} {
+	for name, test := range edgeTests {
 		t.Run(name, func(t *testing.T) {
 			g := mustLoad(t, neighbours+test.containerfile+"\n")
 			got := g.Output(graph.Ref{Stage: "core", Name: "x"}).Deps
 			if !slices.Equal(names(got), test.want) {
 				t.Errorf("deps = %v, want %v", got, test.want)
 			}
-		})
-	}
-}
-
-func TestEdgeErrors(t *testing.T) {
-	const elsewhere = "neither scratch, fetch, a stage before this one nor stagex/<output>: BuildKit would pull "
-	for name, test := range map[string]struct {
-		containerfile string
-		want          []string
-	}{
-		"empty":             {"", []string{` file with no instructions`}},
-		"unknown output":    {"FROM scratch\nCOPY --from=stagex/core-otter . .", []string{`2: unknown output "core-otter"; did you mean core-other?`}},
-		"unknown stage":     {"FROM stagex/crow-base", []string{`1: FROM "stagex/crow-base": parsing output "crow-base": want <stage>-<name>, the stage one of bootstrap, core, pallet, user`}},
-		"tag":               {"FROM stagex/core-base:1", []string{`1: FROM "stagex/core-base:1": BuildKit would pull docker.io/stagex/core-base:1 from a registry: name outputs without tag or digest`}},
-		"latest":            {"FROM stagex/core-base:latest", []string{`1: FROM "stagex/core-base:latest": BuildKit would pull docker.io/stagex/core-base:latest from a registry: name outputs without tag or digest`}},
-		"digest":            {"FROM scratch\nCOPY --from=stagex/core-base@sha256:" + hash + " . .", []string{`2: COPY --from "stagex/core-base@sha256:` + hash + `": BuildKit would pull docker.io/stagex/core-base@sha256:` + hash + ` from a registry: name outputs without tag or digest`}},
-		"docker.io":         {"FROM docker.io/stagex/core-base", []string{`1: FROM "docker.io/stagex/core-base": ` + elsewhere + `docker.io/stagex/core-base:latest; write stagex/core-base`}},
-		"index.docker.io":   {"FROM index.docker.io/stagex/core-base", []string{`1: FROM "index.docker.io/stagex/core-base": ` + elsewhere + `docker.io/stagex/core-base:latest; write stagex/core-base`}},
-		"quay.io":           {"FROM quay.io/stagex/core-base", []string{`1: FROM "quay.io/stagex/core-base": ` + elsewhere + `quay.io/stagex/core-base:latest`}},
-		"image":             {"FROM debian:12", []string{`1: FROM "debian:12": ` + elsewhere + `docker.io/library/debian:12`}},
-		"image in copy":     {"FROM scratch\n\nCOPY --chmod=1 --from=busybox . .", []string{`3: COPY --from "busybox": ` + elsewhere + `docker.io/library/busybox:latest`}},
-		"image in mount":    {"FROM scratch\nRUN --mount=from=busybox,target=/x true", []string{`2: RUN --mount=from "busybox": ` + elsewhere + `docker.io/library/busybox:latest`}},
-		"deeper":            {"FROM stagex/core-base/x", []string{`1: FROM "stagex/core-base/x": parsing output "core-base/x": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`}},
-		"context":           {"FROM scratch\nCOPY --from=context . .", []string{`2: COPY --from "context": ` + elsewhere + `docker.io/library/context:latest`}},
-		"bare output":       {"FROM core-base", []string{`1: FROM "core-base": ` + elsewhere + `docker.io/library/core-base:latest`}},
-		"fetch with tag":    {"FROM fetch:latest", []string{`1: FROM "fetch:latest": ` + elsewhere + `docker.io/library/fetch:latest`}},
-		"upper-case output": {"FROM stagex/Core-base", []string{`1: FROM "stagex/Core-base": neither a stage before this one nor an image: invalid reference format: repository name (stagex/Core-base) must be lowercase`}},
-		"upper-case stage":  {"FROM scratch AS a\nFROM A", []string{`2: FROM "A": neither a stage before this one nor an image: invalid reference format: repository name (library/A) must be lowercase`}},
-		"upper scratch":     {"FROM SCRATCH", []string{`1: FROM "SCRATCH": neither a stage before this one nor an image: invalid reference format: repository name (library/SCRATCH) must be lowercase`}},
-		"later stage":       {"FROM scratch AS a\nCOPY --from=b . .\nFROM scratch AS b", []string{`2: COPY --from "b": the stage must come before this one`}},
-		"itself":            {"FROM scratch AS a\nRUN --mount=from=A,target=/x true", []string{`2: RUN --mount=from "A": the stage must come before this one`}},
-		"from later":        {"FROM b AS a\nFROM scratch AS b", []string{`1: FROM "b": the stage must come before this one`}},
-		"number too large":  {"FROM scratch\nCOPY --from=0 . .", []string{`2: COPY --from "0": no stage before this one has that number`}},
-		"negative number":   {"FROM scratch\nFROM scratch\nCOPY --from=-1 . .", []string{`3: COPY --from "-1": no stage before this one has that number`}},
-		"number in FROM":    {"FROM scratch\nFROM 0", []string{`2: FROM "0": ` + elsewhere + `docker.io/library/0:latest`}},
-		"number in mount":   {"FROM scratch\nFROM scratch\nRUN --mount=from=0,target=/x true", []string{`3: RUN --mount=from "0": ` + elsewhere + `docker.io/library/0:latest`}},
-
-		"variable in copy":     {"ARG A=core-base\nFROM scratch\nARG A\nCOPY --from=stagex/$A . .", []string{`4: COPY --from "stagex/$A": variables are not expanded here; name a stage, and the variable in its FROM`}},
-		"variable in mount":    {"FROM scratch\nRUN --mount=from=stagex/$A,target=/x true", []string{`2: 'from' doesn't support variable expansion, define alias stage instead`}},
-		"variable not set":     {"FROM stagex/core-$A", []string{`1: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
-		"variable of platform": {"ARG TARGETARCH\nFROM stagex/core-${TARGETARCH}", []string{`2: FROM "stagex/core-${TARGETARCH}": nothing before the first FROM sets $TARGETARCH to a value that every build shares`}},
-		"through an ARG":       {"ARG A=base\nARG A=${TARGETARCH:-base}\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
-		"not declared":         {"FROM stagex/core-$VERSION", []string{`1: FROM "stagex/core-$VERSION": nothing before the first FROM sets $VERSION to a value that every build shares`}},
-		"declared in a stage":  {"FROM scratch\nARG A=base\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
-		"expands to nothing":   {"ARG A=\nFROM $A", []string{`2: FROM "$A": expands to nothing`}},
-		"bad substitution":     {"FROM ${A", []string{`1: FROM "${A": failed to process "${A": unsupported modifier (�) in substitution`}},
-		"expands to a tag":     {"ARG VERSION\nFROM stagex/core-base:$VERSION", []string{`2: FROM "stagex/core-base:1.2.3": BuildKit would pull docker.io/stagex/core-base:1.2.3 from a registry: name outputs without tag or digest`}},
-
-		"syntax":            {"# syntax=docker/dockerfile:1\nFROM scratch", []string{`1: syntax directive "docker/dockerfile:1": BuildKit would pull another frontend from a registry`}},
-		"syntax, spaced":    {"#   SynTax  =  a/b \nFROM scratch", []string{`1: syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax later":      {"# escape=`\n# syntax=a/b\nFROM scratch", []string{`2: syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax, slashes":   {"// syntax=a/b\nFROM scratch", []string{`1: syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax, shebang":   {"#!/usr/bin/env x\n# syntax=a/b\nFROM scratch", []string{`2: syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax, mark":      {"\ufeff# syntax=a/b\nFROM scratch", []string{`1: syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax, JSON":      {` {"\u0073yntax": "a/b"}`, []string{` syntax directive "a/b": BuildKit would pull another frontend from a registry`}},
-		"syntax too late":   {"# a comment\n# syntax=a/b\nFROM scratch\nFROM nowhere", []string{`4: FROM "nowhere": ` + elsewhere + `docker.io/library/nowhere:latest`}},
-		"remote ADD":        {"FROM scratch\nADD a https://example.org/x.tgz /", []string{`2: ADD "https://example.org/x.tgz": a remote source; declare it in package.toml and ADD it from fetch/`}},
-		"ADD from git":      {"FROM scratch\nADD git@example.org:x.git /", []string{`2: ADD "git@example.org:x.git": a remote source; declare it in package.toml and ADD it from fetch/`}},
-		"ADD git URL":       {"FROM scratch\nADD --keep-git-dir=true GIT://example.org/x#v1 /", []string{`2: ADD "GIT://example.org/x#v1": a remote source; declare it in package.toml and ADD it from fetch/`}},
-		"ADD by variable":   {"FROM scratch\nARG U=https://example.org\nADD ${U}/x /", []string{`3: ADD "${U}/x": could become a remote source; begin it with fetch/ or ./`}},
-		"ADD by quotes":     {"FROM scratch\nADD h\"\"ttps://example.org/x /", []string{`2: ADD "h\"\"ttps://example.org/x": could become a remote source; begin it with fetch/ or ./`}},
-		"reserved: fetch":   {"FROM scratch AS Fetch", []string{`1: stage "fetch": the name is reserved, BuildKit would not look at the stage`}},
-		"reserved: scratch": {"FROM scratch AS scratch", []string{`1: stage "scratch": the name is reserved, BuildKit would not look at the stage`}},
-		"reserved: context": {"FROM scratch AS context", []string{`1: stage "context": the name is reserved, BuildKit would not look at the stage`}},
-		"stage's name":      {"FROM scratch AS a..b", []string{`1: stage "a..b": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`}},
-		"stage twice":       {"FROM scratch AS a\nFROM scratch AS A", []string{`2: stage "a": defined twice`}},
-
-		"ONBUILD of an output": {"FROM scratch\nONBUILD COPY --from=stagex/core-base . .", []string{`2: COPY --from "stagex/core-base": ONBUILD of an output: it would be looked up in every build upon it`}},
-		"ONBUILD elsewhere":    {"FROM scratch AS a\nONBUILD RUN --mount=from=busybox,target=/x true\nFROM a", []string{`2: RUN --mount=from "busybox": ` + elsewhere + `docker.io/library/busybox:latest`}},
-		"ONBUILD remote ADD":   {"FROM scratch\nONBUILD ADD http://example.org/x /", []string{`2: ADD "http://example.org/x": a remote source; declare it in package.toml and ADD it from fetch/`}},
-		"ONBUILD nonsense":     {"FROM scratch\nONBUILD COPPY a b", []string{`2: ONBUILD: unknown instruction: COPPY (did you mean COPY?)`}},
-
-		"instruction":        {"FROM scratch\nCOPPY a b", []string{`2: unknown instruction: COPPY (did you mean COPY?)`}},
-		"escape sequences":   {"FROM scratch\n\x1b[31mCOPY a b", []string{`2: unknown instruction: \x1b[31mCOPY`}},
-		"no FROM":            {"ARG A=1", []string{` no FROM in it`}},
-		"before FROM":        {"RUN true\nFROM scratch", []string{`1: no build stage in current context`}},
-		"unfinished heredoc": {"FROM scratch\nRUN <<EOF\ntrue", []string{`2: unterminated heredoc`}},
-		"two problems":       {"FROM nowhere\nCOPY --from=stagex/core-otter . .", []string{`1: FROM "nowhere": ` + elsewhere + `docker.io/library/nowhere:latest`, `2: unknown output "core-otter"; did you mean core-other?`}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tree := graphtest.Tree(neighbours)
-			tree["packages/core/x/Containerfile"].Data = []byte(test.containerfile)
-			_, err := loadTree(tree)
-			checkError(t, err, located(containerfileFile, test.want)...)
 		})
 	}
 }
