@@ -37,7 +37,7 @@ type entry struct {
 // tick every 1 to 10 ms, old filesystems count whole or even seconds.
 const (
 	racyTick    = 100 * time.Millisecond
-	racySeconds = 2 * time.Second
+	racyWindow = 2 * time.Second
 )
 
 // Sum returns the sha256 of a regular file, read only when it is not remembered.
@@ -88,7 +88,7 @@ func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Siz
 func racy(st stamp, started time.Time) bool {
 	margin := racyTick
 	if st.Ctime%1e9 == 0 {
-		margin = racySeconds
+		margin = racyWindow
 	}
 	return st.Ctime > started.Add(-margin).UnixNano()
 }

@@ -134,7 +134,11 @@ func changedFlags(c *cobra.Command) map[string]string {
 
 // display makes the renderer that the settings ask for.
 func (a *app) display(set settings.Settings) (*progress.Display, error) {
-	mode, err := progress.ParseMode(set.Build.Progress)
+	wanted := set.Build.Progress
+	if wanted == string(progress.Auto) {
+		wanted = "" // BUILDKIT_PROGRESS, where it is set, decides
+	}
+	mode, err := progress.ParseMode(wanted)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -100,13 +100,6 @@ func (r repo) write(name, data string) {
 	r.must(os.WriteFile(r.path(name), []byte(data), 0o644))
 }
 
-func (r repo) read(name string) string {
-	r.t.Helper()
-	data, err := os.ReadFile(r.path(name))
-	r.must(err)
-	return string(data)
-}
-
 func (r repo) chmod(name string, mode fs.FileMode) {
 	r.t.Helper()
 	r.must(os.Chmod(r.path(name), mode))
