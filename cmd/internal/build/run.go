@@ -61,14 +61,21 @@ type run struct {
 	*Tree
 	opts    Options
 	targets []graph.Ref
-	probe   string
 
-	mu      sync.Mutex
-	builder *buildkit.Builder
+	mu      sync.Mutex // of all below
+	engine  *engine    // nil until something must be built
 	results map[graph.Ref]*Result
 	broken  map[graph.Ref]error // outputs whose sources cannot be had
 	stopped bool                // a failure without KeepGoing
 	fatal   error               // the engine or the disk: nothing more can be built
+}
+
+// engine is a connection to where builds run, and what is known of it. It is
+// replaced as a whole when it is lost.
+type engine struct {
+	*buildkit.Builder
+	version string // of BuildKit
+	probe   string // digest of the probe image
 }
 
 // Build brings targets and all they are built from up to date. The error is
@@ -80,12 +87,14 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	opts.Jobs = max(opts.Jobs, 1)
 	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
 	defer r.close()
-	if r.probe = r.recordedProbe(); r.probe == "" {
+	probe := r.recordedProbe()
+	if probe == "" {
 		if err := r.open(ctx); err != nil {
 			return nil, err
 		}
+		probe = r.engine.probe
 	}
-	plan, err := t.Plan(ctx, targets, PlanOptions{Platforms: opts.Platforms, NoCache: opts.NoCache, Probe: r.probe})
+	plan, err := t.Plan(ctx, targets, PlanOptions{Platforms: opts.Platforms, NoCache: opts.NoCache, Probe: probe})
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +113,8 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 }
 
 func (r *run) close() {
-	if r.builder != nil {
-		r.builder.Close()
+	if r.engine != nil {
+		r.engine.Close()
 	}
 }
 
@@ -131,12 +140,12 @@ func (r *run) recordedProbe() string {
 }
 
 func (r *run) execute(ctx context.Context, plan *Plan) error {
-	if r.builder == nil {
+	if r.engine == nil {
 		if err := r.open(ctx); err != nil {
 			return err
 		}
 	}
-	if err := r.builder.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
+	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
 	}
 	if err := r.fetch(ctx, plan); err != nil {
@@ -163,26 +172,41 @@ func platformsOf(plan *Plan) []string {
 }
 
 // open connects to the engine and probes it.
-func (r *run) open(ctx context.Context) error {
+func (r *run) open(ctx context.Context) (err error) {
 	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Scratch: r.Store.Dir("tmp"), Log: r.log})
 	if err != nil {
 		return err
 	}
-	r.builder = b
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	version, err := b.Version(ctx)
+	if err != nil {
+		return err
+	}
 	into, err := r.Store.Stage("sx-probe")
 	if err != nil {
 		return err
 	}
 	defer into.Close()
-	got, err := b.Probe(ctx, into)
+	probe, err := b.Probe(ctx, into)
 	if err != nil {
 		return err
 	}
-	r.probe = got.String()
-	if r.probe != buildkit.ProbeDigest {
-		r.opts.Status.Warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", got, buildkit.ProbeDigest))
+	if probe.String() != buildkit.ProbeDigest {
+		r.opts.Status.Warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
 	}
+	r.engine = &engine{Builder: b, version: version, probe: probe.String()}
 	return nil
+}
+
+// connected is the engine of this moment.
+func (r *run) connected() *engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.engine
 }
 
 // fetch downloads what the plan will build. An output whose sources cannot be

@@ -75,17 +75,17 @@ func (r *run) stillNeeded(s *Step) (string, error) {
 	if s.Because.Name == "" {
 		return s.Reason, nil
 	}
-	return r.stale(s.Output, s.Request, r.probe)
+	return r.stale(s.Output, s.Request, r.connected().probe)
 }
 
 // reopen replaces the builder when its engine is gone.
 func (r *run) reopen(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.builder.Lost() {
+	if !r.engine.Lost() {
 		return nil
 	}
-	r.builder.Close()
+	r.engine.Close()
 	return r.open(ctx)
 }
 
@@ -111,7 +111,8 @@ func (e *DiskFullError) Unwrap() error { return e.Err }
 // build runs the request once, commits the result to out/ and records it.
 func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Time) (cache.Layout, error) {
 	name := s.Output.Ref.String()
-	job, rec, err := r.job(ctx, s)
+	e := r.connected()
+	job, rec, err := r.job(s, e)
 	if err != nil {
 		return cache.Layout{}, err
 	}
@@ -135,10 +136,7 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 		return cache.Layout{}, err
 	}
 	defer job.Into.Close()
-	r.mu.Lock()
-	builder := r.builder
-	r.mu.Unlock()
-	img, err := builder.Build(ctx, job)
+	img, err := e.Build(ctx, job)
 	if err != nil {
 		return cache.Layout{}, err
 	}
@@ -162,15 +160,11 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 
 // job gathers the bytes that the request names, and what a record will say of
 // them. Dependencies that this run did not write are verified first.
-func (r *run) job(ctx context.Context, s *Step) (buildkit.Job, cache.Record, error) {
+func (r *run) job(s *Step, e *engine) (buildkit.Job, cache.Record, error) {
 	o := s.Output
 	snap, err := r.snapshot(o.Definition)
 	if err != nil {
 		return buildkit.Job{}, cache.Record{}, err
-	}
-	version, err := r.builder.Version(ctx)
-	if err != nil {
-		return buildkit.Job{}, cache.Record{}, &buildkit.LostError{Err: err}
 	}
 	job := buildkit.Job{
 		Ref: o.Ref, Request: s.Request, Files: snap.files,
@@ -189,13 +183,13 @@ func (r *run) job(ctx context.Context, s *Step) (buildkit.Job, cache.Record, err
 		}
 		job.Deps[d.String()], deps[d.String()] = l, l.Manifests
 	}
-	key, err := r.key(o, s.Request, deps, r.probe)
+	key, err := r.key(o, s.Request, deps, e.probe)
 	if err != nil {
 		return job, cache.Record{}, err
 	}
 	return job, cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps,
-		Engine:  cache.EngineInfo{Kind: r.builder.Kind(), BuildKit: version, SX: r.opts.Version, Probe: r.probe},
+		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe},
 		NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(o.Definition.Containerfile),
 	}, nil
