@@ -77,6 +77,7 @@ func asImages(o *graph.Output) []string {
 	for _, dep := range o.Deps {
 		images = append(images, "docker.io/stagex/"+dep.String()+":latest")
 	}
+	slices.Sort(images)
 	return images
 }
 

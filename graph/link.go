@@ -31,7 +31,7 @@ func (l *loader) link() {
 	for _, d := range l.drafts {
 		for _, r := range d.outputs() {
 			if other, ok := l.owners[r]; ok {
-				d.fail(manifestName, problemf(0, "output %q: already that of %s", r, other.def.Dir))
+				d.refuse("subpackages", "output %q: already that of %s", r, other.def.Dir)
 				continue
 			}
 			l.owners[r] = d

@@ -58,7 +58,7 @@ func TestManifestErrors(t *testing.T) {
 		"subpackage leaves":     {"[package]\nname = \"x\"\nsubpackages = [\"../y\"]\n", []string{`3: subpackage "../y": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`, `3: subpackage "../y": the Containerfile has no stage "package-../y"`}},
 		"subpackage twice":      {"[package]\nname = \"x\"\nsubpackages = [\"a\", \"a\"]\n", []string{`3: subpackage "a": named twice`, `3: subpackage "a": the Containerfile has no stage "package-a"`}},
 		"subpackage, no stage":  {"[package]\nname = \"x\"\nsubpackages = [\"on\"]\n", []string{`3: subpackage "on": the Containerfile has no stage "package-on"; did you mean package-one?`}},
-		"subpackage taken":      {"[package]\nname = \"x\"\nsubpackages = [\"base\", \"one\"]\n", []string{` output "core-base": already that of packages/core/base`, `3: subpackage "base": the Containerfile has no stage "package-base"`}},
+		"subpackage taken":      {"[package]\nname = \"x\"\nsubpackages = [\"base\", \"one\"]\n", []string{`3: output "core-base": already that of packages/core/base`, `3: subpackage "base": the Containerfile has no stage "package-base"`}},
 		"subpackage upper case": {"[package]\nname = \"x\"\nsubpackages = [\"One\"]\n", []string{`3: subpackage "One": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`, `3: subpackage "One": the Containerfile has no stage "package-One"; did you mean package-one?`}},
 	} {
 		t.Run(name, func(t *testing.T) {
