@@ -70,6 +70,7 @@ func exitCode(err error) int {
 		off    *fetch.OfflineError
 		refuse *build.RefusedError
 		noTree *build.NoTreeError
+		listed *build.PublishedError
 		unsafe *cache.UnsafeError
 	)
 	switch {
@@ -81,7 +82,7 @@ func exitCode(err error) int {
 		return signal.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupt
-	case errors.As(err, &usage), errors.As(err, &noTree):
+	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed):
 		return exitUsage
 	case errors.As(err, &unfit), errors.As(err, &unsafe):
 		return exitMachine

@@ -142,5 +142,9 @@ func (a *app) display(set settings.Settings) (*progress.Display, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return progress.New(a.stderr, progress.Options{Mode: mode, Getenv: os.Getenv})
+	d, err := progress.New(a.stderr, progress.Options{Mode: mode, Getenv: os.Getenv})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
 }

@@ -23,6 +23,9 @@ line each, "output: what it is built from directly".`,
   sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
   sx graph core-curl --dot | dot -Tsvg > curl.svg`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if o.json && o.dot {
+				return usagef("--json and --dot exclude each other")
+			}
 			g, err := a.loadGraph(c.Context())
 			if err != nil {
 				return err
@@ -32,7 +35,6 @@ line each, "output: what it is built from directly".`,
 	}
 	c.Flags().BoolVar(&o.json, "json", false, "print JSON: outputs, dependencies, sources, expanded")
 	c.Flags().BoolVar(&o.dot, "dot", false, "print a graph for Graphviz")
-	c.MarkFlagsMutuallyExclusive("json", "dot")
 	return c
 }
 

@@ -78,6 +78,7 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 	})
 	root.PersistentFlags().StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is decided and why")
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newBuildCommand(a), newFetchCommand(a), newDigestsCommand(a),
@@ -87,10 +88,13 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 }
 
 func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %q; see sx --help", args[0])
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q; did you mean %s?", args[0], near[0])
+	}
+	return usagef("unknown command %q; see sx --help", args[0])
 }
 
 // treeDir finds the tree that -C or the working directory names.

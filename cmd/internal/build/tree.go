@@ -41,6 +41,13 @@ func (e *NoTreeError) Error() string {
 	return fmt.Sprintf("there is no StageX tree in %q or above it (a folder that holds packages/)", e.Dir)
 }
 
+// PublishedError says that a file of digests/ is not what it should be.
+type PublishedError struct{ Err error }
+
+func (e *PublishedError) Error() string { return e.Err.Error() }
+
+func (e *PublishedError) Unwrap() error { return e.Err }
+
 // FindTree walks up from dir to the first folder that holds packages/ with a
 // stage in it. The error is a *NoTreeError when there is none.
 func FindTree(dir string) (string, error) {
@@ -86,7 +93,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (*Tree, error) 
 	}
 	if t.Published, err = cache.LoadDigests(t.FS); err != nil {
 		root.Close()
-		return nil, err
+		return nil, &PublishedError{err}
 	}
 	t.Store, err = cache.Open(dir, cache.Options{Dir: opts.State, KeyFile: opts.KeyFile, Log: t.log})
 	if err != nil {
