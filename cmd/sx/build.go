@@ -97,8 +97,8 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()
-	if report == nil {
-		return err
+	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
+		return err // nothing was built: nothing to conclude
 	}
 	return conclude(a, t, report, err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -167,6 +168,9 @@ func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, s
 		KeyFile: keyFile(),
 		Log:     a.logger(),
 	})
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, set, fmt.Errorf("%w\nsx keeps its state in .sx (paths.state moves it) and its key in $XDG_STATE_HOME/sx", err)
+	}
 	if err != nil {
 		return nil, set, definitionError(err)
 	}
