@@ -110,7 +110,7 @@ func engineVersion() string {
 
 func (a *app) engine(t *build.Tree, set settings.Settings) *buildkit.Embedded {
 	return &buildkit.Embedded{
-		Dir: t.Store.Dir("engine"), Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
+		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
 		CacheSize: set.Engine.CacheSize, Log: a.logger(),
 	}
 }
@@ -203,9 +203,13 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, p
 		return planJSON(w, plan)
 	}
 	for _, s := range plan.Steps {
+		if s.Action == build.ActionNone {
+			fmt.Fprintf(w, "%s: %s\n", s.Output.Ref, s.Action)
+			continue
+		}
 		fmt.Fprintf(w, "%s: %s, because %s\n", s.Output.Ref, s.Action, text.Field(s.Reason))
 	}
-	fmt.Fprintf(w, "%d outputs: %d to build, %d up to date\n", len(plan.Steps), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
+	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", outputs(len(plan.Steps)), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
 	return nil
 }
 

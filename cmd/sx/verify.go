@@ -117,8 +117,16 @@ func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
 	if len(parts) == 0 {
 		parts = []string{"nothing was compared"}
 	}
-	fmt.Fprintf(w, "%d outputs: %s\n", len(vs), strings.Join(parts, ", "))
+	fmt.Fprintf(w, "%s: %s\n", outputs(len(vs)), strings.Join(parts, ", "))
 	return counts
+}
+
+// outputs is a count of outputs in words.
+func outputs(n int) string {
+	if n == 1 {
+		return "1 output"
+	}
+	return fmt.Sprintf("%d outputs", n)
 }
 
 // newJudge reads the tree's git history, if it has one.
