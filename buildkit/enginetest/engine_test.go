@@ -1,0 +1,165 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sixteen is what every engine must make of the example tree.
+const sixteen = "16 outputs: 16 MATCH"
+
+func buildExamples(t *testing.T, tree *Tree) {
+	t.Helper()
+	if out := tree.Sx("build", "--all"); !strings.Contains(out, sixteen) {
+		t.Fatalf("not all match:\n%s", out)
+	}
+}
+
+func TestSnapshotters(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"overlayfs", "native"} {
+		t.Run(name, func(t *testing.T) {
+			tree := Examples(t, programs, "")
+			tree.Env = append(tree.Env, "SX_ENGINE_SNAPSHOTTER="+name)
+			buildExamples(t, tree)
+			tree.wantSnapshotter(name)
+		})
+	}
+}
+
+// Overlay cannot lie on overlay: there the native snapshotter is taken.
+func TestTreeOnOverlay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merged := filepath.Join(dir, "merged")
+	options := "lowerdir=" + dir + "/lower,upperdir=" + dir + "/upper,workdir=" + dir + "/work"
+	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a dead engine's mounts are gone a little after it
+		Until(t, 10*time.Second, "nothing uses the overlay", func() bool { return unix.Unmount(merged, 0) == nil })
+	})
+	tree := Examples(t, programs, filepath.Join(merged, "tree"))
+	buildExamples(t, tree)
+	tree.wantSnapshotter("native")
+}
+
+func (t *Tree) wantSnapshotter(name string) {
+	t.t.Helper()
+	entries, err := os.ReadDir(t.Path(".sx/engine/state"))
+	t.must(err)
+	if len(entries) != 1 || entries[0].Name() != name {
+		t.t.Errorf("engine state %v, want only %s", entries, name)
+	}
+}
+
+// A socket's path may have 107 bytes; a tree's may have more.
+func TestDeepTree(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("a-very-deep-folder/", 20)
+	tree := Examples(t, programs, filepath.Join(t.TempDir(), deep, "tree"))
+	buildExamples(t, tree)
+}
+
+// The engine finds its runc and xz, and nothing with which BuildKit would
+// replace its own gzip.
+func TestEnginePath(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	tree.Sx("build", "core-names")
+	entries, err := os.ReadDir(tree.Path(".sx/engine/bin"))
+	tree.must(err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != "runc xz" {
+		t.Errorf("the engine's PATH holds %q", got)
+	}
+}
+
+// Where the host has no xz, sx is its own.
+func TestWithoutXZ(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	hide := `for xz in /usr/bin/xz /bin/xz /usr/local/bin/xz; do
+		[ ! -e $xz ] || mount --bind /dev/null $xz
+	done
+	exec ` + programs.Sx() + ` build core-names`
+	r := tree.StartWith("unshare", "--mount", "sh", "-ec", hide).Want(0)
+	if !strings.Contains(r.Stdout.String(), "core-names MATCH") {
+		t.Errorf("not a match:\n%s", &r.Stdout)
+	}
+	to, err := os.Readlink(tree.Path(".sx/engine/bin/xz"))
+	if err != nil || to != "/proc/self/exe" {
+		t.Errorf("xz is %q, %v: it was not hidden", to, err)
+	}
+}
+
+// The engine ends by itself once no sx has held it for a while, and takes all
+// of its mounts along.
+func TestEngineEnds(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	tree.Sx("build", "bootstrap-seed")
+	if n := len(tree.Engines()); n != 1 {
+		t.Errorf("%d engines right after a build, want one that waits for the next", n)
+	}
+	tree.WantNothingLeft()
+}
+
+const sleeper = `
+-- packages/core/sleep/package.toml --
+[package]
+name = "sleep"
+version = "1"
+-- packages/core/sleep/Containerfile --
+FROM scratch AS build
+COPY tool /
+RUN --network=none ["/tool", "sleep", "TIME", "MARK", ",", "write", "/slept", "well"]
+FROM scratch
+COPY --from=build /slept /
+-- packages/core/other/package.toml --
+[package]
+name = "other"
+version = "1"
+-- packages/core/other/Containerfile --
+FROM scratch
+COPY package.toml /
+`
+
+// newSleeper is a tree whose core-sleep runs a while; mark finds its container.
+func newSleeper(t *testing.T, d time.Duration) (tree *Tree, mark string) {
+	t.Helper()
+	mark = "mark-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(t.Name(), "/", "-")
+	archive := strings.NewReplacer("TIME", d.String(), "MARK", mark).Replace(sleeper)
+	return NewTree(t, programs, "", archive), mark
+}
+
+// sleeping waits until the container of core-sleep runs.
+func (t *Tree) sleeping(mark string) {
+	t.t.Helper()
+	Until(t.t, patience, "the build step runs", func() bool { return len(running(mark)) > 0 })
+}
+
+// running are the processes of the container, without those of runc.
+func running(mark string) (pids []int) {
+	for _, pid := range processes(mark) {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && strings.HasPrefix(string(line), "/tool\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

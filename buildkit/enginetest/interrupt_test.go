@@ -1,0 +1,107 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The first Ctrl-C lets the running build end and starts no other.
+func TestInterruptOnce(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, 2*time.Second)
+	r := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	r.Cmd.Process.Signal(unix.SIGINT)
+	r.Want(0)
+	if tree.Digest("core-sleep") == "" {
+		t.Error("what ran was not kept")
+	}
+}
+
+// The second cancels: nothing of the step remains, and nothing half-built.
+func TestInterruptTwice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		sig  unix.Signal
+		code int
+	}{{unix.SIGINT, 130}, {unix.SIGTERM, 143}} {
+		t.Run(fmt.Sprint(c.sig), func(t *testing.T) {
+			tree, mark := newSleeper(t, time.Minute)
+			r := tree.Start("build", "core-sleep")
+			tree.sleeping(mark)
+			r.Cmd.Process.Signal(c.sig)
+			if c.sig == unix.SIGINT {
+				Until(t, patience, "sx says that it was interrupted", func() bool {
+					return strings.Contains(r.Stderr.String(), "interrupted")
+				})
+				r.Cmd.Process.Signal(c.sig)
+			}
+			r.Want(c.code)
+			Until(t, 5*time.Second, "the step is gone", func() bool { return len(running(mark)) == 0 })
+			tree.WantNothingLeft()
+			if entries, err := os.ReadDir(tree.Path("out")); err == nil && len(entries) > 0 {
+				t.Errorf("out/ holds %v", entries)
+			}
+		})
+	}
+}
+
+// A dead engine is started again, and the build with it.
+func TestEngineKilledOnce(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, 2*time.Second)
+	r := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	tree.killEngine()
+	r.Want(0)
+	again := NewTree(t, programs, "", strings.NewReplacer("TIME", "2s", "MARK", mark).Replace(sleeper))
+	again.Sx("build", "core-sleep")
+	if a, b := tree.Digest("core-sleep"), again.Digest("core-sleep"); a != b || a == "" {
+		t.Errorf("digest %s after a killed engine, %s without", a, b)
+	}
+}
+
+// An engine that dies each time is one error, and no output.
+func TestEngineKilledAlways(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	r := tree.Start("build", "core-sleep")
+	for r.during(func() bool { return len(running(mark)) > 0 }) {
+		tree.killEngine()
+		Until(t, patience, "the step is gone with its engine", func() bool { return len(running(mark)) == 0 })
+	}
+	r.Want(1)
+	log := r.Stderr.String()
+	if n := strings.Count(log, "sx: failed   core-sleep: the engine was lost: "); n != 1 || strings.Count(log, "sx: failed") != 1 {
+		t.Errorf("not one clear error:\n%s", log)
+	}
+	if _, err := os.Stat(tree.Path("out/core-sleep")); err == nil {
+		t.Error("there is an output")
+	}
+}
+
+// killEngine kills the tree's engine, not its namespace's other processes: they
+// die with it.
+func (t *Tree) killEngine() {
+	t.t.Helper()
+	for _, pid := range t.Engines() {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// during polls until event, or reports false once sx has ended.
+func (r *Run) during(event func() bool) bool {
+	for !event() {
+		var st unix.Siginfo
+		if unix.Waitid(unix.P_PID, r.Cmd.Process.Pid, &st, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || st.Signo != 0 {
+			return false
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return true
+}

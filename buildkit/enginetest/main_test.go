@@ -1,0 +1,46 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// programs are what all tests run.
+var programs Programs
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	if os.Getenv("SX_TEST_NO_ENGINE") == "1" {
+		fmt.Println("SX_TEST_NO_ENGINE=1: the engine is not tested")
+		return 0
+	}
+	if err := canBuild(); err != nil {
+		fmt.Fprintf(os.Stderr, "the engine's tests cannot run here: %v; SX_TEST_NO_ENGINE=1 leaves them out\n", err)
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "sx-enginetest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	programs = Programs{dir}
+	if err := programs.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func canBuild() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("they need root")
+	}
+	_, err := exec.LookPath("runc")
+	return err
+}

@@ -1,0 +1,74 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Programs are what the tests run, compiled once into one folder. The cgo-less
+// sx is the one that users have; the race detector would make BuildKit's code
+// ten times slower.
+type Programs struct{ Dir string }
+
+func (p Programs) path(name string) string { return filepath.Join(p.Dir, name) }
+
+// Sx is the path of sx.
+func (p Programs) Sx() string { return p.path("sx") }
+
+// OtherSx is an sx of another build id.
+func (p Programs) OtherSx() string { return p.path("other-sx") }
+
+// Tool is the path of testdata/tool, a static program for linux/amd64.
+func (p Programs) Tool() string { return p.path("tool") }
+
+// Build compiles all but the stock programs.
+func (p Programs) Build() error {
+	for _, args := range [][]string{
+		{p.Sx(), "codeberg.org/stagex/sx/cmd/sx"},
+		{p.OtherSx(), "-ldflags=-X=main.version=other", "codeberg.org/stagex/sx/cmd/sx"},
+		{p.Tool(), "-ldflags=-s -w", "codeberg.org/stagex/sx/buildkit/enginetest/testdata/tool"},
+	} {
+		if err := compile("", args[0], args[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BuildStock compiles buildkitd and buildctl of the version that is linked into
+// sx, from the module as it was released: with the dependencies of its own
+// go.mod and go.sum, not with ours.
+func (p Programs) BuildStock(names ...string) error {
+	dir, err := goOutput("", "list", "-m", "-f", "{{.Dir}}", "github.com/moby/buildkit")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := compile(dir, p.path(name), "-mod=readonly", "-ldflags=-s -w", "./cmd/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile runs go build in dir.
+func compile(dir, output string, args ...string) error {
+	_, err := goOutput(dir, append([]string{"build", "-o", output}, args...)...)
+	return err
+}
+
+func goOutput(dir string, args ...string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("running go %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

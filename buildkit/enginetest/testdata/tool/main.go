@@ -1,0 +1,96 @@
+// Tool is the only program in the images that the engine's tests build: a few
+// commands with their arguments, "," between two commands.
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// commands take exactly as many arguments as their usage names.
+var commands = map[string]struct {
+	args int
+	run  func(a []string) error
+}{
+	"write":   {2, func(a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o644) }},
+	"mkdir":   {1, func(a []string) error { return os.MkdirAll(a[0], 0o755) }},
+	"rm":      {1, func(a []string) error { return os.RemoveAll(a[0]) }},
+	"mv":      {2, func(a []string) error { return os.Rename(a[0], a[1]) }},
+	"link":    {2, func(a []string) error { return os.Link(a[0], a[1]) }},
+	"symlink": {2, func(a []string) error { return os.Symlink(a[0], a[1]) }},
+	"chmod":   {2, chmod},
+	"chown":   {3, chown},
+	"touch":   {2, touch},
+	"sleep":   {2, sleep},
+	"dial":    {1, dial},
+	"fail":    {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
+}
+
+func main() {
+	for args := os.Args[1:]; len(args) > 0; {
+		c, ok := commands[args[0]]
+		if !ok || len(args) < 1+c.args {
+			fmt.Fprintf(os.Stderr, "tool: %q: no such command or too few arguments\n", args)
+			os.Exit(2)
+		}
+		if err := c.run(args[1 : 1+c.args]); err != nil {
+			fmt.Fprintf(os.Stderr, "tool: %s: %v\n", strings.Join(args[:1+c.args], " "), err)
+			os.Exit(1)
+		}
+		if args = args[1+c.args:]; len(args) > 0 {
+			args = args[1:] // the ","
+		}
+	}
+}
+
+// chmod MODE PATH: octal, with setuid, setgid and sticky as chmod(2) has them.
+func chmod(a []string) error {
+	bits, err := strconv.ParseUint(a[0], 8, 12)
+	if err != nil {
+		return err
+	}
+	mode := os.FileMode(bits & 0o777)
+	for bit, m := range map[uint64]os.FileMode{0o4000: os.ModeSetuid, 0o2000: os.ModeSetgid, 0o1000: os.ModeSticky} {
+		if bits&bit != 0 {
+			mode |= m
+		}
+	}
+	return os.Chmod(a[1], mode)
+}
+
+// chown UID GID PATH
+func chown(a []string) error { return os.Lchown(a[2], number(a[0]), number(a[1])) }
+
+// touch SECONDS PATH: the file's mtime, since 1970.
+func touch(a []string) error {
+	at := time.Unix(int64(number(a[0])), 987654321)
+	return os.Chtimes(a[1], at, at)
+}
+
+// sleep DURATION MARK: the mark is for whoever looks at processes.
+func sleep(a []string) error {
+	d, err := time.ParseDuration(a[0])
+	time.Sleep(d)
+	return err
+}
+
+// dial HOST:PORT
+func dial(a []string) error {
+	c, err := net.DialTimeout("tcp", a[0], 5*time.Second)
+	if err == nil {
+		err = c.Close()
+	}
+	return err
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
