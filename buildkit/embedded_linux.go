@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+
+	"codeberg.org/stagex/sx/cache"
 )
 
 // ChildArg is the first argument of a re-executed sx that is to be the engine
@@ -25,8 +27,11 @@ const ChildArg = "__engine"
 
 // Invariants of the embedded engine.
 //
-//   - At most one engine child works in Dir: it holds an flock on Dir/lock for
+//   - At most one engine child works in Dir: it holds an flock on Dir.lock for
 //     its whole life, inherited from the sx that started it.
+//   - Dir bears the mark of [cache.Store.Own]: what came with a copied tree is
+//     removed before anything in it is opened, because what the engine's cache
+//     holds counts as built here.
 //   - The socket's name carries the build id of sx, so that a client only ever
 //     meets an engine of its own build; another build waits for the lock.
 //   - The child is PID 1 of its own PID and mount namespace: however it dies,
@@ -36,9 +41,10 @@ const ChildArg = "__engine"
 
 // Embedded runs BuildKit in a re-executed sx.
 type Embedded struct {
-	// Dir holds the engine's state, socket and log. It must be private to
-	// the user (0700) and on the filesystem of out/, or blobs are copied.
-	Dir string
+	// Dir holds the engine's state, socket and log, and nothing else. It
+	// should be on the filesystem of out/, or blobs are copied.
+	Dir   string
+	Store *cache.Store // marks Dir
 	// Runc is the runtime's path; empty: "runc" from PATH.
 	Runc string
 	// Snapshotter is "overlayfs", "native" or "auto" (empty: auto).
@@ -72,9 +78,6 @@ func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the engine's folder %q: %w", e.Dir, err)
-	}
 	began, told := time.Now(), false
 	for {
 		conn, attachErr := e.attach(ctx, id)
@@ -83,7 +86,7 @@ func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
 		} else if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		lock, err := tryLock(filepath.Join(e.Dir, "lock"))
+		lock, err := tryLock(e.Dir + ".lock")
 		if err != nil {
 			return nil, fmt.Errorf("locking the engine's folder %q: %w", e.Dir, err)
 		}
@@ -118,7 +121,7 @@ func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
 
 // tryLock returns the locked file, or nil when another process holds it.
 func tryLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +138,9 @@ func tryLock(path string) (*os.File, error) {
 
 // attach dials the engine's socket and makes sure that it answers.
 func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
+	if !e.Store.Owned(e.Dir) {
+		return nil, fmt.Errorf("no engine of this user ever ran in %q", e.Dir)
+	}
 	nc, err := e.dial(ctx, id)
 	if err != nil {
 		return nil, err
@@ -187,6 +193,21 @@ func (e *Embedded) executable() string {
 	return "/proc/self/exe"
 }
 
+// own makes sure that the engine begins with nothing but what an engine of this
+// user left in this very folder. It is called under the lock.
+func (e *Embedded) own() error {
+	if e.Store.Owned(e.Dir) {
+		return nil
+	}
+	if err := os.RemoveAll(e.Dir); err != nil {
+		return fmt.Errorf("removing an engine's folder that was not made here: %w", err)
+	}
+	if err := os.Mkdir(e.Dir, 0o700); err != nil {
+		return fmt.Errorf("making the engine's folder: %w", err)
+	}
+	return e.Store.Own(e.Dir)
+}
+
 // childConfig travels from sx to its child through a pipe.
 type childConfig struct {
 	Dir, ID, Runc, Snapshotter string
@@ -198,6 +219,9 @@ type childConfig struct {
 func (e *Embedded) start(ctx context.Context, id string, lock *os.File) error {
 	runc, err := e.fitness()
 	if err != nil {
+		return err
+	}
+	if err := e.own(); err != nil {
 		return err
 	}
 	cfg := childConfig{Dir: e.Dir, ID: id, Runc: runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize}

@@ -6,6 +6,8 @@ import (
 	"context"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache"
 )
 
 // ChildArg is for Linux.
@@ -20,6 +22,7 @@ func BuildID() string { return "" }
 // Embedded exists only on Linux.
 type Embedded struct {
 	Dir, Runc, Snapshotter, Executable string
+	Store                              *cache.Store
 	CacheSize                          int64
 	Waiting                            func()
 	Log                                *zap.Logger

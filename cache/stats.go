@@ -36,7 +36,7 @@ type entry struct {
 // A file changed within this time of its ctime may keep that ctime: kernel clocks
 // tick every 1 to 10 ms, old filesystems count whole or even seconds.
 const (
-	racyTick    = 100 * time.Millisecond
+	racyTick   = 100 * time.Millisecond
 	racyWindow = 2 * time.Second
 )
 

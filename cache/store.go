@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,11 +78,11 @@ func (s *Store) out(output string) string { return filepath.Join(s.tree, "out", 
 // prepare makes and checks the folders. Those inside the store's own are checked
 // too: a copied tree may bring a .sx full of links.
 func (s *Store) prepare() error {
-	for _, path := range []string{
-		s.dir, s.Dir("tmp"), s.Dir("swap"), s.Dir("records"), s.Dir("proofs"),
-		s.Dir("blobs"), s.Dir("blobs", "sha256"),
-	} {
-		if err := ensurePrivate(path); err != nil {
+	if err := ensurePrivate(s.dir); err != nil {
+		return err
+	}
+	for _, name := range []string{"tmp", "swap", "records", "proofs", "blobs/sha256"} {
+		if _, err := s.Folder(strings.Split(name, "/")...); err != nil {
 			return err
 		}
 	}
@@ -93,6 +94,17 @@ func (s *Store) prepare() error {
 		return WriteFile(ignore, []byte("*\n"), 0o644, s.Dir("tmp"))
 	}
 	return nil
+}
+
+// Folder makes a folder below the store's own, mode 0700, and returns its path.
+// On the way it refuses, with an UnsafeError, links and what others may write to.
+func (s *Store) Folder(elem ...string) (string, error) {
+	for i := range elem {
+		if err := ensurePrivate(s.Dir(elem[:i+1]...)); err != nil {
+			return "", err
+		}
+	}
+	return s.Dir(elem...), nil
 }
 
 // checkOut refuses an out/ that leads elsewhere, or lies where neither rename nor

@@ -320,8 +320,8 @@ func (r *run) finish(s *Step, res Result) {
 
 // logPath is where the build of s writes: .sx/logs/<output>/<time>.log.
 func (r *run) logPath(s *Step, at time.Time) (string, error) {
-	dir := r.Store.Dir("logs", s.Output.Ref.String())
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := r.Store.Folder("logs", s.Output.Ref.String())
+	if err != nil {
 		return "", err
 	}
 	old, err := filepath.Glob(filepath.Join(dir, "*.log"))

@@ -116,7 +116,7 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 	if err != nil {
 		return cache.Layout{}, err
 	}
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return cache.Layout{}, err
 	}
