@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -19,6 +21,7 @@ import (
 // commands are what scripts can say beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"exits":    exits,
+	"await":    await,
 	"commit":   commit,
 	"examples": examples,
 	"flip":     flip,
@@ -47,6 +50,23 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// await PATTERN GLOB waits until a file that GLOB names matches PATTERN.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "await PATTERN GLOB")
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		files, err := filepath.Glob(ts.MkAbs(args[1]))
+		ts.Check(err)
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil && pattern.Match(data) {
+				return
+			}
+		}
+	}
+	ts.Fatalf("nothing in %s matches %s", args[1], args[0])
 }
 
 // commit FILE... commits the files or folders, in a repository that it makes

@@ -31,7 +31,30 @@ func TestScript(t *testing.T) {
 // TestEngine runs what builds: testdata/engine/<verb>_<topic>.txt.
 func TestEngine(t *testing.T) {
 	needEngine(t)
-	p := params("testdata/engine")
+	testscript.Run(t, engineParams("testdata/engine", t))
+}
+
+// TestUpstream compares with StageX's own make and scripts, which a checkout
+// named by SX_STAGEX_TREE has: testdata/upstream/<what>.txt. It needs make,
+// python3 and git.
+func TestUpstream(t *testing.T) {
+	tree := os.Getenv("SX_STAGEX_TREE")
+	if tree == "" {
+		t.Skip("SX_STAGEX_TREE names no StageX checkout")
+	}
+	needEngine(t)
+	p := engineParams("testdata/upstream", t)
+	setup := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		env.Setenv("STAGEX", tree)
+		return setup(env)
+	}
+	testscript.Run(t, p)
+}
+
+// engineParams are params for scripts that start engines.
+func engineParams(dir string, t *testing.T) testscript.Params {
+	p := params(dir)
 	setup := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		release := engines.take()
@@ -39,7 +62,7 @@ func TestEngine(t *testing.T) {
 		env.Defer(func() { stopEngines(t, env.WorkDir) })
 		return setup(env)
 	}
-	testscript.Run(t, p)
+	return p
 }
 
 func params(dir string) testscript.Params {

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "codeberg.org/stagex/sx/"
+
+// A ban keeps an import, or what begins with it when it ends in "...", out of a
+// package and out of all that it imports; a direct ban out of the package only.
+type ban struct {
+	in, what string
+	direct   bool
+	except   []string
+	reason   string
+}
+
+// The directions of docs/architecture.md: cmd -> workers -> leaves.
+var bans = []ban{
+	{in: "graph", what: module + "...", reason: "it is a leaf: definitions are read without knowing what is done with them"},
+	{in: "cache", what: module + "...", reason: "it is a leaf: out/ is kept without knowing why something is built"},
+	{in: "graph", what: "net", reason: "reading a tree must not touch the network"},
+	{in: "graph", what: "net/http", reason: "reading a tree must not touch the network"},
+	{in: "graph", what: "os/exec", reason: "reading a tree must not run anything"},
+	{in: "graph", what: "go.uber.org/zap...", reason: "it decides and returns; what is worth saying is in its values"},
+	{in: "graph", what: "os", direct: true, reason: "its only input is an fs.FS, through which no link leads out of the tree"},
+	{in: "cache", what: "net/http", direct: true, reason: "out/ is local"},
+	{in: "cache", what: "os/exec", reason: "reading out/ must not run anything"},
+
+	{in: "fetch", what: module + "buildkit...", reason: "workers do not know each other"},
+	{in: "fetch", what: module + "preseed...", reason: "workers do not know each other"},
+	{in: "fetch", what: "os/exec", reason: "downloading must not run anything"},
+	{in: "preseed", what: module + "fetch...", reason: "workers do not know each other"},
+	{in: "preseed", what: module + "buildkit...", reason: "workers do not know each other"},
+	{in: "buildkit", what: module + "fetch...", reason: "workers do not know each other"},
+	{in: "buildkit", what: module + "preseed...", reason: "workers do not know each other"},
+	{in: "...", what: module + "cmd/...", except: []string{"cmd/..."}, reason: "imports point one way: cmd, workers, leaves"},
+
+	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit"},
+		reason: "package buildkit alone speaks to an engine"},
+	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit"},
+		reason: "package buildkit alone holds an engine"},
+	{in: "...", what: "github.com/google/go-containerregistry...", except: []string{"preseed", "cmd/..."},
+		reason: "package preseed alone speaks to registries"},
+	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "preseed", "buildkit"}, reason: "workers alone use the network"},
+	{in: "...", what: "github.com/spf13/cobra", except: []string{"cmd/sx"}, reason: "the command line is read in cmd/sx alone"},
+	{in: "cmd/internal/history", what: "os/exec", reason: "git would run what the tree's configuration says"},
+	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
+}
+
+func TestImports(t *testing.T) {
+	packages := listPackages(t)
+	for _, b := range bans {
+		for _, p := range packages {
+			if !matches(b.in, p.name) || slices.ContainsFunc(b.except, func(e string) bool { return matches(e, p.name) }) {
+				continue
+			}
+			imports := p.Deps
+			if b.direct {
+				imports = p.Imports
+			}
+			for _, i := range imports {
+				if matches(b.what, i) {
+					t.Errorf("%s imports %s: %s", p.name, i, b.reason)
+				}
+			}
+		}
+	}
+}
+
+// matches reports that pattern, which may end in "...", stands for name.
+func matches(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "..."); ok {
+		return strings.HasPrefix(name, prefix) || name == strings.TrimSuffix(prefix, "/")
+	}
+	return pattern == name
+}
+
+type listedPackage struct {
+	ImportPath    string
+	Dir           string
+	GoFiles       []string
+	Imports, Deps []string
+	name          string // below the module
+}
+
+func listPackages(t *testing.T) (out []listedPackage) {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,Deps", "./...")
+	cmd.Dir = "../.."
+	data, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := json.NewDecoder(strings.NewReader(string(data))); ; {
+		var p listedPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.name = strings.TrimPrefix(p.ImportPath, module)
+		out = append(out, p)
+	}
+}
+
+// words that belong to cmd/sx alone, and why.
+var words = map[string]string{
+	"os.Exit": "only main exits", "os.Stdout": "only main prints", "os.Stderr": "only main prints",
+	"fmt.Print": "only main prints", "fmt.Println": "only main prints", "fmt.Printf": "only main prints",
+	"zap.L": "a logger comes in Options", "zap.ReplaceGlobals": "a logger comes in Options",
+}
+
+// theEngine is the main function of another process.
+const theEngine = "buildkit/child_linux.go"
+
+func TestOnlyMainPrintsAndExits(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for _, name := range p.GoFiles {
+			file := filepath.Join(p.name, name)
+			if p.name == "cmd/sx" || file == theEngine {
+				continue
+			}
+			for _, used := range selectors(t, filepath.Join(p.Dir, name)) {
+				if reason, ok := words[used]; ok {
+					t.Errorf("%s uses %s: %s", file, used, reason)
+				}
+			}
+		}
+	}
+}
+
+// selectors are the "x.Y" of a file.
+func selectors(t *testing.T, file string) (out []string) {
+	t.Helper()
+	tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(tree, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok {
+				out = append(out, x.Name+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return out
+}
