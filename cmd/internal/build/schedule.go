@@ -44,7 +44,9 @@ func (s *schedule) Run(ctx context.Context, steps []*Step) {
 			go func() {
 				defer wg.Done()
 				ok := s.run(ctx, step)
-				s.finish(step, ok)
+				if ok || ctx.Err() == nil { // nobody is to blame for being cancelled
+					s.finish(step, ok)
+				}
 				done <- struct{}{}
 			}()
 		}
