@@ -1,0 +1,187 @@
+package enginetest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ulikunitz/xz"
+)
+
+// odd holds what layers can hold, and the ways into a build.
+const odd = `
+-- packages/bootstrap/seed/package.toml --
+[package]
+name = "seed"
+platforms = ["linux/386"]
+-- packages/bootstrap/seed/Containerfile --
+FROM scratch
+COPY data /seed
+-- packages/bootstrap/seed/data --
+seed
+-- packages/core/base/package.toml --
+[package]
+name = "base"
+version = "1.2.3-rc4"
+-- packages/core/base/Containerfile --
+# check=skip=all
+FROM scratch AS build
+COPY tool /
+RUN --network=none ["/tool", "mkdir", "/r/d/e", ",", "write", "/r/d/gone", "1", ",", "write", "/r/d/e/kept", "2", ",", "write", "/r/old", "3", ",", "touch", "0", "/r/old", ",", "touch", "4102444800", "/r/d", ",", "link", "/r/d/e/kept", "/r/hard", ",", "symlink", "../nowhere", "/r/dangling", ",", "chown", "1234", "4294967000", "/r/dangling", ",", "chown", "70000", "7", "/r/hard", ",", "chmod", "4755", "/r/hard", ",", "chmod", "1777", "/r/d"]
+
+FROM scratch AS package
+ARG VERSION VERSION_MAJOR_MINOR VERSION_STRIP_SUFFIX
+COPY --from=build /r/ /
+COPY tool /bin/
+COPY --chown=1000:2000 --chmod=0640 files/ /owned/
+COPY --link files/run /linked
+COPY --from=stagex/bootstrap-seed /seed /from/
+COPY <<-"EOF" /doc
+	$VERSION is not expanded
+EOF
+ENV V=$VERSION S=$VERSION_STRIP_SUFFIX M=$VERSION_MAJOR_MINOR
+LABEL a=b
+USER 1000:2000
+-- packages/core/base/files/run --
+run
+-- packages/core/base/files/plain --
+plain
+-- packages/core/worked/package.toml --
+[package]
+name = "worked"
+version_from = "core-base"
+-- packages/core/worked/Containerfile --
+FROM stagex/core-base
+USER 0
+RUN --network=none ["/bin/tool", "rm", "/d/gone", ",", "rm", "/owned", ",", "mkdir", "/owned", ",", "write", "/owned/new", "x", ",", "rm", "/hard", ",", "mv", "/linked", "/moved", ",", "chmod", "2750", "/from", ",", "chown", "5", "6", "/old"]
+WORKDIR /a/b
+COPY --from=stagex/bootstrap-seed . /again/
+VOLUME /v
+EXPOSE 80
+STOPSIGNAL 9
+ENTRYPOINT ["/bin/tool"]
+CMD ["fail", "3"]
+-- packages/user/family/package.toml --
+[package]
+name = "family"
+version = "2"
+subpackages = ["one", "two"]
+SOURCES
+-- packages/user/family/Containerfile --
+FROM scratch AS build
+ADD fetch/gz.tar.gz /gz
+ADD fetch/xz.tar.xz /xz
+COPY --from=fetch . /raw
+
+FROM scratch AS package-one
+COPY --from=build /gz /xz /
+
+FROM stagex/core-worked AS package-two
+COPY --from=build / /all
+-- packages/user/both/package.toml --
+[package]
+name = "both"
+platforms = ["linux/386", "linux/amd64"]
+-- packages/user/both/Containerfile --
+FROM scratch
+ARG TARGETARCH
+COPY only-${TARGETARCH} /only
+-- packages/user/both/only-386 --
+386
+-- packages/user/both/only-amd64 --
+amd64
+`
+
+// What sx leaves in out/ is, byte for byte, what a stock buildkitd does.
+func TestConformance(t *testing.T) {
+	if os.Getenv("SX_TEST_STOCK") != "1" {
+		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd and compares with it")
+	}
+	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
+		t.Fatal(err)
+	}
+	stock := StartStock(t, programs)
+	for _, c := range []struct {
+		name string
+		tree *Tree
+	}{{"odd", oddTree(t)}, {"examples", Examples(t, programs, "")}} {
+		t.Run(c.name, func(t *testing.T) {
+			ref := NewTree(t, programs, "", "")
+			for _, part := range []string{"packages", "fetch"} {
+				if out, err := exec.Command("cp", "-a", c.tree.Path(part), ref.Dir).CombinedOutput(); err != nil {
+					t.Fatalf("copying the tree: %v: %s", err, out)
+				}
+			}
+			c.tree.Sx("build", "--all")
+			for _, step := range c.tree.Requests() {
+				stock.Build(ref, step)
+			}
+			if out, err := exec.Command("diff", "-r", ref.Path("out"), c.tree.Path("out")).CombinedOutput(); err != nil {
+				t.Errorf("diff -r of stock and sx: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// oddTree adds to odd what txtar cannot hold.
+func oddTree(t *testing.T) *Tree {
+	tree := NewTree(t, programs, "", odd)
+	var gz, x bytes.Buffer
+	zip := gzip.NewWriter(&gz)
+	oddTar(t, zip)
+	tree.must(zip.Close())
+	xw, err := xz.NewWriter(&x)
+	tree.must(err)
+	oddTar(t, xw)
+	tree.must(xw.Close())
+	sources := tree.Source("user/family", "gz.tar.gz", gz.Bytes()) +
+		tree.Source("user/family", "xz.tar.xz", x.Bytes()) +
+		tree.Source("user/family", "plain.txt", []byte("plain\n"))
+	toml := tree.Read("packages/user/family/package.toml")
+	tree.Write("packages/user/family/package.toml", []byte(strings.Replace(toml, "SOURCES", sources, 1)))
+
+	base := "packages/core/base/files/"
+	long := strings.Repeat("long-name-", 20)
+	tree.Write(base+long+"/"+long, []byte("long\n"))
+	tree.Write(base+"ünïcödé \U0001f331", []byte("utf-8\n"))
+	tree.Write(base+"empty", nil)
+	tree.mkdir(base + "folder")
+	tree.must(os.Symlink("run", tree.Path(base+"link")))
+	tree.must(os.Chmod(tree.Path(base+"run"), 0o755))
+	for name, at := range map[string]time.Time{
+		"plain": time.Unix(0, 0), "empty": time.Unix(4102444800, 5), "run": time.Unix(1, 999999999),
+	} {
+		tree.must(os.Chtimes(tree.Path(base+name), at, at))
+	}
+	return tree
+}
+
+// oddTar is an archive whose owners, modes and times are not the builder's.
+func oddTar(t *testing.T, w interface{ Write([]byte) (int, error) }) {
+	tw := tar.NewWriter(w)
+	at := time.Unix(1_500_000_000, 123_000_000)
+	for _, h := range []tar.Header{
+		{Typeflag: tar.TypeDir, Name: "dir/", Mode: 0o2775, Uid: 3, Gid: 4},
+		{Typeflag: tar.TypeReg, Name: "dir/file", Mode: 0o4711, Size: 4, Uid: 3_000_000, PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}},
+		{Typeflag: tar.TypeLink, Name: "dir/hard", Linkname: "dir/file", Mode: 0o644},
+		{Typeflag: tar.TypeSymlink, Name: "dir/sym", Linkname: "/etc/passwd", Mode: 0o777},
+		{Typeflag: tar.TypeChar, Name: "dir/null", Mode: 0o666, Devmajor: 1, Devminor: 3},
+		{Typeflag: tar.TypeFifo, Name: "dir/fifo", Mode: 0o600},
+	} {
+		h.ModTime, h.Format = at, tar.FormatPAX
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			tw.Write([]byte("data"))
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

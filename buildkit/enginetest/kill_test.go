@@ -1,0 +1,181 @@
+package enginetest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+const chain = `
+-- packages/core/a/package.toml --
+[package]
+name = "a"
+version = "1"
+SOURCES
+-- packages/core/a/Containerfile --
+FROM scratch
+COPY tool /
+COPY --from=fetch . /src
+RUN --network=none ["/tool", "mkdir", "/x", ",", "sleep", "100ms", "a"]
+-- packages/core/b/package.toml --
+[package]
+name = "b"
+version = "1"
+-- packages/core/b/Containerfile --
+FROM stagex/core-a
+RUN --network=none ["/tool", "rm", "/src", ",", "sleep", "100ms", "b"]
+-- packages/core/c/package.toml --
+[package]
+name = "c"
+version = "1"
+-- packages/core/c/Containerfile --
+FROM scratch
+COPY --from=stagex/core-b /x /x
+COPY --from=stagex/core-a /src /y
+`
+
+var chainOutputs = []string{"core-a", "core-b", "core-c"}
+
+// newChain is a tree of three outputs whose sources come slowly.
+func newChain(t *testing.T) *Tree {
+	const files, size = 4, 1 << 20
+	noise := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data := append([]byte(r.URL.Path), noise...)
+		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+		for len(data) > 0 { // in pieces, so that there is something to interrupt
+			n, err := w.Write(data[:min(len(data), 64<<10)])
+			if err != nil {
+				return
+			}
+			data = data[n:]
+			http.NewResponseController(w).Flush()
+			time.Sleep(2 * time.Millisecond) // the server's slowness, not a wait
+		}
+	}))
+	t.Cleanup(srv.Close)
+	var sources strings.Builder
+	for i := range files {
+		path := fmt.Sprintf("/file%d", i)
+		fmt.Fprintf(&sources, "[sources.file%d]\nhash = \"%x\"\nmirrors = [%q]\n",
+			i, sha256.Sum256(append([]byte(path), noise...)), srv.URL+path)
+	}
+	return NewTree(t, programs, "", strings.Replace(chain, "SOURCES", sources.String(), 1))
+}
+
+// kill -9 of sx at any point of fetching and building leaves nothing half-done
+// under a final name, and the next run ends as if nothing had been.
+func TestKill(t *testing.T) {
+	length := 30 * time.Second
+	if testing.Short() {
+		length = 5 * time.Second
+	}
+	tree := newChain(t)
+	began := time.Now()
+	tree.Sx("build", "--all")
+	whole := time.Since(began) // as long as one run may be
+	tree.Sx("digests", "--write")
+	want := tree.Read("digests/core.txt")
+	tree.WantNothingLeft()
+
+	rounds, killed := 0, 0
+	for began := time.Now(); time.Since(began) < length && !t.Failed(); rounds++ {
+		tree.forget(rounds)
+		args := []string{"build", "--all"}
+		if rounds%5 == 4 {
+			args = []string{"digests", "--write"}
+			tree.must(os.Remove(tree.Path("digests/core.txt")))
+		}
+		r := tree.Start(args...)
+		after := time.After(rand.N(whole))
+		if r.during(func() bool { return passed(after) }) {
+			killed++
+			r.Cmd.Process.Kill()
+		}
+		r.Wait()
+		if rounds%4 == 3 { // the engine as well, as a power cut would
+			tree.killEngine()
+		}
+		tree.wantWholeOrNone(want)
+	}
+	if killed == 0 {
+		t.Error("no run was killed")
+	}
+	t.Logf("%d of %d runs killed, each within %s", killed, rounds, whole)
+	tree.WantNothingLeft()
+	tree.Sx("build", "--all")
+	tree.Sx("digests", "--write")
+	if got := tree.Read("digests/core.txt"); got != want {
+		t.Errorf("digests after the kills:\n%swant:\n%s", got, want)
+	}
+}
+
+func passed(c <-chan time.Time) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// forget makes work for the next run: sources, outputs, or steps of the engine.
+func (t *Tree) forget(round int) {
+	t.t.Helper()
+	switch round % 3 {
+	case 0:
+		t.must(os.RemoveAll(t.Path("fetch")))
+		fallthrough
+	case 1:
+		for _, name := range chainOutputs {
+			t.must(os.RemoveAll(t.Path("out", name)))
+		}
+	case 2:
+		text := fmt.Sprintf(`"sleep", "100ms", "a%d"`, round)
+		file := t.Read("packages/core/a/Containerfile")
+		start := strings.Index(file, `"sleep"`)
+		t.Write("packages/core/a/Containerfile", []byte(file[:start]+text+"]\n"))
+	}
+}
+
+// wantWholeOrNone looks at what users see right after a kill.
+func (t *Tree) wantWholeOrNone(digests string) {
+	t.t.Helper()
+	if data, err := os.ReadFile(t.Path("digests/core.txt")); err == nil && string(data) != digests {
+		t.t.Errorf("digests/core.txt is half:\n%s", data)
+	}
+	entries, _ := os.ReadDir(t.Path("digests"))
+	for _, e := range entries {
+		if e.Name() != "core.txt" {
+			t.t.Errorf("stray digests/%s", e.Name())
+		}
+	}
+	sources, _ := filepath.Glob(t.Path("fetch/*/*/*"))
+	for _, path := range sources {
+		data, err := os.ReadFile(path)
+		if t.must(err); len(data) != 1<<20+len("/file0") {
+			t.t.Errorf("%s has %d bytes", path, len(data))
+		}
+	}
+	outputs, _ := os.ReadDir(t.Path("out"))
+	if len(outputs) == 0 {
+		return
+	}
+	store, err := cache.Open(t.Dir, cache.Options{Dir: filepath.Join(t.t.TempDir(), "sx"), KeyFile: filepath.Join(t.t.TempDir(), "key")})
+	t.must(err)
+	for _, e := range outputs {
+		if _, err := store.Verify(t.t.Context(), e.Name()); err != nil {
+			t.t.Errorf("out/%s: %v", e.Name(), err)
+		}
+	}
+}
