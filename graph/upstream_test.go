@@ -17,7 +17,7 @@ import (
 
 // treeVariable names a StageX checkout to compare with what upstream's own
 // scripts say about it. It needs python3, make and git.
-const treeVariable = "SX_STAGEX_TREE"
+const treeVariable = "SX_TEST_TREE"
 
 // upstreamTree is a copy of the checkout, because make and fetch.py write into
 // theirs, and the graph of it.

@@ -35,12 +35,12 @@ func TestEngine(t *testing.T) {
 }
 
 // TestUpstream compares with StageX's own make and scripts, which a checkout
-// named by SX_STAGEX_TREE has: testdata/upstream/<what>.txt. It needs make,
+// named by SX_TEST_TREE has: testdata/upstream/<what>.txt. It needs make,
 // python3 and git.
 func TestUpstream(t *testing.T) {
-	tree := os.Getenv("SX_STAGEX_TREE")
+	tree := os.Getenv("SX_TEST_TREE")
 	if tree == "" {
-		t.Skip("SX_STAGEX_TREE names no StageX checkout")
+		t.Skip("SX_TEST_TREE names no StageX checkout")
 	}
 	needEngine(t)
 	p := engineParams("testdata/upstream", t)
