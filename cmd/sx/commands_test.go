@@ -116,7 +116,8 @@ type mirrorLog struct {
 type mirrorKey struct{}
 
 // mirror DIR serves a folder at http://$MIRROR until the script ends. What DIR
-// does not have is not found.
+// does not have is not found; /paint answers with a status that would act on a
+// terminal and on CI.
 func serveMirror(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "mirror DIR")
 	log := ts.Value(mirrorKey{}).(*mirrorLog)
@@ -125,10 +126,23 @@ func serveMirror(ts *testscript.TestScript, neg bool, args []string) {
 		log.mu.Lock()
 		log.seen = append(log.seen, r.Method+" "+r.URL.Path)
 		log.mu.Unlock()
+		if r.URL.Path == "/paint" {
+			paint(w)
+			return
+		}
 		files.ServeHTTP(w, r)
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv("MIRROR", strings.TrimPrefix(s.URL, "http://"))
+}
+
+func paint(w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.Write([]byte("HTTP/1.1 404 \x1b[2J##[error]MATCH\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 }
 
 // requests [PATH...] compares the GETs that the mirror has seen, sorted, with

@@ -112,6 +112,8 @@ func printError(w io.Writer, err error) {
 	}
 	var failed *fetch.Error
 	if errors.As(err, &failed) {
-		failed.Table(w)
+		table := text.NewLogWriter(w) // reasons may quote a server
+		failed.Table(table)
+		table.Close()
 	}
 }
