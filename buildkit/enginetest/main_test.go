@@ -2,9 +2,13 @@ package enginetest
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/sirupsen/logrus"
 )
 
 // programs are what all tests run.
@@ -15,6 +19,8 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	logrus.SetOutput(io.Discard) // as sx does
+	log.SetOutput(io.Discard)
 	if os.Getenv("SX_TEST_NO_ENGINE") == "1" {
 		fmt.Println("SX_TEST_NO_ENGINE=1: the engine is not tested")
 		return 0
