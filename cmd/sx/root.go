@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ type app struct {
 // run is sx as a function: it returns the exit code.
 func run(args []string) int {
 	logrus.SetOutput(io.Discard) // BuildKit's client and containerd's stores log there
+	log.SetOutput(io.Discard)    // and gRPC's HTTP/2 server here
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	a := &app{stdout: os.Stdout, stderr: os.Stderr}
