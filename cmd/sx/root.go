@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"io/fs"
+	"log"
 	"os"
 	"path/filepath"
 
