@@ -141,17 +141,20 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 			have = append(have, platforms.Format(platforms.Normalize(p)))
 		}
 	}
+	return checkPlatforms(have, want)
+}
+
+func checkPlatforms(have, want []string) error {
 	for _, w := range want {
 		p, err := platforms.Parse(w)
 		if err != nil {
 			return fmt.Errorf("reading the platform %q: %w", w, err)
 		}
-		if slices.Contains(have, platforms.Format(platforms.Normalize(p))) {
-			continue
-		}
-		return &UnfitError{
-			fmt.Sprintf("the engine runs programs of %s, not of %s", strings.Join(have, ", "), w),
-			platformRemedy(w),
+		if !slices.Contains(have, platforms.Format(platforms.Normalize(p))) {
+			return &UnfitError{
+				fmt.Sprintf("the engine runs programs of %s, not of %s", strings.Join(have, ", "), w),
+				platformRemedy(w),
+			}
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/moby/buildkit/version"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -33,7 +34,7 @@ const readyWord = "ready"
 
 // facts are what a client must know of a live engine; paths are relative to
 // the engine's folder.
-type facts struct{ ContentDir, RuncLog string }
+type facts struct{ State, ContentDir, RuncLog string }
 
 func factsName(id string) string { return id + ".json" }
 
@@ -78,6 +79,7 @@ func serveChild(config string, ready *os.File) error {
 	}
 	unix.Umask(0o022)
 	logrus.SetLevel(logrus.WarnLevel)
+	version.Version = Version()
 	if err := isolate(); err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func serveChild(config string, ready *os.File) error {
 	if err != nil {
 		return err
 	}
-	fact := facts{ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog)}
+	fact := facts{State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog)}
 	if err := writeFacts(cfg, fact); err != nil {
 		return err
 	}

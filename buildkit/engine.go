@@ -3,6 +3,7 @@ package buildkit
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/moby/buildkit/client"
 )
@@ -26,6 +27,21 @@ type Conn struct {
 	ContentDir string
 	// RuncLog is the file runc writes its errors to, empty where unknown.
 	RuncLog string
+	// ProbeFile keeps the answer to [Builder.Probe] of an engine that always
+	// gives the same; empty: it is asked each time.
+	ProbeFile string
+}
+
+// Version is that of the BuildKit in this program, such as "v0.34.2".
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "github.com/moby/buildkit" {
+				return m.Version
+			}
+		}
+	}
+	return "unknown"
 }
 
 // UnfitError says that this machine cannot run the engine, and the way out.

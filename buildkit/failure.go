@@ -2,10 +2,12 @@ package buildkit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
@@ -52,7 +54,7 @@ func (e *LostError) Error() string { return fmt.Sprintf("the engine was lost: %v
 func (e *LostError) Unwrap() error { return e.Err }
 
 // explain turns what Solve returned into an error of this package.
-func (b *Builder) explain(ctx context.Context, job Job, err error) error {
+func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -68,7 +70,7 @@ func (b *Builder) explain(ctx context.Context, job Job, err error) error {
 	var exit *gateway.ExitError
 	if errors.As(err, &exit) {
 		be.ExitCode = int(exit.ExitCode)
-		be.Detail = b.runcDetail()
+		be.Detail = runcDetail(b.conn.RuncLog, began)
 	}
 	return be
 }
@@ -93,23 +95,28 @@ func rootMessage(err error) string {
 	return m
 }
 
-// runcDetail is the last line of runc's own log: when runc itself fails, the
-// build only says "exit code: 1".
-func (b *Builder) runcDetail() string {
-	if b.conn.RuncLog == "" {
-		return ""
-	}
-	data, err := os.ReadFile(b.conn.RuncLog)
+// runcDetail is the last error that runc logged since began: when runc itself
+// fails, the build only says "exit code: 1". Its log is of all containers and
+// tells times to the second.
+func runcDetail(path string, began time.Time) string {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	last := lines[len(lines)-1]
-	if !strings.Contains(last, `"level":"error"`) {
+	var last struct {
+		Level, Msg string
+		Time       time.Time
+	}
+	err = json.Unmarshal([]byte(lines[len(lines)-1]), &last)
+	if err != nil || last.Level != "error" || last.Time.Before(began.Truncate(time.Second)) {
 		return ""
 	}
-	if len(last) > 500 {
-		last = last[:500] + "…"
+	if len(last.Msg) > maxDetail {
+		last.Msg = last.Msg[:maxDetail] + "…"
 	}
-	return last
+	return last.Msg
 }
+
+// maxDetail bounds what of runc's words stands in an error, in bytes.
+const maxDetail = 500

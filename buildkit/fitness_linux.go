@@ -11,66 +11,73 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nofile is the hard limit of open files that upstream's builds set
+// nofileHard is the hard limit of open files that upstream's builds set
 // (`--ulimit nofile=2048:16384`, upstream: src/targets.py).
 const nofileHard = 16384
+
+// machine is what decides whether sx can build here.
+type machine struct {
+	root    bool
+	caps    uint64 // effective capabilities, a bit each
+	nofile  uint64 // hard limit of open files
+	seccomp bool   // the kernel filters system calls
+}
+
+func thisMachine() (machine, error) {
+	m := machine{root: os.Geteuid() == 0}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return m, fmt.Errorf("reading capabilities: %w", err)
+	}
+	m.caps = uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return m, fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	m.nofile = lim.Max
+	_, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail")
+	m.seccomp = err == nil
+	return m, nil
+}
+
+func (m machine) has(capability uint) bool { return m.caps&(1<<capability) != 0 }
 
 // fitness looks at everything a build will need before anything is built, and
 // returns the path of the runc to use.
 func (e *Embedded) fitness() (runc string, err error) {
-	if os.Geteuid() != 0 {
-		return "", &UnfitError{"the embedded engine needs root", "run sx as root (sudo sx …)"}
-	}
-	if err := checkNamespaces(); err != nil {
+	m, err := thisMachine()
+	if err != nil {
 		return "", err
 	}
-	if err := checkNofile(); err != nil {
+	if err := m.check(); err != nil {
 		return "", err
 	}
-	return findRunc(e.Runc)
+	return m.findRunc(e.Runc)
 }
 
-func checkNamespaces() error {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return fmt.Errorf("reading capabilities: %w", err)
-	}
-	if !hasCap(data, unix.CAP_SYS_ADMIN) {
+// check returns an *UnfitError where no runc could help.
+func (m machine) check() error {
+	switch {
+	case !m.root:
+		return &UnfitError{"the embedded engine needs root", "run sx as root (sudo sx …)"}
+	case !m.has(unix.CAP_SYS_ADMIN):
 		return &UnfitError{
 			"root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
 			"run sx on the host, or start the container with --privileged",
+		}
+	case m.nofile < nofileHard && !m.has(unix.CAP_SYS_RESOURCE):
+		return &UnfitError{
+			fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", m.nofile, nofileHard),
+			fmt.Sprintf("raise it (ulimit -Hn %d, LimitNOFILE= in the service, or --ulimit nofile=%d of the container)", nofileHard, nofileHard),
 		}
 	}
 	return nil
 }
 
-func hasCap(data [2]unix.CapUserData, c uint) bool {
-	return data[c/32].Effective&(1<<(c%32)) != 0
-}
-
-func checkNofile() error {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return fmt.Errorf("reading the limit of open files: %w", err)
-	}
-	if lim.Max >= nofileHard {
-		return nil
-	}
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if unix.Capget(&hdr, &data[0]) == nil && hasCap(data, unix.CAP_SYS_RESOURCE) {
-		return nil
-	}
-	return &UnfitError{
-		fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", lim.Max, nofileHard),
-		fmt.Sprintf("raise it (ulimit -Hn %d, LimitNOFILE= in the service, or --ulimit nofile=%d of the container)", nofileHard, nofileHard),
-	}
-}
-
 // findRunc takes the given program or the one in PATH, and refuses one that
 // would fail every RUN or give other bytes.
-func findRunc(path string) (string, error) {
+func (m machine) findRunc(path string) (string, error) {
 	if path == "" {
 		path = "runc"
 	}
@@ -107,7 +114,7 @@ func findRunc(path string) (string, error) {
 		return "", &UnfitError{fmt.Sprintf("%s cannot be used: %v", full, err), "install runc 1.1 or newer"}
 	case !isRunc(features.Annotations):
 		return "", &UnfitError{fmt.Sprintf("%s is not runc; other runtimes give other bytes", full), "install runc 1.1 or newer"}
-	case !features.Linux.Seccomp.Enabled && kernelHasSeccomp():
+	case !features.Linux.Seccomp.Enabled && m.seccomp:
 		return "", &UnfitError{
 			fmt.Sprintf("%s was built without seccomp, so every build step would fail", full),
 			"install a runc with seccomp (the Debian package has it)",
@@ -121,9 +128,4 @@ func findRunc(path string) (string, error) {
 func isRunc(annotations map[string]string) bool {
 	_, ok := annotations["org.opencontainers.runc.version"]
 	return ok
-}
-
-func kernelHasSeccomp() bool {
-	_, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail")
-	return err == nil
 }

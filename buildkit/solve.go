@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
@@ -75,9 +76,10 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	// fixed and all builds share one session.
 	input := llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
 		llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context"))
+	began := time.Now()
 	resp, err := b.solve(ctx, job, frontendAttrs(job, mainName, fetchName), input)
 	if err != nil {
-		return nil, b.explain(ctx, job, err)
+		return nil, b.explain(ctx, job, began, err)
 	}
 	return b.collect(job, deps, resp.ExporterResponse)
 }

@@ -52,6 +52,7 @@ const namespace = "buildkit"
 // that a client on the same machine uses.
 type engineWorker struct {
 	controller *control.Controller
+	root       string
 	contentDir string
 	runcLog    string
 	closers    []func() error
@@ -77,7 +78,7 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
-	w := &engineWorker{contentDir: filepath.Join(root, "content", "blobs", "sha256")}
+	w := &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
 	opt, err := w.options(root, name, newSnapshotter, cfg)
 	if err != nil {
 		w.close()
@@ -131,7 +132,6 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if err != nil {
 		return opt, err
 	}
-	w.closers = append(w.closers, monitor.Close)
 	exe, err := runcexecutor.New(runcexecutor.Opt{
 		Root:              executorRoot,
 		CommandCandidates: []string{"runc"},

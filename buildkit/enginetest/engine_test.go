@@ -118,6 +118,9 @@ func TestEngineEnds(t *testing.T) {
 		t.Errorf("%d engines right after a build, want one that waits for the next", n)
 	}
 	tree.WantNothingLeft()
+	if log := tree.Read(".sx/engine/engine.log"); strings.Contains(log, "panic") {
+		t.Errorf("the engine did not end well:\n%s", log)
+	}
 }
 
 const sleeper = `
