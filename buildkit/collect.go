@@ -2,6 +2,7 @@ package buildkit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +43,12 @@ func (c *collector) take(desc ocispecs.Descriptor) error {
 	if c.into.Has(d) {
 		return nil
 	}
-	return c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
+	err = c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
+	var damaged *cache.DamagedError
+	if errors.As(err, &damaged) {
+		os.Remove(c.sink.path(desc.Digest)) // or the next export would find it there
+	}
+	return err
 }
 
 // read takes a document and decodes it.

@@ -149,6 +149,8 @@ func (c *contextFS) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) 
 			return nil
 		case err == fs.SkipDir && fs.FileMode(st.Mode).IsDir():
 			skip = p + "/"
+		case err == fs.SkipDir && path.Dir(p) == ".":
+			return nil
 		case err == fs.SkipDir:
 			skip = path.Dir(p) + "/"
 		case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/util/progress/progressui"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
@@ -76,8 +78,25 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	// fixed and all builds share one session.
 	input := llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
 		llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context"))
+	attrs := frontendAttrs(job, mainName, fetchName)
+	img, err := b.run(ctx, job, deps, attrs, input)
+	var damaged *cache.DamagedError
+	if !errors.As(err, &damaged) {
+		return img, err
+	}
+	// The engine shares its blobs with out/, so what was damaged there is
+	// damaged here: it must forget it, or it would answer with it for ever.
+	b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Stringer("digest", damaged.Digest))
+	if err := b.conn.Client.Prune(ctx, nil, client.PruneAll); err != nil {
+		return nil, fmt.Errorf("emptying the engine's cache: %w", err)
+	}
+	return b.run(ctx, job, deps, attrs, input)
+}
+
+// run asks the engine once and takes what it answers.
+func (b *Builder) run(ctx context.Context, job Job, deps contents, attrs map[string]string, input llb.State) (*Image, error) {
 	began := time.Now()
-	resp, err := b.solve(ctx, job, frontendAttrs(job, mainName, fetchName), input)
+	resp, err := b.solve(ctx, job, attrs, input)
 	if err != nil {
 		return nil, b.explain(ctx, job, began, err)
 	}

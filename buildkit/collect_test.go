@@ -1,0 +1,241 @@
+package buildkit
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// crafted is the result of a build that no engine made.
+type crafted struct {
+	t     *testing.T
+	store *cache.Store
+	b     *Builder
+}
+
+func newCrafted(t *testing.T) *crafted {
+	t.Helper()
+	store, err := cache.Open(t.TempDir(), cache.Options{KeyFile: filepath.Join(t.TempDir(), "key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSink(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &crafted{t, store, &Builder{sink: s, store: store, conn: &Conn{}}}
+}
+
+func (c *crafted) blob(mediaType string, data []byte) ocispecs.Descriptor {
+	c.t.Helper()
+	d := digest.FromBytes(data)
+	if err := os.WriteFile(c.b.sink.path(d), data, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return ocispecs.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
+}
+
+func (c *crafted) json(mediaType string, v any) ocispecs.Descriptor {
+	c.t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.blob(mediaType, data)
+}
+
+// layer has its own text as diff id. It is marked as rewritten, or not.
+func (c *crafted) layer(text string, rewrittenTo string) ocispecs.Descriptor {
+	l := c.blob(ocispecs.MediaTypeImageLayerGzip, []byte(text))
+	if rewrittenTo != "" {
+		l.Annotations = map[string]string{rewritten: rewrittenTo}
+	}
+	return l
+}
+
+func (c *crafted) image(layers ...ocispecs.Descriptor) ocispecs.Descriptor {
+	cfg := ocispecs.Image{Platform: ocispecs.Platform{OS: "linux", Architecture: "amd64"}}
+	for _, l := range layers {
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.Digest)
+	}
+	m := ocispecs.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageManifest}
+	m.Config, m.Layers = c.json(ocispecs.MediaTypeImageConfig, cfg), layers
+	return c.json(ocispecs.MediaTypeImageManifest, m)
+}
+
+func (c *crafted) index(manifests ...ocispecs.Descriptor) ocispecs.Descriptor {
+	return c.json(ocispecs.MediaTypeImageIndex, ocispecs.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageIndex, Manifests: manifests,
+	})
+}
+
+// collect does what Build does with an engine's answer.
+func (c *crafted) collect(top ocispecs.Descriptor, base map[digest.Digest]struct{}) (*Image, error) {
+	c.t.Helper()
+	into, err := c.store.Stage("core-x")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer into.Close()
+	raw, err := json.Marshal(top)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	job := Job{Into: into, Request: graph.Request{Tags: []string{"stagex/core-x:1.2"}}}
+	return c.b.collect(job, contents{layers: base}, map[string]string{
+		"containerimage.descriptor": base64.StdEncoding.EncodeToString(raw),
+	})
+}
+
+func TestCollect(t *testing.T) {
+	c := newCrafted(t)
+	top := c.index(c.image(c.layer("a", "1"), c.layer("b", "1")))
+	img, err := c.collect(top, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Index.Digest != top.Digest || img.Annotations["io.containerd.image.name"] != "docker.io/stagex/core-x:1.2" ||
+		img.Annotations[ocispecs.AnnotationRefName] != "1.2" {
+		t.Errorf("got %+v", img)
+	}
+}
+
+// BuildKit only warns when it could not rewrite a layer's times.
+func TestUnrewritten(t *testing.T) {
+	c := newCrafted(t)
+	good, bad := c.layer("good", "1"), c.layer("bad", "")
+	_, err := c.collect(c.index(c.image(good, bad)), nil)
+	var unrewritten *UnrewrittenError
+	if !errors.As(err, &unrewritten) || unrewritten.Layer != bad.Digest {
+		t.Errorf("got %v, want an *UnrewrittenError of %s", err, bad.Digest)
+	}
+	base := map[digest.Digest]struct{}{bad.Digest: {}}
+	if _, err := c.collect(c.index(c.image(bad, good)), base); err != nil {
+		t.Errorf("a layer of the base image is not rewritten again: %v", err)
+	}
+	if _, err := c.collect(c.index(c.image(good), c.image(bad)), nil); !errors.As(err, &unrewritten) {
+		t.Errorf("in the second platform: %v", err)
+	}
+}
+
+// What the engine sends is checked before anything of it counts.
+func TestCollectLies(t *testing.T) {
+	c := newCrafted(t)
+	img := c.image(c.layer("a", "1"))
+	lying := c.index(img, img)
+	if err := os.WriteFile(c.b.sink.path(lying.Digest), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := c.index(c.image(c.layer("gone", "1")))
+	if err := os.Remove(c.b.sink.path(digest.FromString("gone"))); err != nil {
+		t.Fatal(err)
+	}
+	short := ocispecs.Manifest{MediaType: ocispecs.MediaTypeImageManifest, Layers: []ocispecs.Descriptor{c.layer("s", "1")}}
+	short.Config = c.json(ocispecs.MediaTypeImageConfig, ocispecs.Image{})
+	hostile := img
+	hostile.Digest = "sha256:../../../../etc/passwd"
+	for what, top := range map[string]ocispecs.Descriptor{
+		"a manifest at the top":  img,
+		"an index in an index":   c.index(c.index(img)),
+		"other bytes":            lying,
+		"a missing layer":        gone,
+		"more layers than ids":   c.index(c.json(ocispecs.MediaTypeImageManifest, short)),
+		"a digest that is a way": c.index(hostile),
+	} {
+		if got, err := c.collect(top, nil); err == nil {
+			t.Errorf("%s is taken: %+v", what, got)
+		}
+	}
+	for _, answer := range []string{"", "?", base64.StdEncoding.EncodeToString([]byte("nonsense"))} {
+		if _, err := c.b.collect(Job{}, contents{}, map[string]string{"containerimage.descriptor": answer}); err == nil {
+			t.Errorf("the answer %q is taken", answer)
+		}
+	}
+}
+
+// The sink links what the engine has, and takes the rest as it comes.
+func TestSink(t *testing.T) {
+	contentDir, root := t.TempDir(), t.TempDir()
+	s, err := newSink(root, contentDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []byte("blob")
+	desc := ocispecs.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if err := os.WriteFile(filepath.Join(contentDir, desc.Digest.Encoded()), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := s.Writer(t.Context(), content.WithRef("r"), content.WithDescriptor(desc))
+		if !errdefs.IsAlreadyExists(err) {
+			t.Errorf("a blob of the engine: %v, want AlreadyExists", err)
+		}
+	}
+	a, errA := os.Stat(s.path(desc.Digest))
+	b, errB := os.Stat(filepath.Join(contentDir, desc.Digest.Encoded()))
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
+		t.Errorf("it is no hard link: %v, %v", errA, errB)
+	}
+	other := []byte("other")
+	odesc := ocispecs.Descriptor{Digest: digest.FromBytes(other), Size: int64(len(other))}
+	if err := content.WriteBlob(t.Context(), s, "o", strings.NewReader("other"), odesc); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(s.path(odesc.Digest)); string(got) != "other" || err != nil {
+		t.Errorf("a blob that comes by the session: %q, %v", got, err)
+	}
+}
+
+// The engine reads the dependencies of running builds, and nothing else.
+func TestBlobs(t *testing.T) {
+	c := newCrafted(t)
+	into, err := c.store.Stage("core-dep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer into.Close()
+	d := cache.DigestOf([]byte("secret"))
+	if err := into.WriteBlob(d, 6, strings.NewReader("secret")); err != nil {
+		t.Fatal(err)
+	}
+	b := &blobs{store: c.store, known: map[cache.Digest]struct{}{}}
+	oci := digest.Digest(d.String())
+	if _, err := b.Info(t.Context(), oci); !errdefs.IsNotFound(err) {
+		t.Errorf("before it is offered: %v", err)
+	}
+	b.offer([]cache.Digest{d})
+	if info, err := b.Info(t.Context(), oci); err != nil || info.Size != 6 {
+		t.Errorf("Info: %+v, %v", info, err)
+	}
+	r, err := b.ReaderAt(t.Context(), ocispecs.Descriptor{Digest: oci})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	buf := make([]byte, 6)
+	if _, err := r.ReadAt(buf, 0); err != nil || string(buf) != "secret" {
+		t.Errorf("ReadAt: %q, %v", buf, err)
+	}
+	for _, bad := range []digest.Digest{"", "sha256:x", "../../etc/passwd", digest.FromString("other")} {
+		if _, err := b.ReaderAt(t.Context(), ocispecs.Descriptor{Digest: bad}); err == nil || errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%q can be read: %v", bad, err)
+		}
+	}
+	if err := b.Delete(t.Context(), oci); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("Delete: %v", err)
+	}
+}

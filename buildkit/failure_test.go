@@ -1,0 +1,129 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+var failingJob = Job{
+	Ref:     graph.Ref{Stage: "core", Name: "x"},
+	Request: graph.Request{File: "packages/core/x/Containerfile"},
+}
+
+// failing is a builder whose connection holds, or does not.
+func failing(lost bool) *Builder {
+	b := &Builder{conn: &Conn{}, ended: make(chan struct{})}
+	if lost {
+		close(b.ended)
+	}
+	return b
+}
+
+// overWire is err as a client gets it from the engine.
+func overWire(err error) error {
+	return fmt.Errorf("failed to solve: %w", grpcerrors.FromGRPC(grpcerrors.ToGRPC(context.Background(), err)))
+}
+
+func TestExplainRun(t *testing.T) {
+	err := fmt.Errorf("process %q did not complete successfully: %w", "/bin/false", &gateway.ExitError{ExitCode: 7})
+	err = errdefs.WithSource(err, &errdefs.Source{
+		Info: &pb.SourceInfo{}, Ranges: []*pb.Range{{Start: &pb.Position{Line: 12}, End: &pb.Position{Line: 12}}},
+	})
+	got := failing(false).explain(t.Context(), failingJob, time.Now(), overWire(err))
+	var be *BuildError
+	if !errors.As(got, &be) || be.Line != 12 || be.ExitCode != 7 || be.Ref != failingJob.Ref {
+		t.Fatalf("explain: %#v", got)
+	}
+	want := `packages/core/x/Containerfile:12: process "/bin/false" did not complete successfully: exit code: 7`
+	if be.Error() != want {
+		t.Errorf("got  %s\nwant %s", be, want)
+	}
+}
+
+func TestExplainOther(t *testing.T) {
+	got := failing(false).explain(t.Context(), failingJob, time.Now(), overWire(status.Error(codes.Unknown, "no such file")))
+	var be *BuildError
+	if !errors.As(got, &be) || be.Line != 0 || be.ExitCode != 0 || be.Error() != "no such file" {
+		t.Errorf("explain: %#v", got)
+	}
+}
+
+func TestExplainLost(t *testing.T) {
+	plain := errors.New("exit code: 1")
+	for _, tt := range []struct {
+		err  error
+		lost bool
+		want bool
+	}{
+		{plain, false, false},
+		{plain, true, true},
+		{status.Error(codes.Unavailable, "error reading from server: EOF"), false, true},
+		{status.Error(codes.Canceled, "grpc: the client connection is closing"), false, true},
+		{errors.New("failed to copy: no active session for abc: context deadline exceeded"), false, true},
+		{overWire(status.Error(codes.Unknown, "solver: context canceled")), false, true},
+	} {
+		var lost *LostError
+		got := failing(tt.lost).explain(t.Context(), failingJob, time.Now(), tt.err)
+		if errors.As(got, &lost) != tt.want {
+			t.Errorf("%v, lost %v: %#v", tt.err, tt.lost, got)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	interrupted := errors.New("interrupted")
+	cancel(interrupted)
+	if got := failing(true).explain(ctx, failingJob, time.Now(), plain); got != interrupted {
+		t.Errorf("a cancelled build: %v, want the cause", got)
+	}
+}
+
+// runc's log is of all containers: only what came during this build counts.
+func TestRuncDetail(t *testing.T) {
+	began := time.Date(2026, 3, 1, 12, 0, 5, 700, time.UTC)
+	line := func(level, msg string, at time.Time) string {
+		return fmt.Sprintf("{\"level\":%q,\"msg\":%q,\"time\":%q}\n", level, msg, at.Format(time.RFC3339))
+	}
+	stale := line("error", "stale", began.Add(-time.Minute))
+	for _, tt := range []struct{ log, want string }{
+		{"", ""},
+		{"not json\n", ""},
+		{stale, ""},
+		{stale + line("error", "no such device", began.Add(time.Second)), "no such device"},
+		{line("error", "same second", began), "same second"},
+		{line("warning", "cgroups", began), ""},
+		{stale + line("warning", "later", began), ""},
+		{line("error", strings.Repeat("x", 2000), began), strings.Repeat("x", maxDetail) + "…"},
+	} {
+		path := filepath.Join(t.TempDir(), "runc-log.json")
+		if err := os.WriteFile(path, []byte(tt.log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := runcDetail(path, began); got != tt.want {
+			t.Errorf("log %q: %q, want %q", tt.log, got, tt.want)
+		}
+	}
+	if got := runcDetail("", began); got != "" {
+		t.Errorf("no log: %q", got)
+	}
+}
+
+func TestBuildErrorDetail(t *testing.T) {
+	e := &BuildError{Err: errors.New("exit code: 1"), Detail: "no such device"}
+	if e.Error() != "exit code: 1 (runc: no such device)" {
+		t.Error(e)
+	}
+}

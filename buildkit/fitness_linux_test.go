@@ -1,0 +1,163 @@
+package buildkit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// fit is a machine that can build.
+var fit = machine{
+	root: true, nofile: 1 << 20, seccomp: true,
+	caps: 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_RESOURCE,
+}
+
+// wantUnfit checks that err tells problem and remedy in one line.
+func wantUnfit(t *testing.T, err error, problem, remedy string) {
+	t.Helper()
+	var unfit *UnfitError
+	if !errors.As(err, &unfit) {
+		t.Errorf("got %v, want an *UnfitError about %q", err, problem)
+		return
+	}
+	if !strings.Contains(unfit.Problem, problem) || !strings.Contains(unfit.Remedy, remedy) {
+		t.Errorf("got %v, want problem %q and remedy %q", err, problem, remedy)
+	}
+	if m := err.Error(); strings.ContainsAny(m, "\n") || !strings.HasPrefix(m, "this machine cannot build: ") {
+		t.Errorf("not one clear message: %q", m)
+	}
+}
+
+func TestMachine(t *testing.T) {
+	if err := fit.check(); err != nil {
+		t.Errorf("a fit machine: %v", err)
+	}
+	user := fit
+	user.root, user.caps = false, 0
+	wantUnfit(t, user.check(), "needs root", "sudo")
+	container := fit
+	container.caps = 1 << unix.CAP_CHOWN
+	wantUnfit(t, container.check(), "CAP_SYS_ADMIN", "--privileged")
+	low := fit
+	low.nofile = 4096
+	if err := low.check(); err != nil {
+		t.Errorf("a low limit that CAP_SYS_RESOURCE can raise: %v", err)
+	}
+	low.caps = 1 << unix.CAP_SYS_ADMIN
+	wantUnfit(t, low.check(), "open files is 4096", "ulimit -Hn 16384")
+	low.nofile = nofileHard
+	if err := low.check(); err != nil {
+		t.Errorf("exactly the limit: %v", err)
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	m, err := thisMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.root != (os.Geteuid() == 0) || m.nofile == 0 {
+		t.Errorf("this machine: %+v", m)
+	}
+}
+
+const (
+	realRunc  = `{"annotations":{"org.opencontainers.runc.version":"1.1.5"},"linux":{"seccomp":{"enabled":true}}}`
+	plainRunc = `{"annotations":{"org.opencontainers.runc.version":"1.1.5"},"linux":{"seccomp":{"enabled":false}}}`
+	crun      = `{"annotations":{"run.oci.crun.version":"1.16"},"linux":{"seccomp":{"enabled":true}}}`
+)
+
+// fakeRunc is a program that answers `features`.
+func fakeRunc(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "runc")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func answering(t *testing.T, features string) string {
+	t.Helper()
+	return fakeRunc(t, `[ "$*" = features ] && echo '`+features+`'`)
+}
+
+func TestFindRunc(t *testing.T) {
+	good := answering(t, realRunc)
+	if got, err := fit.findRunc(good); got != good || err != nil {
+		t.Errorf("findRunc: %q, %v", got, err)
+	}
+	t.Setenv("PATH", filepath.Dir(good)+":/usr/bin:/bin")
+	if got, err := fit.findRunc(""); got != good || err != nil {
+		t.Errorf("findRunc by PATH: %q, %v", got, err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, err := fit.findRunc("")
+	wantUnfit(t, err, `there is no "runc"`, "apt-get install runc")
+	_, err = fit.findRunc("/nowhere/runc")
+	wantUnfit(t, err, `"/nowhere/runc"`, "engine.runc")
+}
+
+func TestUnfitRunc(t *testing.T) {
+	for _, tt := range []struct{ script, problem, remedy string }{
+		{"exit 1", "does not know `features`", "1.1 or newer"},
+		{"echo nonsense", "cannot be used", "1.1 or newer"},
+		{"echo '" + crun + "'", "is not runc", "1.1 or newer"},
+		{"echo '" + plainRunc + "'", "without seccomp", "Debian"},
+	} {
+		_, err := fit.findRunc(fakeRunc(t, tt.script))
+		wantUnfit(t, err, tt.problem, tt.remedy)
+	}
+	plain := answering(t, plainRunc)
+	without := fit
+	without.seccomp = false
+	if _, err := without.findRunc(plain); err != nil {
+		t.Errorf("neither kernel nor runc know seccomp: %v", err)
+	}
+}
+
+func TestCheckPlatforms(t *testing.T) {
+	have := []string{"linux/amd64", "linux/386"}
+	if err := checkPlatforms(have, []string{"linux/386", "linux/x86_64"}); err != nil {
+		t.Error(err)
+	}
+	wantUnfit(t, checkPlatforms(have[:1], []string{"linux/amd64", "linux/386"}), "not of linux/386", "CONFIG_IA32_EMULATION")
+	wantUnfit(t, checkPlatforms(have, []string{"linux/arm64"}), "of linux/amd64, linux/386, not of linux/arm64", "qemu-user-static")
+	if err := checkPlatforms(have, []string{"a/b/c/d"}); err == nil || !strings.Contains(err.Error(), `"a/b/c/d"`) {
+		t.Errorf("a platform that is none: %v", err)
+	}
+}
+
+func TestGCPolicy(t *testing.T) {
+	const size = 8 << 30
+	p := gcPolicy(size)
+	last := p[len(p)-1]
+	if !last.All || last.MaxUsedSpace != size || last.KeepDuration != 0 {
+		t.Errorf("the last rule does not bound the cache: %+v", last)
+	}
+	for _, rule := range p[:len(p)-1] {
+		if rule.MaxUsedSpace >= size || rule.KeepDuration == 0 {
+			t.Errorf("a rule before the bound keeps nothing back: %+v", rule)
+		}
+	}
+}
+
+func TestBuildID(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := buildID(exe)
+	if err != nil || len(id) != 16 || id != BuildID() {
+		t.Errorf("build id %q, %v; BuildID %q", id, err, BuildID())
+	}
+	for _, path := range []string{"/nowhere", "fitness_linux_test.go"} {
+		if _, err := buildID(path); err == nil {
+			t.Errorf("%s has a build id", path)
+		}
+	}
+}
