@@ -73,5 +73,18 @@ func copyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
 		ExpectedSize:   size,
 	}
 	_, err := io.Copy(w, v)
+	if errors.Is(err, hardening.ErrDigestMismatch) || errors.Is(err, hardening.ErrSizeMismatch) {
+		return &DamagedError{d, err}
+	}
 	return err
 }
+
+// DamagedError says that a blob's bytes are not those that its digest names.
+type DamagedError struct {
+	Digest Digest
+	Err    error
+}
+
+func (e *DamagedError) Error() string { return e.Err.Error() }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
