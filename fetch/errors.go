@@ -149,7 +149,11 @@ func (m Missing) Error() string {
 }
 
 func (e *OfflineError) Error() string {
-	return fmt.Sprintf("offline, %d sources missing: %s", len(e.Missing), few(e.Missing, func(m Missing) string { return m.Path }))
+	noun := "sources"
+	if len(e.Missing) == 1 {
+		noun = "source"
+	}
+	return fmt.Sprintf("offline, %d %s missing: %s", len(e.Missing), noun, few(e.Missing, func(m Missing) string { return m.Path }))
 }
 
 var errNoMirrors = errors.New("no mirrors")

@@ -68,22 +68,19 @@ func (o buildOptions) check(selectors []string) error {
 	return nil
 }
 
-func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) (err error) {
+func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) error {
 	if err := o.check(selectors); err != nil {
 		return err
 	}
-	t, set, err := a.open(ctx, flags)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	refs, err := selectRefs(t.Graph, selectors)
-	if err != nil {
-		return err
-	}
-	if o.dryRun {
-		return dryRun(ctx, a.stdout, t, refs, set.Build.Platforms, o)
-	}
+	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		if o.dryRun {
+			return dryRun(ctx, a.stdout, t, refs, set.Build.Platforms, o)
+		}
+		return buildRefs(ctx, a, t, set, refs, o)
+	})
+}
+
+func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions) error {
 	display, err := a.display(set)
 	if err != nil {
 		return err
@@ -182,10 +179,12 @@ func printFailures(w io.Writer, report *build.Report) error {
 				fmt.Fprintf(w, "             log: %s\n", r.Log)
 			}
 			var source *build.SourceError
-			if errors.As(r.Err, &source) && failed == nil {
-				failed = codeError(exitFetch)
-			} else if !errors.As(r.Err, &source) {
+			switch {
+			case !errors.As(r.Err, &source):
 				failed = codeError(exitFailed)
+			case failed == nil:
+				failed = codeError(exitFetch)
+				printMirrors(w, r.Err) // of all sources, so once
 			}
 		case build.Skipped:
 			fmt.Fprintf(w, "sx: skipped  %s: it needs %s\n", r.Ref, r.Cause)
@@ -209,7 +208,7 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, p
 		}
 		fmt.Fprintf(w, "%s: %s, because %s\n", s.Output.Ref, s.Action, text.Field(s.Reason))
 	}
-	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", outputs(len(plan.Steps)), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
+	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
 	return nil
 }
 

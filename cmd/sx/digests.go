@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -34,21 +35,20 @@ date, or is of another platform, and then writes nothing.`,
 	return c
 }
 
-func runDigests(ctx context.Context, a *app, selectors []string, write bool) (err error) {
-	t, _, err := a.open(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	refs, err := selectRefs(t.Graph, selectors)
-	if err != nil {
-		return err
-	}
+func runDigests(ctx context.Context, a *app, selectors []string, write bool) error {
+	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
+		return digestsOf(a, t, refs, len(selectors) == 0, write)
+	})
+}
+
+// digestsOf lists or records what out/ holds of refs. All says that nobody
+// selected them, so that what is missing is no error.
+func digestsOf(a *app, t *build.Tree, refs []graph.Ref, all, write bool) error {
 	found, missing, err := t.Digests(refs)
 	if err != nil {
 		return err
 	}
-	if len(selectors) > 0 && len(missing) > 0 {
+	if !all && len(missing) > 0 {
 		return fmt.Errorf("out/ has no %s: build it first (sx build %s)", missing[0], missing[0])
 	}
 	if len(found) == 0 {
@@ -57,7 +57,7 @@ func runDigests(ctx context.Context, a *app, selectors []string, write bool) (er
 	if !write {
 		return printDigests(a, found)
 	}
-	return writeDigests(a, t, found, len(selectors) == 0)
+	return writeDigests(a, t, found, all)
 }
 
 func printDigests(a *app, found []build.Listed) error {
@@ -94,6 +94,6 @@ func writeDigests(a *app, t *build.Tree, found []build.Listed, all bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "sx: %d lines of digests/ changed\n", len(changed))
+	fmt.Fprintf(a.stderr, "sx: %s of digests/ changed\n", count(len(changed), "line"))
 	return printDigests(a, changed)
 }

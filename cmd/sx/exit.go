@@ -110,6 +110,11 @@ func printError(w io.Writer, err error) {
 		}
 		fmt.Fprintln(w, lead+text.Field(line))
 	}
+	printMirrors(w, err)
+}
+
+// printMirrors writes what each mirror answered, where err is about sources.
+func printMirrors(w io.Writer, err error) {
 	var failed *fetch.Error
 	if errors.As(err, &failed) {
 		table := text.NewLogWriter(w) // reasons may quote a server

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -44,19 +43,16 @@ what each mirror answered.`,
 	return c
 }
 
-func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, flags map[string]string) (err error) {
-	t, set, err := a.open(ctx, flags)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	refs, err := selectRefs(t.Graph, selectors)
-	if err != nil {
-		return err
-	}
-	if o.closure {
-		refs = t.Graph.Closure(refs)
-	}
+func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, flags map[string]string) error {
+	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		if o.closure {
+			refs = t.Graph.Closure(refs)
+		}
+		return fetchRefs(ctx, a, t, set, refs, o)
+	})
+}
+
+func fetchRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o fetchOptions) error {
 	sources := sourcesOf(t.Graph, refs)
 	if len(sources) == 0 {
 		fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
@@ -71,7 +67,7 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
 	report, err := fetch.Run(ctx, sources, opts)
 	display.Close()
-	fmt.Fprintf(a.stderr, "sx: %d sources: %d present, %d fetched (%s), %d linked, %d missing\n", len(sources),
+	fmt.Fprintf(a.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
 		len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
 		len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
 	return err

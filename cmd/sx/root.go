@@ -180,6 +180,25 @@ func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, s
 	return t, set, nil
 }
 
+// inTree opens the tree, resolves the selectors (none selects all) and calls do.
+func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
+	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
+	t, set, err := a.open(ctx, flags)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := t.Close(); err != nil { // costs the next run time, no more
+			fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(err.Error()))
+		}
+	}()
+	refs, err := selectRefs(t.Graph, selectors)
+	if err != nil {
+		return err
+	}
+	return do(t, set, refs)
+}
+
 // loadGraph reads the definitions only: it works in a tree that cannot be
 // written to.
 func (a *app) loadGraph(ctx context.Context) (*graph.Graph, error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -43,16 +43,13 @@ themselves. The exit code is 0 only when all are MATCH, 3 when any is MISMATCH,
 	return c
 }
 
-func runVerify(ctx context.Context, a *app, selectors []string) (err error) {
-	t, _, err := a.open(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	refs, err := selectRefs(t.Graph, selectors)
-	if err != nil {
-		return err
-	}
+func runVerify(ctx context.Context, a *app, selectors []string) error {
+	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
+		return verifyRefs(ctx, a, t, refs)
+	})
+}
+
+func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref) error {
 	j, done := newJudge(t)
 	defer done()
 	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(a.stdout, v) })
@@ -117,16 +114,17 @@ func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
 	if len(parts) == 0 {
 		parts = []string{"nothing was compared"}
 	}
-	fmt.Fprintf(w, "%s: %s\n", outputs(len(vs)), strings.Join(parts, ", "))
+	fmt.Fprintf(w, "%s: %s\n", count(len(vs), "output"), strings.Join(parts, ", "))
 	return counts
 }
 
 // outputs is a count of outputs in words.
-func outputs(n int) string {
+// count is "1 output" or "2 outputs".
+func count(n int, noun string) string {
 	if n == 1 {
-		return "1 output"
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d outputs", n)
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // newJudge reads the tree's git history, if it has one.
