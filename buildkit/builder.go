@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/platforms"
@@ -109,15 +110,22 @@ func (b *Builder) Close() error {
 func (b *Builder) Kind() string { return b.engine.Kind() }
 
 // Lost reports whether the engine went away: what failed may be tried again on
-// a new Builder.
-func (b *Builder) Lost() bool {
+// a new Builder. It asks the engine, because a build may fail of its death
+// before the session does.
+func (b *Builder) Lost(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	_, err := b.conn.Client.Info(ctx)
 	select {
 	case <-b.ended:
 		return true
 	default:
-		return false
+		return err != nil
 	}
 }
+
+// answerTime bounds how long a live engine may take to answer.
+const answerTime = 20 * time.Second
 
 // Version is the engine's BuildKit version, such as "v0.34.2".
 func (b *Builder) Version(ctx context.Context) (string, error) {

@@ -68,9 +68,6 @@ func (e *Embedded) Kind() string { return "embedded" }
 // ends or holds the engine; dialling costs microseconds.
 const pollInterval = 20 * time.Millisecond
 
-// answerTime bounds how long an engine of this very build may take to answer.
-const answerTime = 20 * time.Second
-
 // Connect implements [Engine]: it attaches to the live engine of this build of
 // sx, or starts one.
 func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {

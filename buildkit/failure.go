@@ -58,7 +58,7 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if b.Lost() || transient(err) {
+	if transient(err) || b.Lost(ctx) {
 		return &LostError{err}
 	}
 	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(rootMessage(err))}

@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	controlapi "github.com/moby/buildkit/api/services/control"
+	types "github.com/moby/buildkit/api/types"
+	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -25,13 +30,35 @@ var failingJob = Job{
 	Request: graph.Request{File: "packages/core/x/Containerfile"},
 }
 
-// failing is a builder whose connection holds, or does not.
-func failing(lost bool) *Builder {
-	b := &Builder{conn: &Conn{}, ended: make(chan struct{})}
-	if lost {
-		close(b.ended)
+// failing is a builder whose engine answers, or does not.
+func failing(t *testing.T, lost bool) *Builder {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	if !lost {
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := grpc.NewServer()
+		controlapi.RegisterControlServer(srv, answering{})
+		go srv.Serve(l) // until Stop
+		t.Cleanup(srv.Stop)
 	}
-	return b
+	c, err := client.New(t.Context(), "unix://"+socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &Builder{conn: &Conn{Client: c}, ended: make(chan struct{})}
+}
+
+// answering is an engine that only says that it is there.
+type answering struct {
+	controlapi.UnimplementedControlServer
+}
+
+func (answering) Info(context.Context, *controlapi.InfoRequest) (*controlapi.InfoResponse, error) {
+	return &controlapi.InfoResponse{BuildkitVersion: &types.BuildkitVersion{}}, nil
 }
 
 // overWire is err as a client gets it from the engine.
@@ -44,7 +71,7 @@ func TestExplainRun(t *testing.T) {
 	err = errdefs.WithSource(err, &errdefs.Source{
 		Info: &pb.SourceInfo{}, Ranges: []*pb.Range{{Start: &pb.Position{Line: 12}, End: &pb.Position{Line: 12}}},
 	})
-	got := failing(false).explain(t.Context(), failingJob, time.Now(), overWire(err))
+	got := failing(t, false).explain(t.Context(), failingJob, time.Now(), overWire(err))
 	var be *BuildError
 	if !errors.As(got, &be) || be.Line != 12 || be.ExitCode != 7 || be.Ref != failingJob.Ref {
 		t.Fatalf("explain: %#v", got)
@@ -56,7 +83,7 @@ func TestExplainRun(t *testing.T) {
 }
 
 func TestExplainOther(t *testing.T) {
-	got := failing(false).explain(t.Context(), failingJob, time.Now(), overWire(status.Error(codes.Unknown, "no such file")))
+	got := failing(t, false).explain(t.Context(), failingJob, time.Now(), overWire(status.Error(codes.Unknown, "no such file")))
 	var be *BuildError
 	if !errors.As(got, &be) || be.Line != 0 || be.ExitCode != 0 || be.Error() != "no such file" {
 		t.Errorf("explain: %#v", got)
@@ -78,7 +105,7 @@ func TestExplainLost(t *testing.T) {
 		{overWire(status.Error(codes.Unknown, "solver: context canceled")), false, true},
 	} {
 		var lost *LostError
-		got := failing(tt.lost).explain(t.Context(), failingJob, time.Now(), tt.err)
+		got := failing(t, tt.lost).explain(t.Context(), failingJob, time.Now(), tt.err)
 		if errors.As(got, &lost) != tt.want {
 			t.Errorf("%v, lost %v: %#v", tt.err, tt.lost, got)
 		}
@@ -86,7 +113,7 @@ func TestExplainLost(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	cancel(interrupted)
-	if got := failing(true).explain(ctx, failingJob, time.Now(), plain); got != interrupted {
+	if got := failing(t, true).explain(ctx, failingJob, time.Now(), plain); got != interrupted {
 		t.Errorf("a cancelled build: %v, want the cause", got)
 	}
 }

@@ -81,13 +81,13 @@ func fakeRunc(t *testing.T, script string) string {
 	return path
 }
 
-func answering(t *testing.T, features string) string {
+func runcWith(t *testing.T, features string) string {
 	t.Helper()
 	return fakeRunc(t, `[ "$*" = features ] && echo '`+features+`'`)
 }
 
 func TestFindRunc(t *testing.T) {
-	good := answering(t, realRunc)
+	good := runcWith(t, realRunc)
 	if got, err := fit.findRunc(good); got != good || err != nil {
 		t.Errorf("findRunc: %q, %v", got, err)
 	}
@@ -112,7 +112,7 @@ func TestUnfitRunc(t *testing.T) {
 		_, err := fit.findRunc(fakeRunc(t, tt.script))
 		wantUnfit(t, err, tt.problem, tt.remedy)
 	}
-	plain := answering(t, plainRunc)
+	plain := runcWith(t, plainRunc)
 	without := fit
 	without.seccomp = false
 	if _, err := without.findRunc(plain); err != nil {

@@ -39,6 +39,7 @@ import (
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
+	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -78,15 +79,46 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
-	w := &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
-	opt, err := w.options(root, name, newSnapshotter, cfg)
-	if err != nil {
-		w.close()
+	clearCgroups(cgroupOf(cfg.Dir))
+	w, err := openWorker(root, name, newSnapshotter, cfg)
+	if err == nil {
+		return w, nil
+	}
+	// All of it is a cache: a crash that damaged it must not need a person.
+	logrus.Errorf("starting over with an empty engine: %v", err)
+	if err := os.RemoveAll(root); err != nil {
+		return nil, fmt.Errorf("clearing %q: %w", root, err)
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
+	return openWorker(root, name, newSnapshotter, cfg)
+}
+
+// openWorker opens the state in root. A damaged one is an error.
+func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (w *engineWorker, err error) {
+	w = &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
+	defer func() {
+		if p := recover(); p != nil { // bbolt's way to say that a file is damaged
+			err = fmt.Errorf("opening the engine's state: %v", p)
+		}
+		if err != nil {
+			w.close()
+			w = nil
+		}
+	}()
+	opt, err := w.options(root, name, newSnapshotter, cfg)
+	if err != nil {
+		return w, err
+	}
 	if err := w.control(root, opt); err != nil {
-		w.close()
-		return nil, err
+		return w, err
+	}
+	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(cfg.Dir)); return nil })
+	// BuildKit replaces some damaged files by empty ones, which the rest of
+	// the state does not know of.
+	if set, _ := filepath.Glob(filepath.Join(root, "*.bak")); len(set) > 0 {
+		return w, fmt.Errorf("BuildKit gave up %q", set)
 	}
 	return w, nil
 }
@@ -133,10 +165,11 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		return opt, err
 	}
 	exe, err := runcexecutor.New(runcexecutor.Opt{
-		Root:              executorRoot,
-		CommandCandidates: []string{"runc"},
-		ProcessMode:       oci.ProcessSandbox,
-		ResourceMonitor:   monitor,
+		Root:                executorRoot,
+		CommandCandidates:   []string{"runc"},
+		DefaultCgroupParent: cgroupOf(cfg.Dir),
+		ProcessMode:         oci.ProcessSandbox,
+		ResourceMonitor:     monitor,
 	}, networks)
 	if err != nil {
 		return opt, err

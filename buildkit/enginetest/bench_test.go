@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -173,11 +171,4 @@ func BenchmarkSx(b *testing.B) {
 			}
 		})
 	}
-}
-
-func (t *bench) stopEngine() {
-	for _, pid := range t.Engines() {
-		unix.Kill(pid, unix.SIGTERM)
-	}
-	t.WantNothingLeft()
 }

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -123,6 +124,55 @@ func TestEngineEnds(t *testing.T) {
 	}
 }
 
+// The engine's state is a cache: where a crash damaged it, it begins anew.
+func TestDamagedState(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	tree.Sx("build", "core-hex")
+	dbs, err := filepath.Glob(tree.Path(".sx/engine/state/*/*.db"))
+	if err != nil || len(dbs) == 0 {
+		t.Fatalf("no databases: %v", err)
+	}
+	for i, db := range dbs {
+		tree.stopEngine()
+		info, err := os.Stat(db)
+		tree.must(err)
+		if i%2 == 0 {
+			tree.must(os.WriteFile(db, bytes.Repeat([]byte("damage"), int(info.Size())/6), 0o600))
+		} else {
+			tree.must(os.Truncate(db, info.Size()/2+1))
+		}
+		if out := tree.Sx("build", "--no-cache", "core-hex"); !strings.Contains(out, "core-hex MATCH") {
+			t.Errorf("with a damaged %s:\n%s", filepath.Base(db), out)
+		}
+	}
+	if left, _ := filepath.Glob(tree.Path(".sx/engine/state/*/*.bak")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A killed engine's cgroups are gone with the next one's.
+func TestCgroups(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	r := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	groups := tree.cgroups(running(mark)[0])
+	if len(groups) == 0 {
+		t.Error("the container has no cgroup of its own")
+	}
+	r.Cmd.Process.Kill()
+	tree.killEngine()
+	r.Wait()
+	tree.Sx("build", "core-other")
+	tree.stopEngine()
+	for _, dir := range groups {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
+		}
+	}
+}
+
 const sleeper = `
 -- packages/core/sleep/package.toml --
 [package]
@@ -166,4 +216,24 @@ func running(mark string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// cgroups are the folders of a container's groups.
+func (t *Tree) cgroups(pid int) (dirs []string) {
+	t.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	t.must(err)
+	for line := range strings.Lines(string(data)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if !strings.HasPrefix(parts[2], "/sx-") {
+			continue
+		}
+		for _, hierarchy := range []string{"", "unified", strings.TrimPrefix(parts[1], "name=")} {
+			dir := filepath.Join("/sys/fs/cgroup", hierarchy, parts[2])
+			if _, err := os.Stat(dir); err == nil {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	return dirs
 }

@@ -119,8 +119,9 @@ func (t *Tree) WantNothingLeft() {
 	t.t.Errorf("left behind: %s", slices.Compact(left))
 }
 
-// end spares the test the seconds that an engine waits for another sx.
-func (t *Tree) end() {
+// stopEngine spares the test the seconds that an engine waits for another sx.
+func (t *Tree) stopEngine() {
+	t.t.Helper()
 	for _, pid := range t.Engines() {
 		unix.Kill(pid, unix.SIGTERM)
 	}

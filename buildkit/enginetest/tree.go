@@ -50,7 +50,7 @@ func NewTree(t testing.TB, p Programs, dir, archive string) *Tree {
 			tree.must(os.Chmod(tree.Path(path), 0o755))
 		}
 	}
-	t.Cleanup(tree.end)
+	t.Cleanup(tree.stopEngine)
 	return tree
 }
 

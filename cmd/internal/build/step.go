@@ -82,7 +82,7 @@ func (r *run) stillNeeded(s *Step) (string, error) {
 func (r *run) reopen(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.engine.Lost() {
+	if !r.engine.Lost(ctx) {
 		return nil
 	}
 	r.engine.Close()
