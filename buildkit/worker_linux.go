@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
-	"github.com/containerd/containerd/v2/plugins/snapshots/native"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/cmd/buildkitd/config"
@@ -39,7 +35,6 @@ import (
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
-	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -65,86 +60,6 @@ func (w *engineWorker) close() error {
 		errs = append(errs, w.closers[i]())
 	}
 	return errors.Join(errs...)
-}
-
-// newWorker assembles BuildKit as sx needs it: no cache importer or exporter
-// (results nobody here built), no registry, the host's network or none, and no
-// build history.
-func newWorker(cfg childConfig) (*engineWorker, error) {
-	name, newSnapshotter, err := chooseSnapshotter(cfg)
-	if err != nil {
-		return nil, err
-	}
-	root := filepath.Join(cfg.Dir, "state", name)
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
-	}
-	clearCgroups(cgroupOf(cfg.Dir))
-	w, err := openWorker(root, name, newSnapshotter, cfg)
-	if err == nil {
-		return w, nil
-	}
-	// All of it is a cache: a crash that damaged it must not need a person.
-	logrus.Errorf("starting over with an empty engine: %v", err)
-	if err := os.RemoveAll(root); err != nil {
-		return nil, fmt.Errorf("clearing %q: %w", root, err)
-	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
-	}
-	return openWorker(root, name, newSnapshotter, cfg)
-}
-
-// openWorker opens the state in root. A damaged one is an error.
-func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (w *engineWorker, err error) {
-	w = &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
-	defer func() {
-		if p := recover(); p != nil { // bbolt's way to say that a file is damaged
-			err = fmt.Errorf("opening the engine's state: %v", p)
-		}
-		if err != nil {
-			w.close()
-			w = nil
-		}
-	}()
-	opt, err := w.options(root, name, newSnapshotter, cfg)
-	if err != nil {
-		return w, err
-	}
-	if err := w.control(root, opt); err != nil {
-		return w, err
-	}
-	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(cfg.Dir)); return nil })
-	// BuildKit replaces some damaged files by empty ones, which the rest of
-	// the state does not know of.
-	if set, _ := filepath.Glob(filepath.Join(root, "*.bak")); len(set) > 0 {
-		return w, fmt.Errorf("BuildKit gave up %q", set)
-	}
-	return w, nil
-}
-
-// chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,
-// where it does not, the native snapshotter gives the same bytes by copying.
-func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapshotter, error), error) {
-	name := cfg.Snapshotter
-	if name == "" || name == "auto" {
-		name = "overlayfs"
-		if overlayutils.Supported(cfg.Dir) != nil {
-			name = "native"
-		}
-	}
-	switch name {
-	case "overlayfs":
-		return name, func(root string) (snapshots.Snapshotter, error) {
-			return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
-		}, nil
-	case "native":
-		return name, native.NewSnapshotter, nil
-	}
-	return "", nil, &UnfitError{
-		Problem: fmt.Sprintf("the snapshotter %q is unknown", name),
-		Remedy:  `set engine.snapshotter to "auto", "overlayfs" or "native"`,
-	}
 }
 
 func (w *engineWorker) options(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (base.WorkerOpt, error) {
@@ -183,7 +98,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if err != nil {
 		return opt, err
 	}
-	db, err := openDB(filepath.Join(root, "containerdmeta.db"))
+	db, err := openDB(filepath.Join(root, contentDB))
 	if err != nil {
 		return opt, err
 	}
@@ -196,7 +111,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if err != nil {
 		return opt, err
 	}
-	md, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	md, err := metadata.NewStore(filepath.Join(root, refsDB))
 	if err != nil {
 		return opt, err
 	}
@@ -257,11 +172,11 @@ func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
 	if err != nil {
 		return err
 	}
-	cacheStore, err := bboltcachestorage.NewStore(filepath.Join(root, "cache.db"))
+	cacheStore, err := bboltcachestorage.NewStore(filepath.Join(root, cacheDB))
 	if err != nil {
 		return err
 	}
-	history, err := openDB(filepath.Join(root, "history.db"))
+	history, err := openDB(filepath.Join(root, historyDB))
 	if err != nil {
 		return err
 	}
@@ -284,34 +199,4 @@ func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
 	}
 	w.closers = append(w.closers, w.controller.Close)
 	return nil
-}
-
-// makeBin fills the folder that is the engine's whole PATH: the chosen runc,
-// and xz, with which BuildKit unpacks archives (75 definitions ADD an .xz). No
-// unpigz or igzip: BuildKit would prefer the host's over its own gzip.
-func makeBin(cfg childConfig) error {
-	bin := filepath.Join(cfg.Dir, "bin")
-	if err := os.RemoveAll(bin); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return err
-	}
-	if err := os.Symlink(cfg.Runc, filepath.Join(bin, "runc")); err != nil {
-		return err
-	}
-	xz := hostXZ()
-	if xz == "" {
-		xz = "/proc/self/exe" // sx itself, told by its name: see [XZMain]
-	}
-	return os.Symlink(xz, filepath.Join(bin, "xz"))
-}
-
-func hostXZ() string {
-	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin"} {
-		if p, err := exec.LookPath(filepath.Join(dir, "xz")); err == nil {
-			return p
-		}
-	}
-	return ""
 }

@@ -133,17 +133,19 @@ func TestDamagedState(t *testing.T) {
 	if err != nil || len(dbs) == 0 {
 		t.Fatalf("no databases: %v", err)
 	}
-	for i, db := range dbs {
-		tree.stopEngine()
-		info, err := os.Stat(db)
-		tree.must(err)
-		if i%2 == 0 {
-			tree.must(os.WriteFile(db, bytes.Repeat([]byte("damage"), int(info.Size())/6), 0o600))
-		} else {
-			tree.must(os.Truncate(db, info.Size()/2+1))
-		}
-		if out := tree.Sx("build", "--no-cache", "core-hex"); !strings.Contains(out, "core-hex MATCH") {
-			t.Errorf("with a damaged %s:\n%s", filepath.Base(db), out)
+	for _, db := range dbs {
+		for how, damage := range map[string]func(size int64) error{
+			"overwritten": func(n int64) error { return os.WriteFile(db, bytes.Repeat([]byte("damage"), int(n/6)), 0o600) },
+			"cut":         func(n int64) error { return os.Truncate(db, n/2+1) },
+			"empty":       func(int64) error { return os.Truncate(db, 0) },
+		} {
+			tree.stopEngine()
+			info, err := os.Stat(db)
+			tree.must(err)
+			tree.must(damage(info.Size()))
+			if out := tree.Sx("build", "--no-cache", "core-hex"); !strings.Contains(out, "core-hex MATCH") {
+				t.Errorf("%s %s:\n%s", filepath.Base(db), how, out)
+			}
 		}
 	}
 	if left, _ := filepath.Glob(tree.Path(".sx/engine/state/*/*.bak")); len(left) > 0 {

@@ -1,0 +1,121 @@
+package buildkit
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/sirupsen/logrus"
+)
+
+// The databases of an engine's state, named as buildkitd names them.
+const (
+	cacheDB   = "cache.db"          // results by what they were made of
+	contentDB = "containerdmeta.db" // blobs, snapshots, leases
+	historyDB = "history.db"
+	refsDB    = "metadata_v2.db" // what the cache holds of snapshots
+)
+
+// newWorker assembles BuildKit as sx needs it: no cache importer or exporter
+// (results nobody here built), no registry, the host's network or none, and no
+// build history.
+func newWorker(cfg childConfig) (*engineWorker, error) {
+	name, newSnapshotter, err := chooseSnapshotter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(cfg.Dir, "state", name)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	clearCgroups(cgroupOf(cfg.Dir))
+	w, err := openWorker(root, name, newSnapshotter, cfg)
+	if err == nil {
+		return w, nil
+	}
+	// All of it is a cache: a crash that damaged it must not need a person.
+	logrus.Errorf("starting over with an empty engine: %v", err)
+	if err := os.RemoveAll(root); err != nil {
+		return nil, fmt.Errorf("clearing %q: %w", root, err)
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	return openWorker(root, name, newSnapshotter, cfg)
+}
+
+// openWorker opens the state in root. A damaged one is an error.
+func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (w *engineWorker, err error) {
+	w = &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
+	defer func() {
+		if p := recover(); p != nil { // bbolt's way to say that a file is damaged
+			err = fmt.Errorf("opening the engine's state: %v", p)
+		}
+		if err != nil {
+			w.close()
+			w = nil
+		}
+	}()
+	if err := oneAge(root); err != nil {
+		return w, err
+	}
+	opt, err := w.options(root, name, newSnapshotter, cfg)
+	if err != nil {
+		return w, err
+	}
+	if err := w.control(root, opt); err != nil {
+		return w, err
+	}
+	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(cfg.Dir)); return nil })
+	// BuildKit replaces some damaged files by empty ones, which the rest of
+	// the state does not know of.
+	if set, _ := filepath.Glob(filepath.Join(root, "*.bak")); len(set) > 0 {
+		return w, fmt.Errorf("BuildKit gave up %q", set)
+	}
+	return w, nil
+}
+
+// oneAge refuses a state in which some databases are there and others are not:
+// they refer to each other, and bbolt takes an empty file for a new one.
+func oneAge(root string) error {
+	var here, gone []string
+	for _, name := range []string{cacheDB, contentDB, historyDB, refsDB} {
+		if info, err := os.Stat(filepath.Join(root, name)); err == nil && info.Size() > 0 {
+			here = append(here, name)
+		} else {
+			gone = append(gone, name)
+		}
+	}
+	if len(here) > 0 && len(gone) > 0 {
+		return fmt.Errorf("%q are there, %q are not", here, gone)
+	}
+	return nil
+}
+
+// chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,
+// where it does not, the native snapshotter gives the same bytes by copying.
+func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapshotter, error), error) {
+	name := cfg.Snapshotter
+	if name == "" || name == "auto" {
+		name = "overlayfs"
+		if overlayutils.Supported(cfg.Dir) != nil {
+			name = "native"
+		}
+	}
+	switch name {
+	case "overlayfs":
+		return name, func(root string) (snapshots.Snapshotter, error) {
+			return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+		}, nil
+	case "native":
+		return name, native.NewSnapshotter, nil
+	}
+	return "", nil, &UnfitError{
+		Problem: fmt.Sprintf("the snapshotter %q is unknown", name),
+		Remedy:  `set engine.snapshotter to "auto", "overlayfs" or "native"`,
+	}
+}
