@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -112,19 +111,26 @@ func (a *app) engine(t *build.Tree, set settings.Settings) *buildkit.Embedded {
 	}
 }
 
-// conclude prints the verdicts of what was built and of the targets, then what
-// failed, and turns it all into one error.
+// conclude prints the verdicts of what was built, of the targets, and of all in
+// their closure that is MISMATCH, then what failed, and turns it all into one
+// error.
 func conclude(a *app, t *build.Tree, report *build.Report, err error) error {
 	j, done := newJudge(t)
 	defer done()
+	told := toTell(report)
 	var vs []build.Verdict
-	for _, ref := range toJudge(report) {
+	for _, ref := range t.Graph.Closure(report.Plan.Targets) {
+		if told[ref] == lost {
+			continue
+		}
 		v, jerr := j.Judge(ref)
 		if jerr != nil {
 			return errors.Join(err, jerr)
 		}
-		vs = append(vs, v)
-		printVerdict(a.stdout, v)
+		if told[ref] == shown || v.Word == build.Mismatch {
+			vs = append(vs, v)
+			printVerdict(a.stdout, v)
+		}
 	}
 	counts := summarise(a.stdout, vs)
 	failures := printFailures(a.stderr, report)
@@ -145,26 +151,32 @@ func conclude(a *app, t *build.Tree, report *build.Report, err error) error {
 	return nil
 }
 
-// toJudge is what was built and the targets, sorted.
-func toJudge(report *build.Report) []graph.Ref {
-	lost := map[graph.Ref]bool{}
-	var refs []graph.Ref
+// telling is what a run's end says of an output.
+type telling int
+
+const (
+	quiet telling = iota // only when it is MISMATCH
+	shown                // its verdict
+	lost                 // nothing: it could not be brought up to date
+)
+
+// toTell sorts the outputs of a run: verdicts are due for what was built and for
+// the targets.
+func toTell(report *build.Report) map[graph.Ref]telling {
+	told := map[graph.Ref]telling{}
+	for _, ref := range report.Plan.Targets {
+		told[ref] = shown
+	}
 	for _, r := range report.Results {
 		switch r.Outcome {
 		case build.Built:
-			refs = append(refs, r.Ref)
+			told[r.Ref] = shown
 		case build.Saved:
 		default:
-			lost[r.Ref] = true
+			told[r.Ref] = lost
 		}
 	}
-	for _, ref := range report.Plan.Targets {
-		if !lost[ref] {
-			refs = append(refs, ref)
-		}
-	}
-	slices.SortFunc(refs, graph.Ref.Compare)
-	return slices.Compact(refs)
+	return told
 }
 
 // printFailures writes the table of what failed and was skipped. The error is

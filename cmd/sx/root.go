@@ -36,10 +36,14 @@ func run(args []string) int {
 	log.SetOutput(io.Discard)    // and gRPC's HTTP/2 server here
 	ctx, stop := withSignals(context.Background())
 	defer stop()
-	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	stdout := &checkedWriter{w: os.Stdout}
+	a := &app{stdout: stdout, stderr: os.Stderr}
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if stdout.err != nil { // a verdict that nobody got is none
+		err = fmt.Errorf("writing to stdout: %w", stdout.err)
+	}
 	printError(a.stderr, orNil(err))
 	return exitCode(err)
 }
@@ -49,6 +53,20 @@ func orNil(err error) error {
 		return codeError(exitOK)
 	}
 	return err
+}
+
+// checkedWriter remembers the first failed write.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 func newRootCommand(a *app) *cobra.Command {

@@ -15,10 +15,10 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-const verdictHelp = `  MATCH        built here from source, digest as published
+const verdictHelp = `  MATCH        built here from what the tree says now, digest as published
   MISMATCH     built here, digest differs, definitions as published
   CHANGED      built here, digest differs; the definitions changed since digests/ did
-  UNPROVEN     in out/, but not built here
+  UNPROVEN     in out/, but not built here, or from other definitions
   MISSING      not in out/
   UNPUBLISHED  digests/ has no line for it`
 

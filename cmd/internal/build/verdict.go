@@ -100,9 +100,19 @@ func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
 		v.Want, published = j.Tree.Published[ref.String()]
 	}
 	rec, proven := j.Tree.Store.Proof(ref.String(), v.Got)
-	switch {
-	case !proven:
+	if !proven {
 		v.Word, v.Note = Unproven, j.origin(ref)
+		return v, nil
+	}
+	current, err := j.current(ref, rec)
+	switch {
+	case err != nil:
+		return v, err
+	case !slices.Equal(layout.Manifests, rec.Manifests):
+		v.Word, v.Note = Unproven, "it holds other images than those that were built here"
+		return v, nil
+	case !current:
+		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+ref.String()
 		return v, nil
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
@@ -112,7 +122,9 @@ func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
 		return v, nil
 	case v.Got == v.Want:
 		v.Word = Match
-		v.Given = j.unprovenInputs(rec)
+		if v.Given, err = j.unprovenInputs(rec); err != nil {
+			return v, err
+		}
 		if rec.Engine.Kind != "embedded" {
 			v.Engine = rec.Engine.Kind
 			if !rec.NoCache {
@@ -192,38 +204,81 @@ func (j *Judge) origin(ref graph.Ref) string {
 	return "not what was built here"
 }
 
+// current reports whether rec is of a build from what the tree says now: its key
+// is what the key is today with the dependencies that rec names. Those are
+// looked at by themselves.
+func (j *Judge) current(ref graph.Ref, rec cache.Record) (bool, error) {
+	o := j.Tree.Graph.Output(ref)
+	if o == nil || len(o.Deps) != len(rec.Deps) {
+		return false, nil
+	}
+	key, err := j.Tree.key(o, o.Request(platformsIn(rec)), rec.Deps, rec.Engine.Probe)
+	return key == rec.Key, err
+}
+
 // unprovenInputs counts what rec rests on without proof: dependencies in its
-// closure, by digest, that are not built here with the published digest.
-func (j *Judge) unprovenInputs(rec cache.Record) int {
+// closure, by digest, that were not built here, from the tree's definitions, with
+// the published digest.
+func (j *Judge) unprovenInputs(rec cache.Record) (int, error) {
 	seen, unproven := map[string]bool{}, 0
-	var walk func(rec cache.Record)
-	walk = func(rec cache.Record) {
+	var walk func(rec cache.Record) error
+	walk = func(rec cache.Record) error {
 		for name, ms := range rec.Deps {
-			ref, err := graph.ParseRef(name)
-			if err != nil || len(ms) == 0 {
-				unproven++
+			d, ok := j.input(name, ms)
+			if id := name + "@" + d.String(); seen[id] {
 				continue
+			} else {
+				seen[id] = true
 			}
-			d, ok := j.publishedManifest(ref, ms)
-			if !ok {
-				d = ms[0].Digest
-			}
-			id := name + "@" + d.String()
-			if seen[id] {
-				continue
-			}
-			seen[id] = true
 			dep, proven := j.Tree.Store.Proof(name, d)
-			if !proven || dep.Engine.Probe != buildkit.ProbeDigest || dep.Engine.Kind != rec.Engine.Kind || j.Tree.Published[name] != d {
+			if ok && proven {
+				var err error
+				if ok, err = j.fullInput(name, d, dep, rec.Engine.Kind); err != nil {
+					return err
+				}
+			}
+			if !ok || !proven {
 				unproven++
 			}
-			if proven {
-				walk(dep)
+			if !proven {
+				continue
+			}
+			if err := walk(dep); err != nil {
+				return err
 			}
 		}
+		return nil
 	}
-	walk(rec)
-	return unproven
+	err := walk(rec)
+	return unproven, err
+}
+
+// input is the manifest of a dependency that digests/ speaks of; not ok when
+// there is none, or the tree has no such output.
+func (j *Judge) input(name string, ms []cache.Manifest) (d cache.Digest, ok bool) {
+	if len(ms) > 0 {
+		d = ms[0].Digest
+	}
+	ref, err := graph.ParseRef(name)
+	if err != nil {
+		return d, false
+	}
+	if m, ok := j.publishedManifest(ref, ms); ok {
+		return m, true
+	}
+	return d, false
+}
+
+// fullInput reports whether a dependency with digest d and proof rec is itself
+// MATCH on the same kind of engine, its own inputs aside.
+func (j *Judge) fullInput(name string, d cache.Digest, rec cache.Record, engine string) (bool, error) {
+	ref, err := graph.ParseRef(name)
+	if err != nil {
+		return false, nil
+	}
+	current, err := j.current(ref, rec)
+	return current && rec.Engine.Probe == buildkit.ProbeDigest && rec.Engine.Kind == engine &&
+		j.Tree.Published[name] == d, err
 }
 
 // Verify hashes every blob of refs and judges them. Damage is told in the
