@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -134,7 +133,7 @@ func checkVersion(folder dir) error {
 	var file struct {
 		Version string `json:"imageLayoutVersion"`
 	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	if err := decodeDocument(data, &file); err != nil {
 		return fmt.Errorf("parsing oci-layout: %w", err)
 	}
 	if file.Version != "1.0.0" {

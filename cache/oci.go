@@ -100,7 +100,7 @@ func parseManifest(data []byte, mediaType string) (manifest, error) {
 // descriptor, and refuses a differing one.
 func parseDocument(data []byte, mediaType string) (document, error) {
 	var doc document
-	if err := json.Unmarshal(data, &doc); err != nil {
+	if err := decodeDocument(data, &doc); err != nil {
 		return doc, err
 	}
 	if doc.SchemaVersion != 2 || doc.FSLayers != nil {

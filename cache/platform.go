@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -15,7 +14,7 @@ const unknownPlatform Platform = "unknown/unknown"
 // parseConfig reads the platform out of an image config.
 func parseConfig(data []byte) (Platform, error) {
 	var p platform
-	if err := json.Unmarshal(data, &p); err != nil {
+	if err := decodeConfig(data, &p); err != nil {
 		return "", err
 	}
 	return p.text()
