@@ -10,21 +10,17 @@ import (
 // and xz, with which BuildKit unpacks archives (75 definitions ADD an .xz). No
 // unpigz or igzip: BuildKit would prefer the host's over its own gzip.
 func makeBin(cfg childConfig) error {
-	bin := filepath.Join(cfg.Dir, "bin")
-	if err := os.RemoveAll(bin); err != nil {
+	if err := os.Mkdir(binDir, 0o755); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return err
-	}
-	if err := os.Symlink(cfg.Runc, filepath.Join(bin, "runc")); err != nil {
+	if err := os.Symlink(cfg.Runc, filepath.Join(binDir, "runc")); err != nil {
 		return err
 	}
 	xz := hostXZ()
 	if xz == "" {
 		xz = "/proc/self/exe" // sx itself, told by its name: see [XZMain]
 	}
-	return os.Symlink(xz, filepath.Join(bin, "xz"))
+	return os.Symlink(xz, filepath.Join(binDir, "xz"))
 }
 
 func hostXZ() string {

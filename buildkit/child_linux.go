@@ -130,6 +130,14 @@ func rel(base, path string) string {
 	return r
 }
 
+// runcRoot is where runc keeps its containers. In the engine's mount namespace
+// it is a folder of the engine's own, which holds its programs too: a tree's path
+// may hold a colon, and PATH may not.
+const (
+	runcRoot = "/run/runc"
+	binDir   = runcRoot + "/.bin"
+)
+
 // isolate makes this process's mounts its own and gives it a /proc of its PID
 // namespace and a runtime folder for runc that vanishes with it.
 func isolate() error {
@@ -139,11 +147,11 @@ func isolate() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
-	if err := os.MkdirAll("/run/runc", 0o700); err != nil {
+	if err := os.MkdirAll(runcRoot, 0o700); err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", "/run/runc", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
-		return fmt.Errorf("mounting /run/runc: %w", err)
+	if err := unix.Mount("tmpfs", runcRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return fmt.Errorf("mounting %s: %w", runcRoot, err)
 	}
 	return nil
 }

@@ -66,12 +66,16 @@ func (t *Tree) wantSnapshotter(name string) {
 	}
 }
 
-// A socket's path may have 107 bytes; a tree's may have more.
-func TestDeepTree(t *testing.T) {
+// A socket's path may have 107 bytes, a tree's more; and it may hold what means
+// something in PATH, mount options and JSON.
+func TestOddPlaces(t *testing.T) {
 	t.Parallel()
-	deep := strings.Repeat("a-very-deep-folder/", 20)
-	tree := Examples(t, programs, filepath.Join(t.TempDir(), deep, "tree"))
-	buildExamples(t, tree)
+	for _, place := range []string{strings.Repeat("a-very-deep-folder/", 20), "a:b", "a,b=c", "a \"b\\ü"} {
+		t.Run(place[:3], func(t *testing.T) {
+			tree := Examples(t, programs, filepath.Join(t.TempDir(), place, "tree"))
+			tree.Sx("build", "core-names", "user-true")
+		})
+	}
 }
 
 // The engine finds its runc and xz, and nothing with which BuildKit would
@@ -80,7 +84,7 @@ func TestEnginePath(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
 	tree.Sx("build", "core-names")
-	entries, err := os.ReadDir(tree.Path(".sx/engine/bin"))
+	entries, err := os.ReadDir(tree.enginePath())
 	tree.must(err)
 	var names []string
 	for _, e := range entries {
@@ -89,6 +93,44 @@ func TestEnginePath(t *testing.T) {
 	if got := strings.Join(names, " "); got != "runc xz" {
 		t.Errorf("the engine's PATH holds %q", got)
 	}
+}
+
+// enginePath is the one folder of the living engine's PATH, as it sees it.
+func (t *Tree) enginePath() string {
+	t.t.Helper()
+	pids := t.Engines()
+	if len(pids) != 1 {
+		t.t.Fatalf("engines %v, want one", pids)
+	}
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pids[0]))
+	t.must(err)
+	for v := range strings.SplitSeq(string(env), "\x00") {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return fmt.Sprintf("/proc/%d/root%s", pids[0], path)
+		}
+	}
+	t.t.Fatalf("the engine has no PATH")
+	return ""
+}
+
+// enginePath is the folder that is the whole PATH of the tree's live engine, seen
+// through its mount namespace.
+func enginePath(t *testing.T, tree *Tree) string {
+	t.Helper()
+	pids := tree.Engines()
+	if len(pids) != 1 {
+		t.Fatalf("%d engines, want 1", len(pids))
+	}
+	proc := fmt.Sprintf("/proc/%d", pids[0])
+	environ, err := os.ReadFile(proc + "/environ")
+	tree.must(err)
+	for _, v := range strings.Split(string(environ), "\x00") {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return proc + "/root" + path
+		}
+	}
+	t.Fatal("the engine has no PATH")
+	return ""
 }
 
 // Where the host has no xz, sx is its own.
@@ -103,7 +145,7 @@ func TestWithoutXZ(t *testing.T) {
 	if !strings.Contains(r.Stdout.String(), "core-names MATCH") {
 		t.Errorf("not a match:\n%s", &r.Stdout)
 	}
-	to, err := os.Readlink(tree.Path(".sx/engine/bin/xz"))
+	to, err := os.Readlink(enginePath(t, tree) + "/xz")
 	if err != nil || to != "/proc/self/exe" {
 		t.Errorf("xz is %q, %v: it was not hidden", to, err)
 	}

@@ -90,7 +90,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	probe := r.recordedProbe()
 	if probe == "" {
 		if err := r.open(ctx); err != nil {
-			return nil, err
+			return nil, fullDisk(err)
 		}
 		probe = r.engine.probe
 	}
@@ -109,7 +109,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 			report.Results = append(report.Results, Result{Ref: s.Output.Ref, Outcome: NotRun})
 		}
 	}
-	return report, errors.Join(err, r.fatal, t.equaliseTimes(ctx, plan, r))
+	return report, fullDisk(errors.Join(err, r.fatal, t.equaliseTimes(ctx, plan, r)))
 }
 
 func (r *run) close() {
@@ -324,13 +324,12 @@ func (r *run) logPath(s *Step, at time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	old, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	old, err := os.ReadDir(dir) // by name, and so by time
 	if err != nil {
 		return "", err
 	}
-	slices.Sort(old)
 	for len(old) >= keptLogs {
-		os.Remove(old[0])
+		os.Remove(filepath.Join(dir, old[0].Name()))
 		old = old[1:]
 	}
 	return filepath.Join(dir, at.UTC().Format("20060102T150405.000000000Z")+".log"), nil

@@ -91,12 +91,25 @@ func (r *run) reopen(ctx context.Context) error {
 
 // noteFatal ends the run early for what no other build would survive.
 func (r *run) noteFatal(err error) {
-	// The engine's own errors arrive as text.
-	if errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+	var full *DiskFullError
+	if errors.As(fullDisk(err), &full) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.fatal = &DiskFullError{Err: err}
+		r.fatal = full
 	}
+}
+
+// fullDisk makes a *DiskFullError of an error that comes from a full disk; the
+// engine's own errors arrive as text.
+func fullDisk(err error) error {
+	var full *DiskFullError
+	if err == nil || errors.As(err, &full) {
+		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return &DiskFullError{Err: err}
+	}
+	return err
 }
 
 // DiskFullError says that the disk is full: everything finished is kept.

@@ -98,7 +98,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (*Tree, error) 
 	t.Store, err = cache.Open(dir, cache.Options{Dir: opts.State, KeyFile: opts.KeyFile, Log: t.log})
 	if err != nil {
 		root.Close()
-		return nil, err
+		return nil, fullDisk(err)
 	}
 	return t, nil
 }
