@@ -113,26 +113,6 @@ func (t *Tree) enginePath() string {
 	return ""
 }
 
-// enginePath is the folder that is the whole PATH of the tree's live engine, seen
-// through its mount namespace.
-func enginePath(t *testing.T, tree *Tree) string {
-	t.Helper()
-	pids := tree.Engines()
-	if len(pids) != 1 {
-		t.Fatalf("%d engines, want 1", len(pids))
-	}
-	proc := fmt.Sprintf("/proc/%d", pids[0])
-	environ, err := os.ReadFile(proc + "/environ")
-	tree.must(err)
-	for _, v := range strings.Split(string(environ), "\x00") {
-		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			return proc + "/root" + path
-		}
-	}
-	t.Fatal("the engine has no PATH")
-	return ""
-}
-
 // Where the host has no xz, sx is its own.
 func TestWithoutXZ(t *testing.T) {
 	t.Parallel()
@@ -145,7 +125,7 @@ func TestWithoutXZ(t *testing.T) {
 	if !strings.Contains(r.Stdout.String(), "core-names MATCH") {
 		t.Errorf("not a match:\n%s", &r.Stdout)
 	}
-	to, err := os.Readlink(enginePath(t, tree) + "/xz")
+	to, err := os.Readlink(filepath.Join(tree.enginePath(), "xz"))
 	if err != nil || to != "/proc/self/exe" {
 		t.Errorf("xz is %q, %v: it was not hidden", to, err)
 	}
