@@ -182,11 +182,35 @@ func (b *Builder) link(ds []cache.Digest) {
 		return
 	}
 	for _, d := range ds {
-		err := b.store.Link(d, filepath.Join(b.conn.ContentDir, d.Hex()))
-		if err != nil && !os.IsExist(err) {
+		if err := b.linkBlob(d); err != nil {
 			b.log.Debug("copying a dependency instead of linking it", zap.Stringer("digest", d), zap.Error(err))
 		}
 	}
+}
+
+// linkBlob puts the verified blob in place of one that the engine has: that one
+// may be the inode of a layout that was damaged and replaced since.
+func (b *Builder) linkBlob(d cache.Digest) error {
+	theirs := filepath.Join(b.conn.ContentDir, d.Hex())
+	err := b.store.Link(d, theirs)
+	if !os.IsExist(err) {
+		return err
+	}
+	ours, err := b.store.BlobPath(d)
+	if err != nil {
+		return err
+	}
+	a, err := os.Stat(ours)
+	if err != nil {
+		return err
+	}
+	if c, err := os.Stat(theirs); err == nil && os.SameFile(a, c) {
+		return nil
+	}
+	if err := os.Remove(theirs); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return b.store.Link(d, theirs)
 }
 
 // dirs serves the contexts of the running builds by name.

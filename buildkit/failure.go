@@ -75,6 +75,14 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 	return be
 }
 
+// damagedState tells that the engine read a blob of its own that is not what it
+// wrote (containerd: core/images, core/content).
+func damagedState(err error) bool {
+	m := err.Error()
+	return strings.Contains(m, "invalid desc sha256:") || strings.Contains(m, "unexpected commit digest") ||
+		strings.Contains(m, "unexpected commit size") || strings.Contains(m, "failed size validation")
+}
+
 // transient tells a failure of the connection, or a step that failed because
 // another client's session went away, from a failed build.
 func transient(err error) bool {

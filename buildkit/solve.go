@@ -81,12 +81,12 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	attrs := frontendAttrs(job, mainName, fetchName)
 	img, err := b.run(ctx, job, deps, attrs, input)
 	var damaged *cache.DamagedError
-	if !errors.As(err, &damaged) {
+	if err == nil || !errors.As(err, &damaged) && !damagedState(err) {
 		return img, err
 	}
 	// The engine shares its blobs with out/, so what was damaged there is
 	// damaged here: it must forget it, or it would answer with it for ever.
-	b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Stringer("digest", damaged.Digest))
+	b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
 	if err := b.conn.Client.Prune(ctx, nil, client.PruneAll); err != nil {
 		return nil, fmt.Errorf("emptying the engine's cache: %w", err)
 	}
