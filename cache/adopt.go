@@ -30,6 +30,9 @@ func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 				return contents{}, fmt.Errorf("adopting blob %s: %w", d.Digest, err)
 			}
 		}
+		if c.Stray, err = r.strays(c); err != nil {
+			return contents{}, err
+		}
 		return c, syncDir(s.Dir("blobs", "sha256"))
 	})
 }

@@ -13,12 +13,19 @@ import (
 // naming the manifest itself).
 type Layout struct {
 	Output       string
+	Top          Digest     // the bytes of index.json
 	Index        Digest     // the image index; zero in the one-level form
 	Manifests    []Manifest // images, in the order of the index; at least one
 	Attestations []Manifest // BuildKit's provenance and the like, after the images
 	OneLevel     bool
 	Name         string // io.containerd.image.name, "docker.io/stagex/<output>:<version>"
 	RefName      string // org.opencontainers.image.ref.name, "<version>"
+
+	// Stray names, sorted, a few of the things in the folder that a build (or, in
+	// the one-level form, `docker save`) does not leave there: paths with slashes
+	// below it, the text of which nobody checked. Whole, Verify and Adopt look for
+	// them, Layout does not.
+	Stray []string
 }
 
 // Manifest is one platform's image.
@@ -59,7 +66,11 @@ func (s *Store) Layout(output string) (Layout, error) {
 // digest. The stat cache spares reading blobs that are as they were.
 func (s *Store) Whole(output string) (Layout, error) {
 	return s.read(output, func(r *reader) (contents, error) {
-		return r.whole(context.Background(), s.stats, true)
+		c, err := r.whole(context.Background(), s.stats, true)
+		if err == nil {
+			c.Stray, err = r.strays(c)
+		}
+		return c, err
 	})
 }
 
@@ -70,6 +81,9 @@ func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 		c, err := r.whole(ctx, s.stats, false)
 		if err == nil {
 			err = r.checkPlatforms(c)
+		}
+		if err == nil {
+			c.Stray, err = r.strays(c)
 		}
 		return c, err
 	})
@@ -116,7 +130,7 @@ func openReader(folder dir) (*reader, error) {
 	}
 	r := &reader{folder: folder, index: index, verified: map[Digest]bool{}}
 	if r.blobs, err = folder.sub("blobs", "sha256"); err == nil {
-		err = checkVersion(folder)
+		r.asBuilt, err = checkVersion(folder)
 	}
 	if err != nil {
 		r.close()
@@ -125,21 +139,22 @@ func openReader(folder dir) (*reader, error) {
 	return r, nil
 }
 
-func checkVersion(folder dir) error {
+// checkVersion also reports whether oci-layout is as a build leaves it.
+func checkVersion(folder dir) (asBuilt bool, err error) {
 	data, err := folder.read("oci-layout", 4096)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var file struct {
 		Version string `json:"imageLayoutVersion"`
 	}
 	if err := decodeDocument(data, &file); err != nil {
-		return fmt.Errorf("parsing oci-layout: %w", err)
+		return false, fmt.Errorf("parsing oci-layout: %w", err)
 	}
 	if file.Version != "1.0.0" {
-		return fmt.Errorf("parsing oci-layout: version is %q, want 1.0.0", file.Version)
+		return false, fmt.Errorf("parsing oci-layout: version is %q, want 1.0.0", file.Version)
 	}
-	return nil
+	return string(data) == ociLayout, nil
 }
 
 // broken hides fs.ErrNotExist: something is missing, but not the layout.

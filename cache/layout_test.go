@@ -17,6 +17,7 @@ func TestLayoutForms(t *testing.T) {
 	got, err := s.Layout("core-two")
 	want := Layout{
 		Output: "core-two", Index: two.top.Digest, Manifests: got.Manifests,
+		Top:  DigestOf(must(os.ReadFile(s.out("core-two/index.json")))(t)),
 		Name: "docker.io/stagex/core-two:1", RefName: "1",
 	}
 	if text := diff(want, got); err != nil || text != "" {

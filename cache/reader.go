@@ -9,6 +9,7 @@ import (
 type reader struct {
 	folder, blobs dir
 	index         []byte          // index.json
+	asBuilt       bool            // oci-layout has the bytes that a build writes
 	verified      map[Digest]bool // blobs that were read and hashed
 }
 
@@ -31,6 +32,7 @@ func (r *reader) contents() (contents, error) {
 		return contents{}, fmt.Errorf("parsing index.json: %w", err)
 	}
 	c := contents{top: top, images: []descriptor{top}}
+	c.Top = DigestOf(r.index)
 	c.Name, c.RefName = top.Annotations[AnnotationName], top.Annotations[AnnotationRefName]
 	if c.OneLevel = isManifest(top.MediaType); !c.OneLevel {
 		c.Index = top.Digest

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -23,7 +24,9 @@ type Record struct {
 	Output    string                `json:"output"`
 	Origin    Origin                `json:"origin"`
 	Key       Key                   `json:"key"`
-	Manifests []Manifest            `json:"manifests"`      // the images, in the index's order
+	Manifests []Manifest            `json:"manifests"` // the images, in the index's order
+	Index     Digest                `json:"index"`     // Layout.Index and Top as the build left them
+	Top       Digest                `json:"top"`
 	Deps      map[string][]Manifest `json:"deps,omitempty"` // dependency → its images that were used
 	Engine    EngineInfo            `json:"engine"`
 	NoCache   bool                  `json:"no_cache"` // the engine was told to reuse nothing
@@ -50,6 +53,20 @@ func (e *ForgedError) Error() string {
 	return fmt.Sprintf("reading record %q: it was not written by this user's sx", e.Path)
 }
 
+// VersionError says that a record was written by a sx that records otherwise, or
+// by none. It is an fs.ErrNotExist: to this sx there is no record.
+type VersionError struct {
+	Path    string
+	Version int
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("reading record %q: version %d is of another version of sx", e.Path, e.Version)
+}
+
+// Is makes the error an fs.ErrNotExist.
+func (e *VersionError) Is(target error) bool { return target == fs.ErrNotExist }
+
 // A record's file is one JSON object without a newline after it, so that no part
 // of it is valid. The MAC is over the bytes of "record" as they stand.
 type recordFile struct {
@@ -59,8 +76,8 @@ type recordFile struct {
 }
 
 const (
-	recordVersion = 1
-	recordPurpose = "sx record 1"
+	recordVersion = 2
+	recordPurpose = "sx record 2"
 	recordLimit   = 4 << 20
 )
 
@@ -86,7 +103,7 @@ func parseRecord(data []byte, key macKey) (Record, error) {
 		return Record{}, err
 	}
 	if file.Version != recordVersion {
-		return Record{}, fmt.Errorf("version %d is unknown, want %d", file.Version, recordVersion)
+		return Record{}, &VersionError{Version: file.Version}
 	}
 	if !key.check(recordPurpose, file.Record, file.MAC) {
 		return Record{}, errMAC
@@ -94,10 +111,11 @@ func parseRecord(data []byte, key macKey) (Record, error) {
 	dec := json.NewDecoder(bytes.NewReader(file.Record))
 	dec.DisallowUnknownFields()
 	var r Record
-	if err := dec.Decode(&r); err != nil {
-		return Record{}, err
+	// What this user's key signed and this sx does not know is another sx's.
+	if dec.Decode(&r) != nil || r.check() != nil {
+		return Record{}, &VersionError{Version: file.Version}
 	}
-	return r, r.check()
+	return r, nil
 }
 
 func (r Record) check() error {

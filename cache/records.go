@@ -21,7 +21,7 @@ func (s *Store) proofPath(output string, d Digest) string {
 }
 
 // Record returns how an output came to be. Without a record the error is
-// fs.ErrNotExist, for one with a wrong MAC it is a *ForgedError, and one that is
+// fs.ErrNotExist, also a *VersionError where another version of sx left one, for one with a wrong MAC it is a *ForgedError, and one that is
 // damaged is some other error.
 func (s *Store) Record(output string) (Record, error) {
 	if err := checkOutput(output); err != nil {
@@ -90,6 +90,11 @@ func (s *Store) readRecord(path, output string) (Record, error) {
 		return Record{}, fmt.Errorf("reading record: %w", err)
 	}
 	r, err := parseRecord(data, s.key)
+	var version *VersionError
+	if errors.As(err, &version) {
+		version.Path = path
+		return Record{}, version
+	}
 	if errors.Is(err, errMAC) || err == nil && r.Output != output {
 		return Record{}, &ForgedError{path}
 	}
