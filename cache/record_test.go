@@ -110,6 +110,32 @@ func TestProofNeedsBuild(t *testing.T) {
 	}
 }
 
+// The output's own record is the same evidence as the proof that was lost.
+func TestProofFallsBackToRecord(t *testing.T) {
+	s := newStore(t)
+	want := sample("core-x", BuiltHere, "one")
+	must(0, s.PutRecord(want))(t)
+	d := want.Manifests[0].Digest
+	for name, lose := range map[string]func() error{
+		"damaged": func() error { return os.WriteFile(s.proofPath("core-x", d), []byte("{"), 0o600) },
+		"gone":    func() error { return os.RemoveAll(s.Dir("proofs")) },
+	} {
+		must(0, lose())(t)
+		got, ok := s.Proof("core-x", d)
+		if text := diff(want, got); !ok || text != "" {
+			t.Errorf("%s: %v\n%s", name, ok, text)
+		}
+		if _, ok := s.Proof("core-x", DigestOf([]byte("two"))); ok {
+			t.Errorf("%s: a proof of what never was built", name)
+		}
+		must(0, os.MkdirAll(s.Dir("proofs", "core-x"), 0o700))(t)
+	}
+	write(t, s.recordPath("core-x"), bytes.Replace(must(os.ReadFile(s.recordPath("core-x")))(t), []byte(`"network":true`), []byte(`"network":false`), 1))
+	if _, ok := s.Proof("core-x", d); ok {
+		t.Error("a forged record became a proof")
+	}
+}
+
 func TestForgedRecord(t *testing.T) {
 	s := newStore(t)
 	must(0, s.PutRecord(sample("core-x", BuiltHere, "one")))(t)

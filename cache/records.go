@@ -49,19 +49,21 @@ func (s *Store) PutRecord(r Record) error {
 	return WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
 }
 
-// Proof returns the record of building that very digest of that output here. What
-// cannot be believed is no proof.
+// Proof returns the record of building that very digest of that output here: the
+// one kept for the digest, or else the output's own. What cannot be believed is no
+// proof.
 func (s *Store) Proof(output string, d Digest) (Record, bool) {
 	if checkOutput(output) != nil || d.IsZero() {
 		return Record{}, false
 	}
-	path := s.proofPath(output, d)
-	r, err := s.readRecord(path, output)
-	if err == nil && r.Origin == BuiltHere && r.has(d) {
-		return r, true
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("proof is not believed", zap.String("path", path), zap.Error(err))
+	for _, path := range []string{s.proofPath(output, d), s.recordPath(output)} {
+		r, err := s.readRecord(path, output)
+		if err == nil && r.Origin == BuiltHere && r.has(d) {
+			return r, true
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("proof is not believed", zap.String("path", path), zap.Error(err))
+		}
 	}
 	return Record{}, false
 }
