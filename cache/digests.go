@@ -70,8 +70,13 @@ func (p Published) add(line, stage string) error {
 
 func digestsFile(stage string) string { return path.Join("digests", stage+".txt") }
 
-// LoadDigests reads all of a tree's digests/. A missing file lists nothing.
+// LoadDigests reads all of a tree's digests/. A missing file lists nothing; a link
+// is refused, as WriteDigests does.
 func LoadDigests(tree fs.FS) (Published, error) {
+	info, err := fs.Lstat(tree, "digests")
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("reading digests: opening %q: %s", "digests", isLink)
+	}
 	all := Published{}
 	var errs []error
 	for _, stage := range stages {
@@ -92,6 +97,8 @@ func loadStage(tree fs.FS, stage string) (Published, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading digests: %w", err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil, fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), isLink)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
 	}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,7 +90,11 @@ func TestLoadDigestsHostile(t *testing.T) {
 	write(t, filepath.Join(tree, "other"), []byte(line("a", "core-a")))
 	must(0, os.Symlink("../other", path))(t)
 	_, err = LoadDigests(root.FS())
-	wantError(t, err, "not a regular file")
+	wantError(t, err, `"digests/core.txt": it is a symbolic link, which sx does not follow`)
+	folder := filepath.Join(tree, "digests")
+	must(0, errors.Join(os.Remove(path), os.Rename(folder, folder+"2"), os.Symlink("digests2", folder)))(t)
+	_, err = LoadDigests(root.FS())
+	wantError(t, err, `"digests": it is a symbolic link, which sx does not follow`)
 }
 
 func TestWriteDigests(t *testing.T) {
@@ -142,7 +147,8 @@ func TestWriteDigestsRefuses(t *testing.T) {
 	}
 	elsewhere := t.TempDir()
 	must(0, os.Symlink(elsewhere, filepath.Join(s.tree, "digests")))(t)
-	if err := s.WriteDigests(Published{"core-x": d}); err == nil || len(files(t, elsewhere)) != 0 {
+	wantError(t, s.WriteDigests(Published{"core-x": d}), isLink)
+	if len(files(t, elsewhere)) != 0 {
 		t.Error("a link was followed")
 	}
 }

@@ -108,11 +108,18 @@ func openAt(at int, name, path string, flags int) (*os.File, error) {
 			return os.NewFile(uintptr(fd), path), nil
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ELOOP):
-			return nil, fmt.Errorf("opening %q: a symbolic link", path)
+		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR) && linkAt(at, name):
+			return nil, fmt.Errorf("opening %q: %s", path, isLink)
 		case errors.Is(err, unix.ENOTDIR):
 			return nil, fmt.Errorf("opening %q: not a folder", path)
 		}
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
+}
+
+// linkAt tells a link where a folder was wanted: Linux says ENOTDIR of both.
+func linkAt(at int, name string) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
 }

@@ -118,7 +118,7 @@ func (s *Store) checkOut() error {
 	case err != nil:
 		return fmt.Errorf("opening %q: %w", out, err)
 	case !info.IsDir():
-		return &UnsafeError{out, "it is not a folder"}
+		return notFolder(out, info)
 	}
 	a, err := statPath(out)
 	if err != nil {
@@ -139,6 +139,16 @@ type UnsafeError struct{ Path, Reason string }
 
 func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Path, e.Reason) }
 
+// isLink is said of what would have to be followed.
+const isLink = "it is a symbolic link, which sx does not follow"
+
+func notFolder(path string, info fs.FileInfo) error {
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return &UnsafeError{path, isLink}
+	}
+	return &UnsafeError{path, "it is not a folder"}
+}
+
 // ensurePrivate makes a folder of mode 0700, or checks that the one there is a
 // folder of ours that nobody else may write.
 func ensurePrivate(path string) error {
@@ -150,7 +160,7 @@ func ensurePrivate(path string) error {
 		return fmt.Errorf("making %q: %w", path, err)
 	}
 	if !info.IsDir() {
-		return &UnsafeError{path, "it is not a folder"}
+		return notFolder(path, info)
 	}
 	st, err := statPath(path)
 	if err != nil {

@@ -68,6 +68,9 @@ func TestOpenRefuses(t *testing.T) {
 			if !errors.As(err, &unsafe) || unsafe.Path != path {
 				t.Errorf("%s %s: got %v", how, name, err)
 			}
+			if how == "link" {
+				wantError(t, err, "it is a symbolic link, which sx does not follow")
+			}
 		}
 	}
 	if len(files(t, elsewhere)) != 1 {

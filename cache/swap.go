@@ -32,7 +32,7 @@ func ensureOut(out string) error {
 	}
 	info, err := os.Lstat(out)
 	if err == nil && !info.IsDir() {
-		err = &UnsafeError{out, "it is not a folder"}
+		err = notFolder(out, info)
 	}
 	return err
 }
