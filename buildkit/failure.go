@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 	if transient(err) || b.Lost(ctx) {
 		return &LostError{err}
 	}
-	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(rootMessage(err))}
+	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(rootMessage(err), job))}
 	for _, s := range errdefs.Sources(err) {
 		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
 			be.Line = int(s.Ranges[0].Start.Line)
@@ -101,6 +102,23 @@ func rootMessage(err error) string {
 		m = strings.TrimPrefix(m, prefix)
 	}
 	return m
+}
+
+// missingFile is how BuildKit says that a COPY or ADD names nothing.
+var missingFile = regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
+
+// contextMessage names what was missing from the context, and what it holds.
+func contextMessage(m string, job Job) string {
+	var names []string
+	for _, s := range job.Sources {
+		names = append(names, s.Name)
+	}
+	holds := "no source"
+	if len(names) > 0 {
+		holds = strings.Join(names, ", ")
+	}
+	return missingFile.ReplaceAllString(m, fmt.Sprintf("$1 not found in %s, nor as a source: fetch/ holds %s",
+		strings.ReplaceAll(job.Request.Context, "$", "$$"), strings.ReplaceAll(holds, "$", "$$")))
 }
 
 // runcDetail is the last error that runc logged since began: when runc itself

@@ -96,7 +96,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
-	return conclude(a, t, report, err)
+	return conclude(a, t, report, display.Talks(), err)
 }
 
 func engineVersion() string {
@@ -114,7 +114,7 @@ func (a *app) engine(t *build.Tree, set settings.Settings) *buildkit.Embedded {
 // conclude prints the verdicts of what was built, of the targets, and of all in
 // their closure that is MISMATCH, then what failed, and turns it all into one
 // error.
-func conclude(a *app, t *build.Tree, report *build.Report, err error) error {
+func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error) error {
 	j, done := newJudge(t)
 	defer done()
 	told := toTell(report)
@@ -134,10 +134,11 @@ func conclude(a *app, t *build.Tree, report *build.Report, err error) error {
 	}
 	counts := summarise(a.stdout, vs)
 	failures := printFailures(a.stderr, report)
-	upToDate := report.Plan.Count(build.ActionNone)
-	fmt.Fprintf(a.stderr, "sx: %d built, %d up to date, %d saved, %d failed, %d skipped, %d not run\n",
-		report.Count(build.Built), upToDate, report.Count(build.Saved), report.Count(build.Failed),
-		report.Count(build.Skipped), report.Count(build.NotRun))
+	if talk {
+		fmt.Fprintf(a.stderr, "sx: %d built, %d up to date, %d saved, %d failed, %d skipped, %d not run\n",
+			report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
+			report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
+	}
 	switch {
 	case err != nil:
 		return err

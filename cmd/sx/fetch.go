@@ -67,9 +67,11 @@ func fetchRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
 	report, err := fetch.Run(ctx, sources, opts)
 	display.Close()
-	fmt.Fprintf(a.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
-		len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
-		len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
+	if display.Talks() {
+		fmt.Fprintf(a.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
+			len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
+			len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 
@@ -162,15 +163,16 @@ func (a *app) settings(tree string, flags map[string]string) (settings.Settings,
 }
 
 // keyFile is where the key that authenticates records lies, by the XDG base
-// directory specification.
+// directory specification. A relative path counts for nothing: it would put the
+// key into whatever tree sx is in.
 func keyFile() string {
 	state := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(state) {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			home = "/"
+		home := os.Getenv("HOME")
+		if u, err := user.Current(); !filepath.IsAbs(home) && err == nil {
+			home = u.HomeDir
 		}
-		state = filepath.Join(home, ".local", "state")
+		state = filepath.Join("/", home, ".local", "state")
 	}
 	return filepath.Join(state, "sx", "record.key")
 }

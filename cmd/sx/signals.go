@@ -12,16 +12,16 @@ import (
 type drainKey struct{}
 
 // withSignals ends the context at the second SIGINT, or at the first where no
-// command asked to drain, and at SIGTERM; a third SIGINT exits at once.
+// command asked to drain, and at SIGTERM and SIGHUP; a third SIGINT exits at once.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	d := &drain{first: make(chan struct{})}
 	sigs := make(chan os.Signal, 3)
-	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() { // lives as long as the process
 		interrupts := 0
 		for sig := range sigs {
-			if sig == syscall.SIGTERM {
+			if sig != syscall.SIGINT {
 				cancel(signalError{exitTerm})
 				continue
 			}

@@ -113,6 +113,16 @@ func (d *Display) tick() {
 	}
 }
 
+// Talks reports whether whoever reads the writer wants sentences: neither a
+// program (rawjson) nor somebody who asked for quiet.
+func (d *Display) Talks() bool {
+	switch d.view.(type) {
+	case *rawJSON, *quiet:
+		return false
+	}
+	return true
+}
+
 // Close clears what is not meant to stay. It may be called again.
 func (d *Display) Close() {
 	d.mu.Lock()
