@@ -1,0 +1,134 @@
+package build
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// steps reads "a: b c" as a needs b and c; a line's output comes after those it
+// needs, as in a plan. A name behind "-" is up to date.
+func steps(t *testing.T, text string) []*Step {
+	t.Helper()
+	var out []*Step
+	for line := range strings.Lines(text) {
+		name, deps, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok {
+			continue
+		}
+		s := &Step{Action: ActionBuild, Output: &graph.Output{}}
+		if bare, done := strings.CutPrefix(name, "-"); done {
+			s.Action, name = ActionNone, bare
+		}
+		s.Output.Ref = graph.Ref{Stage: "core", Name: name}
+		for _, d := range strings.Fields(deps) {
+			s.Output.Deps = append(s.Output.Deps, graph.Ref{Stage: "core", Name: d})
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// ran is what a schedule did, in order: "start a", "end a", "skip b for a".
+type ran struct {
+	mu     sync.Mutex
+	events []string
+	now    int
+	most   int
+}
+
+func (r *ran) add(delta int, event string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now += delta
+	r.most = max(r.most, r.now)
+	r.events = append(r.events, event)
+}
+
+func (r *ran) schedule(jobs int, fails ...string) *schedule {
+	return &schedule{
+		jobs: jobs,
+		stop: func() bool { return false },
+		run: func(_ context.Context, s *Step) bool {
+			name := s.Output.Ref.Name
+			r.add(1, "start "+name)
+			defer r.add(-1, "end "+name)
+			return !slices.Contains(fails, name)
+		},
+		skip: func(s *Step, cause graph.Ref) { r.add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name) },
+	}
+}
+
+const diamond = `
+	-lib:
+	seed: lib
+	left: seed
+	right: seed
+	top: left right
+	alone:
+`
+
+func TestScheduleOrder(t *testing.T) {
+	for _, jobs := range []int{1, 2, 8} {
+		var r ran
+		all := steps(t, diamond)
+		r.schedule(jobs).Run(t.Context(), all)
+		if r.most > jobs {
+			t.Errorf("-j %d: %d ran at once", jobs, r.most)
+		}
+		for _, s := range all {
+			begin := slices.Index(r.events, "start "+s.Output.Ref.Name)
+			if (begin < 0) != (s.Action == ActionNone) {
+				t.Errorf("-j %d: %s: started %v", jobs, s.Output.Ref, begin >= 0)
+			}
+			for _, d := range s.Output.Deps {
+				if end := slices.Index(r.events, "end "+d.Name); end > begin && begin >= 0 {
+					t.Errorf("-j %d: %s started before %s ended", jobs, s.Output.Ref, d)
+				}
+			}
+		}
+	}
+}
+
+// The longest chain goes first, and one job at a time always in the same order.
+func TestScheduleLongestFirst(t *testing.T) {
+	var r ran
+	r.schedule(1).Run(t.Context(), steps(t, "a:\nz:\ny: z\nx: y\nb: a\n"))
+	var started []string
+	for _, e := range r.events {
+		if name, ok := strings.CutPrefix(e, "start "); ok {
+			started = append(started, name)
+		}
+	}
+	if got := strings.Join(started, " "); got != "z a y b x" && got != "z y a b x" {
+		t.Errorf("started %s", got)
+	}
+}
+
+func TestScheduleFailure(t *testing.T) {
+	var r ran
+	r.schedule(4, "left").Run(t.Context(), steps(t, diamond+"\thigher: top\n"))
+	for _, want := range []string{"skip top for left", "skip higher for left", "end right", "end alone"} {
+		if !slices.Contains(r.events, want) {
+			t.Errorf("no %q in %q", want, r.events)
+		}
+	}
+	if slices.Contains(r.events, "start top") {
+		t.Error("a step ran although what it needs failed")
+	}
+}
+
+// Once stop says so nothing starts any more, and what runs is waited for.
+func TestScheduleStop(t *testing.T) {
+	var r ran
+	s := r.schedule(1)
+	s.stop = func() bool { return slices.Contains(r.events, "end seed") }
+	s.Run(t.Context(), steps(t, "seed:\nleft: seed\nright: seed\n"))
+	if got := strings.Join(r.events, ", "); got != "start seed, end seed" {
+		t.Errorf("ran %s", got)
+	}
+}
