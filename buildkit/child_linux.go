@@ -132,10 +132,12 @@ func rel(base, path string) string {
 
 // runcRoot is where runc keeps its containers. In the engine's mount namespace
 // it is a folder of the engine's own, which holds its programs too: a tree's path
-// may hold a colon, and PATH may not.
+// may hold a colon, and PATH may not. And it holds BuildKit's temporary mount
+// points, which a killed engine would leave in /tmp.
 const (
 	runcRoot = "/run/runc"
 	binDir   = runcRoot + "/.bin"
+	tempDir  = runcRoot + "/.tmp"
 )
 
 // isolate makes this process's mounts its own and gives it a /proc of its PID
@@ -153,7 +155,7 @@ func isolate() error {
 	if err := unix.Mount("tmpfs", runcRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
 		return fmt.Errorf("mounting %s: %w", runcRoot, err)
 	}
-	return nil
+	return os.Mkdir(tempDir, 0o700)
 }
 
 // listen removes what dead engines left under the lock and opens the socket.

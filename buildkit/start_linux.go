@@ -75,7 +75,7 @@ func (e *Embedded) spawn(ctx context.Context, config string, lock *os.File) erro
 	cmd := exec.Command(e.executable(), ChildArg, config)
 	cmd.Args[0] = "sx"
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + binDir, "HOME=/", "TZ=UTC"}
+	cmd.Env = []string{"PATH=" + binDir, "TMPDIR=" + tempDir, "HOME=/", "TZ=UTC"}
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{lock, readyW} // fds 3 and 4
 	cmd.SysProcAttr = &syscall.SysProcAttr{

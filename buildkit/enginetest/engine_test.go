@@ -102,15 +102,39 @@ func (t *Tree) enginePath() string {
 	if len(pids) != 1 {
 		t.t.Fatalf("engines %v, want one", pids)
 	}
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pids[0]))
-	t.must(err)
+	return fmt.Sprintf("/proc/%d/root%s", pids[0], variable(t.t, pids[0], "PATH"))
+}
+
+// variable is that of a process's environment.
+func variable(t testing.TB, pid int, name string) string {
+	t.Helper()
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for v := range strings.SplitSeq(string(env), "\x00") {
-		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			return fmt.Sprintf("/proc/%d/root%s", pids[0], path)
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
 		}
 	}
-	t.t.Fatalf("the engine has no PATH")
+	t.Fatalf("process %d has no variable %s", pid, name)
 	return ""
+}
+
+// BuildKit's temporary mount points are where only the engine sees them: a
+// killed one would leave them.
+func TestEngineTemp(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	tree.Sx("build", "bootstrap-seed")
+	pid := tree.Engines()[0]
+	dir := variable(t, pid, "TMPDIR")
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", pid, dir)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s is everyone's", dir)
+	}
 }
 
 // Where the host has no xz, sx is its own.
