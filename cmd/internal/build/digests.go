@@ -103,9 +103,13 @@ func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
 		return cache.Digest{}, err.Error(), nil
 	}
 	rec, proven := t.Store.Proof(name, l.Digest())
-	switch {
-	case !proven:
+	if !proven {
 		return cache.Digest{}, "it was not built here", nil
+	}
+	if err := rec.Exact(l); err != nil {
+		return cache.Digest{}, "it is not what was built here: " + err.Error(), nil
+	}
+	switch {
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		return cache.Digest{}, "its engine makes other bytes than StageX's", nil
 	}

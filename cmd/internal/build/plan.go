@@ -121,8 +121,9 @@ func (t *Tree) stale(o *graph.Output, req graph.Request, probe string) (string, 
 		return "out/" + name + " is gone", nil
 	case err != nil:
 		return "out/" + name + " is damaged: " + err.Error(), nil
-	case !slices.Equal(layout.Manifests, rec.Manifests):
-		return "out/" + name + " was replaced by something else", nil
+	}
+	if err := rec.Exact(layout); err != nil {
+		return "out/" + name + " is not what was built: " + err.Error(), nil
 	}
 	deps, missing := t.currentDeps(o)
 	if missing != "" {

@@ -163,7 +163,7 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 	if err != nil {
 		return cache.Layout{}, fmt.Errorf("writing out/%s: %w", name, err)
 	}
-	rec.Manifests = layout.Manifests
+	rec.Manifests, rec.Index, rec.Top = layout.Manifests, layout.Index, layout.Top
 	rec.Started, rec.Finished, rec.Log = began, r.opts.Now(), logPath
 	if err := r.Store.PutRecord(rec); err != nil {
 		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)

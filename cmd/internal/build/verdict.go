@@ -80,11 +80,16 @@ type Judge struct {
 	changed map[string]bool
 }
 
-// Judge looks at what is in out/ for ref. It believes records, not blobs:
-// [Tree.Verify] hashes those first.
+// Judge looks at what is in out/ for ref. Blobs that are as they were when they
+// were last hashed are not read again; see [Tree.Verify].
 func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
+	layout, err := j.Tree.Store.Whole(ref.String())
+	return j.judge(ref, layout, err)
+}
+
+// judge is about a layout that was read in full, or could not be.
+func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, error) {
 	v := Verdict{Ref: ref}
-	layout, err := j.Tree.Store.Layout(ref.String())
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Word = Missing
 		return v, nil
@@ -104,13 +109,14 @@ func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
 		v.Word, v.Note = Unproven, j.origin(ref)
 		return v, nil
 	}
+	if err := rec.Exact(layout); err != nil {
+		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
+		return v, nil
+	}
 	current, err := j.current(ref, rec)
 	switch {
 	case err != nil:
 		return v, err
-	case !slices.Equal(layout.Manifests, rec.Manifests):
-		v.Word, v.Note = Unproven, "it holds other images than those that were built here"
-		return v, nil
 	case !current:
 		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+ref.String()
 		return v, nil
@@ -289,18 +295,13 @@ func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func
 		if err := ctx.Err(); err != nil {
 			return vs, context.Cause(ctx)
 		}
-		v := Verdict{Ref: ref, Word: Missing}
-		_, err := t.Store.Verify(ctx, ref.String())
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && !t.present(ref):
-		case err != nil && ctx.Err() != nil:
+		layout, err := t.Store.Verify(ctx, ref.String())
+		if ctx.Err() != nil {
 			return vs, context.Cause(ctx)
-		case err != nil:
-			v.Word, v.Note = Unproven, "damaged: "+err.Error()
-		default:
-			if v, err = j.Judge(ref); err != nil {
-				return vs, err
-			}
+		}
+		v, err := j.judge(ref, layout, err)
+		if err != nil {
+			return vs, err
 		}
 		vs = append(vs, v)
 		if each != nil {
@@ -308,9 +309,4 @@ func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func
 		}
 	}
 	return vs, nil
-}
-
-func (t *Tree) present(ref graph.Ref) bool {
-	_, err := t.root.Lstat("out/" + ref.String() + "/index.json")
-	return err == nil
 }
