@@ -16,6 +16,9 @@ import (
 // and has no other name that would change with it. Else it is copied, and the
 // layout's file stays as it is.
 func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
+	if s.readOnly != nil {
+		return Layout{}, fmt.Errorf("adopting output %q: %w", output, s.readOnly)
+	}
 	return s.read(output, func(r *reader) (contents, error) {
 		c, err := r.whole(ctx, s.stats, true)
 		if err != nil {

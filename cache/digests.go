@@ -114,6 +114,9 @@ func loadStage(tree fs.FS, stage string) (Published, error) {
 // by name as bytes, mode 0644, none for a stage without outputs (upstream:
 // src/digests.py). A file that would not change is not touched.
 func (s *Store) WriteDigests(p Published) error {
+	if s.readOnly != nil {
+		return fmt.Errorf("writing digests: %w", s.readOnly)
+	}
 	files, err := p.format()
 	if err != nil {
 		return fmt.Errorf("writing digests: %w", err)

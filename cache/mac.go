@@ -58,7 +58,7 @@ func readKey(path string) (macKey, error) {
 	if err != nil {
 		return macKey{}, err
 	}
-	if err := checkOwner(path, st, os.Geteuid()); err != nil {
+	if err := checkOwner(path, st, os.Geteuid(), "run as that user, or remove it"); err != nil {
 		return macKey{}, err
 	}
 	if st.Mode&0o077 != 0 {

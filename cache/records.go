@@ -34,6 +34,9 @@ func (s *Store) Record(output string) (Record, error) {
 // the proof of each of its digests. "Preseeded" does not take the place of "built
 // here" for the same key and manifests.
 func (s *Store) PutRecord(r Record) error {
+	if s.readOnly != nil {
+		return fmt.Errorf("recording output %q: %w", r.Output, s.readOnly)
+	}
 	data, err := formatRecord(r, s.key)
 	if err != nil {
 		return fmt.Errorf("recording output %q: %w", r.Output, err)

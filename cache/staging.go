@@ -33,6 +33,9 @@ func (s *Store) Stage(output string) (*Staging, error) {
 	if err := checkOutput(output); err != nil {
 		return nil, err
 	}
+	if s.readOnly != nil {
+		return nil, fmt.Errorf("staging output %q: %w", output, s.readOnly)
+	}
 	path, lock, err := claimDir(s.Dir("tmp"), output)
 	if err != nil {
 		return nil, fmt.Errorf("staging output %q: %w", output, err)

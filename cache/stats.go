@@ -22,6 +22,8 @@ type Stats struct {
 	now  func() time.Time
 	log  *zap.Logger
 
+	readOnly bool // Save has nowhere to write to
+
 	mu      sync.Mutex
 	entries map[inode]entry
 	dirty   map[inode]bool // seen or changed since the file was read

@@ -45,13 +45,23 @@ func loadStats(path string, key macKey, now func() time.Time, log *zap.Logger) *
 }
 
 // Save writes what was learnt since the last Save. Entries that another process
-// saved meanwhile are kept.
+// saved meanwhile are kept. Where nothing may be written, nothing is.
 func (s *Stats) Save() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.dirty) == 0 {
+	if len(s.dirty) == 0 || s.readOnly {
 		return nil
 	}
+	err := s.save()
+	if isReadOnly(err) {
+		s.log.Debug("stat cache is not saved", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// save needs the lock.
+func (s *Stats) save() error {
 	lock, err := lockFile(s.path + ".lock")
 	if err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
@@ -67,7 +77,8 @@ func (s *Stats) Save() error {
 		}
 		s.entries = theirs
 	}
-	if err := WriteFile(s.path, s.format(), 0o600, filepath.Join(filepath.Dir(s.path), "tmp")); err != nil {
+	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
+	if err := WriteFile(s.path, s.format(), 0o600, tmp); err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
 	clear(s.dirty)

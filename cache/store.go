@@ -14,7 +14,7 @@ import (
 
 // Options of Open. Only KeyFile must be set.
 type Options struct {
-	Dir     string           // the store's own folder; "" is .sx at the tree's root
+	Dir     string           // the store's own folder, made with its parents; "" is .sx at the tree's root
 	KeyFile string           // key of the records' MAC; made, mode 0600, when missing
 	Now     func() time.Time // nil is time.Now
 	Log     *zap.Logger      // nil is silence
@@ -28,13 +28,15 @@ type Store struct {
 	stats     *Stats
 	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
 	link      func(old, name string) error
+	readOnly  error // why nothing can be written
 	now       func() time.Time
 	log       *zap.Logger
 }
 
 // Open opens the store of a tree: makes its folder where missing, finishes or
 // undoes what a killed process left, and loads the stat cache. It refuses, with an
-// UnsafeError, a folder that somebody else could have written.
+// UnsafeError, a folder that somebody else could have written. Where nothing may
+// be written the store is read-only, see ReadOnly.
 func Open(tree string, opts Options) (*Store, error) {
 	tree, err := filepath.Abs(tree)
 	if err != nil {
@@ -43,6 +45,8 @@ func Open(tree string, opts Options) (*Store, error) {
 	s := &Store{tree: tree, dir: opts.Dir, exchange: exchange, link: os.Link, now: opts.Now, log: opts.Log}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
+	} else if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
+		return nil, fmt.Errorf("making %q: %w", s.dir, err)
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -57,6 +61,10 @@ func Open(tree string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.stats = loadStats(s.Dir("stats"), s.key, s.now, s.log)
+	if s.readOnly != nil {
+		s.stats.readOnly = true
+		return s, nil
+	}
 	if err := s.heal(); err != nil {
 		return nil, err
 	}
@@ -78,15 +86,17 @@ func (s *Store) out(output string) string { return filepath.Join(s.tree, "out", 
 // prepare makes and checks the folders. Those inside the store's own are checked
 // too: a copied tree may bring a .sx full of links.
 func (s *Store) prepare() error {
-	if err := ensurePrivate(s.dir); err != nil {
+	err := s.makeFolders()
+	if err == nil {
+		err = writable(s.dir)
+	}
+	if isReadOnly(err) {
+		s.readOnly = &ReadOnlyError{s.dir, err}
+		s.log.Debug("nothing is recorded", zap.Error(err))
+	} else if err != nil {
 		return err
 	}
-	for _, name := range []string{"tmp", "swap", "records", "proofs", "blobs/sha256"} {
-		if _, err := s.Folder(strings.Split(name, "/")...); err != nil {
-			return err
-		}
-	}
-	if err := s.checkOut(); err != nil {
+	if err := s.checkOut(); err != nil || s.readOnly != nil {
 		return err
 	}
 	ignore := s.Dir(".gitignore")
@@ -94,6 +104,24 @@ func (s *Store) prepare() error {
 		return WriteFile(ignore, []byte("*\n"), 0o644, s.Dir("tmp"))
 	}
 	return nil
+}
+
+// makeFolders checks every folder, also after one that cannot be made.
+func (s *Store) makeFolders() error {
+	if err := ensurePrivate(s.dir); err != nil {
+		return err
+	}
+	var readOnly error
+	for _, name := range []string{"tmp", "swap", "records", "proofs", "blobs/sha256"} {
+		_, err := s.Folder(strings.Split(name, "/")...)
+		if err != nil && !isReadOnly(err) {
+			return err
+		}
+		if readOnly == nil {
+			readOnly = err
+		}
+	}
+	return readOnly
 }
 
 // Folder makes a folder below the store's own, mode 0700, and returns its path.
@@ -125,57 +153,14 @@ func (s *Store) checkOut() error {
 		return fmt.Errorf("opening %q: %w", out, err)
 	}
 	b, err := statPath(s.dir)
+	if s.readOnly != nil && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("opening %q: %w", s.dir, err)
 	}
 	if a.Dev != b.Dev {
 		return fmt.Errorf("opening %q: must be on the filesystem of %q", s.dir, out)
-	}
-	return nil
-}
-
-// UnsafeError says why a folder is not believed.
-type UnsafeError struct{ Path, Reason string }
-
-func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Path, e.Reason) }
-
-// isLink is said of what would have to be followed.
-const isLink = "it is a symbolic link, which sx does not follow"
-
-func notFolder(path string, info fs.FileInfo) error {
-	if info.Mode()&fs.ModeSymlink != 0 {
-		return &UnsafeError{path, isLink}
-	}
-	return &UnsafeError{path, "it is not a folder"}
-}
-
-// ensurePrivate makes a folder of mode 0700, or checks that the one there is a
-// folder of ours that nobody else may write.
-func ensurePrivate(path string) error {
-	if err := os.Mkdir(path, 0o700); err == nil {
-		return os.Chmod(path, 0o700)
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("making %q: %w", path, err)
-	}
-	if !info.IsDir() {
-		return notFolder(path, info)
-	}
-	st, err := statPath(path)
-	if err != nil {
-		return fmt.Errorf("making %q: %w", path, err)
-	}
-	return checkOwner(path, st, os.Geteuid())
-}
-
-// checkOwner accepts what belongs to user uid and nobody else may write.
-func checkOwner(path string, st stamp, uid int) error {
-	if int(st.Uid) != uid {
-		return &UnsafeError{path, fmt.Sprintf("it belongs to user %d, not to you", st.Uid)}
-	}
-	if st.Mode&0o022 != 0 {
-		return &UnsafeError{path, "others may write to it"}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,10 +30,13 @@ func TestOpenMakesItsFolder(t *testing.T) {
 }
 
 func TestOpenElsewhere(t *testing.T) {
-	tree, other := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	tree, other := t.TempDir(), filepath.Join(t.TempDir(), "parent", "state")
 	s, err := Open(tree, Options{Dir: other, KeyFile: filepath.Join(t.TempDir(), "key")})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info := must(os.Lstat(filepath.Dir(other)))(t); info.Mode().Perm() != 0o700 {
+		t.Errorf("its parent has mode %o", info.Mode().Perm())
 	}
 	buildImage("layer").commit(t, s, "core-x")
 	if s.Dir("a", "b") != filepath.Join(other, "a", "b") {
@@ -85,8 +89,8 @@ func TestOpenRefusesForeignOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, nil)
 	st := must(statPath(path))(t)
-	err := checkOwner(path, st, int(st.Uid)+1)
-	wantError(t, err, "belongs to user")
+	err := checkOwner(path, st, int(st.Uid)+1, "leave")
+	wantError(t, err, fmt.Sprintf("it belongs to user %d, not to you: leave", st.Uid))
 }
 
 // What a killed process left is cleared, also where a copied tree brought it.

@@ -1,0 +1,39 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadOnlyError says that a store can only be read.
+type ReadOnlyError struct {
+	Path string // the store's own folder
+	Err  error
+}
+
+func (e *ReadOnlyError) Error() string {
+	return fmt.Sprintf("nothing can be written to %q (%v): make it writable, or set paths.state", e.Path, e.Err)
+}
+
+func (e *ReadOnlyError) Unwrap() error { return e.Err }
+
+// ReadOnly returns a *ReadOnlyError where Open found that the store's folder
+// cannot be made or written to: outputs can be read and verified, but nothing
+// staged, shared or recorded. Nil does not promise that writing will succeed.
+func (s *Store) ReadOnly() error { return s.readOnly }
+
+// writable asks the system, which knows of read-only filesystems too.
+func writable(folder string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, folder, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "write", Path: folder, Err: err}
+	}
+	return nil
+}
+
+// isReadOnly recognises a place where this user may not write, now or ever.
+func isReadOnly(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
+}
