@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 // The databases of an engine's state, named as buildkitd names them.
@@ -36,6 +38,9 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	w, err := openWorker(root, name, newSnapshotter, cfg)
 	if err == nil {
 		return w, nil
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EMFILE) {
+		return nil, err // passes, and damaged nothing
 	}
 	// All of it is a cache: a crash that damaged it must not need a person.
 	logrus.Errorf("starting over with an empty engine: %v", err)
