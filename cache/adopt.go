@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Adopt checks a layout that sx did not write, such as make's, as Whole does, and
-// makes its blobs shared ones.
+// Adopt is Whole, and sees to it that BlobPath finds every blob of the layout,
+// those of attestations too: whether make wrote it, or sx did and somebody removed
+// the shared blobs since. Where nothing is missing it writes nothing.
 //
 // A blob becomes a hard link of the layout's file, which is then 0444 like every
 // blob (make leaves that mode, `docker save` does not), if it is this user's own
@@ -28,22 +29,33 @@ func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 		if err != nil {
 			return contents{}, err
 		}
-		for _, d := range blobs {
-			if err := s.adopt(r, d); err != nil {
-				return contents{}, fmt.Errorf("adopting blob %s: %w", d.Digest, err)
-			}
-		}
-		if c.Stray, err = r.strays(c); err != nil {
+		if err := s.adoptAll(r, blobs); err != nil {
 			return contents{}, err
 		}
-		return c, syncDir(s.Dir("blobs", "sha256"))
+		c.Stray, err = r.strays(c)
+		return c, err
 	})
 }
 
-func (s *Store) adopt(r *reader, d Descriptor) error {
-	if shared, err := s.openShared(d.Digest); err == nil {
-		return shared.Close()
+func (s *Store) adoptAll(r *reader, blobs []Descriptor) error {
+	adopted := false
+	for _, d := range blobs {
+		if shared, err := s.openShared(d.Digest); err == nil {
+			shared.Close()
+			continue
+		}
+		if err := s.adopt(r, d); err != nil {
+			return fmt.Errorf("adopting blob %s: %w", d.Digest, err)
+		}
+		adopted = true
 	}
+	if !adopted {
+		return nil
+	}
+	return syncDir(s.Dir("blobs", "sha256"))
+}
+
+func (s *Store) adopt(r *reader, d Descriptor) error {
 	f, err := r.open(d)
 	if err != nil {
 		return err

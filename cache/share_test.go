@@ -140,6 +140,49 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// A layout of sx's own whose shared blobs were removed: Adopt gives them back, as
+// links, and every blob of an attestation too.
+func TestAdoptAgain(t *testing.T) {
+	s := newStore(t)
+	i := newImage()
+	i.top = i.index(i.manifest(amd64, "layer"), i.manifest(unknown, "provenance"))
+	i.commit(t, s, "core-x")
+	must(0, os.RemoveAll(s.Dir("blobs")))(t)
+	s = open(t, s.tree)
+	l := must(s.Whole("core-x"))(t)
+	if _, err := s.BlobPath(l.Digest()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Whole must write nothing: %v", err)
+	}
+	adopted := must(s.Adopt(t.Context(), "core-x"))(t)
+	if text := diff(l, adopted); text != "" {
+		t.Errorf("Adopt gives another layout than Whole:\n%s", text)
+	}
+	for d := range i.blobs {
+		path := must(s.BlobPath(d))(t)
+		if inodeOf(t, path) != inodeOf(t, s.out("core-x/blobs/sha256/"+d.Hex())) {
+			t.Errorf("%s is a copy", d)
+		}
+	}
+}
+
+// One shared blob damaged, another gone.
+func TestAdoptReplacesDamaged(t *testing.T) {
+	s := newStore(t)
+	i := buildImage("layer", "gone")
+	i.write(t, s.out("core-x"))
+	layer := s.shared(DigestOf([]byte("layer")))
+	write(t, layer, []byte("lazer"))
+	must(s.Adopt(t.Context(), "core-x"))(t)
+	before := must(statPath(s.Dir("blobs", "sha256")))(t)
+	must(s.Adopt(t.Context(), "core-x"))(t)
+	if after := must(statPath(s.Dir("blobs", "sha256")))(t); after != before {
+		t.Error("with nothing missing, something was written")
+	}
+	if string(must(os.ReadFile(layer))(t)) != "layer" {
+		t.Error("a damaged blob stays shared")
+	}
+}
+
 func TestPrune(t *testing.T) {
 	s := newStore(t)
 	buildImage("first").commit(t, s, "core-x")
