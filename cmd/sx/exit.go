@@ -72,6 +72,7 @@ func exitCode(err error) int {
 		noTree *build.NoTreeError
 		listed *build.PublishedError
 		unsafe *cache.UnsafeError
+		ro     *cache.ReadOnlyError
 	)
 	switch {
 	case err == nil:
@@ -84,7 +85,7 @@ func exitCode(err error) int {
 		return exitInterrupt
 	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed):
 		return exitUsage
-	case errors.As(err, &unfit), errors.As(err, &unsafe):
+	case errors.As(err, &unfit), errors.As(err, &unsafe), errors.As(err, &ro):
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &fdisk):
 		return exitDisk

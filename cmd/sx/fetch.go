@@ -45,6 +45,9 @@ what each mirror answered.`,
 
 func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, flags map[string]string) error {
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		if err := t.Store.ReadOnly(); err != nil && !o.offline {
+			return err
+		}
 		if o.closure {
 			refs = t.Graph.Closure(refs)
 		}

@@ -100,7 +100,9 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	}
 	report := &Report{Plan: plan}
 	if plan.Count(ActionBuild) > 0 {
-		err = r.execute(ctx, plan)
+		if err = t.Store.ReadOnly(); err == nil {
+			err = r.execute(ctx, plan)
+		}
 	}
 	for _, s := range plan.Steps {
 		if res := r.results[s.Output.Ref]; res != nil {

@@ -125,7 +125,7 @@ func (e *DiskFullError) Unwrap() error { return e.Err }
 func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Time) (cache.Layout, error) {
 	name := s.Output.Ref.String()
 	e := r.connected()
-	job, rec, err := r.job(s, e)
+	job, rec, err := r.job(ctx, s, e)
 	if err != nil {
 		return cache.Layout{}, err
 	}
@@ -173,7 +173,7 @@ func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Tim
 
 // job gathers the bytes that the request names, and what a record will say of
 // them. Dependencies that this run did not write are verified first.
-func (r *run) job(s *Step, e *engine) (buildkit.Job, cache.Record, error) {
+func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.Record, error) {
 	o := s.Output
 	snap, err := r.snapshot(o.Definition)
 	if err != nil {
@@ -190,7 +190,7 @@ func (r *run) job(s *Step, e *engine) (buildkit.Job, cache.Record, error) {
 	}
 	deps := map[string][]cache.Manifest{}
 	for _, d := range o.Deps {
-		l, err := r.Store.Whole(d.String())
+		l, err := r.Store.Adopt(ctx, d.String())
 		if err != nil {
 			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
 		}

@@ -199,7 +199,10 @@ func (j *Judge) publishedManifest(ref graph.Ref, ms []cache.Manifest) (cache.Dig
 // origin says where an output that was not built here comes from.
 func (j *Judge) origin(ref graph.Ref) string {
 	rec, err := j.Tree.Store.Record(ref.String())
+	var version *cache.VersionError
 	switch {
+	case errors.As(err, &version):
+		return "its record is of another version of sx"
 	case errors.Is(err, fs.ErrNotExist):
 		return "no record of how it came to be"
 	case err != nil:
