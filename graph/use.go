@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -19,6 +20,9 @@ func usesOf(command instructions.Command) ([]use, error) {
 	case *instructions.AddCommand:
 		return nil, checkLocal(c.SourcePaths)
 	case *instructions.RunCommand:
+		if err := checkRun(c); err != nil {
+			return nil, err
+		}
 		var uses []use
 		for _, m := range instructions.GetMounts(c) {
 			if m.From != "" {
@@ -30,6 +34,34 @@ func usesOf(command instructions.Command) ([]use, error) {
 		return triggerUses(c.Expression)
 	}
 	return nil, nil
+}
+
+// checkRun refuses what would let bytes into a build that the tree does not name:
+// two builds of one definition could then differ, and one that nobody else can
+// repeat would pass for proven.
+func checkRun(c *instructions.RunCommand) error {
+	// The parser leaves most of a mount for later, when variables are known. A
+	// type must not depend on one.
+	if err := c.Expand(func(word string) (string, error) { return word, nil }); err != nil {
+		return fmt.Errorf("RUN --mount: %w", err)
+	}
+	for _, m := range instructions.GetMounts(c) {
+		switch m.Type {
+		case instructions.MountTypeCache:
+			return errors.New("RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them")
+		case instructions.MountTypeSecret, instructions.MountTypeSSH:
+			return fmt.Errorf("RUN --mount=type=%s: nobody else has it, so that nobody could repeat the build", m.Type)
+		}
+	}
+	switch {
+	case slices.Contains(c.FlagsUsed, "device"):
+		return errors.New("RUN --device: the result would depend on the machine")
+	case instructions.GetSecurity(c) != instructions.SecuritySandbox:
+		return fmt.Errorf("RUN --security=%s: builds run in the sandbox only", instructions.GetSecurity(c))
+	case instructions.GetNetwork(c) == instructions.NetworkHost:
+		return errors.New("RUN --network=host: builds get no more than the default network")
+	}
+	return nil
 }
 
 // triggerUses reads what stands behind ONBUILD, as BuildKit does: with the
