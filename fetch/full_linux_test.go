@@ -105,6 +105,18 @@ func (w *world) wantNoise(dir string) {
 	}
 }
 
+// The table of a run that only the disk stopped is not even a header.
+func TestNoTableOfAFullDisk(t *testing.T) {
+	var b bytes.Buffer
+	err := &Error{Total: 3, Stopped: &DiskError{Path: "tmp", Err: unix.ENOSPC}}
+	if err.Table(&b); b.Len() != 0 {
+		t.Errorf("table %q, want none", b.String())
+	}
+	if want := `writing "tmp": no space left on device`; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+}
+
 func TestDiskError(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -9,7 +9,11 @@ import (
 
 // Table writes a row for each mirror of each failure: source, mirror, reason.
 // A source is named in its first row only. Control characters are replaced.
+// Without failures, as when the disk was full, it writes nothing.
 func (e *Error) Table(w io.Writer) error {
+	if len(e.Failures) == 0 {
+		return nil
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(t, "SOURCE", "MIRROR", "REASON")
 	for _, f := range e.Failures {
