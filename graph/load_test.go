@@ -241,3 +241,26 @@ func TestLoadIsDeterministic(t *testing.T) {
 		}
 	}
 }
+
+// What no build context can hold is found when the tree is loaded, not hours
+// later.
+func TestLoadChecksFolders(t *testing.T) {
+	tree := graphtest.Tree(base)
+	at := "packages/core/base/files/"
+	tree[at+"inside"] = &fstest.MapFile{Data: []byte("../Containerfile"), Mode: fs.ModeSymlink | 0o777}
+	tree[at+"nowhere"] = &fstest.MapFile{Data: []byte("gone"), Mode: fs.ModeSymlink | 0o777}
+	if _, err := loadTree(tree); err != nil {
+		t.Fatal(err)
+	}
+	tree[at+"absolute"] = &fstest.MapFile{Data: []byte("/etc/passwd"), Mode: fs.ModeSymlink | 0o777}
+	tree[at+"loop"] = &fstest.MapFile{Data: []byte("loop"), Mode: fs.ModeSymlink | 0o777}
+	tree[at+"out"] = &fstest.MapFile{Data: []byte("../../other"), Mode: fs.ModeSymlink | 0o777}
+	tree[at+"pipe"] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644}
+	tree["packages/core/base/fetch/pipe"] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644} // not part of it
+	_, err := loadTree(tree)
+	checkError(t, err,
+		at+`absolute: link to "/etc/passwd": leaves the folder: the path is absolute`,
+		at+`loop: link to "loop": too many links`,
+		at+`out: link to "../../other": leaves the folder`,
+		at+`pipe: neither a file, a folder nor a link (p---------)`)
+}

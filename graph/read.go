@@ -38,6 +38,7 @@ func (l *loader) read(d *draft) {
 		d.skip = "has no package.toml"
 		return
 	}
+	d.errs = append(d.errs, checkFolder(l.tree, d.def, entries)...)
 	var problems []problem
 	if d.def.Containerfile, err = l.readFile(d.def.Dir, containerfileName, entries); err != nil {
 		d.fail(containerfileName, problem{0, err})

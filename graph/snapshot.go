@@ -51,6 +51,49 @@ func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
 	return s.files, nil
 }
 
+// checkFolder finds what Snapshot would refuse, without reading files: entries is
+// what the definition's folder holds.
+func checkFolder(tree fs.FS, d *Definition, entries []fs.DirEntry) []*FileError {
+	s := &snapshot{tree: tree, def: d, links: map[string]string{}}
+	errs := s.list("", entries)
+	for path, target := range s.links {
+		if err := s.checkLink(path); err != nil {
+			errs = append(errs, &FileError{File: join(d.Dir, path), Err: fmt.Errorf("link to %q: %w", target, err)})
+		}
+	}
+	return errs
+}
+
+// list notes the links below dir, and tells what can be in no build context.
+func (s *snapshot) list(dir string, entries []fs.DirEntry) (errs []*FileError) {
+	for _, e := range entries {
+		path := join(dir, e.Name())
+		if path == containerfileName || path == manifestName {
+			continue // read, and so checked, already
+		}
+		var err error
+		switch e.Type() {
+		case 0:
+		case fs.ModeDir:
+			if path == "fetch" {
+				continue
+			}
+			var below []fs.DirEntry
+			if below, err = fs.ReadDir(s.tree, join(s.def.Dir, path)); err == nil {
+				errs = append(errs, s.list(path, below)...)
+			}
+		case fs.ModeSymlink:
+			s.links[path], err = fs.ReadLink(s.tree, join(s.def.Dir, path))
+		default:
+			err = fmt.Errorf("neither a file, a folder nor a link (%v)", e.Type())
+		}
+		if err != nil {
+			errs = append(errs, &FileError{File: join(s.def.Dir, path), Err: err})
+		}
+	}
+	return errs
+}
+
 type snapshot struct {
 	tree  fs.FS
 	def   *Definition

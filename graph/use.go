@@ -40,9 +40,16 @@ func usesOf(command instructions.Command) ([]use, error) {
 // two builds of one definition could then differ, and one that nobody else can
 // repeat would pass for proven.
 func checkRun(c *instructions.RunCommand) error {
-	// The parser leaves most of a mount for later, when variables are known. A
-	// type must not depend on one.
-	if err := c.Expand(func(word string) (string, error) { return word, nil }); err != nil {
+	// The parser leaves most of a mount for later, when variables are known.
+	// They may stand where they cannot change what a mount is: "1" is a path, a
+	// size and a truth, but no type.
+	err := c.Expand(func(word string) (string, error) {
+		if strings.ContainsAny(word, "$\"'\\`") {
+			return "1", nil
+		}
+		return word, nil
+	})
+	if err != nil {
 		return fmt.Errorf("RUN --mount: %w", err)
 	}
 	for _, m := range instructions.GetMounts(c) {
