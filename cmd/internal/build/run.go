@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -70,14 +68,6 @@ type run struct {
 	fatal   error               // the engine or the disk: nothing more can be built
 }
 
-// engine is a connection to where builds run, and what is known of it. It is
-// replaced as a whole when it is lost.
-type engine struct {
-	*buildkit.Builder
-	version string // of BuildKit
-	probe   string // digest of the probe image
-}
-
 // Build brings targets and all they are built from up to date. The error is
 // about the run as a whole; failed steps are in the report.
 func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*Report, error) {
@@ -120,27 +110,6 @@ func (r *run) close() {
 	}
 }
 
-// recordedProbe is what bytes the engine makes, as far as the records of this
-// very sx tell; "" where only another sx built here, so that the engine must be
-// asked.
-func (r *run) recordedProbe() string {
-	foreign := false
-	for _, ref := range r.Graph.Order(r.targets) {
-		rec, err := r.Store.Record(ref.String())
-		if err != nil || rec.Origin != cache.BuiltHere {
-			continue
-		}
-		if rec.Engine.SX == r.opts.Version && rec.Engine.Kind == r.opts.Engine.Kind() {
-			return rec.Engine.Probe
-		}
-		foreign = true
-	}
-	if foreign {
-		return ""
-	}
-	return buildkit.ProbeDigest
-}
-
 func (r *run) execute(ctx context.Context, plan *Plan) error {
 	if r.engine == nil {
 		if err := r.open(ctx); err != nil {
@@ -172,127 +141,6 @@ func platformsOf(plan *Plan) []string {
 	slices.Sort(ps)
 	return slices.Compact(ps)
 }
-
-// open connects to the engine and probes it.
-func (r *run) open(ctx context.Context) (err error) {
-	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Scratch: r.Store.Dir("tmp"), Log: r.log})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			b.Close()
-		}
-	}()
-	version, err := b.Version(ctx)
-	if err != nil {
-		return err
-	}
-	into, err := r.Store.Stage("sx-probe")
-	if err != nil {
-		return err
-	}
-	defer into.Close()
-	probe, err := b.Probe(ctx, into)
-	if err != nil {
-		return err
-	}
-	if probe.String() != buildkit.ProbeDigest {
-		r.opts.Status.Warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
-	}
-	r.engine = &engine{Builder: b, version: version, probe: probe.String()}
-	return nil
-}
-
-// connected is the engine of this moment.
-func (r *run) connected() *engine {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.engine
-}
-
-// fetch downloads what the plan will build. An output whose sources cannot be
-// had fails when its turn comes; the others go on.
-func (r *run) fetch(ctx context.Context, plan *Plan) error {
-	var sources []fetch.Source
-	owners := map[string][]graph.Ref{}
-	for _, s := range plan.Steps {
-		if s.Action != ActionBuild {
-			continue
-		}
-		for _, src := range Sources(s.Output.Definition) {
-			if owners[src.Path] == nil {
-				sources = append(sources, src)
-			}
-			owners[src.Path] = append(owners[src.Path], s.Output.Ref)
-		}
-	}
-	_, err := fetch.Run(ctx, sources, r.fetchOptions())
-	unavailable := missingSources(err)
-	if len(unavailable) == 0 || !r.opts.KeepGoing {
-		return err
-	}
-	for _, src := range unavailable {
-		for _, ref := range owners[src.Path] {
-			r.broken[ref] = &SourceError{Ref: ref, Err: err, Source: src.Name}
-		}
-	}
-	return nil
-}
-
-// missingSources are those that err says cannot be had; none when err is about
-// something else.
-func missingSources(err error) []fetch.Source {
-	var failed *fetch.Error
-	var offline *fetch.OfflineError
-	var out []fetch.Source
-	switch {
-	case errors.As(err, &failed) && failed.Stopped == nil:
-		for _, f := range failed.Failures {
-			out = append(out, f.Source)
-		}
-	case errors.As(err, &offline):
-		for _, m := range offline.Missing {
-			out = append(out, m.Source)
-		}
-	}
-	return out
-}
-
-func (r *run) fetchOptions() fetch.Options {
-	o := r.opts.Fetch
-	o.Tree, o.TempDir = r.Dir, r.Store.Dir("partial")
-	o.Offline = r.opts.Offline
-	o.Sum = r.Store.Stats().Sum
-	o.Status = r.opts.Status.Sources()
-	o.Log = r.log
-	return o
-}
-
-// Sources are what a definition downloads, as package fetch wants them.
-func Sources(d *graph.Definition) []fetch.Source {
-	var out []fetch.Source
-	for _, s := range d.Sources {
-		out = append(out, fetch.Source{
-			Name: d.Stage + "/" + d.Name + ": " + s.Key,
-			Path: s.Path, Hash: s.Hash, Mirrors: s.Mirrors,
-		})
-	}
-	return out
-}
-
-// SourceError says that an output cannot be built for want of a source.
-type SourceError struct {
-	Ref    graph.Ref
-	Source string
-	Err    error
-}
-
-func (e *SourceError) Error() string {
-	return fmt.Sprintf("the source %s cannot be had", e.Source)
-}
-
-func (e *SourceError) Unwrap() error { return e.Err }
 
 func (r *run) stop() bool {
 	select {

@@ -1,0 +1,188 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// History knows what was published: the tree at the last commit that changed
+// anything in digests/.
+type History interface {
+	// Changed reports whether the definition folder dir, whose files are
+	// given, differs from what it was at that commit.
+	Changed(dir string, files []graph.File) (bool, error)
+}
+
+// Judge gives verdicts. The zero History is none: then nothing is CHANGED.
+type Judge struct {
+	Tree    *Tree
+	History History
+	// NoHistory says why History is nil, for notes.
+	NoHistory error
+
+	changed map[string]bool
+}
+
+// Judge looks at what is in out/ for ref. Blobs that are as they were when they
+// were last hashed are not read again; see [Tree.Verify].
+func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
+	layout, err := j.Tree.Store.Whole(ref.String())
+	return j.judge(ref, layout, err)
+}
+
+// judge is about a layout that was read in full, or could not be.
+func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, error) {
+	v := Verdict{Ref: ref}
+	if errors.Is(err, fs.ErrNotExist) {
+		v.Word = Missing
+		return v, nil
+	}
+	if err != nil {
+		v.Word, v.Note = Unproven, "damaged: "+err.Error()
+		return v, nil
+	}
+	got, published := j.publishedManifest(ref, layout.Manifests)
+	v.Got = layout.Digest()
+	if published {
+		v.Got = got
+		v.Want, published = j.Tree.Published[ref.String()]
+	}
+	rec, proven := j.Tree.Store.Proof(ref.String(), v.Got)
+	if !proven {
+		v.Word, v.Note = Unproven, j.origin(ref)
+		return v, nil
+	}
+	if err := rec.Exact(layout); err != nil {
+		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
+		return v, nil
+	}
+	current, err := j.current(ref, rec)
+	switch {
+	case err != nil:
+		return v, err
+	case !current:
+		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+ref.String()
+		return v, nil
+	case rec.Engine.Probe != buildkit.ProbeDigest:
+		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
+		return v, nil
+	case !published:
+		v.Word, v.Want = Unpublished, cache.Digest{}
+		return v, nil
+	case v.Got == v.Want:
+		v.Word = Match
+		if v.Given, err = j.unprovenInputs(rec); err != nil {
+			return v, err
+		}
+		if rec.Engine.Kind != "embedded" {
+			v.Engine = rec.Engine.Kind
+			if !rec.NoCache {
+				v.Given++ // its cache may hold what it did not build
+			}
+		}
+		return v, nil
+	}
+	return j.differs(v)
+}
+
+// differs tells MISMATCH from CHANGED.
+func (j *Judge) differs(v Verdict) (Verdict, error) {
+	v.Word = Mismatch
+	if j.History == nil {
+		v.Note = fmt.Sprintf("whether definitions changed is unknown: %v", j.NoHistory)
+		return v, nil
+	}
+	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
+		d := j.Tree.Graph.Output(ref).Definition
+		changed, err := j.definitionChanged(d)
+		if err != nil {
+			return v, err
+		}
+		if changed {
+			v.Word, v.Note = Changed, d.Dir+" changed since digests/ did"
+			return v, nil
+		}
+	}
+	return v, nil
+}
+
+func (j *Judge) definitionChanged(d *graph.Definition) (bool, error) {
+	if c, ok := j.changed[d.Dir]; ok {
+		return c, nil
+	}
+	snap, err := j.Tree.snapshot(d)
+	if err != nil {
+		return false, err
+	}
+	c, err := j.History.Changed(d.Dir, snap.files)
+	if err != nil {
+		return false, err
+	}
+	if j.changed == nil {
+		j.changed = map[string]bool{}
+	}
+	j.changed[d.Dir] = c
+	return c, nil
+}
+
+// publishedManifest finds the manifest that digests/ speaks of: the platform
+// that the definition forces first, or linux/amd64.
+func (j *Judge) publishedManifest(ref graph.Ref, ms []cache.Manifest) (cache.Digest, bool) {
+	want := graph.DefaultPlatform
+	if o := j.Tree.Graph.Output(ref); o != nil && len(o.Definition.Platforms) > 0 {
+		want = o.Definition.Platforms[0]
+	}
+	i := slices.IndexFunc(ms, func(m cache.Manifest) bool { return m.Platform == want })
+	if i < 0 {
+		return cache.Digest{}, false
+	}
+	return ms[i].Digest, true
+}
+
+// origin says where an output that was not built here comes from.
+func (j *Judge) origin(ref graph.Ref) string {
+	rec, err := j.Tree.Store.Record(ref.String())
+	var version *cache.VersionError
+	switch {
+	case errors.As(err, &version):
+		return "its record is of another version of sx"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no record of how it came to be"
+	case err != nil:
+		return "its record cannot be believed: " + err.Error()
+	case rec.Origin == cache.Preseeded:
+		return "preseeded from " + rec.From
+	}
+	return "not what was built here"
+}
+
+// Verify hashes every blob of refs and judges them. Damage is told in the
+// verdict; the error is only for a tree that cannot be read at all.
+func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
+	var vs []Verdict
+	for _, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return vs, context.Cause(ctx)
+		}
+		layout, err := t.Store.Verify(ctx, ref.String())
+		if ctx.Err() != nil {
+			return vs, context.Cause(ctx)
+		}
+		v, err := j.judge(ref, layout, err)
+		if err != nil {
+			return vs, err
+		}
+		vs = append(vs, v)
+		if each != nil {
+			each(v)
+		}
+	}
+	return vs, nil
+}
