@@ -14,7 +14,8 @@ import (
 )
 
 // What lies in TempDir is bounded: a server decides how much it sends, not how
-// full the disk gets. Partial files count, and wrong ones that were moved away.
+// full the disk gets. Partial files count, and wrong ones that earlier runs moved
+// away; those of this run it will still speak of, so they stay.
 
 type tempFile struct {
 	name     string
@@ -31,6 +32,9 @@ func (t *temp) list() ([]tempFile, error) {
 	var files []tempFile
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), partSuffix) && !strings.HasSuffix(e.Name(), wrongSuffix) {
+			continue
+		}
+		if t.kept[e.Name()] {
 			continue
 		}
 		info, err := e.Info()

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"codeberg.org/stagex/sx/graph"
-	"go.uber.org/zap"
 )
 
 // errAbsent says that nothing lies under a final name.
@@ -36,21 +35,6 @@ func (r *run) check(ctx context.Context, path string, want graph.Hash) error {
 	}
 	defer s.close()
 	return r.verify(ctx, s, want)
-}
-
-// moveAway takes a wrong file out of the tree. The caller holds the hash's
-// lock, or it might be the right one that another run just put there.
-func (r *run) moveAway(w want, wrong error) error {
-	r.opts.Log.Warn("moving a wrong file away", zap.String("source", w.Name), zap.String("path", w.Path), zap.Error(wrong))
-	s, err := r.tree.spot(w.Path, 0)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if err := r.temp.takeWrong(s, w.Hash); err != nil {
-		return fmt.Errorf("moving the wrong %q away: %w", w.Path, cause(err))
-	}
-	return nil
 }
 
 // verify is check for an open folder.

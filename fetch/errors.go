@@ -21,7 +21,9 @@ type Error struct {
 // Failure is one source and what each mirror said.
 type Failure struct {
 	Source
-	Attempts []Attempt // in mirror order, one for each mirror
+	// Attempts are in mirror order, one for each mirror. Before them comes a
+	// *WrongError, where something else lay under the final name.
+	Attempts []Attempt
 }
 
 // Attempt is the last thing that went wrong with a mirror.
@@ -136,24 +138,32 @@ type OfflineError struct{ Missing []Missing }
 // Missing is one of them.
 type Missing struct {
 	Source
-	// Wrong is what lay there instead; nil when there was nothing.
+	// Wrong is a *WrongError for what lies there instead; nil when nothing does.
 	Wrong error
 }
 
-// Error says what is missing, and what lay there instead.
+// Error says what is missing, or what lies there instead.
 func (m Missing) Error() string {
 	if m.Wrong == nil {
 		return fmt.Sprintf("%q is missing", m.Path)
 	}
-	return fmt.Sprintf("%q is missing, what lay there was moved away: %v", m.Path, m.Wrong)
+	return m.Wrong.Error()
 }
 
+// Error is a summary in one line, and one more for each wrong file.
 func (e *OfflineError) Error() string {
-	noun := "sources"
+	noun, what := "sources", "missing"
 	if len(e.Missing) == 1 {
 		noun = "source"
 	}
-	return fmt.Sprintf("offline, %d %s missing: %s", len(e.Missing), noun, few(e.Missing, func(m Missing) string { return m.Path }))
+	var wrong strings.Builder
+	for _, m := range e.Missing {
+		if m.Wrong != nil {
+			what = "missing or wrong"
+			wrong.WriteString("\n" + m.Wrong.Error())
+		}
+	}
+	return fmt.Sprintf("offline, %d %s %s: %s%s", len(e.Missing), noun, what, few(e.Missing, func(m Missing) string { return m.Path }), wrong.String())
 }
 
 var errNoMirrors = errors.New("no mirrors")

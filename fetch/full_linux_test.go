@@ -46,8 +46,9 @@ func TestAcrossFilesystems(t *testing.T) {
 	w.write(a.Path, []byte("wrong"))
 	w.must(a, b)
 	w.wantFiles("fetch", "core/x/a", "core/x/b")
-	if left, _ := os.ReadDir(w.opts.TempDir); len(left) > 0 {
-		t.Errorf("left in TempDir: %v", left)
+	left, _ := os.ReadDir(w.opts.TempDir)
+	if len(left) != 1 || left[0].Name() != wrongOf([]byte("wrong")) {
+		t.Errorf("left in TempDir: %v, want the wrong file", left)
 	}
 }
 
@@ -66,6 +67,24 @@ func TestTreeFull(t *testing.T) {
 	w.wantFiles("fetch")
 	if info, err := os.Stat(filepath.Join(w.dir, ".sx/fetch", s.Hash.String()+".part")); err != nil || info.Size() != 4<<20 {
 		t.Errorf("the download was lost: %v", err)
+	}
+}
+
+// What is missing can be listed where nothing can be written.
+func TestOfflineReadOnly(t *testing.T) {
+	w := newWorld(t)
+	w.opts.Offline = true
+	mount(t, w.dir, "1m")
+	s, wrong := source("a", noise(1, 100)), source("b", noise(2, 100))
+	w.part(s, []byte("half"))
+	w.write(wrong.Path, []byte("wrong"))
+	if err := unix.Mount("", w.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.run(s, wrong)
+	var off *OfflineError
+	if !errors.As(err, &off) || len(off.Missing) != 2 {
+		t.Errorf("Run: %v, want an *OfflineError with 2 missing", err)
 	}
 }
 

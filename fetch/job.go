@@ -8,10 +8,11 @@ import (
 )
 
 // survey verifies what is there, links what can be had from that, and leaves in
-// g.wants what is still wanted. What is wrong is moved away at once.
+// g.wants what is still wanted. What is wrong is moved away at once; offline it
+// stays, and is told.
 func (r *run) survey(ctx context.Context, g *group) {
 	found := r.look(ctx, g)
-	if !slices.ContainsFunc(found, isWrong) {
+	if r.opts.Offline || !slices.ContainsFunc(found, isWrong) {
 		r.settle(ctx, g, found)
 		return
 	}
@@ -48,8 +49,13 @@ func (r *run) settle(ctx context.Context, g *group, found []error) bool {
 	for i, w := range g.wants {
 		err := found[i]
 		if isWrong(err) {
-			w.wrong = err
-			if err = r.moveAway(w, err); err == nil {
+			wrong := &WrongError{Path: w.Path, Err: errors.Unwrap(err)}
+			w.wrong = wrong
+			if r.opts.Offline {
+				r.lack(w)
+				continue
+			}
+			if err = r.moveAway(w, wrong); err == nil {
 				err = errAbsent
 			}
 		}
@@ -66,7 +72,9 @@ func (r *run) settle(ctx context.Context, g *group, found []error) bool {
 	g.wants = lacking
 	if present != nil {
 		r.linkAll(ctx, g, *present)
-		r.temp.forget(g.hash)
+		if !r.opts.Offline {
+			r.temp.forget(g.hash)
+		}
 	}
 	return present != nil
 }
@@ -104,8 +112,16 @@ func (r *run) link(ctx context.Context, g *group, from, to want) error {
 
 // fetchGroup downloads what g wants, once, and gives it all its names.
 func (r *run) fetchGroup(ctx context.Context, g *group) {
+	if r.opts.Offline && !r.temp.begun(g.hash) {
+		r.lack(g.wants...)
+		return
+	}
 	p, err := r.temp.openPart(ctx, g.hash)
-	if err != nil {
+	switch {
+	case err != nil && r.opts.Offline && ctx.Err() == nil:
+		r.lack(g.wants...) // as where nothing can be written
+		return
+	case err != nil:
 		r.failed(ctx, err, g.wants...)
 		return
 	}
@@ -118,12 +134,12 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 		}
 		return
 	}
-	if p.size > r.opts.MaxFile {
+	if p.size > r.opts.MaxFile && !r.opts.Offline {
 		p.reset()
 	}
 	if p.complete() != nil {
 		if r.opts.Offline {
-			r.lack(g)
+			r.lack(g.wants...)
 			return
 		}
 		show := &progress{status: r.status, source: g.wants[0].Source, now: r.opts.Now}
@@ -167,8 +183,8 @@ func placingIn(err error) error {
 }
 
 // lack notes what only the network has.
-func (r *run) lack(g *group) {
-	for _, w := range g.wants {
+func (r *run) lack(wants ...want) {
+	for _, w := range wants {
 		m := Missing{Source: w.Source, Wrong: w.wrong}
 		r.mu.Lock()
 		r.missing = append(r.missing, m)

@@ -30,7 +30,7 @@ type Options struct {
 	Tree      string // the StageX checkout that Source.Path is relative to
 	TempDir   string // partial files; default <Tree>/.sx/fetch; best on the tree's filesystem
 	UserAgent string // default "sx"
-	Offline   bool   // never touch the network; what is missing is an *OfflineError
+	Offline   bool   // never touch the network nor move a wrong file; what is missing is an *OfflineError
 
 	Jobs       int   // downloads at once, default DefaultJobs
 	PerHost    int   // of these from one host, default DefaultPerHost

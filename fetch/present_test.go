@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -66,21 +67,11 @@ func TestWrongFileReplaced(t *testing.T) {
 			if rep := w.must(s); len(rep.Fetched) != 1 {
 				t.Errorf("report %+v", rep)
 			}
-			if got := w.read(".sx/fetch/" + s.Hash.String() + ".wrong"); !bytes.Equal(got, file.data) {
+			if got := w.read(".sx/fetch/" + wrongOf(file.data)); !bytes.Equal(got, file.data) {
 				t.Errorf("kept %d bytes of the wrong file, want %d", len(got), len(file.data))
 			}
 		})
 	}
-}
-
-// A wrong file is gone at once, not only when the right one comes.
-func TestWrongFileLeavesItsName(t *testing.T) {
-	w := newWorld(t)
-	s := source("a", noise(1, 10), serve(t, notFound).URL)
-	w.write(s.Path, []byte("wrong"))
-	_, err := w.run(s)
-	wantReasons(t, err, "HTTP status 404 Not Found")
-	w.wantFiles("fetch")
 }
 
 // One of two names is wrong: the other one serves, and what has several names
@@ -180,14 +171,15 @@ func TestOffline(t *testing.T) {
 	want := []string{
 		`"fetch/core/x/begun" is missing`,
 		`"fetch/core/x/missing" is missing`,
-		`"fetch/core/x/wrong" is missing, what lay there was moved away: wrong file: sha256 `,
+		`"fetch/core/x/wrong": wrong file: sha256 `,
 	}
 	for i, m := range off.Missing {
 		if got := m.Error(); len(got) < len(want[i]) || got[:len(want[i])] != want[i] {
 			t.Errorf("missing %q, want %q", got, want[i])
 		}
 	}
-	if want := `offline, 3 sources missing: "fetch/core/x/begun", "fetch/core/x/missing", "fetch/core/x/wrong"`; err.Error() != want {
+	if want := fmt.Sprintf(`offline, 3 sources missing or wrong: "fetch/core/x/begun", "fetch/core/x/missing", "fetch/core/x/wrong"
+"fetch/core/x/wrong": wrong file: sha256 %x, want %s`, sha256.Sum256([]byte("wrong")), wrong.Hash); err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	if len(rep.Present) != 1 || len(rep.Linked) != 1 || len(rep.Fetched) != 1 || rep.Bytes != 0 {
@@ -195,7 +187,7 @@ func TestOffline(t *testing.T) {
 	}
 	site.wantRequests(t, 0)
 	w.wantWhole(present, linked, finished)
-	w.wantFiles("fetch", "core/x/finished", "core/x/linked", "core/x/present")
+	w.wantFiles("fetch", "core/x/finished", "core/x/linked", "core/x/present", "core/x/wrong")
 	if _, err := os.Stat(filepath.Join(w.dir, ".sx/fetch", begun.Hash.String()+".part")); err != nil {
 		t.Error("offline lost a partial file")
 	}

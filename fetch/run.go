@@ -142,6 +142,9 @@ func (r *run) failed(ctx context.Context, err error, wants ...want) {
 	}
 	for _, w := range wants {
 		f := Failure{Source: w.Source, Attempts: attempts}
+		if w.wrong != nil {
+			f.Attempts = append([]Attempt{{Reason: w.wrong}}, attempts...)
+		}
 		r.mu.Lock()
 		r.failures = append(r.failures, f)
 		r.mu.Unlock()

@@ -37,7 +37,7 @@ type group struct {
 type want struct {
 	Source
 	index int
-	wrong error // what lay there instead, if anything did
+	wrong error // a *WrongError, if something else lay there
 }
 
 // groups joins sources by hash, in order of first mention.

@@ -9,10 +9,10 @@ import (
 	"sync"
 
 	"codeberg.org/stagex/sx/graph"
-	"golang.org/x/sys/unix"
 )
 
-// What lies in TempDir, each name the sha256 wanted and one of these.
+// What lies in TempDir, each name a sha256 and one of these: of what is wanted,
+// or of what a wrong file is.
 const (
 	partSuffix  = ".part"  // the file so far, locked by who writes it
 	metaSuffix  = ".meta"  // where that came from, see meta.go
@@ -27,17 +27,15 @@ type temp struct {
 
 	mu   sync.Mutex
 	used int64 // at least what lies there, as far as this process knows
+	kept map[string]bool
 }
 
-// openTemp makes and opens TempDir. The default one is in the tree, where no
-// link is followed.
+// openTemp opens TempDir. Offline it is left as it is, and nil where there is none.
 func openTemp(tree *tree, opts Options) (t *temp, err error) {
 	t = &temp{path: opts.TempDir, max: opts.MaxPartial}
-	if t.path == "" {
-		t.path = defaultTemp
-		t.dir, err = tree.folder(defaultTemp, 0o700)
-	} else if err = os.MkdirAll(t.path, 0o700); err == nil {
-		t.dir, err = os.OpenRoot(t.path)
+	err = t.open(tree, !opts.Offline)
+	if opts.Offline && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the folder for partial files: %w", err)
@@ -48,8 +46,38 @@ func openTemp(tree *tree, opts Options) (t *temp, err error) {
 		return nil, fmt.Errorf("reading %q: %w", t.path, cause(err))
 	}
 	t.used = total(files)
-	t.sweep()
+	if !opts.Offline {
+		t.sweep()
+	}
 	return t, nil
+}
+
+// open opens the folder, made where it may be. The default one is in the tree,
+// where no link is followed.
+func (t *temp) open(tree *tree, make bool) (err error) {
+	switch {
+	case t.path == "" && make:
+		t.dir, err = tree.folder(defaultTemp, 0o700)
+	case t.path == "":
+		t.dir, err = tree.folder(defaultTemp, 0)
+	case make:
+		err = os.MkdirAll(t.path, 0o700)
+	}
+	if t.path == "" {
+		t.path = defaultTemp
+	} else if err == nil {
+		t.dir, err = os.OpenRoot(t.path)
+	}
+	return err
+}
+
+// begun says whether there is a partial file of a hash.
+func (t *temp) begun(want graph.Hash) bool {
+	if t == nil {
+		return false
+	}
+	_, err := t.dir.Lstat(want.String() + partSuffix)
+	return err == nil
 }
 
 // sweep removes meta files whose partial file a killed run had just renamed.
@@ -63,7 +91,11 @@ func (t *temp) sweep() {
 	}
 }
 
-func (t *temp) close() { t.dir.Close() }
+func (t *temp) close() {
+	if t != nil {
+		t.dir.Close()
+	}
+}
 
 const defaultTemp = ".sx/fetch"
 
@@ -75,24 +107,4 @@ func (t *temp) holds(f *os.File, name string) bool {
 	}
 	mine, err := f.Stat()
 	return err == nil && os.SameFile(there, mine)
-}
-
-// takeWrong moves the file of s here, so that it is neither believed nor lost.
-// Where it cannot be moved, or is no file, it is removed.
-func (t *temp) takeWrong(s *spot, want graph.Hash) error {
-	info, err := s.dir.Lstat(s.base)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || t.grow(info.Size()) != nil {
-		return errors.Join(s.dir.Remove(s.base), syncDir(s.dir))
-	}
-	err = between(s.dir, t.dir, func(from, to int) error {
-		return unix.Renameat(from, s.base, to, want.String()+wrongSuffix)
-	})
-	if err != nil {
-		t.shrink(info.Size())
-		err = s.dir.Remove(s.base)
-	}
-	return errors.Join(err, syncDir(s.dir))
 }

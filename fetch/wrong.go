@@ -1,0 +1,122 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"codeberg.org/stagex/sx/graph"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// WrongError is what lay under a source's final name and is not the file
+// wanted. It may well be right, and the hash in package.toml wrong: so it is
+// moved away, not lost, and told wherever no right one can be had.
+type WrongError struct {
+	Path string // in the tree
+	Err  error  // a *HashError, or what it is instead of a file
+	// MovedTo is where it lies now, relative to the tree if it is in there; ""
+	// where it was not touched, or Removed because it was no file.
+	MovedTo string
+	Removed bool
+}
+
+func (e *WrongError) Error() string {
+	switch {
+	case e.Removed:
+		return fmt.Sprintf("%q was removed: %v", e.Path, e.Err)
+	case e.MovedTo != "":
+		return fmt.Sprintf("%q was moved to %q: %v", e.Path, e.MovedTo, e.Err)
+	}
+	return fmt.Sprintf("%q: %v", e.Path, e.Err)
+}
+
+// Unwrap is Err.
+func (e *WrongError) Unwrap() error { return e.Err }
+
+// moveAway takes a wrong file out of the tree. The caller holds the hash's
+// lock, or it might be the right one that another run just put there.
+func (r *run) moveAway(w want, wrong *WrongError) error {
+	r.opts.Log.Warn("moving a wrong file away", zap.String("source", w.Name), zap.String("path", w.Path), zap.Error(wrong.Err))
+	s, err := r.tree.spot(w.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	name, err := r.temp.takeWrong(s, wrongName(wrong, w.Hash))
+	if err != nil {
+		return fmt.Errorf("moving the wrong %q away: %w", w.Path, cause(err))
+	}
+	if wrong.Removed = name == ""; !wrong.Removed {
+		wrong.MovedTo = r.shown(name)
+	}
+	return nil
+}
+
+// wrongName is of what the file is, so that several which were found where one
+// was wanted are all kept.
+func wrongName(wrong error, want graph.Hash) string {
+	var sum *HashError
+	if errors.As(wrong, &sum) {
+		return sum.Got.String() + wrongSuffix
+	}
+	return want.String() + wrongSuffix
+}
+
+// shown is the path of a file in TempDir, relative to the tree where that is in
+// there.
+func (r *run) shown(name string) string {
+	path := filepath.Join(r.temp.path, name)
+	if r.opts.TempDir == "" {
+		return path
+	}
+	tree, errTree := filepath.Abs(r.opts.Tree)
+	temp, errTemp := filepath.Abs(path)
+	rel, err := filepath.Rel(tree, temp)
+	if errors.Join(errTree, errTemp, err) != nil || !filepath.IsLocal(rel) {
+		return path
+	}
+	return rel
+}
+
+// takeWrong moves the file of s here, so that it is neither believed nor lost,
+// and keeps it for at least this run, whatever it takes of the limit. What is no
+// file is removed; the name is then "".
+func (t *temp) takeWrong(s *spot, name string) (string, error) {
+	info, err := s.dir.Lstat(s.base)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.Join(s.dir.Remove(s.base), syncDir(s.dir))
+	}
+	t.keep(name)
+	err = between(s.dir, t.dir, func(from, to int) error {
+		return unix.Renameat(from, s.base, to, name)
+	})
+	if errors.Is(err, unix.EXDEV) {
+		err = copyTo(s.dir, s.base, &spot{path: name, dir: t.dir, base: name})
+	}
+	if err != nil {
+		return "", err
+	}
+	// A copy leaves it there, as does renaming one of two links to the other.
+	if there, err := s.dir.Lstat(s.base); err == nil && os.SameFile(info, there) {
+		if err := s.dir.Remove(s.base); err != nil {
+			return "", err
+		}
+	}
+	return name, syncDir(s.dir)
+}
+
+// keep takes a name out of the budget.
+func (t *temp) keep(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kept == nil {
+		t.kept = make(map[string]bool)
+	}
+	t.kept[name] = true
+}
