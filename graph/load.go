@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"runtime"
@@ -82,6 +83,9 @@ func (l *loader) each(ctx context.Context, phase func(*draft)) error {
 // Source: upstream's src/targets.py, init_packages: os.walk does not follow
 // links to folders.
 func (l *loader) find() error {
+	if info, err := fs.Lstat(l.tree, packagesDir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return &FileError{File: packagesDir, Err: errors.New("is a symbolic link, which sx does not follow")}
+	}
 	stages, err := fs.ReadDir(l.tree, packagesDir)
 	if err != nil {
 		return fmt.Errorf("loading %q: %w", packagesDir, err)

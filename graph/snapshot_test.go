@@ -1,6 +1,7 @@
 package graph_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -193,19 +194,28 @@ func TestHugeDefinition(t *testing.T) {
 	checkError(t, err, "packages/core/x/package.toml: larger than 1048576 bytes")
 }
 
-// TestPackagesIsALink: os.Root refuses what leads out of the tree.
+// TestPackagesIsALink: not even one that stays in the tree is followed.
 func TestPackagesIsALink(t *testing.T) {
 	elsewhere, _ := disk(t)
-	dir := t.TempDir()
-	if err := os.Symlink(filepath.Join(elsewhere.Name(), "packages"), filepath.Join(dir, "packages")); err != nil {
-		t.Fatal(err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	if _, err := graph.Load(t.Context(), root.FS(), graph.LoadOptions{}); err == nil {
-		t.Error("followed a link out of the tree")
+	outside := filepath.Join(elsewhere.Name(), "packages")
+	for name, target := range map[string]string{"out of the tree": outside, "inside": "real", "nowhere": "gone"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "real", "core", "x", "Containerfile"), "FROM scratch\n")
+			if err := os.Symlink(target, filepath.Join(dir, "packages")); err != nil {
+				t.Fatal(err)
+			}
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			_, err = graph.Load(t.Context(), root.FS(), graph.LoadOptions{})
+			checkError(t, err, "packages: is a symbolic link, which sx does not follow")
+			var file *graph.FileError
+			if !errors.As(err, &file) {
+				t.Errorf("error %T, want a *FileError", err)
+			}
+		})
 	}
 }
