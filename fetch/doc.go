@@ -6,7 +6,7 @@
 // http and https, and to leave bytes it has not hashed under a final name.
 //
 // Start at Run (run.go). One hash's way is job.go: check what lies in fetch/
-// (check.go, tree.go), lock and resume the partial file (partial.go, lock.go,
+// (check.go, tree.go), move what is wrong away (wrong.go), lock and resume the partial file (partial.go, lock.go,
 // temp.go, budget.go), go over the mirrors (tour.go, limit.go), ask one of them
 // (get.go, client.go, guard.go), put the file in place (place.go).
 //
