@@ -56,9 +56,13 @@ func (e *UnknownTargetError) Error() string {
 type UnknownDependencyError struct {
 	Name        string // "core-rsut"
 	Suggestions []string
+	Skipped     string // the folder that would have it, and why it is passed over; "" where none would
 }
 
 func (e *UnknownDependencyError) Error() string {
+	if e.Skipped != "" {
+		return fmt.Sprintf("unknown output %q: %s", e.Name, e.Skipped)
+	}
 	return fmt.Sprintf("unknown output %q%s", e.Name, didYouMean(e.Suggestions))
 }
 

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,8 +24,13 @@ const maxSuggested = 50
 func (l *loader) link() {
 	l.owners = make(map[Ref]*draft, len(l.drafts))
 	l.drafts = slices.DeleteFunc(l.drafts, func(d *draft) bool {
-		if d.skip != "" && d.skip != hidden {
+		switch d.skip {
+		case "":
+		case hidden:
+			l.pass(d.def.Dir, "has no Containerfile and no package.toml", d.outputs()...)
+		default:
 			l.warn("%s "+d.skip+": skipped", d.def.Dir)
+			l.pass(d.def.Dir, d.skip, d.outputs()...)
 		}
 		return d.skip != ""
 	})
@@ -112,7 +118,10 @@ func (l *loader) mayBeHidden(r Ref) bool {
 }
 
 func (l *loader) unknown(r Ref) error {
-	e := &UnknownDependencyError{Name: r.String()}
+	e := &UnknownDependencyError{Name: r.String(), Skipped: cmp.Or(l.skipped[r], l.skipped[Ref{Stage: r.Stage}])}
+	if e.Skipped != "" {
+		return e
+	}
 	if l.suggested++; l.suggested > maxSuggested {
 		return e
 	}

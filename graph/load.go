@@ -28,7 +28,7 @@ type LoadOptions struct {
 // from something else, sorted; it may hold *CycleError and
 // *UnknownDependencyError. The context only ends the reading early.
 func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
-	l := &loader{tree: tree, jobs: opts.Jobs}
+	l := &loader{tree: tree, jobs: opts.Jobs, skipped: make(map[Ref]string)}
 	if l.jobs <= 0 {
 		l.jobs = 2 * runtime.GOMAXPROCS(0)
 	}
@@ -53,6 +53,7 @@ type loader struct {
 	drafts   []*draft // by stage and name
 	owners   map[Ref]*draft
 	warnings []string
+	skipped  map[Ref]string // why there is no such output; without a name, no such stage
 
 	names     []string // of all outputs, once a suggestion needs them
 	suggested int
@@ -95,6 +96,7 @@ func (l *loader) find() error {
 		switch {
 		case stage.Type()&fs.ModeSymlink != 0:
 			l.warn("%s is a symbolic link: skipped", dir)
+			l.pass(dir, "is a symbolic link", Ref{Stage: stage.Name()})
 		case !stage.IsDir() || strings.HasPrefix(stage.Name(), "."):
 		case !slices.Contains(Stages, stage.Name()):
 			l.warn("%s is none of the stages %s: skipped", dir, strings.Join(Stages, ", "))
@@ -117,6 +119,7 @@ func (l *loader) findIn(stage, dir string) error {
 		switch {
 		case e.Type()&fs.ModeSymlink != 0:
 			l.warn("%s is a symbolic link: skipped", path)
+			l.pass(path, "is a symbolic link", Ref{Stage: stage, Name: e.Name()})
 		case e.IsDir():
 			l.drafts = append(l.drafts, &draft{def: &Definition{Stage: stage, Name: e.Name(), Dir: path}})
 		}
@@ -126,4 +129,11 @@ func (l *loader) findIn(stage, dir string) error {
 
 func (l *loader) warn(format, path string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, append([]any{printable(path)}, args...)...))
+}
+
+// pass notes for whoever needs them that refs are none, because dir is passed over.
+func (l *loader) pass(dir, why string, refs ...Ref) {
+	for _, r := range refs {
+		l.skipped[r] = fmt.Sprintf("%s is skipped, it %s", dir, why)
+	}
 }

@@ -207,6 +207,52 @@ FROM stagex/core-nothing
 	}
 }
 
+// TestSkippedIsNeeded: who needs what is skipped learns that it is there.
+func TestSkippedIsNeeded(t *testing.T) {
+	tree := graphtest.Tree(base + `
+-- packages/core/greetings/package.toml --
+[package]
+name = "greetings"
+-- packages/core/tools/package.toml --
+[package]
+name = "tools"
+subpackages = ["wrench"]
+-- packages/core/spoilt/package.toml --
+[[[
+-- packages/user/mesa/Containerfile --
+FROM scratch
+-- packages/user/empty/README --
+-- packages/core/x/package.toml --
+[package]
+name = "x"
+version_from = "core-greetings"
+-- packages/core/x/Containerfile --
+FROM stagex/core-greetings
+FROM stagex/core-wrench
+FROM stagex/core-spoilt
+FROM stagex/user-mesa
+FROM stagex/user-empty
+FROM stagex/core-alias
+FROM stagex/pallet-rust
+FROM stagex/core-tools
+`)
+	link := &fstest.MapFile{Data: []byte("base"), Mode: fs.ModeSymlink | 0o777}
+	tree["packages/core/alias"] = link
+	tree["packages/pallet"] = link
+	_, err := loadTree(tree)
+	const at = "packages/core/x/Containerfile:"
+	checkError(t, err,
+		at+`1: unknown output "core-greetings": packages/core/greetings is skipped, it has no Containerfile`,
+		at+`2: unknown output "core-wrench": packages/core/tools is skipped, it has no Containerfile`,
+		at+`3: unknown output "core-spoilt": packages/core/spoilt is skipped, it has no Containerfile`,
+		at+`4: unknown output "user-mesa": packages/user/mesa is skipped, it has no package.toml`,
+		at+`5: unknown output "user-empty": packages/user/empty is skipped, it has no Containerfile and no package.toml`,
+		at+`6: unknown output "core-alias": packages/core/alias is skipped, it is a symbolic link`,
+		at+`7: unknown output "pallet-rust": packages/pallet is skipped, it is a symbolic link`,
+		at+`8: unknown output "core-tools"`,
+		`packages/core/x/package.toml:3: version_from: unknown output "core-greetings": packages/core/greetings is skipped, it has no Containerfile`)
+}
+
 func TestLoadWithoutPackages(t *testing.T) {
 	_, err := loadTree(fstest.MapFS{})
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -33,6 +33,7 @@ func (l *loader) read(d *draft) {
 		return
 	case !has(containerfileName):
 		d.skip = "has no Containerfile"
+		l.readName(d, entries)
 		return
 	case !has(manifestName):
 		d.skip = "has no package.toml"
@@ -52,6 +53,17 @@ func (l *loader) read(d *draft) {
 	}
 	d.manifest, problems = parseManifest(d.def.PackageTOML)
 	d.fail(manifestName, problems...)
+	d.describe()
+}
+
+// readName finds out what a definition that is skipped would be called, which is
+// for messages: nothing that is wrong in it is told.
+func (l *loader) readName(d *draft, entries []fs.DirEntry) {
+	data, err := l.readFile(d.def.Dir, manifestName, entries)
+	if err != nil {
+		return
+	}
+	d.manifest, _ = parseManifest(data)
 	d.describe()
 }
 
