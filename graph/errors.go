@@ -46,10 +46,11 @@ func (e *CycleError) Error() string {
 type UnknownTargetError struct {
 	Name        string
 	Suggestions []string // the nearest that would have matched
+	Reason      string   // "" is "no such target"
 }
 
 func (e *UnknownTargetError) Error() string {
-	return fmt.Sprintf("selecting %q: no such target%s", e.Name, didYouMean(e.Suggestions))
+	return fmt.Sprintf("selecting %q: %s%s", e.Name, cmp.Or(e.Reason, "no such target"), didYouMean(e.Suggestions))
 }
 
 // UnknownDependencyError is a reference to an output that no definition has.

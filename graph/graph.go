@@ -13,6 +13,7 @@ type Graph struct {
 	index       map[Ref]*Output
 	dependents  map[Ref][]Ref
 	warnings    []string
+	skipped     map[Ref]string // why there is no such output
 }
 
 func newGraph(definitions []*Definition, outputs map[Ref]*Output, warnings []string) *Graph {

@@ -153,6 +153,7 @@ func (l *loader) finish() (*Graph, error) {
 	}
 	slices.Sort(l.warnings)
 	g := newGraph(definitions, outputs, l.warnings)
+	g.skipped = l.skipped
 	l.reportCycles(g)
 	var errs []*FileError
 	for _, d := range l.drafts {

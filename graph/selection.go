@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -13,10 +14,14 @@ import (
 //
 //   - an output, "core-rust"
 //   - a stage, "pallet": all its outputs
+//   - a definition's folder, "packages/core/rust", or as a shell completes it,
+//     "core/rust/": all its outputs; a stage's folder: all of the stage
 //   - "<stage>/<name>": that output, or the family of that definition
 //   - a bare name, "rust": the outputs of that name in every stage
 //   - a pattern of [path.Match] over outputs, "core-*", or with a slash over
-//     "<stage>/<name>"
+//     "<stage>/<name>", which is the definition's where packages/ is before it
+//
+// A "./" at the beginning means nothing.
 //
 // The errors, joined, are *UnknownTargetError and those of malformed patterns.
 func (g *Graph) Select(selectors []string) ([]Ref, error) {
@@ -37,87 +42,128 @@ func (g *Graph) Select(selectors []string) ([]Ref, error) {
 	return slices.SortedFunc(maps.Keys(chosen), Ref.Compare), nil
 }
 
+// target is a selector without what only says that it is a path.
+type target struct {
+	typed  string
+	text   string // "core/rust"
+	folder bool   // it names a folder, not an output
+}
+
+func readTarget(typed string) target {
+	text := typed
+	for strings.HasPrefix(text, "./") {
+		text = strings.TrimLeft(text[1:], "/")
+	}
+	trimmed := strings.TrimRight(text, "/")
+	folder := trimmed != text
+	text, inPackages := strings.CutPrefix(trimmed, packagesDir+"/")
+	return target{typed, text, folder || inPackages}
+}
+
 func (g *Graph) selectOne(selector string) ([]Ref, error) {
-	if r, err := ParseRef(selector); err == nil && g.index[r] != nil {
+	t := readTarget(selector)
+	switch r, err := ParseRef(t.text); {
+	case t.text == "":
+		return nil, &UnknownTargetError{Name: selector, Reason: "names nothing"}
+	case err == nil && g.index[r] != nil && !t.folder:
 		return []Ref{r}, nil
-	}
-	if slices.Contains(Stages, selector) {
-		return g.matching(func(r Ref) bool { return r.Stage == selector }), nil
-	}
-	if strings.ContainsAny(selector, `*?[\`) {
-		return g.selectPattern(selector)
+	case slices.Contains(Stages, t.text):
+		return g.matching(func(o *Output) bool { return o.Ref.Stage == t.text }), nil
+	case strings.ContainsAny(t.text, `*?[\`):
+		return g.selectPattern(t)
 	}
 	var refs []Ref
-	if stage, name, ok := strings.Cut(selector, "/"); ok {
-		refs = g.selectFolder(stage, name)
-	} else {
-		refs = g.matching(func(r Ref) bool { return r.Name == selector })
+	if stage, name, ok := strings.Cut(t.text, "/"); ok {
+		refs = g.selectFolder(Ref{Stage: stage, Name: name}, t.folder)
+	} else if !t.folder {
+		refs = g.matching(func(o *Output) bool { return o.Ref.Name == t.text })
 	}
 	if len(refs) == 0 {
-		return nil, &UnknownTargetError{Name: selector, Suggestions: g.suggestTargets(selector)}
+		return nil, g.unknownTarget(t)
 	}
 	return refs, nil
 }
 
-func (g *Graph) matching(match func(Ref) bool) []Ref {
+func (g *Graph) matching(match func(*Output) bool) []Ref {
 	var refs []Ref
 	for _, o := range g.outputs {
-		if match(o.Ref) {
+		if match(o) {
 			refs = append(refs, o.Ref)
 		}
 	}
 	return refs
 }
 
-func (g *Graph) selectPattern(pattern string) ([]Ref, error) {
-	if _, err := path.Match(pattern, ""); err != nil {
-		return nil, fmt.Errorf("selecting %q: %w", pattern, err)
+func (g *Graph) selectPattern(t target) ([]Ref, error) {
+	if _, err := path.Match(t.text, ""); err != nil {
+		return nil, fmt.Errorf("selecting %q: %w", t.typed, err)
 	}
-	refs := g.matching(func(r Ref) bool {
-		text := r.String()
-		if strings.Contains(pattern, "/") {
-			text = r.Stage + "/" + r.Name
+	refs := g.matching(func(o *Output) bool {
+		text := o.Ref.String()
+		switch {
+		case t.folder:
+			text = o.Definition.folder()
+		case strings.Contains(t.text, "/"):
+			text = o.Ref.Stage + "/" + o.Ref.Name
 		}
-		ok, _ := path.Match(pattern, text)
+		ok, _ := path.Match(t.text, text)
 		return ok
 	})
 	if len(refs) == 0 {
-		return nil, &UnknownTargetError{Name: pattern}
+		return nil, &UnknownTargetError{Name: t.typed, Reason: "matches no output"}
 	}
 	return refs, nil
 }
 
-// selectFolder prefers the output of that name: the definition llvm has an
-// output llvm and thirty others.
-func (g *Graph) selectFolder(stage, name string) []Ref {
-	if r := (Ref{Stage: stage, Name: name}); g.index[r] != nil {
+// folder is "<stage>/<name>".
+func (d *Definition) folder() string { return d.Stage + "/" + d.Name }
+
+// selectFolder takes the definition of that folder. Where it may as well be an
+// output that wins: the definition llvm has an output llvm and thirty others.
+func (g *Graph) selectFolder(r Ref, folder bool) []Ref {
+	if !folder && g.index[r] != nil {
 		return []Ref{r}
 	}
 	for _, d := range g.definitions {
-		if d.Stage == stage && d.Name == name {
+		if d.Stage == r.Stage && d.Name == r.Name {
 			return d.Outputs
 		}
 	}
 	return nil
 }
 
-// suggestTargets knows two mistakes: a slip of the finger, and the name of a
-// definition whose outputs are called otherwise.
-func (g *Graph) suggestTargets(selector string) []string {
+// unknownTarget knows three mistakes: a slip of the finger, a definition that is
+// skipped, and the name of one whose outputs are called otherwise.
+func (g *Graph) unknownTarget(t target) error {
+	e := &UnknownTargetError{Name: t.typed}
+	stage, name, isPath := strings.Cut(t.text, "/")
+	r := Ref{Stage: stage, Name: name}
+	if !isPath {
+		r, _ = ParseRef(t.text)
+	}
+	if e.Reason = cmp.Or(g.skipped[r], g.skipped[Ref{Stage: r.Stage}]); e.Reason == "" {
+		e.Suggestions = g.suggestTargets(t)
+	}
+	return e
+}
+
+func (g *Graph) suggestTargets(t target) []string {
 	for _, d := range g.definitions {
-		if d.Name == selector || d.Stage+"-"+d.Name == selector {
-			return []string{d.Stage + "/" + d.Name}
+		if d.Name == t.text || d.Stage+"-"+d.Name == t.text {
+			return []string{d.folder()}
 		}
 	}
 	names := slices.Clone(Stages)
 	for _, o := range g.outputs {
 		switch {
-		case strings.Contains(selector, "/"):
+		case t.folder:
+			names = append(names, o.Definition.folder())
+		case strings.Contains(t.text, "/"):
 			names = append(names, o.Ref.Stage+"/"+o.Ref.Name)
 		default:
 			names = append(names, o.Ref.String(), o.Ref.Name)
 		}
 	}
 	slices.Sort(names)
-	return suggest(selector, slices.Compact(names))
+	return suggest(t.text, slices.Compact(names))
 }

@@ -21,6 +21,8 @@ FROM scratch
 name = "rust"
 -- packages/pallet/rust/Containerfile --
 FROM stagex/core-rust
+-- packages/user/mesa/Containerfile --
+FROM scratch
 -- packages/user/linux/package.toml --
 [package]
 name = "linux"
@@ -49,6 +51,19 @@ func TestSelect(t *testing.T) {
 		"user/linux":            "user-core user-linux-guest",
 		"*/rust":                "core-rust pallet-rust",
 		"rust core-rust pallet": "core-rust pallet-rust",
+		"packages/core/rust":    "core-rust",
+		"./packages/core/rust":  "core-rust",
+		"packages/core/rust/":   "core-rust",
+		".//./core/rust//":      "core-rust",
+		"core/rust/":            "core-rust",
+		"packages/user/linux":   "user-core user-linux-guest",
+		"user/linux/":           "user-core user-linux-guest",
+		"user/core":             "user-core",
+		"packages/pallet/":      "pallet-rust",
+		"pallet/":               "pallet-rust",
+		"./core-rust":           "core-rust",
+		"packages/*/rust":       "core-rust pallet-rust",
+		"packages/user/*":       "user-core user-linux-guest",
 	} {
 		got, err := g.Select(strings.Fields(selectors))
 		if err != nil {
@@ -69,9 +84,20 @@ func TestSelectErrors(t *testing.T) {
 		"linux":      `selecting "linux": no such target; did you mean user/linux?`,
 		"user-linux": `selecting "user-linux": no such target; did you mean user/linux?`,
 		"core/rut":   `selecting "core/rut": no such target; did you mean core/rust?`,
-		"no-*":       `selecting "no-*": no such target`,
-		"\x1b[31m":   `selecting "\x1b[31m": syntax error in pattern`,
-		"":           `selecting "": no such target`,
+		"no-*":       `selecting "no-*": matches no output`,
+		"core/r*s":   `selecting "core/r*s": matches no output`,
+		"./":         `selecting "./": names nothing`,
+		"/":          `selecting "/": names nothing`,
+		"packages/":  `selecting "packages/": no such target`,
+		"core-rust/": `selecting "core-rust/": no such target; did you mean core/rust?`,
+
+		"packages/core/rsut":               `selecting "packages/core/rsut": no such target; did you mean core/rust?`,
+		"packages/user/core":               `selecting "packages/user/core": no such target`,
+		"packages/core/rust/Containerfile": `selecting "packages/core/rust/Containerfile": no such target`,
+		"packages/user/mesa/":              `selecting "packages/user/mesa/": packages/user/mesa is skipped, it has no package.toml`,
+		"user-mesa":                        `selecting "user-mesa": packages/user/mesa is skipped, it has no package.toml`,
+		"\x1b[31m":                         `selecting "\x1b[31m": syntax error in pattern`,
+		"":                                 `selecting "": names nothing`,
 	} {
 		_, err := g.Select([]string{selector})
 		if err == nil || err.Error() != want {
