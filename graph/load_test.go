@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -295,6 +296,11 @@ func TestLoadChecksFolders(t *testing.T) {
 	at := "packages/core/base/files/"
 	tree[at+"inside"] = &fstest.MapFile{Data: []byte("../Containerfile"), Mode: fs.ModeSymlink | 0o777}
 	tree[at+"nowhere"] = &fstest.MapFile{Data: []byte("gone"), Mode: fs.ModeSymlink | 0o777}
+	tree["packages/core/other/fetch"] = &fstest.MapFile{Data: []byte("/elsewhere"), Mode: fs.ModeSymlink | 0o777}
+	for _, name := range []string{"Containerfile", "package.toml"} {
+		data := strings.ReplaceAll(string(tree["packages/core/base/"+name].Data), "base", "other")
+		tree["packages/core/other/"+name] = &fstest.MapFile{Data: []byte(data)}
+	}
 	if _, err := loadTree(tree); err != nil {
 		t.Fatal(err)
 	}

@@ -39,12 +39,16 @@ var edgeErrorTests = map[string]struct {
 	"number in FROM":    {"FROM scratch\nFROM 0", []string{`2: FROM "0": ` + elsewhere + `docker.io/library/0:latest`}},
 	"number in mount":   {"FROM scratch\nFROM scratch\nRUN --mount=from=0,target=/x true", []string{`3: RUN --mount=from "0": ` + elsewhere + `docker.io/library/0:latest`}},
 
-	"cache mount":    {"FROM scratch\nRUN --mount=type=cache,target=/c true", []string{`2: RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them`}},
-	"secret mount":   {"FROM scratch\nRUN --mount=type=secret,id=x true", []string{`2: RUN --mount=type=secret: nobody else has it, so that nobody could repeat the build`}},
-	"ssh mount":      {"FROM scratch\nRUN --mount=target=/t --mount=type=ssh true", []string{`2: RUN --mount=type=ssh: nobody else has it, so that nobody could repeat the build`}},
-	"insecure":       {"FROM scratch\nRUN --security=insecure true", []string{`2: RUN --security=insecure: builds run in the sandbox only`}},
-	"host's network": {"FROM scratch\nRUN --network=host true", []string{`2: RUN --network=host: builds get no more than the default network`}},
-	"cache, ONBUILD": {"FROM scratch AS a\nONBUILD RUN --mount=type=cache,target=/c true\nFROM a", []string{`2: RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them`}},
+	"cache mount":       {"FROM scratch\nRUN --mount=type=cache,target=/c true", []string{`2: RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them`}},
+	"secret mount":      {"FROM scratch\nRUN --mount=type=secret,id=x true", []string{`2: RUN --mount=type=secret: nobody else has it, so that nobody could repeat the build`}},
+	"ssh mount":         {"FROM scratch\nRUN --mount=target=/t --mount=type=ssh true", []string{`2: RUN --mount=type=ssh: nobody else has it, so that nobody could repeat the build`}},
+	"type by variable":  {"FROM scratch\nARG T=cache\nRUN --mount=type=${T},target=/c true", []string{`3: RUN --mount: unsupported mount type "1"`}},
+	"type by quotes":    {"FROM scratch\nRUN --mount='target=/c,type=ca\\che' true", []string{`2: RUN --mount: unsupported mount type "1"`}},
+	"cache from output": {"FROM scratch\nRUN --mount=target=/c,Type=CACHE,from=stagex/core-base true", []string{`2: RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them`}},
+	"device":            {"FROM scratch\nRUN --device=vendor.com/gpu=all true", []string{`2: RUN --device: the result would depend on the machine`}},
+	"insecure":          {"FROM scratch\nRUN --security=insecure true", []string{`2: RUN --security=insecure: builds run in the sandbox only`}},
+	"host's network":    {"FROM scratch\nRUN --network=host true", []string{`2: RUN --network=host: builds get no more than the default network`}},
+	"cache, ONBUILD":    {"FROM scratch AS a\nONBUILD RUN --mount=type=cache,target=/c true\nFROM a", []string{`2: RUN --mount=type=cache: it keeps bytes of earlier builds, so that the result depends on them`}},
 
 	"variable in copy":     {"ARG A=core-base\nFROM scratch\nARG A\nCOPY --from=stagex/$A . .", []string{`4: COPY --from "stagex/$A": variables are not expanded here; name a stage, and the variable in its FROM`}},
 	"variable in mount":    {"FROM scratch\nRUN --mount=from=stagex/$A,target=/x true", []string{`2: 'from' doesn't support variable expansion, define alias stage instead`}},
@@ -97,5 +101,13 @@ func TestEdgeErrors(t *testing.T) {
 			_, err := loadTree(tree)
 			checkError(t, err, located(containerfileFile, test.want)...)
 		})
+	}
+}
+
+// TestVariablesInMounts: they may stand where they cannot change what a mount is.
+func TestVariablesInMounts(t *testing.T) {
+	const text = "FROM scratch\nARG N=1\nRUN --mount=type=tmpfs,target=/t$N,size=${N}m --mount=target=/c,rw=$N true\n"
+	if _, err := loadOne("[package]\nname = \"x\"\n", text); err != nil {
+		t.Error(err)
 	}
 }

@@ -68,16 +68,16 @@ func checkFolder(tree fs.FS, d *Definition, entries []fs.DirEntry) []*FileError 
 func (s *snapshot) list(dir string, entries []fs.DirEntry) (errs []*FileError) {
 	for _, e := range entries {
 		path := join(dir, e.Name())
-		if path == containerfileName || path == manifestName {
+		switch path {
+		case containerfileName, manifestName:
 			continue // read, and so checked, already
+		case "fetch":
+			continue // left out, whatever it is
 		}
 		var err error
 		switch e.Type() {
 		case 0:
 		case fs.ModeDir:
-			if path == "fetch" {
-				continue
-			}
 			var below []fs.DirEntry
 			if below, err = fs.ReadDir(s.tree, join(s.def.Dir, path)); err == nil {
 				errs = append(errs, s.list(path, below)...)
