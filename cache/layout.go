@@ -44,6 +44,9 @@ func (l Layout) Digest() Digest {
 	return l.Manifests[0].Digest
 }
 
+// AnnotationVersion is the version of an image, in its manifest.
+const AnnotationVersion = "org.opencontainers.image.version"
+
 // Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
 const (
 	AnnotationName    = "io.containerd.image.name"

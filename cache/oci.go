@@ -52,19 +52,21 @@ type index struct {
 }
 
 type manifest struct {
-	Config descriptor
-	Layers []descriptor
+	Config      descriptor
+	Layers      []descriptor
+	Annotations map[string]string
 }
 
 // document is the union of both kinds, so that one posing as the other is seen
 // (CVE-2021-41190).
 type document struct {
-	SchemaVersion int             `json:"schemaVersion"`
-	MediaType     string          `json:"mediaType"`
-	Manifests     []descriptor    `json:"manifests"`
-	Config        *descriptor     `json:"config"`
-	Layers        []descriptor    `json:"layers"`
-	FSLayers      json.RawMessage `json:"fsLayers"`
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	Manifests     []descriptor      `json:"manifests"`
+	Config        *descriptor       `json:"config"`
+	Layers        []descriptor      `json:"layers"`
+	Annotations   map[string]string `json:"annotations"`
+	FSLayers      json.RawMessage   `json:"fsLayers"`
 }
 
 func parseIndex(data []byte, mediaType string) (index, error) {
@@ -92,7 +94,7 @@ func parseManifest(data []byte, mediaType string) (manifest, error) {
 	case doc.Config == nil:
 		return manifest{}, fmt.Errorf("image manifest names no config")
 	}
-	m := manifest{*doc.Config, doc.Layers}
+	m := manifest{*doc.Config, doc.Layers, doc.Annotations}
 	return m, checkDescriptors(append([]descriptor{m.Config}, m.Layers...))
 }
 

@@ -10,6 +10,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
 )
@@ -73,6 +74,7 @@ func exitCode(err error) int {
 		listed *build.PublishedError
 		unsafe *cache.UnsafeError
 		ro     *cache.ReadOnlyError
+		noTool *load.MissingError
 	)
 	switch {
 	case err == nil:
@@ -85,7 +87,7 @@ func exitCode(err error) int {
 		return exitInterrupt
 	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed):
 		return exitUsage
-	case errors.As(err, &unfit), errors.As(err, &unsafe), errors.As(err, &ro):
+	case errors.As(err, &unfit), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &fdisk):
 		return exitDisk

@@ -1,0 +1,113 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	godigest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/umoci/pkg/hardening"
+)
+
+// Image is a whole output held open, so that it can be sent elsewhere: to a
+// registry, or into docker. Close it when done. Open is safe for concurrent use.
+type Image struct {
+	Layout
+	Root   Descriptor      // what index.json names: the image index, or in the one-level form the manifest
+	Images []PlatformImage // one for each of Manifests, in their order
+
+	// Blobs are everything that Root leads to and Root itself, each once, and each
+	// after all that it names: a registry that takes them in this order never holds
+	// a manifest of what it lacks.
+	Blobs []Descriptor
+
+	reader *reader
+}
+
+// PlatformImage is one image manifest and what it names.
+type PlatformImage struct {
+	Platform Platform
+	Manifest Descriptor
+	Config   Descriptor
+	Layers   []Descriptor // from the bottom
+	Version  string       // org.opencontainers.image.version of the manifest; "" where it says none
+}
+
+// IsManifest reports whether d is an image manifest or an image index: what a
+// registry keeps as a manifest, not as a blob.
+func (d Descriptor) IsManifest() bool { return isManifest(d.MediaType) || isIndex(d.MediaType) }
+
+// Image is Whole for one who means to read the blobs. What lies in the folder
+// beside the layout (Stray) is not looked for: it is no part of the image.
+func (s *Store) Image(output string) (*Image, error) {
+	r, err := s.openLayout(output)
+	if err != nil {
+		return nil, fmt.Errorf("reading output %q: %w", output, err)
+	}
+	img, err := s.image(r)
+	if err != nil {
+		r.close()
+		return nil, fmt.Errorf("reading output %q: %w", output, broken(err))
+	}
+	img.Output = output
+	return img, nil
+}
+
+func (s *Store) image(r *reader) (*Image, error) {
+	c, err := r.whole(context.Background(), s.stats, true)
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{Layout: c.Layout, Root: c.top.Descriptor, reader: r}
+	set := blobSet{seen: map[Digest]int64{}}
+	for i, d := range c.images {
+		m, err := r.manifest(d.Descriptor)
+		if err != nil {
+			return nil, fmt.Errorf("parsing image manifest %s: %w", d.Digest, err)
+		}
+		if err := set.add(append(append([]descriptor{}, m.Layers...), m.Config, d)...); err != nil {
+			return nil, err
+		}
+		if i < len(c.Manifests) { // attestations come last
+			img.Images = append(img.Images, platformImage(c.Manifests[i].Platform, d, m))
+		}
+	}
+	err = set.add(c.top)
+	img.Blobs = set.list
+	return img, err
+}
+
+func platformImage(p Platform, d descriptor, m manifest) PlatformImage {
+	image := PlatformImage{Platform: p, Manifest: d.Descriptor, Config: m.Config.Descriptor, Version: m.Annotations[AnnotationVersion]}
+	for _, l := range m.Layers {
+		image.Layers = append(image.Layers, l.Descriptor)
+	}
+	return image
+}
+
+// Open reads one of Blobs. The last Read, the one that reaches the end, fails
+// where the bytes are not those that d names.
+func (i *Image) Open(d Descriptor) (io.ReadCloser, error) {
+	f, err := i.reader.open(d)
+	if err != nil {
+		return nil, fmt.Errorf("reading output %q: %w", i.Output, broken(err))
+	}
+	return &verifiedFile{&hardening.VerifiedReadCloser{
+		Reader:         f,
+		ExpectedDigest: godigest.Digest(d.Digest.String()),
+		ExpectedSize:   d.Size,
+	}, f}, nil
+}
+
+// verifiedFile closes the file alone: the library's Close would read the rest of
+// it, and log.
+type verifiedFile struct {
+	io.Reader
+	f *os.File
+}
+
+func (v *verifiedFile) Close() error { return v.f.Close() }
+
+// Close lets go of the folder. What Open gave stays readable.
+func (i *Image) Close() { i.reader.close() }

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/load"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/graph"
+)
+
+func newImportCommand(a *app) *cobra.Command {
+	var into string
+	c := &cobra.Command{
+		Use:   "import [SELECTOR...]",
+		Short: "Give outputs to docker or podman",
+		Long: `Streams the selected outputs, or all that out/ holds, into docker or podman, as
+stagex/<output>:<version> and stagex/<output>:local. The program in PATH does it,
+so that docker's contexts and DOCKER_HOST count. Every blob is checked on its way.
+
+Digests stay what they are, but in a docker without the containerd image store.
+Of an image for several platforms docker keeps all, podman this machine's.
+The names go to stdout. Nothing is said of who built the images: see sx verify.`,
+		Example: `  sx import core-hex && docker run --rm stagex/core-hex:local
+  sx import pallet --into podman`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if into != "" && !slices.Contains(load.Tools, into) {
+				return usagef("--into %s: it is docker or podman", into)
+			}
+			return a.inTree(c.Context(), nil, args, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
+				return importRefs(c.Context(), a, t, refs, into, len(args) == 0)
+			})
+		},
+	}
+	c.Flags().StringVar(&into, "into", "", "docker or podman (default: docker where it is installed, else podman)")
+	return c
+}
+
+// importRefs imports what out/ holds of refs. All says that nobody selected
+// them, so that what is missing is no error.
+func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, into string, all bool) error {
+	tool, err := load.Find(ctx, into)
+	if err != nil {
+		return err
+	}
+	var bad []error
+	done := 0
+	for _, ref := range refs {
+		img, err := t.Image(ref)
+		if absent := (*build.AbsentError)(nil); all && errors.As(err, &absent) {
+			continue
+		}
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		tag := t.Graph.Output(ref).Tag()
+		err = tool.Load(ctx, img, tag)
+		img.Close()
+		if err != nil { // it is the program's, and the next would fare no better
+			return errors.Join(append(bad, fmt.Errorf("importing %s: %w", ref, err))...)
+		}
+		fmt.Fprintf(a.stdout, "stagex/%s:%s\n", ref, tag)
+		done++
+	}
+	if done == 0 && len(bad) == 0 {
+		return errors.New("out/ holds no output of this tree: nothing to import")
+	}
+	fmt.Fprintf(a.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
+	return errors.Join(bad...)
+}
