@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -32,6 +33,17 @@ type Step struct {
 	// output itself does. Its rebuild may give the old digest: then this
 	// step is dropped when its turn comes.
 	Because graph.Ref
+	// Expected is how long building it should take, of a family how long until
+	// this member is there; Guessed says that no earlier build tells. Both are
+	// known before [Status].Begin.
+	Expected time.Duration
+	Guessed  bool
+	// Family is the steps that run as one with this one, itself among them, in
+	// plan order: the members of one definition share their sources and their
+	// compile, start together and take one job of -j; each ends by itself. All
+	// of them have the same slice. Nil for a step that runs alone. It is known
+	// before [Status].Begin.
+	Family []*Step
 }
 
 // Plan is what a build would do: every output in the closure of the targets,

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
@@ -122,13 +124,36 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	if err := r.fetch(ctx, plan); err != nil {
 		return err
 	}
+	r.expect(plan.Steps)
+	family(plan.Steps)
 	r.opts.Status.Begin(plan.Count(ActionBuild))
-	s := &schedule{jobs: r.opts.Jobs, stop: r.stop, run: r.step, skip: r.skip}
+	s := &schedule{
+		jobs: r.opts.Jobs, stop: r.stop, run: r.unit, skip: r.skip,
+		estimate: r.estimate, now: r.opts.Now,
+	}
 	s.Run(ctx, plan.Steps)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// unit builds the members of a unit together: what they share is built once.
+func (r *run) unit(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
+	var members errgroup.Group
+	for _, s := range steps {
+		members.Go(func() error {
+			ended(s, r.step(ctx, s))
+			return nil
+		})
+	}
+	members.Wait() // step keeps its own errors
+}
+
+func (r *run) estimate(left time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opts.Status.Estimate(left)
 }
 
 func platformsOf(plan *Plan) []string {

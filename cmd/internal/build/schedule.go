@@ -4,144 +4,137 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"time"
 
 	"codeberg.org/stagex/sx/graph"
 )
 
 // schedule runs every step of a plan that is not up to date, each after those
-// it depends on, at most jobs at once, the one with the longest chain of steps
-// behind it first. It stops starting steps when stop reports true, and returns
-// when what runs has ended. fn is called on several goroutines; it returns
-// false when the step failed, which also fails all that depend on it: those
-// are passed to skip with the step that is to blame.
+// it depends on, at most jobs units at once, the one with the longest path
+// behind it first. It stops starting units when stop reports true, and returns
+// when what runs has ended.
 type schedule struct {
 	jobs int
 	stop func() bool
-	run  func(ctx context.Context, s *Step) bool
+	// run is called on several goroutines, with the steps of one unit. It tells
+	// of each member that ended, and whether it is up to date now: when it is
+	// not, all that depend on it fail too. Those are passed to skip with the
+	// step that is to blame.
+	run  func(ctx context.Context, steps []*Step, ended func(s *Step, ok bool))
 	skip func(s *Step, cause graph.Ref)
+	// estimate is told how long the rest should take; nil: nobody is.
+	estimate func(left time.Duration)
+	now      func() time.Time
 
 	mu      sync.Mutex
-	waiting map[graph.Ref]int // unfinished dependencies
-	behind  map[graph.Ref][]*Step
-	height  map[graph.Ref]int // longest chain of steps that wait for this one
-	ready   readyHeap
-	blamed  map[graph.Ref]graph.Ref
+	units   []*unit
+	ready   unitHeap
+	running int
+	open    int           // units that are not over
+	wake    chan struct{} // holds one: something changed
+	meter   meter
 }
 
 // Run blocks until every step has run, was skipped, or stop or ctx kept it from
 // starting.
 func (s *schedule) Run(ctx context.Context, steps []*Step) {
 	s.prepare(steps)
+	defer context.AfterFunc(ctx, s.poke)()
 	var wg sync.WaitGroup
-	done := make(chan struct{}, len(steps)+1)
-	running := 0
-	for {
-		s.mu.Lock()
-		for len(s.ready) > 0 && running < s.jobs && !s.stop() && ctx.Err() == nil {
-			step := heap.Pop(&s.ready).(*readyStep).step
-			running++
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				ok := s.run(ctx, step)
-				if ok || ctx.Err() == nil { // nobody is to blame for being cancelled
-					s.finish(step, ok)
-				}
-				done <- struct{}{}
-			}()
-		}
-		s.mu.Unlock()
-		if running == 0 {
-			break
-		}
-		<-done
-		running--
+	defer wg.Wait()
+	for s.advance(ctx, &wg) {
+		s.tell()
+		<-s.wake
 	}
-	wg.Wait()
+}
+
+// poke makes Run look again at what may start.
+func (s *schedule) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (s *schedule) prepare(steps []*Step) {
-	s.waiting, s.behind = map[graph.Ref]int{}, map[graph.Ref][]*Step{}
-	s.height, s.blamed = map[graph.Ref]int{}, map[graph.Ref]graph.Ref{}
-	active := map[graph.Ref]*Step{}
-	for _, st := range steps {
-		if st.Action != ActionNone {
-			active[st.Output.Ref] = st
-		}
-	}
-	for i := len(steps) - 1; i >= 0; i-- { // dependents first
-		st := steps[i]
-		if st.Action == ActionNone {
-			continue
-		}
-		ref := st.Output.Ref
-		for _, d := range st.Output.Deps {
-			if active[d] == nil {
-				continue
-			}
-			s.waiting[ref]++
-			s.behind[d] = append(s.behind[d], st)
-			s.height[d] = max(s.height[d], s.height[ref]+1)
-		}
-	}
-	for _, st := range steps {
-		if st.Action != ActionNone && s.waiting[st.Output.Ref] == 0 {
-			s.push(st)
-		}
+	s.wake = make(chan struct{}, 1)
+	s.units = units(steps)
+	s.open = len(s.units)
+	for _, u := range s.units {
+		s.queue(u)
 	}
 }
 
-func (s *schedule) push(st *Step) {
-	heap.Push(&s.ready, &readyStep{st, s.height[st.Output.Ref]})
+// queue lets u start when it waits for nothing.
+func (s *schedule) queue(u *unit) {
+	if u.needs == 0 && u.state == unitWaiting {
+		u.state = unitReady
+		heap.Push(&s.ready, u)
+	}
 }
 
-func (s *schedule) finish(st *Step, ok bool) {
+// advance starts what can, and reports whether there is something to wait for.
+func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ref := st.Output.Ref
-	if !ok {
-		s.blame(ref, ref)
+	stopped := s.stop() || ctx.Err() != nil
+	for len(s.ready) > 0 && s.running < s.jobs && !stopped {
+		u := heap.Pop(&s.ready).(*unit)
+		u.state, u.began = unitRunning, s.now()
+		s.running++
+		wg.Go(func() {
+			s.run(ctx, u.steps, func(st *Step, ok bool) { s.ended(ctx, u, st, ok) })
+			s.release(u)
+		})
+		stopped = s.stop()
 	}
-	for _, next := range s.behind[ref] {
-		s.waiting[next.Output.Ref]--
-		if _, blamed := s.blamed[next.Output.Ref]; s.waiting[next.Output.Ref] == 0 && !blamed {
-			s.push(next)
-		}
-	}
+	return s.running > 0 || s.open > 0 && !stopped
 }
 
-// blame skips all that waits for ref, directly or not.
-func (s *schedule) blame(ref, cause graph.Ref) {
-	for _, next := range s.behind[ref] {
-		r := next.Output.Ref
-		if _, ok := s.blamed[r]; ok {
+// ended takes in that a member of u did.
+func (s *schedule) ended(ctx context.Context, u *unit, st *Step, ok bool) {
+	if !ok && ctx.Err() != nil {
+		return // nobody is to blame for being cancelled
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.poke()
+	for i, member := range u.steps {
+		if member != st {
 			continue
 		}
-		s.blamed[r] = cause
-		s.skip(next, cause)
-		s.blame(r, cause)
+		if !ok {
+			s.blame(u.behind[i], st.Output.Ref)
+			return
+		}
+		for _, next := range u.behind[i] {
+			next.needs--
+			s.queue(next)
+		}
 	}
 }
 
-type readyStep struct {
-	step   *Step
-	height int
+// release gives back what u took.
+func (s *schedule) release(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.state = unitOver
+	s.running--
+	s.open--
+	s.poke()
 }
 
-type readyHeap []*readyStep
-
-func (h readyHeap) Len() int { return len(h) }
-func (h readyHeap) Less(i, j int) bool {
-	if h[i].height != h[j].height {
-		return h[i].height > h[j].height
+// blame skips units, and all that waits for them.
+func (s *schedule) blame(behind []*unit, cause graph.Ref) {
+	for _, u := range behind {
+		if u.state != unitWaiting {
+			continue
+		}
+		u.state = unitOver
+		s.open--
+		for i, st := range u.steps {
+			s.skip(st, cause)
+			s.blame(u.behind[i], cause)
+		}
 	}
-	return h[i].step.Output.Ref.Compare(h[j].step.Output.Ref) < 0
-}
-func (h readyHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *readyHeap) Push(x any)   { *h = append(*h, x.(*readyStep)) }
-func (h *readyHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
 }

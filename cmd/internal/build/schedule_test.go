@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"codeberg.org/stagex/sx/graph"
 )
@@ -20,7 +22,7 @@ func steps(t *testing.T, text string) []*Step {
 		if !ok {
 			continue
 		}
-		s := &Step{Action: ActionBuild, Output: &graph.Output{}}
+		s := &Step{Action: ActionBuild, Output: &graph.Output{}, Expected: time.Second}
 		if bare, done := strings.CutPrefix(name, "-"); done {
 			s.Action, name = ActionNone, bare
 		}
@@ -53,11 +55,14 @@ func (r *ran) schedule(jobs int, fails ...string) *schedule {
 	return &schedule{
 		jobs: jobs,
 		stop: func() bool { return false },
-		run: func(_ context.Context, s *Step) bool {
-			name := s.Output.Ref.Name
-			r.add(1, "start "+name)
-			defer r.add(-1, "end "+name)
-			return !slices.Contains(fails, name)
+		now:  time.Now,
+		run: func(_ context.Context, steps []*Step, ended func(*Step, bool)) {
+			for _, s := range steps {
+				name := s.Output.Ref.Name
+				r.add(1, "start "+name)
+				r.add(-1, "end "+name)
+				ended(s, !slices.Contains(fails, name))
+			}
 		},
 		skip: func(s *Step, cause graph.Ref) { r.add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name) },
 	}
@@ -131,4 +136,57 @@ func TestScheduleStop(t *testing.T) {
 	if got := strings.Join(r.events, ", "); got != "start seed, end seed" {
 		t.Errorf("ran %s", got)
 	}
+}
+
+func familyOf(t *testing.T, text string) []*Step {
+	t.Helper()
+	all := steps(t, text)
+	definitions := map[string]*graph.Definition{}
+	for _, s := range all {
+		origin, _, _ := strings.Cut(s.Output.Ref.Name, ".")
+		if definitions[origin] == nil {
+			definitions[origin] = &graph.Definition{Name: origin}
+		}
+		s.Output.Definition = definitions[origin]
+	}
+	family(all)
+	return all
+}
+
+// A family is one unit: it takes one job, and what needs one of its members
+// waits for that one only.
+func TestScheduleFamily(t *testing.T) {
+	all := familyOf(t, "seed:\nllvm.a: seed\nalone: seed\n-llvm.z: seed\nllvm.b: seed\nuser: llvm.b\nother: llvm.a\n")
+	if len(all[1].Family) != 2 || all[1].Family[1] != all[4] || all[4].Family == nil || all[2].Family != nil || all[3].Family != nil {
+		t.Fatal("the families are wrong")
+	}
+	var r ran
+	r.schedule(1, "llvm.a").Run(t.Context(), all)
+	got := strings.Join(r.events, ", ")
+	for _, want := range []string{"start llvm.a, end llvm.a, skip other for llvm.a, start llvm.b, end llvm.b", "end user", "end alone"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %s", want, got)
+		}
+	}
+}
+
+// The estimate is how long the rest takes if everything takes what is expected.
+func TestScheduleEstimate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left []time.Duration
+		var r ran
+		s := r.schedule(2)
+		s.estimate = func(d time.Duration) { left = append(left, d) }
+		s.run = func(_ context.Context, steps []*Step, ended func(*Step, bool)) {
+			time.Sleep(steps[0].Expected)
+			ended(steps[0], true)
+		}
+		all := steps(t, "seed:\nleft: seed\nright: seed\ntop: left right\nalone:\n")
+		all[1].Expected = 3 * time.Second
+		s.Run(t.Context(), all)
+		want := []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, time.Second}
+		if !slices.Equal(left, want) {
+			t.Errorf("estimates %v, want %v", left, want)
+		}
+	})
 }

@@ -37,12 +37,20 @@ type Status interface {
 	Sources() fetch.Status
 	// Waiting says that another sx holds something this run needs.
 	Waiting(what string)
-	// Begin comes once, before the first Start, with the number of steps.
+	// Begin comes once, before the first Start, with the number of steps. Those
+	// of a family count one each.
 	Begin(steps int)
+	// Start comes for every step that builds. A family's come one after the
+	// other, before the first of it has ended; a member that is up to date after
+	// all ends without a Start.
 	Start(s *Step)
 	// Progress names the instruction that s runs.
 	Progress(s *Step, instruction string)
 	Finish(s *Step, r Result)
+	// Estimate says how long the rest of the run should take from now on. It
+	// comes after Begin, whenever that is known better than by the passing of
+	// time: at most once a second, and not where nothing runs any more.
+	Estimate(left time.Duration)
 	// Warn is told what the user should know and what does not stop the run.
 	Warn(text string)
 }

@@ -39,6 +39,7 @@
 //	build_finish    ref, outcome (built, saved, failed, skipped, not run), digest,
 //	                error, cause (what is to blame when skipped), log (a path),
 //	                elapsed; of the run so far: done, failed, steps
+//	build_left      left: how long the rest of the run should take
 //	waiting         text: what another sx holds
 //	warning         text
 package progress

@@ -20,6 +20,7 @@ const (
 	buildStart    kind = "build_start"
 	buildStep     kind = "build_step"
 	buildFinish   kind = "build_finish"
+	buildLeft     kind = "build_left"
 	waiting       kind = "waiting"
 	warning       kind = "warning"
 )

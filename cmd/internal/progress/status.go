@@ -7,7 +7,7 @@ import (
 	"codeberg.org/stagex/sx/fetch"
 )
 
-// Waiting, Begin, Start, Progress, Finish and Warn are build.Status.
+// Waiting, Begin, Start, Progress, Finish, Estimate and Warn are build.Status.
 
 // Waiting shows what another sx holds.
 func (d *Display) Waiting(what string) {
@@ -37,6 +37,11 @@ func (d *Display) Progress(step *build.Step, instruction string) {
 // Finish shows how a step ended, with the end of its log when it failed.
 func (d *Display) Finish(_ *build.Step, r build.Result) {
 	d.tell(func(s *state, _ time.Time) event { return s.finishBuild(r) })
+}
+
+// Estimate takes in how long the rest of the run should take.
+func (d *Display) Estimate(left time.Duration) {
+	d.tell(func(*state, time.Time) event { return event{Event: buildLeft, Left: new(length(left))} })
 }
 
 // sources is the half of a Display that is told about downloads.

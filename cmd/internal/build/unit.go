@@ -1,0 +1,98 @@
+package build
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// unit is what starts at once and takes one job: a step, or a family.
+type unit struct {
+	steps    []*Step
+	at       int // in units, which is in plan order
+	expected time.Duration
+	height   time.Duration // of the longest path of units that begins here, this one included
+	rank     int           // of those that are ready the lowest starts first
+
+	needs  int // what it still waits for: steps of other units, sources
+	behind [][]*unit
+	left   int // members that have not ended
+	state  unitState
+	began  time.Time
+}
+
+type unitState int
+
+const (
+	unitWaiting unitState = iota
+	unitReady
+	unitRunning
+	unitOver // ended, or given up
+)
+
+// units groups the steps that will run, and says of each unit what waits for
+// which of its steps. Every unit comes after those it needs.
+func units(steps []*Step) []*unit {
+	var all []*unit
+	place := map[graph.Ref]*unit{}
+	for _, s := range steps {
+		if s.Action == ActionNone || place[s.Output.Ref] != nil {
+			continue
+		}
+		u := &unit{steps: []*Step{s}, at: len(all)}
+		if s.Family != nil {
+			u.steps = s.Family
+		}
+		u.left, u.behind = len(u.steps), make([][]*unit, len(u.steps))
+		for _, member := range u.steps {
+			place[member.Output.Ref] = u
+			u.expected = max(u.expected, member.Expected)
+		}
+		all = append(all, u)
+	}
+	for _, u := range all {
+		for _, d := range u.steps[0].Output.Deps { // a family's are the same
+			if dep := place[d]; dep != nil {
+				u.needs++
+				i := slices.IndexFunc(dep.steps, func(s *Step) bool { return s.Output.Ref == d })
+				dep.behind[i] = append(dep.behind[i], u)
+			}
+		}
+	}
+	prioritise(all)
+	return all
+}
+
+// prioritise ranks units by the longest path that each begins: what the end of
+// the run waits for longest goes first.
+func prioritise(all []*unit) {
+	for _, u := range slices.Backward(all) {
+		u.height = u.expected
+		for _, next := range slices.Concat(u.behind...) {
+			u.height = max(u.height, u.expected+next.height)
+		}
+	}
+	byRank := slices.Clone(all)
+	slices.SortStableFunc(byRank, func(a, b *unit) int {
+		return cmp.Or(cmp.Compare(b.height, a.height), a.steps[0].Output.Ref.Compare(b.steps[0].Output.Ref))
+	})
+	for i, u := range byRank {
+		u.rank = i
+	}
+}
+
+// unitHeap holds those that could start, the lowest rank first.
+type unitHeap []*unit
+
+func (h unitHeap) Len() int           { return len(h) }
+func (h unitHeap) Less(i, j int) bool { return h[i].rank < h[j].rank }
+func (h unitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *unitHeap) Push(x any)        { *h = append(*h, x.(*unit)) }
+func (h *unitHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
