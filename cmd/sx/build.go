@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -49,6 +48,7 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 	f.BoolP("keep-going", "k", false, "after a failure go on with what does not depend on it")
 	f.BoolVar(&o.noCache, "no-cache", false, "run every step of the selected outputs again")
 	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
+	f.String("disk-floor", "", "start nothing when less than `SIZE` is free on the disk of out/ (default \"2GiB\")")
 	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from the number of cores)")
 	f.String("platform", graph.DefaultPlatform, "platforms to build for, with commas between; a package's own win")
 	addProgressFlag(c)
@@ -88,7 +88,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, KeepGoing: set.Build.KeepGoing,
-		Offline: o.offline, Jobs: set.Build.Jobs, Engine: engine, Version: engineVersion(),
+		Offline: o.offline, Jobs: set.Build.Jobs, DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
 		Fetch: fetchSettings(set), Status: display, Drain: drainOf(ctx),
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
@@ -109,101 +109,6 @@ func (a *app) engine(t *build.Tree, set settings.Settings) *buildkit.Embedded {
 		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
 		CacheSize: set.Engine.CacheSize, Log: a.logger(),
 	}
-}
-
-// conclude prints the verdicts of what was built, of the targets, and of all in
-// their closure that is MISMATCH, then what failed, and turns it all into one
-// error.
-func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error) error {
-	j, done := newJudge(t)
-	defer done()
-	told := toTell(report)
-	var vs []build.Verdict
-	for _, ref := range t.Graph.Closure(report.Plan.Targets) {
-		if told[ref] == lost {
-			continue
-		}
-		v, jerr := j.Judge(ref)
-		if jerr != nil {
-			return errors.Join(err, jerr)
-		}
-		if told[ref] == shown || v.Word == build.Mismatch {
-			vs = append(vs, v)
-			printVerdict(a.stdout, v)
-		}
-	}
-	counts := summarise(a.stdout, vs)
-	failures := printFailures(a.stderr, report)
-	if talk {
-		fmt.Fprintf(a.stderr, "sx: %d built, %d up to date, %d saved, %d failed, %d skipped, %d not run\n",
-			report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
-			report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
-	}
-	switch {
-	case err != nil:
-		return err
-	case failures != nil:
-		return failures
-	case counts[build.Mismatch] > 0:
-		return codeError(exitMismatch)
-	case report.Count(build.NotRun) > 0:
-		return codeError(exitInterrupt)
-	}
-	return nil
-}
-
-// telling is what a run's end says of an output.
-type telling int
-
-const (
-	quiet telling = iota // only when it is MISMATCH
-	shown                // its verdict
-	lost                 // nothing: it could not be brought up to date
-)
-
-// toTell sorts the outputs of a run: verdicts are due for what was built and for
-// the targets.
-func toTell(report *build.Report) map[graph.Ref]telling {
-	told := map[graph.Ref]telling{}
-	for _, ref := range report.Plan.Targets {
-		told[ref] = shown
-	}
-	for _, r := range report.Results {
-		switch r.Outcome {
-		case build.Built:
-			told[r.Ref] = shown
-		case build.Saved:
-		default:
-			told[r.Ref] = lost
-		}
-	}
-	return told
-}
-
-// printFailures writes the table of what failed and was skipped. The error is
-// nil when nothing failed; a missing source keeps its own exit code.
-func printFailures(w io.Writer, report *build.Report) error {
-	var failed error
-	for _, r := range report.Results {
-		switch r.Outcome {
-		case build.Failed:
-			fmt.Fprintf(w, "sx: failed   %s: %s\n", r.Ref, text.Field(r.Err.Error()))
-			if r.Log != "" {
-				fmt.Fprintf(w, "             log: %s\n", r.Log)
-			}
-			var source *build.SourceError
-			switch {
-			case !errors.As(r.Err, &source):
-				failed = codeError(exitFailed)
-			case failed == nil:
-				failed = codeError(exitFetch)
-				printMirrors(w, r.Err) // of all sources, so once
-			}
-		case build.Skipped:
-			fmt.Fprintf(w, "sx: skipped  %s: it needs %s\n", r.Ref, r.Cause)
-		}
-	}
-	return failed
 }
 
 func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, platforms []string, o buildOptions) error {

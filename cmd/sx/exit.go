@@ -23,7 +23,7 @@ const (
 	exitMismatch  = 3
 	exitFetch     = 5 // a source cannot be had
 	exitMachine   = 6 // this machine lacks something
-	exitDisk      = 7 // the disk is full
+	exitDisk      = 7 // the disk is full, or about to be
 	exitUnproven  = 8 // neither all MATCH nor any MISMATCH
 	exitInterrupt = 130
 	exitTerm      = 143
@@ -31,7 +31,7 @@ const (
 
 const exitHelp = `Exit codes:
   0  done                          6  this machine lacks something
-  1  a build failed                7  the disk is full
+  1  a build failed                7  the disk is full, or build.disk_floor reached
   2  usage, settings, definitions  8  not proven (verify: not all MATCH)
   3  MISMATCH                      130, 143  interrupted, terminated
   5  a source cannot be had`
@@ -66,6 +66,8 @@ func exitCode(err error) int {
 		signal signalError
 		unfit  *buildkit.UnfitError
 		disk   *build.DiskFullError
+		floor  *build.FloorError
+		gone   *build.EngineGoneError
 		fdisk  *fetch.DiskError
 		failed *fetch.Error
 		off    *fetch.OfflineError
@@ -87,9 +89,9 @@ func exitCode(err error) int {
 		return exitInterrupt
 	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed):
 		return exitUsage
-	case errors.As(err, &unfit), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
+	case errors.As(err, &unfit), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
 		return exitMachine
-	case errors.As(err, &disk), errors.As(err, &fdisk):
+	case errors.As(err, &disk), errors.As(err, &floor), errors.As(err, &fdisk):
 		return exitDisk
 	case errors.As(err, &failed), errors.As(err, &off):
 		return exitFetch

@@ -119,7 +119,7 @@ func addProgressFlag(c *cobra.Command) {
 
 // settingOfFlag names the settings that flags stand for.
 var settingOfFlag = map[string]string{
-	"jobs": "build.jobs", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
+	"disk-floor": "build.disk_floor", "jobs": "build.jobs", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
 }
 
 // changedFlags are the settings that the command line gives.

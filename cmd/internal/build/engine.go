@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -38,10 +40,10 @@ func (r *run) recordedProbe() string {
 }
 
 // open connects to the engine and probes it.
-func (r *run) open(ctx context.Context) (err error) {
+func (r *run) open(ctx context.Context) (e *engine, err error) {
 	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Scratch: r.Store.Dir("tmp"), Log: r.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -50,22 +52,21 @@ func (r *run) open(ctx context.Context) (err error) {
 	}()
 	version, err := b.Version(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	into, err := r.Store.Stage("sx-probe")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer into.Close()
 	probe, err := b.Probe(ctx, into)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if probe.String() != buildkit.ProbeDigest {
-		r.opts.Status.Warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
+		r.warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
 	}
-	r.engine = &engine{Builder: b, version: version, probe: probe.String()}
-	return nil
+	return &engine{Builder: b, version: version, probe: probe.String()}, nil
 }
 
 // connected is the engine of this moment.
@@ -73,4 +74,57 @@ func (r *run) connected() *engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.engine
+}
+
+// EngineGoneError says that the engine was lost and does not come back: nothing
+// more can be built, and no build is to blame.
+type EngineGoneError struct{ Err error }
+
+func (e *EngineGoneError) Error() string {
+	return fmt.Sprintf("the engine was lost and cannot be reached again: %v", e.Err)
+}
+
+func (e *EngineGoneError) Unwrap() error { return e.Err }
+
+// reopenWaits are the pauses before each further attempt to reach a lost engine:
+// a machine out of memory, or a host that restarts, needs a moment.
+var reopenWaits = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second}
+
+// reopen replaces the engine that a build lost, unless another build has done so
+// already. An *EngineGoneError ends the run.
+func (r *run) reopen(ctx context.Context, was *engine) error {
+	r.reopening.Lock()
+	defer r.reopening.Unlock()
+	if r.connected() != was || !was.Lost(ctx) {
+		return nil
+	}
+	r.warn("the engine was lost; what it was building begins again")
+	was.Close()
+	for try := 0; ; try++ {
+		e, err := r.open(ctx)
+		if err == nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.engine = e
+			return nil
+		}
+		var unfit *buildkit.UnfitError
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if try == len(reopenWaits) || errors.As(err, &unfit) {
+			return &EngineGoneError{err}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(reopenWaits[try]):
+		}
+	}
+}
+
+func (r *run) warn(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opts.Status.Warn(text)
 }

@@ -24,6 +24,9 @@ type Options struct {
 	KeepGoing bool     // go on with what does not depend on a failure
 	Offline   bool     // no download, and no network for any RUN
 	Jobs      int      // outputs built at once; 0: 1
+	// DiskFloor is how many bytes must be free on the filesystem of out/ for
+	// anything to start; 0: any.
+	DiskFloor int64
 	Engine    buildkit.Engine
 	// Version is that of sx and its build, for records: the probe is trusted
 	// for a record of the same build only.
@@ -61,6 +64,9 @@ type run struct {
 	*Tree
 	opts    Options
 	targets []graph.Ref
+	began   time.Time
+
+	reopening sync.Mutex // one at a time
 
 	mu      sync.Mutex // of all below
 	engine  *engine    // nil until something must be built
@@ -77,14 +83,15 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		opts.Now = time.Now
 	}
 	opts.Jobs = max(opts.Jobs, 1)
-	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
+	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
 	defer r.close()
 	probe := r.recordedProbe()
 	if probe == "" {
-		if err := r.open(ctx); err != nil {
+		e, err := r.open(ctx)
+		if err != nil {
 			return nil, fullDisk(err)
 		}
-		probe = r.engine.probe
+		r.engine, probe = e, e.probe
 	}
 	plan, err := t.Plan(ctx, targets, PlanOptions{Platforms: opts.Platforms, NoCache: opts.NoCache, Probe: probe})
 	if err != nil {
@@ -113,10 +120,15 @@ func (r *run) close() {
 }
 
 func (r *run) execute(ctx context.Context, plan *Plan) error {
+	if err := r.checkFloor(); err != nil {
+		return err
+	}
 	if r.engine == nil {
-		if err := r.open(ctx); err != nil {
+		e, err := r.open(ctx)
+		if err != nil {
 			return err
 		}
+		r.engine = e
 	}
 	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
@@ -173,8 +185,13 @@ func (r *run) stop() bool {
 		return true
 	default:
 	}
+	err := r.checkFloor()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err != nil && r.fatal == nil {
+		r.fatal = err
+		r.opts.Status.Warn(err.Error())
+	}
 	return r.stopped || r.fatal != nil
 }
 

@@ -15,6 +15,7 @@ type Outcome string
 const (
 	Built   Outcome = "built"
 	Saved   Outcome = "saved"   // planned, but its dependencies came out as they were
+	Taken   Outcome = "taken"   // another sx built it meanwhile
 	Failed  Outcome = "failed"  // see Err
 	Skipped Outcome = "skipped" // what it needs failed: see Cause
 	NotRun  Outcome = "not run" // the run stopped before its turn

@@ -23,7 +23,7 @@ func (r *run) step(ctx context.Context, s *Step) bool {
 		res.Outcome, res.Err = NotRun, context.Cause(ctx)
 	}
 	r.finish(s, res)
-	return res.Outcome == Built || res.Outcome == Saved
+	return res.Outcome == Built || res.Outcome == Saved || res.Outcome == Taken
 }
 
 func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
@@ -33,13 +33,19 @@ func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
 	if reason, err := r.stillNeeded(s); err != nil {
 		return Result{Outcome: Failed, Err: err}
 	} else if reason == "" {
-		l, err := r.Store.Layout(s.Output.Ref.String())
-		if err != nil {
-			return Result{Outcome: Failed, Err: err}
-		}
-		return Result{Outcome: Saved, Digest: l.Digest()}
+		return r.unbuilt(s, Saved)
 	} else if s.Because.Name != "" {
 		s.Reason = reason
+	}
+	lock, err := r.lock(ctx, s)
+	if err != nil {
+		return Result{Outcome: NotRun, Err: err}
+	}
+	defer lock.Unlock()
+	if taken, err := r.madeMeanwhile(s); err != nil {
+		return Result{Outcome: Failed, Err: err}
+	} else if taken {
+		return r.unbuilt(s, Taken)
 	}
 	r.mu.Lock()
 	r.opts.Status.Start(s)
@@ -48,21 +54,68 @@ func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
 	if err != nil {
 		return Result{Outcome: Failed, Err: err}
 	}
+	return r.persist(ctx, s, log, began)
+}
+
+// persist builds s, and again when the engine is lost.
+func (r *run) persist(ctx context.Context, s *Step, log string, began time.Time) Result {
 	for try := 1; ; try++ {
-		layout, err := r.build(ctx, s, log, began)
+		e := r.connected()
+		layout, err := r.build(ctx, s, e, log, began)
 		var lost *buildkit.LostError
-		switch {
-		case err == nil:
+		if err == nil {
 			return Result{Outcome: Built, Digest: layout.Digest(), Log: log}
-		case errors.As(err, &lost) && try < maxTries && ctx.Err() == nil:
-			if err := r.reopen(ctx); err != nil {
-				return Result{Outcome: Failed, Err: err, Log: log}
-			}
-		default:
-			r.noteFatal(err)
-			return Result{Outcome: Failed, Err: err, Log: log}
 		}
+		if errors.As(err, &lost) && ctx.Err() == nil {
+			// The engine is brought back also for the others.
+			if again := r.reopen(ctx, e); again != nil {
+				err = again
+			} else if try < maxTries {
+				continue
+			}
+		}
+		r.noteFatal(err)
+		return Result{Outcome: Failed, Err: err, Log: log}
 	}
+}
+
+// unbuilt is the result of a step that need not build.
+func (r *run) unbuilt(s *Step, how Outcome) Result {
+	l, err := r.Store.Layout(s.Output.Ref.String())
+	if err != nil {
+		return Result{Outcome: Failed, Err: err}
+	}
+	return Result{Outcome: how, Digest: l.Digest()}
+}
+
+// lock makes sure that no other sx builds s, waiting for one that does. An error
+// is that the run ends before.
+func (r *run) lock(ctx context.Context, s *Step) (*cache.OutputLock, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // ends with ctx
+		select {
+		case <-r.opts.Drain: // what another sx builds is not what runs here
+			cancel(context.Canceled)
+		case <-ctx.Done():
+		}
+	}()
+	return r.Store.Lock(ctx, s.Output.Ref.String(), func(by *cache.LockedError) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opts.Status.Waiting(by.Error())
+	})
+}
+
+// madeMeanwhile reports that another sx has brought s up to date since the plan
+// was made, in the way that this run was asked for.
+func (r *run) madeMeanwhile(s *Step) (bool, error) {
+	rec, err := r.Store.Record(s.Output.Ref.String())
+	if err != nil || rec.Finished.Before(r.began) || r.noCache(s) && !rec.NoCache {
+		return false, nil
+	}
+	reason, err := r.stale(s.Output, s.Request, r.connected().probe)
+	return reason == "", err
 }
 
 // maxTries bounds how often a build is tried when the engine goes away. A
@@ -78,24 +131,17 @@ func (r *run) stillNeeded(s *Step) (string, error) {
 	return r.stale(s.Output, s.Request, r.connected().probe)
 }
 
-// reopen replaces the builder when its engine is gone.
-func (r *run) reopen(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.engine.Lost(ctx) {
-		return nil
-	}
-	r.engine.Close()
-	return r.open(ctx)
-}
-
 // noteFatal ends the run early for what no other build would survive.
 func (r *run) noteFatal(err error) {
 	var full *DiskFullError
-	if errors.As(fullDisk(err), &full) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
+	var gone *EngineGoneError
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case errors.As(fullDisk(err), &full):
 		r.fatal = full
+	case errors.As(err, &gone):
+		r.fatal = gone
 	}
 }
 
@@ -122,9 +168,8 @@ func (e *DiskFullError) Error() string {
 func (e *DiskFullError) Unwrap() error { return e.Err }
 
 // build runs the request once, commits the result to out/ and records it.
-func (r *run) build(ctx context.Context, s *Step, logPath string, began time.Time) (cache.Layout, error) {
+func (r *run) build(ctx context.Context, s *Step, e *engine, logPath string, began time.Time) (cache.Layout, error) {
 	name := s.Output.Ref.String()
-	e := r.connected()
 	job, rec, err := r.job(ctx, s, e)
 	if err != nil {
 		return cache.Layout{}, err

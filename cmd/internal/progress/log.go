@@ -20,7 +20,7 @@ func logWords(path string) []line {
 	if path == "" {
 		return nil
 	}
-	tail, err := logTail(path)
+	tail, err := LogTail(path, tailLines)
 	if err != nil {
 		return lines(trouble, none, "  log: "+text.Field(err.Error()))
 	}
@@ -31,9 +31,9 @@ func logWords(path string) []line {
 	return append(out, lines(trouble, none, "  log: "+text.Field(path))...)
 }
 
-// logTail reads the last lines of the file, at most tailLines and tailBytes. A
-// line that is only shown from its middle begins with "…".
-func logTail(path string) ([]string, error) {
+// LogTail reads the last lines of the file, at most so many and 32 KiB. They are not
+// escaped. A line that is only there from its middle begins with "…".
+func LogTail(path string, most int) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -58,5 +58,5 @@ func logTail(path string) ([]string, error) {
 		data = append([]byte("…"), data...)
 	}
 	all := strings.Split(string(data), "\n")
-	return all[max(len(all)-tailLines, 0):], nil
+	return all[max(len(all)-most, 0):], nil
 }

@@ -27,7 +27,7 @@ func TestLogTail(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.log), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			got, err := logTail(path)
+			got, err := LogTail(path, tailLines)
 			if err != nil {
 				t.Fatal(err)
 			}

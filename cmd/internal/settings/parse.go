@@ -73,6 +73,14 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
+// parseFloor is parseSize, or "0" for none.
+func parseFloor(text string) (int64, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	return parseSize(text)
+}
+
 // parsePlatforms takes a list with commas, each in its one canonical spelling, because it is compared as text.
 func parsePlatforms(text string) ([]string, error) {
 	list := strings.Split(text, ",")

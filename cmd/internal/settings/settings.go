@@ -33,6 +33,7 @@ type Settings struct {
 // Build is about builds.
 type Build struct {
 	Jobs      int      // outputs built at once, at least 1
+	DiskFloor int64    // bytes that must be free for anything to start
 	KeepGoing bool     // go on with what does not depend on a failure
 	Platforms []string // of outputs whose definition forces none: "linux/amd64", in the order of their manifests
 	Progress  string   // auto, plain, tty, rawjson or quiet
@@ -73,7 +74,7 @@ func (p Paths) StateDir(tree string) string {
 // Default returns the settings where nobody says anything.
 func Default() Settings {
 	return Settings{
-		Build: Build{Jobs: defaultJobs(), Platforms: []string{"linux/amd64"}, Progress: "auto"},
+		Build: Build{Jobs: defaultJobs(), DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto"},
 		Fetch: Fetch{
 			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
 			MaxFile: 8 << 30, MaxPartial: 32 << 30,

@@ -1,0 +1,128 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// OutputLock says that one process alone is making an output. It is an flock on
+// .sx/locks/<output>, so it ends with its process, however that ends. The file
+// holds the process's id, for those who wait.
+type OutputLock struct{ f *os.File }
+
+// Unlock lets the next one have it.
+func (l *OutputLock) Unlock() error { return l.f.Close() }
+
+// LockedError says that another process is making an output.
+type LockedError struct {
+	Output string
+	PID    int // of that process; 0 when it did not say
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("another sx is making %s", e.Output)
+	}
+	return fmt.Sprintf("another sx (process %d) is making %s", e.PID, e.Output)
+}
+
+// TryLock takes the lock of an output, or returns a *LockedError at once.
+func (s *Store) TryLock(output string) (*OutputLock, error) {
+	if err := checkOutput(output); err != nil {
+		return nil, err
+	}
+	if s.readOnly != nil {
+		return nil, fmt.Errorf("locking output %q: %w", output, s.readOnly)
+	}
+	if _, err := s.Folder("locks"); err != nil {
+		return nil, fmt.Errorf("locking output %q: %w", output, err)
+	}
+	for {
+		l, err := s.tryLock(output)
+		if errors.Is(err, fs.ErrNotExist) { // somebody removed the file meanwhile
+			continue
+		}
+		var locked *LockedError
+		if err != nil && !errors.As(err, &locked) {
+			err = fmt.Errorf("locking output %q: %w", output, err)
+		}
+		return l, err
+	}
+}
+
+func (s *Store) tryLock(output string) (*OutputLock, error) {
+	path := s.Dir("locks", output)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = &LockedError{output, readPID(f)}
+	}
+	if err == nil && !claim(f, path) { // the lock of a file that is gone holds nobody off
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		err = writePID(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &OutputLock{f}, nil
+}
+
+// lockPoll is how often a lock that another process holds is tried again: what it
+// guards takes seconds to hours.
+const lockPoll = 50 * time.Millisecond
+
+// Lock waits for the lock of an output until ctx is done. held, when not nil, is
+// called once if another process has it.
+func (s *Store) Lock(ctx context.Context, output string, held func(*LockedError)) (*OutputLock, error) {
+	for {
+		l, err := s.TryLock(output)
+		var locked *LockedError
+		if !errors.As(err, &locked) {
+			return l, err
+		}
+		if held != nil {
+			held(locked)
+			held = nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+func readPID(f *os.File) int {
+	data, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
+}
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return err
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// conclude prints the verdicts of what was built, of the targets, and of all in
+// their closure that is MISMATCH, then the table of what went wrong, and turns
+// it all into one error.
+func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error) error {
+	vs, jerr := judgeRun(a.stdout, t, report)
+	if jerr != nil {
+		return errors.Join(err, jerr)
+	}
+	counts := summarise(a.stdout, vs)
+	failures := printTable(a.stderr, report, vs)
+	if talk {
+		fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
+	}
+	switch {
+	case err != nil:
+		return err
+	case failures != nil:
+		return failures
+	case counts[build.Mismatch] > 0:
+		return codeError(exitMismatch)
+	case report.Count(build.NotRun) > 0:
+		return codeError(exitInterrupt)
+	}
+	return nil
+}
+
+// judgeRun prints a verdict a line.
+func judgeRun(w io.Writer, t *build.Tree, report *build.Report) ([]build.Verdict, error) {
+	j, done := newJudge(t)
+	defer done()
+	told := toTell(report)
+	var vs []build.Verdict
+	for _, ref := range t.Graph.Closure(report.Plan.Targets) {
+		if told[ref] == lost {
+			continue
+		}
+		v, err := j.Judge(ref)
+		if err != nil {
+			return vs, err
+		}
+		if told[ref] == shown || v.Word == build.Mismatch {
+			vs = append(vs, v)
+			printVerdict(w, v)
+		}
+	}
+	return vs, nil
+}
+
+// runCounts is the last line of a run.
+func runCounts(report *build.Report) string {
+	said := fmt.Sprintf("%d built, %d up to date, %d saved, %d failed, %d skipped, %d not run",
+		report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
+		report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
+	if n := report.Count(build.Taken); n > 0 {
+		said += fmt.Sprintf(", %d taken from another sx", n)
+	}
+	return said
+}
+
+// telling is what a run's end says of an output.
+type telling int
+
+const (
+	quiet telling = iota // only when it is MISMATCH
+	shown                // its verdict
+	lost                 // nothing: it could not be brought up to date
+)
+
+// toTell sorts the outputs of a run: verdicts are due for what was built and for
+// the targets.
+func toTell(report *build.Report) map[graph.Ref]telling {
+	told := map[graph.Ref]telling{}
+	for _, ref := range report.Plan.Targets {
+		told[ref] = shown
+	}
+	for _, r := range report.Results {
+		switch r.Outcome {
+		case build.Built, build.Taken:
+			told[r.Ref] = shown
+		case build.Saved:
+		default:
+			told[r.Ref] = lost
+		}
+	}
+	return told
+}
+
+// tableLogLines is how much of a failed build's log its row shows.
+const tableLogLines = 8
+
+// printTable writes what somebody who comes back in the morning looks for: what
+// failed and why, what was skipped for its sake, what differs from the published
+// digest. The error is nil when nothing failed; a missing source keeps its own
+// exit code.
+func printTable(w io.Writer, report *build.Report, vs []build.Verdict) error {
+	var failed error
+	for _, r := range report.Results {
+		if r.Outcome != build.Failed {
+			continue
+		}
+		printFailure(w, r)
+		var source *build.SourceError
+		switch {
+		case !errors.As(r.Err, &source):
+			failed = codeError(exitFailed)
+		case failed == nil:
+			failed = codeError(exitFetch)
+			printMirrors(w, r.Err) // of all sources, so once
+		}
+	}
+	printSkipped(w, report)
+	for _, v := range vs {
+		if v.Word == build.Mismatch || v.Word == build.Changed {
+			fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s\n", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
+		}
+	}
+	return failed
+}
+
+func printFailure(w io.Writer, r build.Result) {
+	fmt.Fprintf(w, "sx: failed   %s: %s\n", r.Ref, text.Field(r.Err.Error()))
+	if r.Log == "" {
+		return
+	}
+	tail, err := progress.LogTail(r.Log, tableLogLines)
+	if err != nil {
+		tail = []string{err.Error()}
+	}
+	for _, line := range tail {
+		fmt.Fprintf(w, "             | %s\n", text.Lines(line))
+	}
+	fmt.Fprintf(w, "             log: %s\n", r.Log)
+}
+
+// skippedNames bounds the names in a row: hundreds may wait for one failure.
+const skippedNames = 8
+
+// printSkipped writes a row for each failure that others wait for.
+func printSkipped(w io.Writer, report *build.Report) {
+	var causes []graph.Ref
+	waiting := map[graph.Ref][]string{}
+	for _, r := range report.Results {
+		if r.Outcome != build.Skipped {
+			continue
+		}
+		if waiting[r.Cause] == nil {
+			causes = append(causes, r.Cause)
+		}
+		waiting[r.Cause] = append(waiting[r.Cause], r.Ref.String())
+	}
+	slices.SortFunc(causes, graph.Ref.Compare)
+	for _, cause := range causes {
+		names := waiting[cause]
+		said := strings.Join(names[:min(len(names), skippedNames)], ", ")
+		if more := len(names) - skippedNames; more > 0 {
+			said += fmt.Sprintf(" and %d more", more)
+		}
+		need := "need"
+		if len(names) == 1 {
+			need = "needs"
+		}
+		fmt.Fprintf(w, "sx: skipped  %s that %s %s: %s\n", count(len(names), "output"), need, cause, said)
+	}
+}
+
+// short abbreviates a digest as git and docker do.
+func short(digest string) string {
+	return digest[:min(len(digest), len("sha256:")+12)] + "…"
+}
