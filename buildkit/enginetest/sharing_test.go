@@ -1,9 +1,13 @@
 package enginetest
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Two sx of one build share the engine.
@@ -42,19 +46,43 @@ func TestSecondAttaches(t *testing.T) {
 	tree.WantNothingLeft()
 }
 
-// The end of one sx leaves the builds of another alone.
+// What one sx builds another waits for, says whom for, and takes.
+func TestSecondTakesTheResult(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, 3*time.Second)
+	first := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	second := tree.Start("build", "core-sleep")
+	third := tree.Start("build", "core-sleep")
+	waits := fmt.Sprintf("waiting: another sx (process %d) is making core-sleep", first.Cmd.Process.Pid)
+	Until(t, patience, "the second one waits", func() bool { return strings.Contains(second.Stderr.String(), waits) })
+	Until(t, patience, "the third one waits", func() bool { return strings.Contains(third.Stderr.String(), waits) })
+	third.Cmd.Process.Signal(unix.SIGINT) // it has nothing running that could finish
+	third.Want(130)
+	first.Want(0)
+	if log := second.Want(0).Stderr.String(); !strings.Contains(log, "0 built") || !strings.Contains(log, "1 taken from another sx") {
+		t.Errorf("the second one did not take the first one's:\n%s", log)
+	}
+	if logs, _ := filepath.Glob(tree.Path(".sx/logs/core-sleep/*")); len(logs) != 1 {
+		t.Errorf("built %d times", len(logs))
+	}
+}
+
+// The end of one sx leaves the other its work: it waits no longer, and builds.
 func TestOneOfTwoIsKilled(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 4*time.Second)
 	first := tree.Start("build", "core-sleep")
 	tree.sleeping(mark)
 	second := tree.Start("build", "core-sleep")
-	Until(t, patience, "the second one builds", func() bool {
-		return strings.Contains(second.Stderr.String(), "core-sleep: building")
+	Until(t, patience, "the second one waits", func() bool {
+		return strings.Contains(second.Stderr.String(), "is making core-sleep")
 	})
 	first.Cmd.Process.Kill()
 	first.Wait()
-	second.Want(0)
+	if log := second.Want(0).Stderr.String(); !strings.Contains(log, "1 built") {
+		t.Errorf("the second one built nothing:\n%s", log)
+	}
 }
 
 // An sx of another build waits for the engine, says so, and then builds.
