@@ -70,21 +70,45 @@ type keyParts struct {
 
 // key hashes all that decides the bytes of o, given what its dependencies are.
 func (t *Tree) key(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (cache.Key, error) {
-	snap, err := t.snapshot(o.Definition)
+	parts, err := t.parts(o, req, deps, probe)
 	if err != nil {
 		return cache.Key{}, err
 	}
+	return cache.NewKey(parts)
+}
+
+// keep is key, and keeps what it is the hash of, so that a later plan can say
+// what changed since.
+func (t *Tree) keep(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (cache.Key, error) {
+	parts, err := t.parts(o, req, deps, probe)
+	if err != nil {
+		return cache.Key{}, err
+	}
+	return t.Store.PutInputs(parts)
+}
+
+func (t *Tree) parts(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (keyParts, error) {
+	snap, err := t.snapshot(o.Definition)
+	if err != nil {
+		return keyParts{}, err
+	}
 	parts := keyParts{Format: 1, Request: req, Context: snap.list, Probe: probe,
-		Sources: map[string]string{}, Deps: map[string]map[string]bool{}}
+		Sources: map[string]string{}, Deps: imageSets(deps)}
 	for _, s := range o.Definition.Sources {
 		parts.Sources[s.File] = s.Hash.String()
 	}
+	return parts, nil
+}
+
+// imageSets gives the images of each dependency as "<platform> <digest>".
+func imageSets(deps map[string][]cache.Manifest) map[string]map[string]bool {
+	sets := map[string]map[string]bool{}
 	for name, ms := range deps {
 		set := map[string]bool{}
 		for _, m := range ms {
 			set[m.Platform+" "+m.Digest.String()] = true
 		}
-		parts.Deps[name] = set
+		sets[name] = set
 	}
-	return cache.NewKey(parts)
+	return sets
 }

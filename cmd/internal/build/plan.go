@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -29,9 +27,13 @@ type Step struct {
 	Action  Action
 	// Reason is a sentence for a person: why this action.
 	Reason string
+	// Changes are all differences between what the output was built from and
+	// what it would be built from, as far as that is the reason.
+	Changes []Change
 	// Because is the dependency that makes it necessary, zero when the
 	// output itself does. Its rebuild may give the old digest: then this
-	// step is dropped when its turn comes.
+	// step is dropped when its turn comes. Of several it is the one from which
+	// the fewest steps lead to one that has its own reason.
 	Because graph.Ref
 	// Expected is how long building it should take, of a family how long until
 	// this member is there; Guessed says that no earlier build tells. Both are
@@ -68,6 +70,7 @@ func (p *Plan) Count(a Action) int {
 type PlanOptions struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say
+	Rebuild   bool     // the same
 	// Probe is the probe result of the engine that would build.
 	Probe string
 }
@@ -76,7 +79,11 @@ type PlanOptions struct {
 // built. It reads, hashes and writes nothing else.
 func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) (*Plan, error) {
 	p := &Plan{Targets: targets}
-	pending := map[graph.Ref]bool{}
+	asked := map[graph.Ref]bool{}
+	for _, ref := range targets {
+		asked[ref] = opts.NoCache || opts.Rebuild
+	}
+	will := pending{}
 	for _, ref := range t.Graph.Order(targets) {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -84,77 +91,116 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 		o := t.Graph.Output(ref)
 		s := &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild}
 		p.Steps = append(p.Steps, s)
-		if dep, ok := firstPending(o.Deps, pending); ok {
-			s.Because = dep
-			s.Reason = fmt.Sprintf("%s will be built", dep)
-		} else if opts.NoCache && slices.Contains(targets, ref) {
-			s.Reason = "--no-cache"
-		} else if reason, err := t.stale(o, s.Request, opts.Probe); err != nil {
+		r, err := t.why(o, s.Request, opts.Probe, will)
+		dep, depth := will.nearest(o.Deps)
+		switch {
+		case err != nil:
 			return nil, err
-		} else if reason == "" {
+		case asked[ref]:
+			s.Reason = "--rebuild"
+			if opts.NoCache {
+				s.Reason = "--no-cache"
+			}
+		case r.text != "":
+			s.Reason, s.Changes = r.text, r.changes
+		case depth > 0:
+			s.Reason, s.Because = fmt.Sprintf("%s will be built", dep), dep
+		default:
 			s.Action, s.Reason = ActionNone, "up to date"
 			continue
-		} else {
-			s.Reason = reason
 		}
-		pending[ref] = true
+		will[ref] = depth + 1
+		if s.Because == (graph.Ref{}) {
+			will[ref] = 1
+		}
 	}
 	return p, nil
 }
 
-func firstPending(deps []graph.Ref, pending map[graph.Ref]bool) (graph.Ref, bool) {
+// pending are the outputs that will be built, each with the number of steps from
+// it to one that has its own reason, itself counted.
+type pending map[graph.Ref]int
+
+// nearest is the dependency with the smallest number; 0 where none is pending.
+func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 	for _, d := range deps {
-		if pending[d] {
-			return d, true
+		if n := p[d]; n > 0 && (depth == 0 || n < depth) {
+			dep, depth = d, n
 		}
 	}
-	return graph.Ref{}, false
+	return dep, depth
 }
 
-// stale says why o must be built, "" when it need not be: its record's key is
-// what the key is now, its layout is the recorded one, and every blob is whole.
+// stale says why o must be built, "" when it need not be.
 func (t *Tree) stale(o *graph.Output, req graph.Request, probe string) (string, error) {
+	r, err := t.why(o, req, probe, nil)
+	return r.text, err
+}
+
+// reason is why an output must be built whatever becomes of others; zero when it
+// need not be.
+type reason struct {
+	text    string
+	changes []Change
+}
+
+func because(format string, args ...any) (reason, error) {
+	return reason{text: fmt.Sprintf(format, args...)}, nil
+}
+
+// why looks for the reason to build o: it has none when its record's key is what
+// the key is now, its layout is the recorded one, and every blob is whole. Of
+// dependencies that will be built it is not known what they will be: they count
+// as unchanged.
+func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pending) (reason, error) {
 	name := o.Ref.String()
 	rec, err := t.Store.Record(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := t.Store.Layout(name); err == nil {
-			return "out/" + name + " was not built here", nil
+			return because("out/%s was not built here", name)
 		}
-		return "not built yet", nil
+		return because("not built yet")
 	case err != nil:
-		return "its record cannot be believed: " + err.Error(), nil
+		return because("its record cannot be believed: %v", err)
 	case rec.Origin != cache.BuiltHere:
-		return "out/" + name + " was not built here", nil
+		return because("out/%s was not built here", name)
 	}
 	layout, err := t.Store.Whole(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "out/" + name + " is gone", nil
+		return because("out/%s is gone", name)
 	case err != nil:
-		return "out/" + name + " is damaged: " + err.Error(), nil
+		return because("out/%s is damaged: %v", name, err)
 	}
 	if err := rec.Exact(layout); err != nil {
-		return "out/" + name + " is not what was built: " + err.Error(), nil
+		return because("out/%s is not what was built: %v", name, err)
 	}
-	deps, missing := t.currentDeps(o)
+	deps, missing := t.currentDeps(o, rec, will)
 	if missing != "" {
-		return "out/" + missing + " is gone", nil
+		return because("out/%s is gone", missing)
 	}
-	key, err := t.key(o, req, deps, probe)
+	now, err := t.parts(o, req, deps, probe)
 	if err != nil {
-		return "", err
+		return reason{}, err
 	}
-	if key == rec.Key {
-		return "", nil
+	key, err := cache.NewKey(now)
+	if err != nil || key == rec.Key {
+		return reason{}, err
 	}
-	return whatChanged(rec, deps, probe), nil
+	cs := t.since(rec, now)
+	return reason{sentence(cs), cs}, nil
 }
 
-// currentDeps are the manifests that o's dependencies have in out/ now.
-func (t *Tree) currentDeps(o *graph.Output) (deps map[string][]cache.Manifest, missing string) {
+// currentDeps are the manifests that o's dependencies have in out/ now; of those
+// that will be built, what they had when rec was made.
+func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending) (deps map[string][]cache.Manifest, missing string) {
 	deps = map[string][]cache.Manifest{}
 	for _, d := range o.Deps {
+		if will[d] > 0 {
+			deps[d.String()] = rec.Deps[d.String()]
+			continue
+		}
 		l, err := t.Store.Layout(d.String())
 		if err != nil {
 			return nil, d.String()
@@ -162,34 +208,4 @@ func (t *Tree) currentDeps(o *graph.Output) (deps map[string][]cache.Manifest, m
 		deps[d.String()] = l.Manifests
 	}
 	return deps, ""
-}
-
-// whatChanged names the first difference between a record and now.
-func whatChanged(rec cache.Record, deps map[string][]cache.Manifest, probe string) string {
-	for _, name := range slices.Sorted(maps.Keys(deps)) {
-		was, ok := rec.Deps[name]
-		switch {
-		case !ok:
-			return name + " is a new dependency"
-		case !slices.Equal(was, deps[name]):
-			return fmt.Sprintf("%s changed %s -> %s", name, short(was), short(deps[name]))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(rec.Deps)) {
-		if _, ok := deps[name]; !ok {
-			return name + " is no dependency any more"
-		}
-	}
-	if rec.Engine.Probe != probe {
-		return "the engine makes other bytes than the one that built it"
-	}
-	return "its definition or its sources changed"
-}
-
-// short abbreviates the first digest as git and docker do.
-func short(ms []cache.Manifest) string {
-	if len(ms) == 0 {
-		return "nothing"
-	}
-	return ms[0].Digest.String()[:len("sha256:")+12] + "…"
 }

@@ -20,7 +20,8 @@ import (
 // Options of [Tree.Build].
 type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
-	NoCache   bool     // run every step of the targets again
+	NoCache   bool     // build the targets whatever their records say, every step anew
+	Rebuild   bool     // build them so, with what the engine's cache has
 	KeepGoing bool     // go on with what does not depend on a failure
 	Offline   bool     // no download, and no network for any RUN
 	Jobs      int      // outputs built at once; 0: 1
@@ -93,7 +94,9 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		}
 		r.engine, probe = e, e.probe
 	}
-	plan, err := t.Plan(ctx, targets, PlanOptions{Platforms: opts.Platforms, NoCache: opts.NoCache, Probe: probe})
+	plan, err := t.Plan(ctx, targets, PlanOptions{
+		Platforms: opts.Platforms, NoCache: opts.NoCache, Rebuild: opts.Rebuild, Probe: probe,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -241,7 +241,7 @@ func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.
 		}
 		job.Deps[d.String()], deps[d.String()] = l, l.Manifests
 	}
-	key, err := r.key(o, s.Request, deps, e.probe)
+	key, err := r.keep(o, s.Request, deps, e.probe)
 	if err != nil {
 		return job, cache.Record{}, err
 	}

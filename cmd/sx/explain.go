@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+func newExplainCommand(a *app) *cobra.Command {
+	var json bool
+	c := &cobra.Command{
+		Use:   "explain SELECTOR...",
+		Short: "Say why an output would be built, or why not",
+		Long: `Follows the reason to build an output back to its root, a line each: from the
+output over what it is built from to the file, the source, or the missing record
+that makes it necessary. A dependency that was built since, with another digest,
+is followed into the past: to what had changed when it was built.
+
+Of an output that is up to date it prints what that rests on: when and by which
+engine it was built, its key and its digest.
+
+It builds, downloads and changes nothing. The exit code is 0 whatever the answer,
+and 2 for an output that the tree does not have.`,
+		Example: `  $ sx explain pallet-curl
+  pallet-curl: build, because core-curl changed sha256:9a0c44be31f2… → sha256:77c1f06d2e80…
+  core-curl: built 2026-03-01 22:14:05 UTC, because packages/core/curl/Containerfile changed
+
+  sx explain core --json | jq -r '.outputs[] | select(.action == "build") | .ref'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("nothing is selected: name an output (sx explain core-curl)")
+			}
+			return runExplain(c.Context(), a, args, changedFlags(c), json)
+		},
+	}
+	c.Flags().BoolVar(&json, "json", false, "print JSON: the chain, every change, the record")
+	c.Flags().String("platform", graph.DefaultPlatform, "as of sx build")
+	return c
+}
+
+func runExplain(ctx context.Context, a *app, selectors []string, flags map[string]string, json bool) error {
+	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		all, err := t.Explain(ctx, refs, build.PlanOptions{Platforms: set.Build.Platforms, Probe: buildkit.ProbeDigest})
+		if err != nil {
+			return err
+		}
+		if json {
+			return explainJSON(a.stdout, all)
+		}
+		for i, e := range all {
+			if i > 0 {
+				fmt.Fprintln(a.stdout)
+			}
+			printExplanation(a.stdout, e)
+		}
+		return nil
+	})
+}
+
+func printExplanation(w io.Writer, e build.Explanation) {
+	if e.Action == build.ActionNone {
+		printUpToDate(w, e)
+		return
+	}
+	for i, c := range e.Chain {
+		printCause(w, "", e.Action, c)
+		if i == len(e.Chain)-1 && len(c.Changes) > 1 {
+			for _, change := range c.Changes {
+				fmt.Fprintf(w, "  %s\n", text.Field(change.Text))
+			}
+		}
+	}
+	for i, c := range e.Others {
+		if i == maxOthers {
+			fmt.Fprintf(w, "and %d more with a reason of their own\n", len(e.Others)-i)
+			break
+		}
+		printCause(w, "also ", build.ActionBuild, c)
+	}
+}
+
+// maxOthers bounds the other root causes that are told; JSON has all.
+const maxOthers = 10
+
+func printCause(w io.Writer, lead string, action build.Action, c build.Cause) {
+	what := string(action)
+	if !c.Built.IsZero() {
+		what = "built " + moment(c.Built)
+	}
+	fmt.Fprintf(w, "%s%s: %s, because %s\n", lead, c.Ref, what, text.Field(c.Reason))
+}
+
+func printUpToDate(w io.Writer, e build.Explanation) {
+	fmt.Fprintf(w, "%s: %s, as is all it is built from (%s)\n", e.Ref, e.Action, count(e.Closure, "output"))
+	r := e.Record
+	if r == nil {
+		return
+	}
+	fmt.Fprintf(w, "  %-10s %s\n", r.Origin, origin(*r))
+	for _, m := range r.Manifests {
+		fmt.Fprintf(w, "  digest     %s %s\n", m.Digest, text.Field(string(m.Platform)))
+	}
+	if !r.Key.IsZero() {
+		fmt.Fprintf(w, "  key        %s\n", r.Key)
+	}
+	if r.Log != "" {
+		fmt.Fprintf(w, "  log        %s\n", text.Field(r.Log))
+	}
+}
+
+func origin(r cache.Record) string {
+	if r.Origin == cache.Preseeded {
+		return moment(r.Finished) + " from " + text.Field(r.From)
+	}
+	s := fmt.Sprintf("%s in %s by the %s engine (BuildKit %s, sx %s)", moment(r.Finished),
+		text.Duration(r.Finished.Sub(r.Started)), r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX)
+	if r.NoCache {
+		s += ", every step anew"
+	}
+	return text.Field(s)
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// What `sx explain --json` prints. It only gains fields.
+type (
+	explainedJSON struct {
+		Ref    graph.Ref     `json:"ref"`
+		Action build.Action  `json:"action"`
+		Chain  []causeJSON   `json:"chain"`
+		Others []causeJSON   `json:"others"`
+		Record *cache.Record `json:"record"`
+	}
+	causeJSON struct {
+		Ref     graph.Ref      `json:"ref"`
+		Built   *time.Time     `json:"built,omitempty"` // of a build that is done
+		Reason  string         `json:"reason"`
+		Changes []build.Change `json:"changes,omitempty"`
+	}
+)
+
+func explainJSON(w io.Writer, all []build.Explanation) error {
+	outputs := []explainedJSON{}
+	for _, e := range all {
+		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Record})
+	}
+	return printJSON(w, map[string]any{"outputs": outputs})
+}
+
+func causesJSON(causes []build.Cause) []causeJSON {
+	out := []causeJSON{}
+	for _, c := range causes {
+		j := causeJSON{c.Ref, nil, c.Reason, c.Changes}
+		if !c.Built.IsZero() {
+			j.Built = &c.Built
+		}
+		out = append(out, j)
+	}
+	return out
+}
