@@ -51,6 +51,23 @@ func TestInterruptTwice(t *testing.T) {
 	}
 }
 
+// The third ends sx at once, whatever still runs; the engine notices.
+func TestInterruptThrice(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	r := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	for _, answer := range []string{"nothing new starts; again to cancel", "cancelling; again to exit at once", ""} {
+		r.Cmd.Process.Signal(unix.SIGINT)
+		Until(t, patience, "sx says what the signal does", func() bool { return strings.Contains(r.Stderr.String(), answer) })
+	}
+	r.Want(130)
+	tree.WantNothingLeft()
+	if entries, err := os.ReadDir(tree.Path("out")); err == nil && len(entries) > 0 {
+		t.Errorf("out/ holds %v", entries)
+	}
+}
+
 // A dead engine is started again, and the build with it.
 func TestEngineKilledOnce(t *testing.T) {
 	t.Parallel()

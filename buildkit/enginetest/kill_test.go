@@ -114,6 +114,43 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// A build of a whole tree that is killed again and again, its engine sometimes
+// with it, goes on each time where it was: what is finished is not built again,
+// and in the end everything is proven.
+func TestKillWholeTree(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	killed, finished := 0, 0
+	for round := range 20 {
+		r := tree.Start("build", "--all", "-j", "2")
+		after := time.After(300*time.Millisecond + rand.N(time.Second))
+		if !r.during(func() bool { return passed(after) }) {
+			r.Want(0)
+			break
+		}
+		killed++
+		r.Cmd.Process.Kill()
+		r.Wait()
+		if round%3 == 2 {
+			tree.killEngine()
+		}
+		records, _ := filepath.Glob(tree.Path(".sx/records/*"))
+		if len(records) < finished {
+			t.Fatalf("round %d: %d outputs are recorded, before it were %d", round, len(records), finished)
+		}
+		finished = len(records)
+	}
+	last := tree.Start("build", "--all").Want(0)
+	if out := last.Stdout.String(); !strings.Contains(out, sixteen) {
+		t.Errorf("not all match:\n%s", out)
+	}
+	log := last.Stderr.String()
+	if want := fmt.Sprintf("%d built, ", 16-finished); killed > 0 && !strings.Contains(log, want) && !strings.Contains(log, "0 built, 16 up to date") {
+		t.Errorf("no %q after %d outputs were finished:\n%s", want, finished, log)
+	}
+	t.Logf("killed %d times, %d outputs finished by then", killed, finished)
+}
+
 func passed(c <-chan time.Time) bool {
 	select {
 	case <-c:

@@ -30,6 +30,9 @@ func withSignals(parent context.Context) (context.Context, func()) {
 				close(d.first)
 				fmt.Fprintln(os.Stderr, "sx: interrupted: running builds finish, nothing new starts; again to cancel them")
 			case interrupts <= 2:
+				if interrupts == 2 {
+					fmt.Fprintln(os.Stderr, "sx: cancelling; again to exit at once")
+				}
 				cancel(signalError{exitInterrupt})
 			default:
 				os.Exit(exitInterrupt)

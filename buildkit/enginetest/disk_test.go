@@ -1,0 +1,93 @@
+package enginetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// heavy is an output of 30 MB that another is on top of.
+const heavy = `
+-- packages/core/light/package.toml --
+[package]
+name = "light"
+-- packages/core/light/Containerfile --
+FROM scratch
+COPY package.toml /
+-- packages/core/heavy/package.toml --
+[package]
+name = "heavy"
+-- packages/core/heavy/Containerfile --
+FROM stagex/core-light
+COPY noise /
+-- packages/core/top/package.toml --
+[package]
+name = "top"
+-- packages/core/top/Containerfile --
+FROM stagex/core-heavy
+COPY package.toml /
+`
+
+// newSmallDisk is a tree with heavy on a filesystem of its own.
+func newSmallDisk(t *testing.T, mebibytes int) (tree *Tree, resize func(mebibytes int)) {
+	t.Helper()
+	disk := t.TempDir()
+	size := func(n int) string { return fmt.Sprintf("size=%dm", n) }
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, size(mebibytes)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a dead engine's mounts are gone a little after it
+		Until(t, 10*time.Second, "nothing uses the disk", func() bool { return unix.Unmount(disk, 0) == nil })
+	})
+	tree = NewTree(t, programs, filepath.Join(disk, "tree"), heavy)
+	tree.Env = append(tree.Env, "SX_BUILD_DISK_FLOOR=0")
+	noise := make([]byte, 30<<20)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	tree.Write("packages/core/heavy/noise", noise)
+	return tree, func(n int) { tree.must(unix.Mount("", disk, "", unix.MS_REMOUNT, size(n))) }
+}
+
+// A disk that fills up in the middle of a build is exit code 7 and loses nothing
+// that was finished; with more room the same command goes on.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	tree, resize := newSmallDisk(t, 100)
+	log := tree.Start("build", "--all", "-k").Want(7).Stderr.String()
+	for _, want := range []string{"the disk is full", "free some space and run the same command again", "1 built", "not run"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	light := tree.Digest("core-light")
+	resize(400)
+	log = tree.Start("build", "--all").Want(0).Stderr.String()
+	if !strings.Contains(log, "2 built, 1 up to date") {
+		t.Errorf("it did not go on where it was:\n%s", log)
+	}
+	if got := tree.Digest("core-light"); got != light {
+		t.Errorf("core-light was %s, is %s", light, got)
+	}
+}
+
+// Where a build brings the disk below the floor, it is finished and kept, and
+// the next one does not start.
+func TestDiskFloor(t *testing.T) {
+	t.Parallel()
+	tree, resize := newSmallDisk(t, 300)
+	log := tree.Start("build", "--all", "-k", "--disk-floor", "220MiB").Want(7).Stderr.String()
+	for _, want := range []string{"less than the floor of 220MiB", "2 built, 0 up to date", "0 failed, 0 skipped, 1 not run"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	resize(600)
+	log = tree.Start("build", "--all", "-k", "--disk-floor", "220MiB").Want(0).Stderr.String()
+	if !strings.Contains(log, "1 built, 2 up to date") {
+		t.Errorf("it did not go on where it was:\n%s", log)
+	}
+}
