@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -109,20 +111,26 @@ const tableLogLines = 8
 // exit code.
 func printTable(w io.Writer, report *build.Report, vs []build.Verdict) error {
 	var failed error
+	var sources fetch.Error
+	told := map[*fetch.Error]bool{}
 	for _, r := range report.Results {
 		if r.Outcome != build.Failed {
 			continue
 		}
 		printFailure(w, r)
 		var source *build.SourceError
-		switch {
-		case !errors.As(r.Err, &source):
+		if !errors.As(r.Err, &source) {
 			failed = codeError(exitFailed)
-		case failed == nil:
-			failed = codeError(exitFetch)
-			printMirrors(w, r.Err) // of all sources, so once
+			continue
+		}
+		failed = cmp.Or(failed, error(codeError(exitFetch)))
+		var one *fetch.Error
+		if errors.As(source, &one) && !told[one] { // a family shares its sources
+			told[one] = true
+			sources.Failures = append(sources.Failures, one.Failures...)
 		}
 	}
+	printMirrors(w, &sources)
 	printSkipped(w, report)
 	for _, v := range vs {
 		if v.Word == build.Mismatch || v.Word == build.Changed {

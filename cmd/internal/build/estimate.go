@@ -2,7 +2,6 @@ package build
 
 import (
 	"container/heap"
-	"slices"
 	"time"
 )
 
@@ -33,17 +32,20 @@ func (s *schedule) tell() {
 }
 
 // remaining plays the rest of the run as the schedule would have it if
-// everything took what is expected, and returns how long that takes.
+// everything took what is expected and the sources were there, and returns how
+// long that takes.
 func (s *schedule) remaining(now time.Time) time.Duration {
 	s.mu.Lock()
 	p := play{needs: make([]int, len(s.units))}
 	for i, u := range s.units {
 		p.needs[i] = u.needs
-		if u.state == unitRunning {
+		switch {
+		case u.state == unitRunning:
 			p.start(u, max(u.expected-now.Sub(u.began), 0))
+		case u.state == unitReady, u.state == unitWaiting && u.needs == 0:
+			heap.Push(&p.ready, u)
 		}
 	}
-	p.ready = slices.Clone(s.ready)
 	s.mu.Unlock()
 	return p.run(s.jobs)
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -136,21 +137,80 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
 	}
-	if err := r.fetch(ctx, plan); err != nil {
-		return err
-	}
 	r.expect(plan.Steps)
 	family(plan.Steps)
-	r.opts.Status.Begin(plan.Count(ActionBuild))
 	s := &schedule{
 		jobs: r.opts.Jobs, stop: r.stop, run: r.unit, skip: r.skip,
 		estimate: r.estimate, now: r.opts.Now,
 	}
-	s.Run(ctx, plan.Steps)
+	a := newAhead(s, plan.Steps, r.breaks)
+	if r.opts.Offline { // takes no time, and what is missing nobody brings
+		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {
+			return err
+		}
+	}
+	r.opts.Status.Begin(plan.Count(ActionBuild))
+	r.runAhead(ctx, s, a)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// runAhead runs the schedule, and beside it the downloads for as long as
+// something may still start.
+func (r *run) runAhead(ctx context.Context, s *schedule, a *ahead) {
+	var beside errgroup.Group
+	defer beside.Wait() // its parts keep their own errors
+	ends, end := context.WithCancel(ctx)
+	defer end()
+	s.stop = func() bool {
+		if r.stop() {
+			end()
+			return true
+		}
+		return false
+	}
+	beside.Go(func() error {
+		select {
+		case <-r.opts.Drain:
+			s.poke()
+		case <-ends.Done():
+		}
+		return nil
+	})
+	if !r.opts.Offline {
+		beside.Go(func() error {
+			if err := a.run(ends, r.fetchOptions()); !blameless(err) && ends.Err() == nil {
+				r.endWith(err)
+				s.poke()
+			}
+			return nil
+		})
+	}
+	s.Run(ctx)
+}
+
+// endWith ends the run early, for what is no step's fault.
+func (r *run) endWith(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fatal = cmp.Or(r.fatal, err)
+}
+
+// breaks notes why a step cannot be built.
+func (r *run) breaks(s *Step, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken[s.Output.Ref] == nil {
+		r.broken[s.Output.Ref] = err
+	}
+}
+
+func (r *run) brokenBy(s *Step) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken[s.Output.Ref]
 }
 
 // unit builds the members of a unit together: what they share is built once.

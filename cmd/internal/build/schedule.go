@@ -29,6 +29,7 @@ type schedule struct {
 	mu      sync.Mutex
 	units   []*unit
 	ready   unitHeap
+	doomed  []*unit
 	running int
 	open    int           // units that are not over
 	wake    chan struct{} // holds one: something changed
@@ -37,8 +38,7 @@ type schedule struct {
 
 // Run blocks until every step has run, was skipped, or stop or ctx kept it from
 // starting.
-func (s *schedule) Run(ctx context.Context, steps []*Step) {
-	s.prepare(steps)
+func (s *schedule) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, s.poke)()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -48,7 +48,7 @@ func (s *schedule) Run(ctx context.Context, steps []*Step) {
 	}
 }
 
-// poke makes Run look again at what may start.
+// poke makes Run look again at what may start, and at stop.
 func (s *schedule) poke() {
 	select {
 	case s.wake <- struct{}{}:
@@ -56,20 +56,44 @@ func (s *schedule) poke() {
 	}
 }
 
-func (s *schedule) prepare(steps []*Step) {
+// prepare comes before Run. Units for which lacks holds wait until they are told
+// that their sources arrived, or are doomed.
+func (s *schedule) prepare(steps []*Step, lacks func(*unit) bool) {
 	s.wake = make(chan struct{}, 1)
 	s.units = units(steps)
 	s.open = len(s.units)
 	for _, u := range s.units {
+		u.lacks = lacks != nil && lacks(u)
 		s.queue(u)
 	}
 }
 
 // queue lets u start when it waits for nothing.
 func (s *schedule) queue(u *unit) {
-	if u.needs == 0 && u.state == unitWaiting {
+	if u.needs == 0 && !u.lacks && u.state == unitWaiting {
 		u.state = unitReady
 		heap.Push(&s.ready, u)
+	}
+}
+
+// arrive says that the sources of u are there.
+func (s *schedule) arrive(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.lacks = false
+	s.queue(u)
+	s.poke()
+}
+
+// doom says that u will fail whatever it depends on, without taking time: it
+// runs at once, so that it is known early.
+func (s *schedule) doom(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.state == unitWaiting {
+		u.state = unitReady
+		s.doomed = append(s.doomed, u)
+		s.poke()
 	}
 }
 
@@ -78,8 +102,11 @@ func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stopped := s.stop() || ctx.Err() != nil
-	for len(s.ready) > 0 && s.running < s.jobs && !stopped {
-		u := heap.Pop(&s.ready).(*unit)
+	for !stopped {
+		u := s.next()
+		if u == nil {
+			break
+		}
 		u.state, u.began = unitRunning, s.now()
 		s.running++
 		wg.Go(func() {
@@ -89,6 +116,19 @@ func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 		stopped = s.stop()
 	}
 	return s.running > 0 || s.open > 0 && !stopped
+}
+
+// next is what may start now, nil when nothing may.
+func (s *schedule) next() *unit {
+	if n := len(s.doomed); n > 0 {
+		u := s.doomed[n-1]
+		s.doomed = s.doomed[:n-1]
+		return u
+	}
+	if len(s.ready) == 0 || s.running >= s.jobs {
+		return nil
+	}
+	return heap.Pop(&s.ready).(*unit)
 }
 
 // ended takes in that a member of u did.

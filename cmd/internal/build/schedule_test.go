@@ -68,6 +68,11 @@ func (r *ran) schedule(jobs int, fails ...string) *schedule {
 	}
 }
 
+func (s *schedule) play(t *testing.T, all []*Step) {
+	s.prepare(all, nil)
+	s.Run(t.Context())
+}
+
 const diamond = `
 	-lib:
 	seed: lib
@@ -81,7 +86,7 @@ func TestScheduleOrder(t *testing.T) {
 	for _, jobs := range []int{1, 2, 8} {
 		var r ran
 		all := steps(t, diamond)
-		r.schedule(jobs).Run(t.Context(), all)
+		r.schedule(jobs).play(t, all)
 		if r.most > jobs {
 			t.Errorf("-j %d: %d ran at once", jobs, r.most)
 		}
@@ -102,7 +107,7 @@ func TestScheduleOrder(t *testing.T) {
 // The longest chain goes first, and one job at a time always in the same order.
 func TestScheduleLongestFirst(t *testing.T) {
 	var r ran
-	r.schedule(1).Run(t.Context(), steps(t, "a:\nz:\ny: z\nx: y\nb: a\n"))
+	r.schedule(1).play(t, steps(t, "a:\nz:\ny: z\nx: y\nb: a\n"))
 	var started []string
 	for _, e := range r.events {
 		if name, ok := strings.CutPrefix(e, "start "); ok {
@@ -116,7 +121,7 @@ func TestScheduleLongestFirst(t *testing.T) {
 
 func TestScheduleFailure(t *testing.T) {
 	var r ran
-	r.schedule(4, "left").Run(t.Context(), steps(t, diamond+"\thigher: top\n"))
+	r.schedule(4, "left").play(t, steps(t, diamond+"\thigher: top\n"))
 	for _, want := range []string{"skip top for left", "skip higher for left", "end right", "end alone"} {
 		if !slices.Contains(r.events, want) {
 			t.Errorf("no %q in %q", want, r.events)
@@ -132,7 +137,7 @@ func TestScheduleStop(t *testing.T) {
 	var r ran
 	s := r.schedule(1)
 	s.stop = func() bool { return slices.Contains(r.events, "end seed") }
-	s.Run(t.Context(), steps(t, "seed:\nleft: seed\nright: seed\n"))
+	s.play(t, steps(t, "seed:\nleft: seed\nright: seed\n"))
 	if got := strings.Join(r.events, ", "); got != "start seed, end seed" {
 		t.Errorf("ran %s", got)
 	}
@@ -161,7 +166,7 @@ func TestScheduleFamily(t *testing.T) {
 		t.Fatal("the families are wrong")
 	}
 	var r ran
-	r.schedule(1, "llvm.a").Run(t.Context(), all)
+	r.schedule(1, "llvm.a").play(t, all)
 	got := strings.Join(r.events, ", ")
 	for _, want := range []string{"start llvm.a, end llvm.a, skip other for llvm.a, start llvm.b, end llvm.b", "end user", "end alone"} {
 		if !strings.Contains(got, want) {
@@ -183,7 +188,7 @@ func TestScheduleEstimate(t *testing.T) {
 		}
 		all := steps(t, "seed:\nleft: seed\nright: seed\ntop: left right\nalone:\n")
 		all[1].Expected = 3 * time.Second
-		s.Run(t.Context(), all)
+		s.play(t, all)
 		want := []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, time.Second}
 		if !slices.Equal(left, want) {
 			t.Errorf("estimates %v, want %v", left, want)

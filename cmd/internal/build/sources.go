@@ -4,57 +4,139 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
 
-// fetch downloads what the plan will build. An output whose sources cannot be
-// had fails when its turn comes; the others go on.
-func (r *run) fetch(ctx context.Context, plan *Plan) error {
-	var sources []fetch.Source
-	owners := map[string][]graph.Ref{}
-	for _, s := range plan.Steps {
-		if s.Action != ActionBuild {
-			continue
-		}
-		for _, src := range Sources(s.Output.Definition) {
-			if owners[src.Path] == nil {
-				sources = append(sources, src)
-			}
-			owners[src.Path] = append(owners[src.Path], s.Output.Ref)
-		}
-	}
-	_, err := fetch.Run(ctx, sources, r.fetchOptions())
-	unavailable := missingSources(err)
-	if len(unavailable) == 0 || !r.opts.KeepGoing {
-		return err
-	}
-	for _, src := range unavailable {
-		for _, ref := range owners[src.Path] {
-			r.broken[ref] = &SourceError{Ref: ref, Err: err, Source: src.Name}
-		}
-	}
-	return nil
+// ahead downloads the sources of what a schedule will build while it builds
+// other things, in the order in which it would come to them. A unit starts as
+// soon as its own sources are there.
+type ahead struct {
+	schedule *schedule
+	broke    func(*Step, error) // is told of each step that cannot be built
+
+	mu      sync.Mutex
+	sources []fetch.Source
+	owner   map[string]*unit // by path: a source belongs to one definition
+	lacking map[*unit]int    // sources that are neither had nor failed
 }
 
-// missingSources are those that err says cannot be had; none when err is about
-// something else.
-func missingSources(err error) []fetch.Source {
-	var failed *fetch.Error
-	var offline *fetch.OfflineError
-	var out []fetch.Source
-	switch {
-	case errors.As(err, &failed) && failed.Stopped == nil:
-		for _, f := range failed.Failures {
-			out = append(out, f.Source)
+// newAhead prepares s to wait for the sources of what is built from source.
+func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
+	a := &ahead{schedule: s, broke: broke, owner: map[string]*unit{}, lacking: map[*unit]int{}}
+	s.prepare(steps, func(u *unit) bool {
+		return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0
+	})
+	byRank := slices.Clone(s.units)
+	slices.SortFunc(byRank, func(x, y *unit) int { return x.rank - y.rank })
+	for _, u := range byRank {
+		if !u.lacks {
+			continue
 		}
-	case errors.As(err, &offline):
-		for _, m := range offline.Missing {
-			out = append(out, m.Source)
+		for _, src := range Sources(u.steps[0].Output.Definition) {
+			if a.owner[src.Path] == nil {
+				a.sources = append(a.sources, src)
+				a.owner[src.Path] = u
+				a.lacking[u]++
+			}
 		}
 	}
-	return out
+	return a
+}
+
+// run downloads everything, and returns when each source was had, cannot be had,
+// or ctx has ended. Its error is that of fetch.Run.
+func (a *ahead) run(ctx context.Context, o fetch.Options) error {
+	o.Status = arrivals{o.Status, a.settle}
+	_, err := fetch.Run(ctx, a.sources, o)
+	if ctx.Err() == nil && blameless(err) {
+		a.settleRest()
+	}
+	return err
+}
+
+// settleRest lets nothing wait for what fetch.Run did not speak of, which would
+// be for ever.
+func (a *ahead) settleRest() {
+	for _, src := range a.sources {
+		if u := a.owner[src.Path]; a.lacking[u] > 0 {
+			a.fail(u, &SourceError{Source: src.Name, Err: errors.New("nothing is known of it")})
+		}
+	}
+}
+
+// settle takes in that a source is there, or why it cannot be had.
+func (a *ahead) settle(src fetch.Source, err error) {
+	a.mu.Lock()
+	u := a.owner[src.Path]
+	a.lacking[u]--
+	last := a.lacking[u] == 0
+	a.mu.Unlock()
+	if err != nil {
+		a.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
+	} else if last {
+		a.schedule.arrive(u)
+	}
+}
+
+// fail dooms a unit that is sure to be built. One that waits to see how its
+// dependencies come out may turn out to need no source.
+func (a *ahead) fail(u *unit, err *SourceError) {
+	sure := false
+	for _, s := range u.steps {
+		a.broke(s, err)
+		sure = sure || s.Because == graph.Ref{}
+	}
+	if sure {
+		a.schedule.doom(u)
+	}
+	a.schedule.arrive(u)
+}
+
+// sourceFailure is the error that fetch.Run would give if it were about this
+// source only.
+func sourceFailure(err error) error {
+	var failure fetch.Failure
+	var missing fetch.Missing
+	switch {
+	case errors.As(err, &failure):
+		return &fetch.Error{Failures: []fetch.Failure{failure}, Total: 1}
+	case errors.As(err, &missing):
+		return &fetch.OfflineError{Missing: []fetch.Missing{missing}}
+	}
+	return err
+}
+
+// arrivals tells of each source that is settled.
+type arrivals struct {
+	fetch.Status
+	settle func(fetch.Source, error)
+}
+
+func (a arrivals) Done(src fetch.Source, how string) {
+	a.Status.Done(src, how)
+	a.settle(src, nil)
+}
+
+func (a arrivals) Fail(src fetch.Source, mirror string, err error) {
+	a.Status.Fail(src, mirror, err)
+	if mirror == "" {
+		a.settle(src, err)
+	}
+}
+
+// blameless holds for an error of fetch.Run that the steps it concerns tell of:
+// sources that cannot be had, and nothing else.
+func blameless(err error) bool {
+	var failed *fetch.Error
+	var offline *fetch.OfflineError
+	if errors.As(err, &failed) {
+		return failed.Stopped == nil
+	}
+	return err == nil || errors.As(err, &offline)
 }
 
 func (r *run) fetchOptions() fetch.Options {
@@ -81,7 +163,6 @@ func Sources(d *graph.Definition) []fetch.Source {
 
 // SourceError says that an output cannot be built for want of a source.
 type SourceError struct {
-	Ref    graph.Ref
 	Source string
 	Err    error
 }

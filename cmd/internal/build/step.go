@@ -27,15 +27,15 @@ func (r *run) step(ctx context.Context, s *Step) bool {
 }
 
 func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
-	if err := r.broken[s.Output.Ref]; err != nil {
-		return Result{Outcome: Failed, Err: err}
-	}
 	if reason, err := r.stillNeeded(s); err != nil {
 		return Result{Outcome: Failed, Err: err}
 	} else if reason == "" {
 		return r.unbuilt(s, Saved)
 	} else if s.Because.Name != "" {
 		s.Reason = reason
+	}
+	if err := r.brokenBy(s); err != nil {
+		return Result{Outcome: Failed, Err: err}
 	}
 	lock, err := r.lock(ctx, s)
 	if err != nil {

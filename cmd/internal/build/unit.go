@@ -16,9 +16,9 @@ type unit struct {
 	height   time.Duration // of the longest path of units that begins here, this one included
 	rank     int           // of those that are ready the lowest starts first
 
-	needs  int // what it still waits for: steps of other units, sources
-	behind [][]*unit
-	left   int // members that have not ended
+	needs  int       // steps of other units that it still waits for
+	lacks  bool      // it waits for sources
+	behind [][]*unit // by member: what needs it
 	state  unitState
 	began  time.Time
 }
@@ -45,7 +45,7 @@ func units(steps []*Step) []*unit {
 		if s.Family != nil {
 			u.steps = s.Family
 		}
-		u.left, u.behind = len(u.steps), make([][]*unit, len(u.steps))
+		u.behind = make([][]*unit, len(u.steps))
 		for _, member := range u.steps {
 			place[member.Output.Ref] = u
 			u.expected = max(u.expected, member.Expected)

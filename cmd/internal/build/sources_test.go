@@ -1,0 +1,184 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// mirror serves each source's name as its content; those named in late only
+// once told, those in missing never.
+type mirror struct {
+	*httptest.Server
+	late map[string]chan struct{}
+	mu   sync.Mutex
+	got  []string
+}
+
+func newMirror(t *testing.T, late, missing string) *mirror {
+	t.Helper()
+	m := &mirror{late: map[string]chan struct{}{}}
+	for _, name := range strings.Fields(late) {
+		m.late[name] = make(chan struct{})
+	}
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		m.mu.Lock()
+		m.got = append(m.got, name)
+		m.mu.Unlock()
+		if slices.Contains(strings.Fields(missing), name) {
+			http.NotFound(w, r)
+			return
+		}
+		if wait := m.late[name]; wait != nil {
+			select {
+			case <-wait:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		w.Write([]byte(name))
+	}))
+	t.Cleanup(m.Close)
+	return m
+}
+
+// sourced is familyOf where each definition downloads a source of its own name.
+func (m *mirror) sourced(t *testing.T, text string) []*Step {
+	t.Helper()
+	all := familyOf(t, text)
+	for _, s := range all {
+		d := s.Output.Definition
+		d.Sources = []graph.Source{{
+			Key: "main", File: "main", Path: "fetch/core/" + d.Name + "/main",
+			Hash: graph.Hash(sha256.Sum256([]byte(d.Name))), Mirrors: []string{m.URL + "/" + d.Name},
+		}}
+	}
+	return all
+}
+
+// runAhead runs the steps with downloads beside, into a new tree.
+func (r *ran) runAhead(t *testing.T, s *schedule, all []*Step, jobs int) error {
+	t.Helper()
+	broken := map[string]error{}
+	var mu sync.Mutex
+	a := newAhead(s, all, func(s *Step, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		broken[s.Output.Ref.Name] = err
+	})
+	run := s.run
+	s.run = func(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
+		mu.Lock()
+		err := broken[steps[0].Output.Ref.Name]
+		mu.Unlock()
+		if err == nil {
+			run(ctx, steps, ended)
+			return
+		}
+		for _, s := range steps {
+			r.add(0, "broken "+s.Output.Ref.Name)
+			ended(s, false)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	fetched := make(chan error)
+	go func() {
+		fetched <- a.run(ctx, fetch.Options{Tree: t.TempDir(), Jobs: jobs, Retries: -1, Status: quietSources{}})
+	}()
+	s.Run(ctx)
+	defer cancel()
+	return <-fetched
+}
+
+type quietSources struct{}
+
+func (quietSources) Begin(int)                                {}
+func (quietSources) Start(fetch.Source, string, int64, int64) {}
+func (quietSources) Advance(fetch.Source, int64, int64)       {}
+func (quietSources) Done(fetch.Source, string)                {}
+func (quietSources) Fail(fetch.Source, string, error)         {}
+func (quietSources) End()                                     {}
+
+// A build starts as soon as its own sources are there, whatever is still on its
+// way.
+func TestAheadStartsEarly(t *testing.T) {
+	m := newMirror(t, "slow", "")
+	all := m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n")
+	var r ran
+	s := r.schedule(1)
+	run := s.run
+	s.run = func(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
+		run(ctx, steps, ended)
+		if steps[0].Output.Ref.Name == "third" {
+			close(m.late["slow"])
+		}
+	}
+	if err := r.runAhead(t, s, all, 2); err != nil {
+		t.Fatal(err)
+	}
+	var started []string
+	for _, e := range r.events {
+		if name, ok := strings.CutPrefix(e, "start "); ok {
+			started = append(started, name)
+		}
+	}
+	if got := strings.Join(started, " "); got != "first.a first.b second third slow last" {
+		t.Errorf("started %s", got)
+	}
+}
+
+// Downloads come in the order in which the builds will need them.
+func TestAheadOrder(t *testing.T) {
+	m := newMirror(t, "", "")
+	var r ran
+	if err := r.runAhead(t, r.schedule(1), m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n"), 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(m.got, " "); got != "first second slow last third" {
+		t.Errorf("downloaded in the order %s", got)
+	}
+}
+
+// A source that cannot be had fails what needs it, at once, and nothing else;
+// where it is not sure to be needed, at its turn.
+func TestAheadFailure(t *testing.T) {
+	m := newMirror(t, "", "top perhaps")
+	all := m.sourced(t, "seed:\ntop: seed\nabove: top\nperhaps: seed\nother: seed\n")
+	all[1].Expected = time.Hour
+	all[3].Because = all[0].Output.Ref
+	var r ran
+	s := r.schedule(1)
+	run, top := s.run, make(chan struct{})
+	s.skip = func(s *Step, cause graph.Ref) {
+		r.add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name)
+		close(top)
+	}
+	s.run = func(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
+		if steps[0].Output.Ref.Name == "seed" {
+			<-top
+		}
+		run(ctx, steps, ended)
+	}
+	err := r.runAhead(t, s, all, 4)
+	var failed *fetch.Error
+	if !errors.As(err, &failed) || len(failed.Failures) != 2 || !blameless(err) {
+		t.Fatalf("error %v", err)
+	}
+	got := strings.Join(r.events, ", ")
+	for _, want := range []string{"broken top, skip above for top, start seed, end seed", "end other", "broken perhaps"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %s", want, got)
+		}
+	}
+}
