@@ -33,6 +33,17 @@ func (p platform) text() (Platform, error) {
 	return strings.Join(parts, "/"), nil
 }
 
+// parsePlatform is text's inverse.
+func parsePlatform(s Platform) (platform, error) {
+	parts := append(strings.SplitN(s, "/", 3), "", "")
+	p := platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+	_, err := p.text()
+	return p, err
+}
+
+// SamePlatform compares as BuildKit does: linux/amd64 is linux/amd64/v1.
+func SamePlatform(a, b Platform) bool { return samePlatform(a, b) }
+
 func isPlatformPart(s string) bool {
 	if s == "" || len(s) > 32 {
 		return false

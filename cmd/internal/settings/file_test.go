@@ -15,7 +15,7 @@ func TestFileErrors(t *testing.T) {
 		{"key in the wrong case", "[build]\nJobs = 1\n", `:2: unknown setting "build.Jobs": did you mean "build.jobs"?`},
 		{"nothing near", "[fetch]\nfrobnicate = 1\n", `:2: unknown setting "fetch.frobnicate"`},
 		{"misspelled section, once", "[engin]\nrunc = \"/x\"\nsnapshotter = \"auto\"\n", `:1: unknown section "[engin]": did you mean "[engine]"?`},
-		{"unknown section", "[registry]\nurl = \"x\"\n", `:1: unknown section "[registry]"`},
+		{"unknown section", "[mirrors]\nurl = \"x\"\n", `:1: unknown section "[mirrors]"`},
 		{"deep in an unknown section", "[a.b.c]\nd = 1\n", `:1: unknown section "[a]"`},
 		{"section as a value", "build = 4\n", `:1: "build" is a section: write [build] and its keys below`},
 		{"key as a section", "[build.jobs]\nx = 1\n", `:1: setting "build.jobs": want a text, a whole number, or true or false`},

@@ -42,6 +42,13 @@ var keys = []key{
 	limited("fetch.max_partial", func(s *Settings) *int64 { return &s.Fetch.MaxPartial }),
 	{name: "fetch.user_agent", userOnly: ofTheRequest, set: to(parseUserAgent, func(s *Settings) *string { return &s.Fetch.UserAgent })},
 
+	{name: "registries.hosts", userOnly: ofTheAudit, set: to(parseHosts, func(s *Settings) *[]string { return &s.Registries.Hosts })},
+	{name: "registries.namespace", set: to(parseNamespace, func(s *Settings) *string { return &s.Registries.Namespace })},
+	{name: "registries.mirrors", userOnly: ofTheAudit, set: to(noneOr(parseRegistries), func(s *Settings) *[]string { return &s.Registries.Mirrors })},
+	{name: "registries.plain_http", userOnly: ofTheAudit, set: to(noneOr(parseHosts), func(s *Settings) *[]string { return &s.Registries.PlainHTTP })},
+	{name: "registries.ca_file", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Registries.CAFile })},
+	{name: "registries.per_host", set: to(number(1, 64), func(s *Settings) *int { return &s.Registries.PerHost })},
+
 	{name: "engine.runc", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.Runc })},
 	{name: "engine.snapshotter", userOnly: ofTheAudit, set: to(oneOf("auto", "overlayfs", "native"),
 		func(s *Settings) *string { return &s.Engine.Snapshotter })},

@@ -108,7 +108,7 @@ func TestTreeLowersCaps(t *testing.T) {
 func TestTreeMaySayLittle(t *testing.T) {
 	for _, k := range keys {
 		section, name, _ := strings.Cut(k.name, ".")
-		_, err := Load(Options{UserFile: "/home/u/stagex.toml", Tree: treeOf("# a\n[" + section + "]\n\n" + name + " = \"x\"\n")})
+		_, err := Load(Options{UserFile: "/home/u/stagex.toml", Tree: treeOf("# a\n[" + section + "]\n\n" + name + " = \"X!\"\n")})
 		if err == nil {
 			t.Fatalf("%s: no error", k.name)
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/docker/go-units"
+
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // One parser for each kind of value, for files, variables and flags alike. Each error says what is wanted.
@@ -119,6 +121,59 @@ func parsePath(text string) (string, error) {
 	}
 	if text != "" {
 		text = filepath.Clean(text)
+	}
+	return text, nil
+}
+
+// noneOr takes "" for an empty list.
+func noneOr(parse func(string) ([]string, error)) func(string) ([]string, error) {
+	return func(text string) ([]string, error) {
+		if text == "" {
+			return nil, nil
+		}
+		return parse(text)
+	}
+}
+
+// parseList takes texts with commas between them.
+func parseList(parse func(string) error) func(string) ([]string, error) {
+	return func(text string) ([]string, error) {
+		var list []string
+		for part := range strings.SplitSeq(text, ",") {
+			part = strings.TrimSpace(part)
+			if err := parse(part); err != nil {
+				return nil, err
+			}
+			if slices.Contains(list, part) {
+				return nil, fmt.Errorf("%q is named twice", part)
+			}
+			list = append(list, part)
+		}
+		return list, nil
+	}
+}
+
+// parseHosts takes names of registries, each with a port where it is not 443.
+func parseHosts(text string) ([]string, error) {
+	return parseList(func(host string) error {
+		_, err := preseed.ParseRegistry(host + "/x")
+		if err != nil || strings.Contains(host, "/") {
+			return fmt.Errorf(`want hosts such as "docker.io, registry.example:5000", not %q`, host)
+		}
+		return nil
+	})(text)
+}
+
+func parseRegistries(text string) ([]string, error) {
+	return parseList(func(name string) error {
+		_, err := preseed.ParseRegistry(name)
+		return err
+	})(text)
+}
+
+func parseNamespace(text string) (string, error) {
+	if _, err := preseed.ParseRegistry("docker.io/" + text); err != nil {
+		return "", fmt.Errorf(`want a namespace such as "stagex", not %q`, text)
 	}
 	return text, nil
 }

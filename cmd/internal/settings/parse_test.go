@@ -41,6 +41,18 @@ func TestValues(t *testing.T) {
 		{"engine.runc", "runc", "absolute path"},
 		{"engine.runc", "~/bin/runc", "absolute path"},
 		{"engine.snapshotter", "btrfs", "want one of"},
+		{"registries.hosts", "docker.io, registry.example:5000", ""},
+		{"registries.hosts", "", "want hosts"},
+		{"registries.hosts", "docker.io/stagex", "want hosts"},
+		{"registries.hosts", "dockerio", "want hosts"},
+		{"registries.hosts", "docker.io,docker.io", "named twice"},
+		{"registries.namespace", "a/b", ""},
+		{"registries.namespace", "A", "want a namespace"},
+		{"registries.mirrors", "docker.io", "want <host>/<namespace>"},
+		{"registries.mirrors", "stagex/core", "is no host"},
+		{"registries.plain_http", "", ""},
+		{"registries.ca_file", "ca.pem", "absolute path"},
+		{"registries.per_host", "0", "from 1 to 64"},
 		{"paths.state", "", ""},
 	}
 	for _, tt := range tests {

@@ -24,10 +24,11 @@ const FileName = "stagex.toml"
 
 // Settings are all decided values, each valid.
 type Settings struct {
-	Build  Build
-	Fetch  Fetch
-	Engine Engine
-	Paths  Paths
+	Build      Build
+	Fetch      Fetch
+	Registries Registries
+	Engine     Engine
+	Paths      Paths
 }
 
 // Build is about builds.
@@ -48,6 +49,17 @@ type Fetch struct {
 	MaxFile    int64         // bytes one source may have
 	MaxPartial int64         // bytes all unfinished downloads together may take
 	UserAgent  string        // "" means sx/<version>
+}
+
+// Registries is about where published images come from. It names no credentials: those are docker login's and podman
+// login's.
+type Registries struct {
+	Hosts     []string // where images are published, asked in this order
+	Namespace string   // below each host
+	Mirrors   []string // "<host>/<namespace>", asked after those
+	PlainHTTP []string // hosts that may be spoken to without TLS
+	CAFile    string   // absolute path of certificates to trust beside the system's; "" for none
+	PerHost   int      // requests at once to one registry, at least 1
 }
 
 // Engine is about the embedded build engine.
@@ -79,7 +91,8 @@ func Default() Settings {
 			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
 			MaxFile: 8 << 30, MaxPartial: 32 << 30,
 		},
-		Engine: Engine{Snapshotter: "auto", CacheSize: 50 << 30},
+		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
+		Engine:     Engine{Snapshotter: "auto", CacheSize: 50 << 30},
 	}
 }
 

@@ -1,0 +1,159 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Partial is a blob on its way from elsewhere: .sx/blobs/partial/<hex>, locked while
+// it is open, and kept when the process ends before the blob is whole. What is
+// written is hashed; Finish makes it a shared blob only if it is that blob.
+type Partial struct {
+	s    *Store
+	want Digest
+	path string
+	f    *os.File
+	sum  hash.Hash // of the first size bytes, which are those on disk
+	size int64
+	done bool
+}
+
+// partialWait is how often a partial blob that another sx writes is looked at.
+const partialWait = 100 * time.Millisecond
+
+// Partial opens the partial blob of a digest and hashes what an earlier run left.
+// It waits for another process that writes it. It is fs.ErrExist when the shared
+// blobs hold the blob.
+func (s *Store) Partial(ctx context.Context, d Digest) (*Partial, error) {
+	if s.readOnly != nil {
+		return nil, fmt.Errorf("receiving blob %s: %w", d, s.readOnly)
+	}
+	if _, err := s.Folder("blobs", "partial"); err != nil {
+		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
+	}
+	p := &Partial{s: s, want: d, path: s.Dir("blobs", "partial", d.Hex()), sum: sha256.New()}
+	if err := p.open(ctx); err != nil {
+		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
+	}
+	if _, err := s.BlobPath(d); err == nil {
+		p.Discard()
+		return nil, fmt.Errorf("receiving blob %s: %w", d, fs.ErrExist)
+	}
+	n, err := io.Copy(p.sum, contextReader{ctx, p.f})
+	if err != nil {
+		p.Close()
+		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
+	}
+	p.size = n
+	return p, nil
+}
+
+// open leaves a file that is locked and still has its name.
+func (p *Partial) open(ctx context.Context) error {
+	for {
+		f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) { // sealed by a run that was killed right then, or none of ours
+			err = os.Remove(p.path)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		switch err := p.claim(f); {
+		case err == nil:
+			p.f = f
+			return nil
+		case !errors.Is(err, errTaken):
+			f.Close()
+			return err
+		}
+		f.Close()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(partialWait):
+		}
+	}
+}
+
+// errTaken says that another process holds a partial blob, or gave it its final
+// name.
+var errTaken = errors.New("another sx receives it")
+
+// claim refuses what is not a plain file with one name: what is written must not
+// show under another.
+func (p *Partial) claim(f *os.File) error {
+	st, err := statFile(f)
+	if err != nil {
+		return err
+	}
+	if !st.Regular || st.Nlink > 1 {
+		return errors.Join(os.Remove(p.path), errTaken)
+	}
+	if !claim(f, p.path) {
+		return errTaken
+	}
+	return nil
+}
+
+// Size is how many bytes are there.
+func (p *Partial) Size() int64 { return p.size }
+
+// Write appends.
+func (p *Partial) Write(b []byte) (int, error) {
+	n, err := p.f.Write(b)
+	p.size += int64(n)
+	p.sum.Write(b[:n])
+	return n, err
+}
+
+// Reset throws away what is there.
+func (p *Partial) Reset() error {
+	if _, err := p.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	p.sum.Reset()
+	p.size = 0
+	return p.f.Truncate(0)
+}
+
+// Finish makes the blob shared. A *DigestMismatchError says that the bytes are
+// another blob's; the partial one is then still as it was.
+func (p *Partial) Finish() error {
+	if got := (Digest{[sha256.Size]byte(p.sum.Sum(nil))}); got != p.want {
+		return &DigestMismatchError{Ref: "what was received", Got: got, Want: p.want}
+	}
+	if err := errors.Join(seal(p.path), p.f.Sync(), p.s.rememberSealed(p.f, p.want)); err != nil {
+		return err
+	}
+	if err := p.s.share(p.want, p.f, p.path); err != nil {
+		return err
+	}
+	p.done = true
+	return p.s.stats.keep(p.f, -1, func() error { return os.Remove(p.path) })
+}
+
+// Close lets go of the file and keeps what is there for a later run, if anything is.
+func (p *Partial) Close() error {
+	if !p.done && p.size == 0 {
+		os.Remove(p.path)
+	}
+	return p.f.Close()
+}
+
+// Discard is Close, but keeps nothing.
+func (p *Partial) Discard() error {
+	os.Remove(p.path)
+	return p.f.Close()
+}

@@ -1,0 +1,16 @@
+// Package preseed brings published images into out/, by the digests in digests/,
+// straight from a registry: no engine, no docker, and the layout of each is byte
+// for byte what a build would have left.
+//
+// It refuses to believe a registry: not a byte is kept, nor acted on, that was not
+// hashed and found to be what its digest names; no size, media type, redirect or
+// encoding is taken on a server's word. It refuses plain HTTP but where the user
+// says so or the registry is on this machine, and redirects from HTTPS to HTTP.
+// Credentials go to the registry they are for and to nobody else.
+//
+// Start at Run (run.go), which preseeds images; [Client] (client.go) is the
+// registry client, also for what is neither an image nor for out/. A request's way
+// is repository.go, auth.go, guard.go (what a connection may do), answer.go (what
+// an answer must be). The protocol is the OCI distribution specification 1.1;
+// names, authentication and credentials are go-containerregistry's.
+package preseed

@@ -1,0 +1,138 @@
+package preseed
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// guard is the transport to one registry and to where it redirects. It is below
+// everything that go-containerregistry adds, so nothing of that gets past it: it
+// refuses plain HTTP, and gives up on a server that does not answer, or whose body
+// stalls or drips.
+type guard struct {
+	base     http.RoundTripper
+	opts     ClientOptions
+	loopback bool // the registry is on this machine
+	plain    bool // the registry may be spoken to without TLS
+}
+
+var _ http.RoundTripper = (*guard)(nil)
+
+func (c *Client) newGuard(registry string) *guard {
+	local := isLoopback(registry)
+	return &guard{base: c.base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
+}
+
+// allowed says whether a request may go out. A registry that is spoken to with TLS
+// leads nobody to plain HTTP, neither to this machine nor to a host of the settings.
+func (g *guard) allowed(req *http.Request) error {
+	switch {
+	case req.URL.Scheme == "https":
+		return nil
+	case req.URL.Scheme != "http":
+		return &RedirectError{fmt.Sprintf("scheme %q is neither http nor https", req.URL.Scheme)}
+	case g.plain && (g.loopback && isLoopback(req.URL.Host) || hostIn(g.opts.PlainHTTP, req.URL.Host)):
+		return nil
+	}
+	return &PlainHTTPError{req.URL.Host}
+}
+
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := g.allowed(req); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(g.opts.Header, func() { cancel(&SlowError{"no answer", g.opts.Header}) })
+	req = req.Clone(ctx)
+	req.Header.Set("User-Agent", g.opts.UserAgent)
+	resp, err := g.base.RoundTrip(req)
+	timer.Stop()
+	if err != nil {
+		err = because(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &guardedBody{ReadCloser: resp.Body, opts: g.opts, ctx: ctx, cancel: cancel}
+	return g.limited(req, resp)
+}
+
+// limited makes an error of status 429 here, where the headers that say for how
+// long are still at hand: the registry itself, its token server, or where it
+// redirects to.
+func (g *guard) limited(req *http.Request, resp *http.Response) (*http.Response, error) {
+	quota, ok := quotaOf(resp.Header)
+	if ok {
+		g.opts.OnQuota(req.URL.Host, quota)
+	}
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return resp, nil
+	}
+	after, _ := retryAfter(resp.Header, g.opts.Now())
+	resp.Body.Close()
+	return nil, &LimitError{Host: req.URL.Host, After: after, Quota: quota}
+}
+
+// because is why ctx ended, if it did: that explains err.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// guardedBody watches only while a Read waits: time that the reader spends on a
+// slow disk is not the registry's.
+type guardedBody struct {
+	io.ReadCloser
+	opts   ClientOptions
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	waited time.Duration // in this window
+	bytes  int64         // in this window
+}
+
+func (b *guardedBody) Read(p []byte) (int, error) {
+	var done atomic.Bool // a timer that fires too late must not spoil the next Read
+	timer := time.AfterFunc(b.opts.Stall, func() {
+		if !done.Load() {
+			b.cancel(&SlowError{"no byte", b.opts.Stall})
+		}
+	})
+	start := b.opts.Now()
+	n, err := b.ReadCloser.Read(p)
+	done.Store(true)
+	timer.Stop()
+	b.waited += b.opts.Now().Sub(start)
+	b.bytes += int64(n)
+	if err != nil && err != io.EOF {
+		return n, because(b.ctx, err)
+	}
+	if err == nil {
+		err = b.slow()
+	}
+	return n, err
+}
+
+// slow looks at one window after the other, each twice as long as a stall.
+func (b *guardedBody) slow() error {
+	window := 2 * b.opts.Stall
+	if b.waited < window {
+		return nil
+	}
+	rate := int64(float64(b.bytes) / b.waited.Seconds())
+	b.waited, b.bytes = 0, 0
+	if rate >= b.opts.MinRate {
+		return nil
+	}
+	return &SlowError{fmt.Sprintf("%d bytes per second", rate), window}
+}
+
+func (b *guardedBody) Close() error {
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
+}

@@ -1,0 +1,266 @@
+package preseed
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// image brings one image and says how it was had.
+func (r *run) image(ctx context.Context, img Image) (how string, err error) {
+	began := r.client.opts.Now()
+	if how := r.there(img); how != "" {
+		return how, nil
+	}
+	p := &pull{run: r, img: img, show: &transfer{status: r.status, output: img.Output, now: r.client.opts.Now}}
+	if err := p.manifest(ctx); err != nil {
+		return "", err
+	}
+	if err := p.config(ctx); err != nil {
+		return "", err
+	}
+	if err := p.layers(ctx); err != nil {
+		return "", err
+	}
+	if err := p.commit(ctx, began); err != nil {
+		return "", err
+	}
+	if p.from == "" {
+		return Linked, nil
+	}
+	return Fetched, nil
+}
+
+// there says Present where the image is in out/ as its record says, and Kept where
+// something lies there that was built here and is another.
+func (r *run) there(img Image) string {
+	l, err := r.opts.Store.Whole(img.Output)
+	if err != nil {
+		return ""
+	}
+	if rec, err := r.opts.Store.Record(img.Output); err == nil && rec.Exact(l) == nil && l.Digest() == img.Digest &&
+		cache.SamePlatform(l.Manifests[0].Platform, img.Platform) {
+		return Present
+	}
+	if proof, ok := r.opts.Store.Proof(img.Output, l.Digest()); ok && proof.Exact(l) == nil && l.Digest() != img.Digest && !r.opts.Replace {
+		return Kept
+	}
+	return ""
+}
+
+// pull is one image on its way.
+type pull struct {
+	run  *run
+	img  Image
+	show *transfer
+
+	top   cache.Descriptor // of the image manifest
+	image cache.ImageManifest
+
+	mu   sync.Mutex
+	from string // the first registry that sent something; "" while none did
+}
+
+// manifest gets the image manifest and everything that it may not be.
+func (p *pull) manifest(ctx context.Context) error {
+	data, mediaType, err := p.document(ctx, p.img.Digest)
+	if err != nil {
+		return err
+	}
+	if p.image, err = cache.ParseManifest(data, mediaType); err != nil {
+		return &imageError{err}
+	}
+	p.top = cache.Descriptor{MediaType: p.image.MediaType, Digest: p.img.Digest, Size: int64(len(data))}
+	return p.check()
+}
+
+// document reads the manifest from this machine or from a registry, and keeps it.
+func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, mediaType string, err error) {
+	r := p.run
+	unlock, err := r.blobs.lock(ctx, d)
+	if err != nil {
+		return nil, "", err
+	}
+	defer unlock()
+	if path, ok := r.local.find(ctx, d); ok {
+		data, err = os.ReadFile(path)
+		return data, "", err
+	}
+	reg, err := r.tour(ctx, r.manifests, p.img, func() int64 { return 0 }, func(ctx context.Context, reg Registry) error {
+		repo, err := r.repos.open(ctx, r.client, reg, p.img.Output)
+		if err != nil {
+			return err
+		}
+		data, mediaType, err = repo.Manifest(ctx, d)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := cache.ParseManifest(data, mediaType); err != nil {
+		return data, mediaType, nil // manifest says so; nothing of it is kept
+	}
+	p.came(reg)
+	return data, mediaType, r.keep(ctx, d, data)
+}
+
+// keep makes data, which has the digest, a shared blob.
+func (r *run) keep(ctx context.Context, d cache.Digest, data []byte) error {
+	part, err := r.opts.Store.Partial(ctx, d)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return r.broken(ctx, err)
+	}
+	defer part.Close()
+	if err := part.Reset(); err != nil {
+		return &localError{err}
+	}
+	if _, err := part.Write(data); err != nil {
+		return &localError{err}
+	}
+	if err := part.Finish(); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+// broken tells the end of ctx from what is wrong with this machine.
+func (r *run) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &localError{err}
+}
+
+func (p *pull) came(reg Registry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.from = cmp.Or(p.from, reg.String())
+}
+
+// check refuses what no build leaves, before anything of it is asked for.
+func (p *pull) check() error {
+	refuse := func(format string, args ...any) error { return &imageError{fmt.Errorf(format, args...)} }
+	if p.image.MediaType != cache.MediaTypeManifest {
+		return refuse("its manifest is a %q, a build leaves %q", p.image.MediaType, cache.MediaTypeManifest)
+	}
+	if t := p.image.Config.MediaType; t != cache.MediaTypeConfig {
+		return refuse("its config is a %q, a build leaves %q", t, cache.MediaTypeConfig)
+	}
+	if size := p.image.Config.Size; size > cache.MaxDocument {
+		return refuse("its config is said to have %d bytes, above the limit of %d", size, cache.MaxDocument)
+	}
+	for _, l := range p.image.Layers {
+		if l.MediaType != cache.MediaTypeLayer {
+			return refuse("its layer %s is a %q, a build leaves %q", l.Digest, l.MediaType, cache.MediaTypeLayer)
+		}
+		if l.Size > p.run.opts.MaxBlob {
+			return refuse("its layer %s is said to have %d bytes, above the limit of %d", l.Digest, l.Size, p.run.opts.MaxBlob)
+		}
+	}
+	if _, err := p.image.Blobs(); err != nil {
+		return refuse("%w", err)
+	}
+	return nil
+}
+
+// config gets the image config and holds it against the manifest and the digests.
+func (p *pull) config(ctx context.Context) error {
+	if err := p.blob(ctx, p.image.Config); err != nil {
+		return err
+	}
+	path, err := p.run.opts.Store.BlobPath(p.image.Config.Digest)
+	if err != nil {
+		return &localError{err}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return &localError{err}
+	}
+	platform, layers, err := cache.ParseConfig(data)
+	switch {
+	case err != nil:
+		return &imageError{err}
+	case layers != len(p.image.Layers):
+		return &imageError{fmt.Errorf("its manifest names %d layers, its config %d", len(p.image.Layers), layers)}
+	case !cache.SamePlatform(platform, p.img.Platform):
+		return &imageError{fmt.Errorf("the published image is for %s, not for %s", platform, p.img.Platform)}
+	}
+	p.img.Platform = platform
+	return nil
+}
+
+// layers gets them, several at once.
+func (p *pull) layers(ctx context.Context) error {
+	blobs, err := p.image.Blobs()
+	if err != nil {
+		return &imageError{err}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(layersAtOnce)
+	for _, d := range blobs {
+		g.Go(func() error { return p.blob(ctx, d) })
+	}
+	return g.Wait()
+}
+
+// commit writes out/<output> as a build leaves it, and the record.
+func (p *pull) commit(ctx context.Context, began time.Time) error {
+	store := p.run.opts.Store
+	manifest := cache.Manifest{Digest: p.top.Digest, Size: p.top.Size, Platform: p.img.Platform}
+	index, top, err := cache.ImageIndex(manifest)
+	if err != nil {
+		return &imageError{err}
+	}
+	into, err := store.Stage(p.img.Output)
+	if err != nil {
+		return &localError{err}
+	}
+	defer into.Close()
+	if err := into.WriteBlob(top.Digest, top.Size, bytes.NewReader(index)); err != nil {
+		return &localError{err}
+	}
+	blobs, err := p.image.Blobs()
+	if err != nil {
+		return &imageError{err}
+	}
+	for _, d := range append(blobs, p.top) {
+		if !into.Has(d.Digest) {
+			return &localError{fmt.Errorf("the shared blob %s is gone", d.Digest)}
+		}
+	}
+	version := cmp.Or(p.image.Version, p.img.Version, "latest")
+	l, err := into.Commit(ctx, top, cache.IndexAnnotations(p.img.Output, version))
+	if err != nil {
+		return p.run.broken(ctx, err)
+	}
+	if err := store.PutRecord(p.record(l, began)); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+// record says where the layout came from. Where this very image was once built
+// here, the proof of that stays what is told of it.
+func (p *pull) record(l cache.Layout, began time.Time) cache.Record {
+	if proof, ok := p.run.opts.Store.Proof(p.img.Output, l.Digest()); ok && proof.Exact(l) == nil && slices.Equal(proof.Manifests, l.Manifests) {
+		return proof
+	}
+	return cache.Record{
+		Output: p.img.Output, Origin: cache.Preseeded, Manifests: l.Manifests, Index: l.Index, Top: l.Top,
+		From: cmp.Or(p.from, "out/, where it was"), Started: began, Finished: p.run.client.opts.Now(),
+	}
+}

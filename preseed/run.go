@@ -1,0 +1,212 @@
+package preseed
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// Image is a published image, as digests/ lists it.
+type Image struct {
+	Output   string
+	Digest   cache.Digest   // of the image manifest
+	Platform cache.Platform // what it must be for
+	Version  string         // used where the image does not say its own
+}
+
+// Defaults of Options.
+const (
+	DefaultImages  = 8
+	DefaultRetries = 3
+	DefaultMaxBlob = 16 << 30
+
+	layersAtOnce = 4
+	patience     = 30 * time.Second // a registry that wants more time is passed over
+)
+
+// Options says how Run works. Store and Registries must be set.
+type Options struct {
+	Store      *cache.Store
+	Registries []Registry // asked in this order
+	Client     ClientOptions
+	Images     int   // images at once, default DefaultImages
+	MaxBlob    int64 // bytes of the largest blob accepted, default DefaultMaxBlob
+	Retries    int   // further rounds over the registries that brought nothing, default DefaultRetries, negative: none
+	// Replace says that what was built here and is not the published image gives way.
+	Replace bool
+
+	Backoff func(n int) time.Duration // before round n+1; nil: 1, 2, 4 … 30 s with jitter
+	Status  Status                    // nil: nobody is told
+	Log     *zap.Logger               // nil: none
+}
+
+// Report is what became of the images, each list in the order given.
+type Report struct {
+	Present, Linked, Fetched, Kept []Image
+	Bytes                          int64 // read from registries, for blobs
+	Quotas                         map[string]Quota
+}
+
+// run is one call of Run.
+type run struct {
+	opts              Options
+	client            *Client
+	status            *serial
+	manifests, layers *states
+	repos             repositories
+	blobs             keyed
+	local             local
+	bytes             atomic.Int64
+	stop              context.CancelCauseFunc
+
+	mu       sync.Mutex // of all below
+	outcome  map[string]string
+	failures []Failure
+	quotas   map[string]Quota
+}
+
+// Run makes out/ hold the images, each byte for byte as a build would leave it, and
+// records where they came from. What is there and whole is not asked for. An image
+// that cannot be had keeps no other from being had: then the error is an *Error. Any
+// other error is this machine's, or ctx's cause.
+func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
+	r, err := newRun(opts)
+	if err != nil {
+		return Report{}, err
+	}
+	defer r.client.Close()
+	ctx, r.stop = context.WithCancelCause(ctx)
+	defer r.stop(nil)
+	r.status.tell(func(s Status) { s.Begin(len(images)) })
+	defer r.status.tell(Status.End)
+	var workers errgroup.Group
+	workers.SetLimit(r.opts.Images)
+	for _, img := range images {
+		workers.Go(func() error {
+			if ctx.Err() == nil {
+				r.one(ctx, img)
+			}
+			return nil
+		})
+	}
+	workers.Wait() // one keeps its own errors
+	return r.report(images), r.err(ctx, len(images))
+}
+
+func newRun(opts Options) (*run, error) {
+	set(&opts.Images, DefaultImages)
+	set(&opts.MaxBlob, DefaultMaxBlob)
+	set(&opts.Retries, DefaultRetries)
+	set(&opts.Log, zap.NewNop())
+	opts.Retries = max(opts.Retries, 0)
+	if opts.Backoff == nil {
+		opts.Backoff = exponential
+	}
+	if opts.Status == nil {
+		opts.Status = silent{}
+	}
+	if len(opts.Registries) == 0 {
+		return nil, errors.New("preseeding: no registry is named")
+	}
+	r := &run{opts: opts, status: &serial{status: opts.Status}, outcome: map[string]string{}, quotas: map[string]Quota{}}
+	r.opts.Client.OnQuota = r.quota
+	r.opts.Client.Log = opts.Log
+	client, err := NewClient(r.opts.Client)
+	if err != nil {
+		return nil, err
+	}
+	r.client, r.local.store = client, opts.Store
+	r.manifests, r.layers = newStates(opts.Registries, client.opts.Now), newStates(opts.Registries, client.opts.Now)
+	return r, nil
+}
+
+// exponential is 1, 2, 4 … 30 seconds, each shortened by up to a quarter so that
+// many clients do not come back at once.
+func exponential(n int) time.Duration {
+	wait := min(time.Second<<min(n, 10), 30*time.Second)
+	return wait - time.Duration(rand.Int64N(int64(wait/4)))
+}
+
+// quota keeps the lowest count of pulls that are left.
+func (r *run) quota(host string, q Quota) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.quotas[host]; !ok || q.Remaining < old.Remaining {
+		r.quotas[host] = q
+	}
+}
+
+// one brings an image and notes what became of it.
+func (r *run) one(ctx context.Context, img Image) {
+	how, err := r.image(ctx, img)
+	if err == nil {
+		r.mu.Lock()
+		r.outcome[img.Output] = how
+		r.mu.Unlock()
+		r.status.tell(func(s Status) { s.Done(img.Output, how) })
+		return
+	}
+	var local *localError
+	if errors.As(err, &local) {
+		r.stop(local.err)
+	}
+	if ctx.Err() != nil {
+		return // a run that ends explains itself
+	}
+	var said attempts
+	if !errors.As(err, &said) {
+		said = attempts{{Reason: err}}
+	}
+	f := Failure{Image: img, Attempts: said}
+	r.mu.Lock()
+	r.failures = append(r.failures, f)
+	r.mu.Unlock()
+	r.status.tell(func(s Status) { s.Fail(img.Output, "", f) })
+}
+
+// localError is this machine's fault: no registry will do better.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+func (r *run) report(images []Image) Report {
+	rep := Report{Bytes: r.bytes.Load(), Quotas: r.quotas}
+	for _, img := range images {
+		switch r.outcome[img.Output] {
+		case Present:
+			rep.Present = append(rep.Present, img)
+		case Linked:
+			rep.Linked = append(rep.Linked, img)
+		case Fetched:
+			rep.Fetched = append(rep.Fetched, img)
+		case Kept:
+			rep.Kept = append(rep.Kept, img)
+		}
+	}
+	return rep
+}
+
+func (r *run) err(ctx context.Context, total int) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(r.failures) == 0 {
+		return nil
+	}
+	slices.SortFunc(r.failures, func(a, b Failure) int {
+		return cmp.Or(strings.Compare(a.Image.Output, b.Image.Output))
+	})
+	return &Error{r.failures, total}
+}
