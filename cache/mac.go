@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,11 +20,17 @@ type macKey struct{ secret [32]byte }
 
 // sum is HMAC-SHA256 over purpose, a zero byte and data.
 func (k macKey) sum(purpose string, data []byte) []byte {
+	h := k.hash(purpose)
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// hash is sum for data that is written to it.
+func (k macKey) hash(purpose string) hash.Hash {
 	h := hmac.New(sha256.New, k.secret[:])
 	h.Write([]byte(purpose))
 	h.Write([]byte{0})
-	h.Write(data)
-	return h.Sum(nil)
+	return h
 }
 
 func (k macKey) check(purpose string, data []byte, mac string) bool {

@@ -68,6 +68,15 @@ func (s *Stats) sum(ctx context.Context, f *os.File) ([sha256.Size]byte, error) 
 // hash reads f, which has stamp st, and remembers what is certain.
 func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, err error) {
 	started := s.now()
+	sum, err = hashFile(ctx, f, st)
+	if err == nil && !racy(st, started) {
+		s.remember(st, sum)
+	}
+	return sum, err
+}
+
+// hashFile reads f, which has stamp st before and must have it after.
+func hashFile(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	n, err := io.Copy(h, io.LimitReader(contextReader{ctx, f}, st.Size+1))
 	if err != nil {
@@ -80,9 +89,6 @@ func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Siz
 	}
 	if n != st.Size || !after.same(st) {
 		return sum, fmt.Errorf("hashing %q: it changed while it was read", f.Name())
-	}
-	if !racy(st, started) {
-		s.remember(st, sum)
 	}
 	return sum, nil
 }

@@ -14,7 +14,8 @@ type Definition struct {
 	Sources   []Source // by key
 	Outputs   []Ref    // sorted
 
-	// The bytes that were parsed: what is built is what was checked.
+	// The bytes that were parsed: what is built is what was checked. Nil where a
+	// [Memory] spared reading them.
 	Containerfile, PackageTOML []byte
 }
 

@@ -12,6 +12,7 @@ import (
 type draft struct {
 	def      *Definition
 	skip     string // why it is passed over, for a warning; hidden: no warning
+	recalled *recalled
 	manifest *manifest
 	file     *containerfile
 	targets  []string // stages of the Containerfile that are outputs; none: the last
@@ -116,7 +117,7 @@ func (d *draft) readOutputs(subpackages []string) {
 // resolve checks what depends on the definition's version: sources, build
 // arguments, references.
 func (d *draft) resolve() {
-	if d.manifest == nil {
+	if d.manifest == nil || d.recalled != nil {
 		return
 	}
 	d.readSources()

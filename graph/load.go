@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -17,7 +18,8 @@ const packagesDir = "packages"
 
 // LoadOptions tunes Load. The zero value is good.
 type LoadOptions struct {
-	Jobs int // definitions read at once; 0: twice as many as processors
+	Jobs   int    // definitions read at once; 0: twice as many as processors
+	Memory Memory // spares reading what is as it was; nil: all is read
 }
 
 // Load reads packages/ of the tree. An [os.Root]'s FS keeps links from leading
@@ -28,17 +30,33 @@ type LoadOptions struct {
 // from something else, sorted; it may hold *CycleError and
 // *UnknownDependencyError. The context only ends the reading early.
 func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
-	l := &loader{tree: tree, jobs: opts.Jobs, skipped: make(map[Ref]string)}
+	l := &loader{tree: tree, jobs: opts.Jobs, memory: opts.Memory}
 	if l.jobs <= 0 {
 		l.jobs = 2 * runtime.GOMAXPROCS(0)
 	}
-	if err := l.find(); err != nil {
-		return nil, err
+	g, err := l.load(ctx)
+	if err != nil && l.recalledAny() && ctx.Err() == nil {
+		l.memory = nil // what is wrong is told from the files themselves
+		g, err = l.load(ctx)
 	}
-	if err := l.each(ctx, l.read); err != nil {
-		return nil, err
+	if err == nil {
+		l.remember()
 	}
-	l.link()
+	return g, err
+}
+
+// load may be called again.
+func (l *loader) load(ctx context.Context) (*Graph, error) {
+	for ok := false; !ok; ok = !l.forgetOutdated() {
+		l.drafts, l.warnings, l.skipped = nil, nil, make(map[Ref]string)
+		if err := l.find(); err != nil {
+			return nil, err
+		}
+		if err := l.each(ctx, l.read); err != nil {
+			return nil, err
+		}
+		l.link()
+	}
 	if err := l.each(ctx, (*draft).resolve); err != nil {
 		return nil, err
 	}
@@ -50,6 +68,7 @@ func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
 type loader struct {
 	tree     fs.FS
 	jobs     int
+	memory   Memory
 	drafts   []*draft // by stage and name
 	owners   map[Ref]*draft
 	warnings []string
@@ -62,13 +81,12 @@ type loader struct {
 // each runs phase over all drafts, at most jobs at once.
 func (l *loader) each(ctx context.Context, phase func(*draft)) error {
 	var group errgroup.Group
-	group.SetLimit(l.jobs)
-	for _, d := range l.drafts {
-		if ctx.Err() != nil {
-			break
-		}
+	var next atomic.Int64
+	for range min(l.jobs, len(l.drafts)) {
 		group.Go(func() error {
-			phase(d)
+			for i := next.Add(1) - 1; int(i) < len(l.drafts) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				phase(l.drafts[i])
+			}
 			return nil
 		})
 	}

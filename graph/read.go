@@ -17,8 +17,11 @@ const (
 // hundredth of it.
 const maxFileSize = 1 << 20
 
-// read parses the two files of a definition.
+// read parses the two files of a definition, or recalls what they say.
 func (l *loader) read(d *draft) {
+	if l.recall(d) {
+		return
+	}
 	entries, err := fs.ReadDir(l.tree, d.def.Dir)
 	if err != nil {
 		d.errs = append(d.errs, &FileError{File: d.def.Dir, Err: fmt.Errorf("reading the folder: %w", err)})

@@ -29,7 +29,7 @@ type File struct {
 // Snapshot reads the folder of d, which is the build's context: folders
 // included, sorted by path. A fetch at the top is left out, because the fetched
 // sources take its place. Containerfile and package.toml are the bytes that
-// Load parsed.
+// Load parsed, unless it recalled them: then the caller must know what they were.
 //
 // It is an error for a symbolic link to leave the folder, directly, through
 // others or by an absolute path, and for anything to be neither file, folder nor
@@ -154,10 +154,10 @@ func (s *snapshot) read(path string, e fs.DirEntry) (File, error) {
 }
 
 func (s *snapshot) data(path string) ([]byte, error) {
-	switch path {
-	case containerfileName:
+	switch {
+	case path == containerfileName && s.def.Containerfile != nil:
 		return s.def.Containerfile, nil
-	case manifestName:
+	case path == manifestName && s.def.PackageTOML != nil:
 		return s.def.PackageTOML, nil
 	}
 	f, err := s.tree.Open(join(s.def.Dir, path))

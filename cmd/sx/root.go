@@ -190,6 +190,7 @@ func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, s
 	t, err := build.OpenTree(ctx, dir, build.TreeOptions{
 		State:   set.Paths.StateDir(dir),
 		KeyFile: keyFile(),
+		Build:   engineVersion(),
 		Log:     a.logger(),
 	})
 	if errors.Is(err, fs.ErrPermission) {
@@ -222,17 +223,20 @@ func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []s
 }
 
 // loadGraph reads the definitions only: it works in a tree that cannot be
-// written to.
+// written to, and whatever the settings say.
 func (a *app) loadGraph(ctx context.Context) (*graph.Graph, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil, err
 	}
-	g, root, err := build.LoadGraph(ctx, dir)
+	opts := build.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
+	if set, err := a.settings(dir, nil); err == nil {
+		opts.State = set.Paths.StateDir(dir)
+	}
+	g, err := build.LoadGraph(ctx, dir, opts)
 	if err != nil {
 		return nil, definitionError(err)
 	}
-	root.Close()
 	a.warn(g)
 	return g, nil
 }

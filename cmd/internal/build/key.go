@@ -3,7 +3,9 @@ package build
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"codeberg.org/stagex/sx/cache"
@@ -46,15 +48,47 @@ func (t *Tree) snapshot(d *graph.Definition) (*snapshot, error) {
 		if s.files, s.err = graph.Snapshot(t.FS, d); s.err != nil {
 			return
 		}
-		for _, f := range s.files {
-			sum := sha256.Sum256(append(f.Data[:len(f.Data):len(f.Data)], f.Link...))
-			s.list = append(s.list, listed{f.Path, f.Mode.String(), hex.EncodeToString(sum[:])})
+		s.list = list(s.files)
+		if items := t.memory.items(d); items != nil && !slices.Equal(s.list, listItems(items)) {
+			s.err = errors.New("it changed since this run began; run it again")
 		}
 	})
 	if s.err != nil {
 		return nil, fmt.Errorf("reading %s: %w", d.Dir, s.err)
 	}
 	return s, nil
+}
+
+// containerfile is what the build will read.
+func (s *snapshot) containerfile() []byte {
+	for _, f := range s.files {
+		if f.Path == "Containerfile" {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+func list(files []graph.File) []listed {
+	var list []listed
+	for _, f := range files {
+		sum := sha256.Sum256(append(f.Data[:len(f.Data):len(f.Data)], f.Link...))
+		list = append(list, listed{f.Path, f.Mode.String(), hex.EncodeToString(sum[:])})
+	}
+	return list
+}
+
+// listing is what d's folder holds, as the snapshot has it. Files are not read
+// where that is known.
+func (t *Tree) listing(d *graph.Definition) ([]listed, error) {
+	if items := t.memory.items(d); items != nil {
+		return listItems(items), nil
+	}
+	snap, err := t.snapshot(d)
+	if err != nil {
+		return nil, err
+	}
+	return snap.list, nil
 }
 
 // keyParts is everything that decides an output's bytes. Its canonical JSON is
@@ -88,11 +122,11 @@ func (t *Tree) keep(o *graph.Output, req graph.Request, deps map[string][]cache.
 }
 
 func (t *Tree) parts(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (keyParts, error) {
-	snap, err := t.snapshot(o.Definition)
+	context, err := t.listing(o.Definition)
 	if err != nil {
 		return keyParts{}, err
 	}
-	parts := keyParts{Format: 1, Request: req, Context: snap.list, Probe: probe,
+	parts := keyParts{Format: 1, Request: req, Context: context, Probe: probe,
 		Sources: map[string]string{}, Deps: imageSets(deps)}
 	for _, s := range o.Definition.Sources {
 		parts.Sources[s.File] = s.Hash.String()

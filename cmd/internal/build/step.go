@@ -249,7 +249,7 @@ func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps,
 		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe},
 		NoCache: job.NoCache,
-		Network: !r.opts.Offline && buildkit.UsesNetwork(o.Definition.Containerfile),
+		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.containerfile()),
 	}, nil
 }
 

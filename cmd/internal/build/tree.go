@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -25,13 +26,24 @@ type Tree struct {
 	root      *os.Root
 	log       *zap.Logger
 	snapshots snapshots
+	memory    *definitions
 }
 
 // TreeOptions of [OpenTree].
 type TreeOptions struct {
 	State   string // folder for everything of sx's; empty: <tree>/.sx
 	KeyFile string // key that records are authenticated with
-	Log     *zap.Logger
+	// Build tells builds of sx apart: what one learnt of the tree another must
+	// learn anew. Empty: every run learns all anew.
+	Build string
+	Log   *zap.Logger
+
+	now func() time.Time // of tests
+}
+
+// store opens the tree's store.
+func (o TreeOptions) store(dir string) (*cache.Store, error) {
+	return cache.Open(dir, cache.Options{Dir: o.State, KeyFile: o.KeyFile, Now: o.now, Log: o.Log})
 }
 
 // NoTreeError says that no StageX checkout was found.
@@ -67,43 +79,71 @@ func FindTree(dir string) (string, error) {
 	}
 }
 
-// LoadGraph reads the definitions of the tree at dir and nothing else.
-func LoadGraph(ctx context.Context, dir string) (*graph.Graph, *os.Root, error) {
+// LoadGraph reads the definitions of the tree at dir and nothing else. Where an
+// earlier run left what it learnt of them, that spares reading; where nothing can
+// be learnt from, nothing is written.
+func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph, error) {
 	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{})
-	if err != nil {
-		root.Close()
-		return nil, nil, err
-	}
-	return g, root, nil
-}
-
-// OpenTree loads the tree at dir, the folder that holds packages/.
-func OpenTree(ctx context.Context, dir string, opts TreeOptions) (*Tree, error) {
-	g, root, err := LoadGraph(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, FS: root.FS(), Graph: g, root: root, log: opts.Log}
+	defer root.Close()
+	memory := newDefinitions(dir)
+	if opts.Build != "" && opts.exists(dir) {
+		if store, err := opts.store(dir); err == nil {
+			memory.Attach(store, "definitions", opts.Build)
+		}
+	}
+	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory})
+	if err == nil {
+		err = memory.Save()
+	}
+	return g, err
+}
+
+// OpenTree loads the tree at dir, the folder that holds packages/.
+func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			root.Close()
+		}
+	}()
+	t := &Tree{Dir: dir, FS: root.FS(), root: root, log: opts.Log, memory: newDefinitions(dir)}
 	if t.log == nil {
 		t.log = zap.NewNop()
 	}
+	if opts.exists(dir) {
+		if err := t.openStore(opts); err != nil {
+			return nil, err
+		}
+	}
+	if t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory}); err != nil {
+		return nil, err
+	}
 	if t.Published, err = cache.LoadDigests(t.FS); err != nil {
-		root.Close()
 		return nil, &PublishedError{err}
 	}
-	t.Store, err = cache.Open(dir, cache.Options{Dir: opts.State, KeyFile: opts.KeyFile, Log: t.log})
-	if err != nil {
-		root.Close()
-		return nil, fullDisk(err)
+	if t.Store == nil { // which a tree that cannot be read does not get
+		err = t.openStore(opts)
 	}
-	return t, nil
+	return t, err
+}
+
+func (t *Tree) openStore(opts TreeOptions) (err error) {
+	if t.Store, err = opts.store(t.Dir); err != nil {
+		return fullDisk(err)
+	}
+	if opts.Build != "" {
+		t.memory.Attach(t.Store, "definitions", opts.Build)
+	}
+	return nil
 }
 
 // Close saves what spares the next run work, and closes the tree.
 func (t *Tree) Close() error {
-	return errors.Join(t.Store.Stats().Save(), t.root.Close())
+	return errors.Join(t.memory.Save(), t.Store.Stats().Save(), t.root.Close())
 }

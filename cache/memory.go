@@ -1,0 +1,225 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Memory keeps what was learnt by reading files and folders, so that the next run
+// need not read them. A recollection is of one path: a file, or a folder and all
+// that is in it. It holds as long as all of that is what it was: the same names,
+// types and modes, and each file with the bytes that it had, of which its inode,
+// size, mtime and ctime are proof enough. Where those differ the file is hashed
+// again, and the folder listed.
+//
+// It may only ever cost time: what it is not sure of it forgets. Safe for
+// concurrent use, but of one path one goroutine at a time speaks.
+type Memory struct {
+	root, skip string
+	now        func() time.Time
+	log        *zap.Logger
+
+	store         *Store // nil until Attach, and so is stats
+	stats         *Stats
+	file, heading string
+
+	mu     sync.Mutex
+	kept   map[string]*recollection
+	looked map[string]look // of what Recall knew nothing of
+	dirty  bool
+}
+
+// recollection is of one path. Where it is packed, as a memory's file has it,
+// that is all.
+type recollection struct {
+	packed string
+	items  []Item // the first is the path itself; a folder before what is in it
+	value  string
+}
+
+// Item is a file, folder or link of a recollection.
+type Item struct {
+	Path string      // below the recollection's path, with slashes; "" is that itself
+	Mode fs.FileMode // type and permissions
+	Sum  [32]byte    // sha256 of a file's bytes, or of a link's target
+	st   stamp
+}
+
+// ModTime is that of the last look.
+func (i Item) ModTime() time.Time { return time.Unix(0, i.st.Mtime) }
+
+// look is what was seen of a path before it was read.
+type look struct {
+	items []Item
+	at    time.Time
+}
+
+// NewMemory returns a memory that is empty, of paths below the folder root, which
+// no link may lead out of. In a folder that is remembered, what is called skip
+// does not count ("" skips nothing).
+func NewMemory(root, skip string) *Memory {
+	return &Memory{
+		root: root, skip: skip, now: time.Now, log: zap.NewNop(),
+		kept: map[string]*recollection{}, looked: map[string]look{},
+	}
+}
+
+// errForgotten is why there is nothing to recall.
+var errForgotten = errors.New("it is not what it was")
+
+// Recall returns what Remember was given for path when all of it is as it was
+// then, and the items that make it up. Both are the memory's, not to be changed.
+// Else the caller may read what is there, and tell Remember.
+func (m *Memory) Recall(path string) (value string, items []Item, ok bool) {
+	m.mu.Lock()
+	r := m.kept[path]
+	m.mu.Unlock()
+	if r != nil {
+		if again, err := m.check(path, r); err == nil {
+			m.keep(path, again)
+			return again.value, again.items, true
+		}
+	}
+	started := m.now()
+	seen, err := m.look(path)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r != nil {
+		delete(m.kept, path)
+		m.dirty = true
+	}
+	if err == nil {
+		m.looked[path] = look{seen, started}
+	}
+	return "", nil, false
+}
+
+// keep puts again, which check made, in the place of what it was made of. One that
+// is packed already is that.
+func (m *Memory) keep(path string, again *recollection) {
+	if again.packed != "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[path] = again
+	m.dirty = true
+}
+
+// Remember keeps value, which was learnt by reading path after Recall knew nothing
+// of it. It is forgotten at once where anything changed since, or so short before
+// that another change need not show.
+func (m *Memory) Remember(path string, value string) {
+	m.mu.Lock()
+	before, ok := m.looked[path]
+	delete(m.looked, path)
+	m.mu.Unlock()
+	if !ok {
+		return
+	}
+	items, err := m.confirm(path, before)
+	if err != nil {
+		m.log.Debug("not remembered", zap.String("path", path), zap.Error(err))
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[path] = &recollection{items: items, value: value}
+	m.dirty = true
+}
+
+// Forget lets the next Recall of path know nothing.
+func (m *Memory) Forget(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.kept[path]; ok {
+		delete(m.kept, path)
+		m.dirty = true
+	}
+}
+
+// confirm looks again, hashes what is there, and fails where anything is not, or
+// may not be, what it was before.
+func (m *Memory) confirm(path string, before look) ([]Item, error) {
+	items, err := m.look(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(items) != len(before.items) {
+		return nil, errForgotten
+	}
+	for i := range items {
+		was, is := before.items[i], &items[i]
+		switch {
+		case was.Path != is.Path || was.Mode != is.Mode || !was.st.same(is.st):
+			return nil, errForgotten
+		case racy(is.st, before.at):
+			return nil, errors.New("it changed too short a time ago")
+		}
+		if err := m.hash(path, is); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+// check compares every item with what is there now. The recollection that it
+// returns has the stamps of now.
+func (m *Memory) check(path string, r *recollection) (*recollection, error) {
+	again, err := r.unpack() // a copy
+	if err != nil {
+		return nil, err
+	}
+	started := m.now()
+	for i, item := range again.items {
+		st, mode, err := lstat(m.path(path, item.Path))
+		switch {
+		case err != nil:
+			return nil, err
+		case mode != item.Mode:
+			return nil, errForgotten
+		case st.same(item.st):
+			continue
+		}
+		if err := m.recheck(path, again.items, i, st); err != nil {
+			return nil, err
+		}
+		if !racy(st, started) {
+			again.items[i].st, again.packed = st, ""
+		}
+	}
+	return again, nil
+}
+
+// recheck compares an item whose stamp is not what it was by what it holds.
+func (m *Memory) recheck(path string, items []Item, i int, st stamp) error {
+	was := items[i]
+	if was.Mode.IsDir() {
+		return m.sameNames(path, items, i)
+	}
+	if was.Mode.IsRegular() && st.Size != was.st.Size {
+		return errForgotten
+	}
+	now := Item{Path: was.Path, Mode: was.Mode, st: st}
+	if err := m.hash(path, &now); err != nil {
+		return err
+	}
+	if now.Sum != was.Sum {
+		return errForgotten
+	}
+	return nil
+}
+
+// sum hashes an open file whose stamp is st.
+func (m *Memory) sum(f *os.File, st stamp) ([32]byte, error) {
+	if m.stats == nil {
+		return hashFile(context.Background(), f, st)
+	}
+	return m.stats.sum(context.Background(), f)
+}

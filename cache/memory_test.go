@@ -1,0 +1,307 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// remembering returns a memory attached to a store whose clock is an hour ahead, so
+// that nothing in its tree is too young, and the folder d in that tree.
+func remembering(t testing.TB, s *Store) *Memory {
+	t.Helper()
+	later := func() time.Time { return time.Now().Add(time.Hour) }
+	s.now, s.stats.now = later, later
+	m := NewMemory(s.tree, "fetch")
+	m.Attach(s, "test", "build 1")
+	return m
+}
+
+func newFolder(t testing.TB, s *Store) string {
+	t.Helper()
+	dir := filepath.Join(s.tree, "d")
+	write(t, filepath.Join(dir, "file"), []byte("one"))
+	write(t, filepath.Join(dir, "below", "deep"), []byte("deep"))
+	write(t, filepath.Join(dir, "fetch", "source"), []byte("source"))
+	if err := os.Symlink("file", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// learn remembers value of d as a run would, in the memory's file too.
+func learn(t testing.TB, s *Store, value string) {
+	t.Helper()
+	m := remembering(t, s)
+	if got, _, ok := m.Recall("d"); ok {
+		t.Fatalf("recalled %q before anything was remembered", got)
+	}
+	m.Remember("d", value)
+	if err := m.Save(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func recalls(t testing.TB, s *Store, want string) {
+	t.Helper()
+	m := remembering(t, s)
+	got, _, ok := m.Recall("d")
+	if ok != (want != "") || got != want {
+		t.Errorf("recalled %q, %v; want %q", got, ok, want)
+	}
+}
+
+// TestMemoryForgets changes what was remembered in every way that must not go
+// unnoticed.
+func TestMemoryForgets(t *testing.T) {
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// same writes text of the old length and puts the mtime back.
+	same := func(t *testing.T, path, text string) {
+		info, err := os.Lstat(path)
+		must(t, err)
+		must(t, os.WriteFile(path, []byte(text), 0o644))
+		must(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+	}
+	for name, change := range map[string]func(t *testing.T, dir string){
+		"edit, same size and mtime": func(t *testing.T, dir string) { same(t, dir+"/file", "two") },
+		"edit below":                func(t *testing.T, dir string) { same(t, dir+"/below/deep", "peed") },
+		"longer":                    func(t *testing.T, dir string) { must(t, os.WriteFile(dir+"/file", []byte("one!"), 0o644)) },
+		"file renamed over": func(t *testing.T, dir string) {
+			must(t, os.WriteFile(dir+"/../new", []byte("two"), 0o644))
+			must(t, os.Rename(dir+"/../new", dir+"/file"))
+		},
+		"names swapped": func(t *testing.T, dir string) {
+			must(t, os.Rename(dir+"/file", dir+"/../x"))
+			must(t, os.Rename(dir+"/below/deep", dir+"/file"))
+			must(t, os.Rename(dir+"/../x", dir+"/below/deep"))
+		},
+		"file added":   func(t *testing.T, dir string) { must(t, os.WriteFile(dir+"/new", nil, 0o644)) },
+		"added below":  func(t *testing.T, dir string) { must(t, os.WriteFile(dir+"/below/new", nil, 0o644)) },
+		"file removed": func(t *testing.T, dir string) { must(t, os.Remove(dir+"/file")) },
+		"folder swapped": func(t *testing.T, dir string) {
+			must(t, os.Rename(dir, dir+".old"))
+			must(t, os.CopyFS(dir, os.DirFS(dir+".old/below")))
+		},
+		"folder gone":          func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) },
+		"executable":           func(t *testing.T, dir string) { must(t, os.Chmod(dir+"/file", 0o755)) },
+		"link leads elsewhere": func(t *testing.T, dir string) { relink(t, dir+"/link", "elif") },
+		"file became a link":   func(t *testing.T, dir string) { relink(t, dir+"/file", "below/deep") },
+		"folder became a link": func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".old")); relink(t, dir, "d.old") },
+		"subfolder became a link": func(t *testing.T, dir string) {
+			must(t, os.Rename(dir+"/below", dir+"/../below"))
+			relink(t, dir+"/below", "../below")
+		},
+		"link became a file": func(t *testing.T, dir string) {
+			must(t, os.Remove(dir+"/link"))
+			must(t, os.WriteFile(dir+"/link", []byte("file"), 0o644))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			dir := newFolder(t, s)
+			learn(t, s, "learnt")
+			recalls(t, s, "learnt")
+			change(t, dir)
+			recalls(t, s, "")
+		})
+	}
+}
+
+func relink(t *testing.T, path, target string) {
+	t.Helper()
+	os.Remove(path)
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMemoryHolds changes what does not matter: that costs a look, not the
+// recollection, and the next run does not look again.
+func TestMemoryHolds(t *testing.T) {
+	s := newStore(t)
+	dir := newFolder(t, s)
+	learn(t, s, "learnt")
+	for _, err := range []error{
+		os.WriteFile(dir+"/fetch/more", nil, 0o644),
+		os.RemoveAll(dir + "/fetch"),
+		os.WriteFile(dir+"/file", []byte("one"), 0o644),
+		os.Chtimes(dir+"/below/deep", time.Now(), time.Unix(1, 0)),
+		os.Link(dir+"/below/deep", dir+"/../linked"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := remembering(t, s)
+	got, items, ok := m.Recall("d")
+	if !ok || got != "learnt" {
+		t.Fatalf("recalled %q, %v", got, ok)
+	}
+	for _, i := range items {
+		if i.Path == "below/deep" && !i.ModTime().Equal(time.Unix(1, 0)) {
+			t.Errorf("its mtime is %v, not that of now", i.ModTime())
+		}
+	}
+	if !m.dirty {
+		t.Error("new stamps are not saved")
+	}
+	if err := m.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if m = remembering(t, s); !recallsClean(m) {
+		t.Error("the next run hashes again")
+	}
+}
+
+func recallsClean(m *Memory) bool {
+	_, _, ok := m.Recall("d")
+	return ok && !m.dirty
+}
+
+// A file that changed just before it was read may change again without a new
+// ctime.
+func TestMemoryIsWaryOfTheYoung(t *testing.T) {
+	s := newStore(t)
+	dir := newFolder(t, s)
+	m := NewMemory(s.tree, "fetch")
+	m.Attach(s, "test", "build 1")
+	m.now = func() time.Time {
+		info, err := statPath(dir + "/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Unix(0, info.Ctime).Add(50 * time.Millisecond)
+	}
+	m.Recall("d")
+	m.Remember("d", "learnt")
+	if _, _, ok := m.Recall("d"); ok {
+		t.Error("remembered what may have changed since")
+	}
+	// nor where the clock was set back since the file was written
+	m.now = func() time.Time { return time.Now().Add(-time.Hour) }
+	m.Recall("d")
+	m.Remember("d", "learnt")
+	if _, _, ok := m.Recall("d"); ok {
+		t.Error("remembered what is from the future")
+	}
+}
+
+// What changes while it is read is not remembered.
+func TestMemoryOfWhatChangesMeanwhile(t *testing.T) {
+	s := newStore(t)
+	dir := newFolder(t, s)
+	m := remembering(t, s)
+	m.Recall("d")
+	write(t, dir+"/file", []byte("two"))
+	m.Remember("d", "what was learnt of one")
+	recallsNothing(t, m)
+	m.Remember("never asked", "x")
+	if _, _, ok := m.Recall("never asked"); ok {
+		t.Error("remembered what was never looked at")
+	}
+}
+
+func recallsNothing(t *testing.T, m *Memory) {
+	t.Helper()
+	if got, _, ok := m.Recall("d"); ok {
+		t.Errorf("recalled %q", got)
+	}
+}
+
+// TestMemoryFile cuts and bends the file at every byte, and lets others have
+// written it.
+func TestMemoryFile(t *testing.T) {
+	s := newStore(t)
+	newFolder(t, s)
+	learn(t, s, "learnt")
+	path := s.Dir("test")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		write(t, path, whole[:n])
+		recalls(t, s, "")
+		bent := []byte(strings.Clone(string(whole)))
+		bent[n] ^= 1
+		write(t, path, bent)
+		recalls(t, s, "")
+	}
+	write(t, path, append(whole, 0))
+	recalls(t, s, "")
+	write(t, path, whole)
+	recalls(t, s, "learnt")
+
+	m := NewMemory(s.tree, "fetch")
+	m.Attach(s, "test", "build 2")
+	recallsNothing(t, m)
+	if err := os.Rename(path, s.Dir("other")); err != nil {
+		t.Fatal(err)
+	}
+	m = NewMemory(s.tree, "fetch")
+	m.Attach(s, "other", "build 1")
+	recallsNothing(t, m)
+}
+
+// TestMemoryOfACopy: a tree that was copied with its .sx is not believed without
+// this user's key, and with it only as far as its files are what they were.
+func TestMemoryOfACopy(t *testing.T) {
+	s := newStore(t)
+	newFolder(t, s)
+	learn(t, s, "learnt")
+	tree := t.TempDir() + "/copy"
+	if err := os.CopyFS(tree, os.DirFS(s.tree)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(tree+"/.sx", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	foreign := open(t, tree)
+	recalls(t, foreign, "")
+
+	ours, err := Open(tree, Options{KeyFile: s.tree + ".key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recalls(t, ours, "learnt")
+	write(t, tree+"/d/file", []byte("two"))
+	recalls(t, ours, "")
+}
+
+// Two at once, each with what the other did not see, leave a file that is whole.
+func TestMemoryOfTwo(t *testing.T) {
+	s := newStore(t)
+	newFolder(t, s)
+	learn(t, s, "learnt")
+	done := make(chan error)
+	for range 2 {
+		go func() {
+			var errs []error
+			for range 20 {
+				m := NewMemory(s.tree, "fetch")
+				m.Attach(s, "test", "build 1")
+				if got, _, ok := m.Recall("d"); !ok || got != "learnt" {
+					errs = append(errs, fmt.Errorf("recalled %q, %v", got, ok))
+				}
+				m.dirty = true
+				errs = append(errs, m.Save())
+			}
+			done <- errors.Join(errs...)
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	recalls(t, s, "learnt")
+}

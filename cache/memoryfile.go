@@ -1,0 +1,175 @@
+package cache
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// A memory's file: a heading that names the memory and the build of sx; each
+// recollection as a text; the HMAC-SHA256 of all that. A text has its length
+// before it, numbers are varints.
+const (
+	memoryPurpose = "sx memory 1"
+	memoryLimit   = 1 << 30
+)
+
+// Attach reads what Save left in the store under the same name and build of sx,
+// and lets the store's stat cache spare hashing. What is damaged, of another build
+// or not this user's is not believed, with a word in the log: who learnt it might
+// have understood something else.
+func (m *Memory) Attach(s *Store, name, build string) {
+	m.store, m.heading = s, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, build)
+	m.file = s.Dir(name)
+	m.now, m.log, m.stats = s.now, s.log, s.stats
+	kept, err := m.read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for path, r := range kept {
+		if m.kept[path] == nil {
+			m.kept[path] = r
+		}
+	}
+}
+
+// Save writes what changed since Attach; of two processes the last wins. What
+// exists no more is left out. Where nothing may be written, nothing is.
+func (m *Memory) Save() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dirty || m.store == nil || m.store.readOnly != nil {
+		return nil
+	}
+	if err := WriteFile(m.file, m.format(), 0o600, m.store.Dir("tmp")); err != nil {
+		return fmt.Errorf("saving what was learnt: %w", err)
+	}
+	m.dirty = false
+	return nil
+}
+
+// format needs the lock.
+func (m *Memory) format() []byte {
+	buf := []byte(m.heading)
+	for _, path := range slices.Sorted(maps.Keys(m.kept)) {
+		r := m.kept[path]
+		if r.packed == "" {
+			r = &recollection{packed: pack(path, r)}
+		} else if _, _, err := lstat(m.path(path, "")); err != nil {
+			continue
+		}
+		buf = appendText(buf, r.packed)
+	}
+	return append(buf, m.store.key.sum(memoryPurpose, buf)...)
+}
+
+// read returns recollections that are packed.
+func (m *Memory) read() (map[string]*recollection, error) {
+	text, err := m.readChecked()
+	if err != nil {
+		return nil, err
+	}
+	rest, ok := strings.CutPrefix(text, m.heading)
+	if !ok {
+		return nil, errors.New("it is of another build of sx")
+	}
+	kept := map[string]*recollection{}
+	for u := (unpacker{text: rest}); u.text != ""; {
+		packed := u.string()
+		path := (&unpacker{text: packed}).string()
+		if u.failed || path == "" {
+			return nil, errors.New("it is damaged")
+		}
+		kept[path] = &recollection{packed: packed}
+	}
+	return kept, nil
+}
+
+// readChecked returns the file without its MAC.
+func (m *Memory) readChecked() (string, error) {
+	f, err := openRegular(unix.AT_FDCWD, m.file, m.file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	text.Grow(int(info.Size()))
+	buf := make([]byte, 1<<18)
+	if _, err := io.CopyBuffer(&text, io.LimitReader(f, memoryLimit), buf); err != nil {
+		return "", err
+	}
+	at := text.Len() - sha256.Size
+	if at < 0 {
+		return "", errors.New("it is damaged")
+	}
+	body := text.String()[:at]
+	mac := m.store.key.hash(memoryPurpose)
+	io.CopyBuffer(struct{ io.Writer }{mac}, struct{ io.Reader }{strings.NewReader(body)}, buf)
+	if !hmac.Equal([]byte(text.String()[at:]), mac.Sum(nil)) {
+		return "", errors.New("it is damaged, or not written by this user")
+	}
+	return body, nil
+}
+
+func pack(path string, r *recollection) string {
+	buf := appendText(nil, path)
+	buf = binary.AppendUvarint(buf, uint64(len(r.items)))
+	for _, i := range r.items {
+		buf = appendText(buf, i.Path)
+		buf = binary.AppendUvarint(buf, uint64(i.Mode))
+		for _, n := range []int64{int64(i.st.Dev), int64(i.st.Ino), i.st.Size, i.st.Mtime, i.st.Ctime} {
+			buf = binary.AppendVarint(buf, n)
+		}
+		if !i.Mode.IsDir() {
+			buf = append(buf, i.Sum[:]...)
+		}
+	}
+	return string(append(buf, r.value...))
+}
+
+// unpack returns a copy of r, which may be packed.
+func (r *recollection) unpack() (*recollection, error) {
+	if r.packed == "" {
+		return &recollection{items: slices.Clone(r.items), value: r.value}, nil
+	}
+	u := unpacker{text: r.packed}
+	u.string()
+	n := u.uint()
+	if n > maxItems {
+		return nil, errors.New("it is damaged")
+	}
+	again := &recollection{packed: r.packed, items: make([]Item, n)}
+	for i := range again.items {
+		u.item(&again.items[i])
+	}
+	if u.failed {
+		return nil, errors.New("it is damaged")
+	}
+	again.value = u.text
+	return again, nil
+}
+
+func (u *unpacker) item(i *Item) {
+	i.Path, i.Mode = u.string(), fs.FileMode(u.uint())
+	i.st.Dev, i.st.Ino = uint64(u.int()), uint64(u.int())
+	i.st.Size, i.st.Mtime, i.st.Ctime = u.int(), u.int(), u.int()
+	if !i.Mode.IsDir() {
+		i.Sum = u.sum()
+	}
+}

@@ -1,0 +1,144 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxItems bounds what is remembered of one folder: whoever made it may have put a
+// million files into it.
+const maxItems = 4096
+
+// path is that of an item on this machine.
+func (m *Memory) path(at, item string) string {
+	if item == "" {
+		return m.root + "/" + at
+	}
+	return m.root + "/" + at + "/" + item
+}
+
+// look lists and stats path and all below it, a folder before what is in it, names
+// sorted.
+func (m *Memory) look(at string) ([]Item, error) {
+	return m.lookBelow(nil, at, "")
+}
+
+func (m *Memory) lookBelow(items []Item, at, item string) ([]Item, error) {
+	if len(items) == maxItems {
+		return nil, errors.New("there is too much in it")
+	}
+	st, mode, err := lstat(m.path(at, item))
+	if err != nil {
+		return nil, err
+	}
+	items = append(items, Item{Path: item, Mode: mode, st: st})
+	if !mode.IsDir() {
+		return items, nil
+	}
+	names, err := m.names(at, item)
+	for _, name := range names {
+		if items, err = m.lookBelow(items, at, path.Join(item, name)); err != nil {
+			return nil, err
+		}
+	}
+	return items, err
+}
+
+// names lists a folder, sorted, without what is skipped.
+func (m *Memory) names(at, item string) ([]string, error) {
+	folder, err := openDir(m.path(at, item))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.close()
+	names, err := folder.f.Readdirnames(maxItems + 1)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if item == "" && m.skip != "" {
+		names = slices.DeleteFunc(names, func(n string) bool { return n == m.skip })
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// sameNames fails where the folder that is item i holds other names than those
+// of the items in it.
+func (m *Memory) sameNames(at string, items []Item, i int) error {
+	dir := items[i].Path
+	names, err := m.names(at, dir)
+	if err != nil {
+		return err
+	}
+	var was []string
+	for _, item := range items[i+1:] {
+		if parent, name := path.Split(item.Path); strings.TrimSuffix(parent, "/") == dir {
+			was = append(was, name)
+		}
+	}
+	slices.Sort(was)
+	if !slices.Equal(names, was) {
+		return errForgotten
+	}
+	return nil
+}
+
+// hash fills in an item's sum.
+func (m *Memory) hash(at string, item *Item) error {
+	full := m.path(at, item.Path)
+	switch {
+	case item.Mode.IsDir():
+	case item.Mode&fs.ModeSymlink != 0:
+		target, err := os.Readlink(full)
+		if err != nil {
+			return err
+		}
+		item.Sum = sha256.Sum256([]byte(target))
+	case item.Mode.IsRegular():
+		f, err := openRegular(unix.AT_FDCWD, full, full)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if st, err := statFile(f); err != nil || !st.same(item.st) {
+			return errors.Join(errForgotten, err)
+		}
+		item.Sum, err = m.sum(f, item.st)
+		return err
+	default:
+		return fmt.Errorf("%q is neither a file, a folder nor a link", full)
+	}
+	return nil
+}
+
+// lstat does not follow a link at the end of path.
+func lstat(path string) (stamp, fs.FileMode, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return stamp{}, 0, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return stampOf(&st), modeOf(&st), nil
+}
+
+// modeOf is type and permissions. What sx never reads is irregular.
+func modeOf(st *unix.Stat_t) fs.FileMode {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return mode
+	case unix.S_IFDIR:
+		return mode | fs.ModeDir
+	case unix.S_IFLNK:
+		return mode | fs.ModeSymlink
+	}
+	return mode | fs.ModeIrregular
+}

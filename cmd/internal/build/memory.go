@@ -1,0 +1,89 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// definitions spares reading definitions that are as they were: what graph.Load
+// learnt of them, and what their folders hold.
+type definitions struct {
+	*cache.Memory
+	mu    sync.Mutex
+	known map[string][]cache.Item // of what was recalled
+}
+
+var _ graph.Memory = (*definitions)(nil)
+
+func newDefinitions(dir string) *definitions {
+	return &definitions{Memory: cache.NewMemory(dir, "fetch"), known: map[string][]cache.Item{}}
+}
+
+// Recall implements [graph.Memory].
+func (d *definitions) Recall(dir string) (string, bool) {
+	learnt, items, ok := d.Memory.Recall(dir)
+	if ok {
+		d.mu.Lock()
+		d.known[dir] = items
+		d.mu.Unlock()
+	}
+	return learnt, ok
+}
+
+// Forget implements [graph.Memory].
+func (d *definitions) Forget(dir string) {
+	d.Memory.Forget(dir)
+	d.mu.Lock()
+	delete(d.known, dir)
+	d.mu.Unlock()
+}
+
+// items are what a definition's folder held when it was recalled, none when it was
+// read.
+func (d *definitions) items(def *graph.Definition) []cache.Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known[def.Dir]
+}
+
+// listItems is list for what was recalled.
+func listItems(items []cache.Item) []listed {
+	list := make([]listed, 0, len(items))
+	for _, i := range items {
+		if i.Path == "" {
+			continue
+		}
+		mode, sum := fs.FileMode(0o644), i.Sum
+		switch {
+		case i.Mode.IsDir():
+			mode, sum = fs.ModeDir|0o755, sha256.Sum256(nil)
+		case i.Mode&fs.ModeSymlink != 0:
+			mode = fs.ModeSymlink | 0o777
+		case i.Mode&0o100 != 0:
+			mode = 0o755
+		}
+		list = append(list, listed{i.Path, mode.String(), hex.EncodeToString(sum[:])})
+	}
+	slices.SortFunc(list, func(a, b listed) int { return strings.Compare(a.Path, b.Path) })
+	return list
+}
+
+// exists reports whether the store was opened before: only then is there anything
+// to recall, and only then may reading a tree touch it.
+func (o TreeOptions) exists(dir string) bool {
+	state := o.State
+	if state == "" {
+		state = dir + "/.sx"
+	}
+	_, err := os.Lstat(state)
+	return !errors.Is(err, fs.ErrNotExist)
+}
