@@ -22,8 +22,9 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, s
 	if err != nil {
 		return err
 	}
+	f := t.Forecast(plan, set.Build.Jobs)
 	if o.json {
-		return planJSON(w, plan)
+		return planJSON(w, plan, f)
 	}
 	for _, s := range plan.Steps {
 		if s.Action != build.ActionNone {
@@ -31,7 +32,21 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, s
 		}
 	}
 	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
+	printForecast(w, plan.Count(build.ActionBuild), f, set.Build.Jobs)
 	return nil
+}
+
+// printForecast says how long n builds should take, where some are known.
+func printForecast(w io.Writer, n int, f build.Forecast, jobs int) {
+	if n == f.Guessed {
+		return
+	}
+	fmt.Fprintf(w, "about %s of work, %s on the longest path, %s with -j %d", text.Duration(f.Work),
+		text.Duration(f.Longest), text.Duration(f.Estimate), jobs)
+	if f.Guessed > 0 {
+		fmt.Fprintf(w, " (%d of them never built here: guessed)", f.Guessed)
+	}
+	fmt.Fprintln(w)
 }
 
 // planStep is a step as `sx build --dry-run --json` prints it. It only gains
@@ -43,14 +58,26 @@ type planStep struct {
 	Because *graph.Ref     `json:"because,omitempty"` // see build.Step
 	Changes []build.Change `json:"changes,omitempty"`
 	Request graph.Request  `json:"request"`
+	// Expected is in seconds, of what will be built and was before.
+	Expected float64 `json:"expected_seconds,omitempty"`
 }
 
-func planJSON(w io.Writer, plan *build.Plan) error {
+func planJSON(w io.Writer, plan *build.Plan, f build.Forecast) error {
 	steps := []planStep{}
 	for _, s := range plan.Steps {
-		steps = append(steps, planStep{s.Output.Ref, s.Action, s.Reason, orNoRef(s.Because), s.Changes, s.Request})
+		p := planStep{s.Output.Ref, s.Action, s.Reason, orNoRef(s.Because), s.Changes, s.Request, 0}
+		if s.Action == build.ActionBuild && !s.Guessed {
+			p.Expected = s.Expected.Seconds()
+		}
+		steps = append(steps, p)
 	}
-	return printJSON(w, map[string]any{"steps": steps})
+	out := map[string]any{"steps": steps}
+	if plan.Count(build.ActionBuild) > f.Guessed {
+		out["forecast"] = map[string]any{ // in seconds
+			"work": f.Work.Seconds(), "longest_path": f.Longest.Seconds(), "estimate": f.Estimate.Seconds(), "guessed": f.Guessed,
+		}
+	}
+	return printJSON(w, out)
 }
 
 func orNoRef(r graph.Ref) *graph.Ref {
