@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
@@ -20,6 +21,12 @@ type Options struct {
 	// Size is the terminal's, asked for at each paint; ok is false where there
 	// is none. nil: what the writer is.
 	Size func() (width, height int, ok bool)
+	// Foreground reports whether live lines may be painted: the shell has the
+	// terminal while sx runs in the background. nil: what the writer says.
+	Foreground func() bool
+	// Resumed is sent SIGCONT; nil for none. The shell has written since the last
+	// paint.
+	Resumed <-chan os.Signal
 }
 
 // Display shows a run. All its methods, and those of Sources, may be called
@@ -27,8 +34,9 @@ type Options struct {
 type Display struct {
 	mu     sync.Mutex
 	now    func() time.Time
-	state  state
+	state  *state
 	view   view
+	spool  *spool
 	closed bool
 
 	stop  chan struct{}
@@ -55,21 +63,31 @@ func New(w io.Writer, opts Options) (*Display, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Display{now: opts.Now, stop: make(chan struct{})}
-	switch p := (printer{w: w, colour: opts.colour()}); mode {
+	d := &Display{now: opts.Now, state: newState(), spool: newSpool(w), stop: make(chan struct{})}
+	switch p := (printer{w: d.spool, colour: opts.colour()}); mode {
 	case RawJSON:
-		d.view = &rawJSON{w}
+		d.view = &rawJSON{d.spool}
 	case Quiet:
 		d.view = &quiet{p}
 	case TTY:
-		d.view = &tty{printer: p, state: &d.state, size: opts.Size}
+		d.view = &tty{printer: p, state: d.state, size: opts.Size, foreground: opts.Foreground, idle: d.spool.idle}
 	default:
-		d.view = &plain{printer: p, state: &d.state}
+		d.view = &plain{printer: p, state: d.state}
 	}
+	d.spool.note = func(n int) string { return noteOf(d.view, n, d.now()) }
 	if period := d.view.period(); period > 0 {
-		d.ended.Go(func() { d.ticks(period) })
+		d.ended.Go(func() { d.ticks(period, opts.Resumed) })
 	}
 	return d, nil
+}
+
+// noteOf says that n writes were lost, as the view's reader understands it.
+func noteOf(v view, n int, now time.Time) string {
+	e := event{Time: now.UTC(), Event: lost, Events: &n}
+	if _, ok := v.(*rawJSON); ok {
+		return jsonLine(e)
+	}
+	return words(e)[0].text + "\n"
 }
 
 func (o *Options) defaults(w io.Writer) {
@@ -79,9 +97,9 @@ func (o *Options) defaults(w io.Writer) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	f, ok := w.(*os.File)
 	if o.Size == nil {
 		o.Size = func() (int, int, bool) {
-			f, ok := w.(*os.File)
 			if !ok {
 				return 0, 0, false
 			}
@@ -89,9 +107,18 @@ func (o *Options) defaults(w io.Writer) {
 			return width, height, err == nil
 		}
 	}
+	if o.Foreground == nil {
+		o.Foreground = func() bool {
+			if !ok {
+				return true
+			}
+			owner, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
+			return err != nil || owner == unix.Getpgrp()
+		}
+	}
 }
 
-func (d *Display) ticks(period time.Duration) {
+func (d *Display) ticks(period time.Duration, resumed <-chan os.Signal) {
 	t := time.NewTicker(period)
 	defer t.Stop()
 	for {
@@ -100,7 +127,17 @@ func (d *Display) ticks(period time.Duration) {
 			return
 		case <-t.C:
 			d.tick()
+		case <-resumed:
+			d.resume()
 		}
+	}
+}
+
+func (d *Display) resume() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v, ok := d.view.(*tty); ok {
+		v.forget()
 	}
 }
 
@@ -123,17 +160,18 @@ func (d *Display) Talks() bool {
 	return true
 }
 
-// Close clears what is not meant to stay. It may be called again.
+// Close clears what is not meant to stay, and returns when all is written. It may
+// be called again.
 func (d *Display) Close() {
 	d.mu.Lock()
-	defer d.ended.Wait()
-	defer d.mu.Unlock()
-	if d.closed {
-		return
+	if !d.closed {
+		d.closed = true
+		close(d.stop)
+		d.view.close()
 	}
-	d.closed = true
-	close(d.stop)
-	d.view.close()
+	d.mu.Unlock()
+	d.ended.Wait()
+	d.spool.close()
 }
 
 // tell lets f take something into the state, and shows what came of it.
@@ -144,7 +182,7 @@ func (d *Display) tell(f func(s *state, now time.Time) event) {
 		return
 	}
 	now := d.now()
-	e := f(&d.state, now)
+	e := f(d.state, now)
 	e.Time = now.UTC()
 	d.view.show(e)
 }

@@ -16,6 +16,7 @@ const (
 	fetchDone     kind = "fetch_done"
 	fetchFail     kind = "fetch_fail"
 	fetchEnd      kind = "fetch_end"
+	planStep      kind = "plan_step"
 	buildBegin    kind = "build_begin"
 	buildStart    kind = "build_start"
 	buildStep     kind = "build_step"
@@ -23,6 +24,9 @@ const (
 	buildLeft     kind = "build_left"
 	waiting       kind = "waiting"
 	warning       kind = "warning"
+	interrupted   kind = "interrupted"
+	lost          kind = "lost"
+	runEnd        kind = "run_end"
 )
 
 // event is a line of rawjson, and all that the other modes make their words of.
@@ -46,8 +50,11 @@ type event struct {
 	Linked  *int    `json:"linked,omitempty"`
 
 	Ref         string  `json:"ref,omitempty"`
+	Action      string  `json:"action,omitempty"`
 	Reason      string  `json:"reason,omitempty"`
 	Because     string  `json:"because,omitempty"`
+	Expected    *length `json:"expected,omitempty"`
+	Guessed     bool    `json:"guessed,omitempty"`
 	Instruction string  `json:"instruction,omitempty"`
 	Outcome     string  `json:"outcome,omitempty"`
 	Digest      string  `json:"digest,omitempty"`
@@ -57,8 +64,12 @@ type event struct {
 	Error       string  `json:"error,omitempty"`
 	Text        string  `json:"text,omitempty"`
 	Done        *int    `json:"done,omitempty"`
+	Saved       *int    `json:"saved,omitempty"`
 	Failed      *int    `json:"failed,omitempty"`
+	Skipped     *int    `json:"skipped,omitempty"`
 	Steps       *int    `json:"steps,omitempty"`
+	Code        *int    `json:"code,omitempty"`
+	Events      *int    `json:"events,omitempty"`
 }
 
 // length is a time.Duration, in JSON seconds to the millisecond.

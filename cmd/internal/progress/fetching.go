@@ -1,7 +1,9 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,7 +11,8 @@ import (
 	"codeberg.org/stagex/sx/fetch"
 )
 
-// fetching is what is known of the downloads.
+// fetching is what is known of the downloads. Several fetch.Run, at once or one
+// after the other, add to it: its counts never go down.
 type fetching struct {
 	runs      int // between their Begin and End
 	began     time.Time
@@ -18,12 +21,14 @@ type fetching struct {
 	failed    int
 	how       map[string]int
 	meter     fetch.Meter
-	downloads []*download // running, in the order they started
+	started   int                  // downloads, in all
+	downloads map[string]*download // running, by path
 }
 
 // download is a source that a mirror sends.
 type download struct {
 	source     fetch.Source
+	number     int // of its start
 	began      time.Time
 	told       time.Time // when plain last wrote of it
 	done, size int64     // size is -1 where unknown
@@ -32,8 +37,8 @@ type download struct {
 
 func (s *state) beginFetch(now time.Time, n int) event {
 	f := &s.fetch
-	if f.runs == 0 {
-		*f = fetching{began: now, how: map[string]int{}}
+	if f.began.IsZero() {
+		f.began = now
 		f.meter.Add(now, 0)
 	}
 	f.runs++
@@ -43,18 +48,20 @@ func (s *state) beginFetch(now time.Time, n int) event {
 }
 
 func (s *state) startFetch(now time.Time, src fetch.Source, mirror string, done, size int64) event {
-	d := s.fetch.find(src)
+	f := &s.fetch
+	d := f.downloads[src.Path]
 	if d == nil {
-		d = &download{source: src, began: now, told: now}
+		f.started++
+		d = &download{source: src, number: f.started, began: now, told: now}
 		d.meter.Add(now, 0)
-		s.fetch.downloads = append(s.fetch.downloads, d)
+		f.downloads[src.Path] = d
 	}
 	d.done, d.size = done, size
 	return event{Event: fetchStart, Source: src.Name, Path: src.Path, Mirror: mirror, Bytes: &done, Size: known(size)}
 }
 
 func (s *state) advanceFetch(now time.Time, src fetch.Source, done, size int64) event {
-	d := s.fetch.find(src)
+	d := s.fetch.downloads[src.Path]
 	if d == nil {
 		return event{Event: fetchProgress, Source: src.Name, Path: src.Path, Bytes: &done, Size: known(size)}
 	}
@@ -82,13 +89,13 @@ func (s *state) doneFetch(now time.Time, src fetch.Source, how string) event {
 	f.done++
 	f.how[how]++
 	e := event{Event: fetchDone, Source: src.Name, Path: src.Path, How: how}
-	if d := f.find(src); d != nil {
+	if d := f.downloads[src.Path]; d != nil {
 		elapsed := now.Sub(d.began)
 		e.Bytes, e.Elapsed = new(d.done), new(length(elapsed))
 		if elapsed > 0 {
 			e.Rate = new(int64(float64(d.meter.Total()) / elapsed.Seconds()))
 		}
-		f.remove(src)
+		delete(f.downloads, src.Path)
 	}
 	return e
 }
@@ -98,7 +105,7 @@ func (s *state) failFetch(src fetch.Source, mirror string, err error) event {
 	if mirror == "" {
 		s.fetch.done++
 		s.fetch.failed++
-		s.fetch.remove(src)
+		delete(s.fetch.downloads, src.Path)
 	}
 	// The source's name is a field of its own.
 	reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("%q: ", src.Name))
@@ -107,8 +114,8 @@ func (s *state) failFetch(src fetch.Source, mirror string, err error) event {
 
 func (s *state) endFetch(now time.Time) event {
 	f := &s.fetch
-	if f.runs--; f.runs <= 0 {
-		f.runs, f.downloads = 0, nil
+	if f.runs = max(f.runs-1, 0); f.runs == 0 {
+		clear(f.downloads)
 	}
 	return event{
 		Event: fetchEnd, Sources: new(f.total), Present: new(f.how[fetch.Present]), Fetched: new(f.how[fetch.Fetched]),
@@ -116,19 +123,7 @@ func (s *state) endFetch(now time.Time) event {
 	}
 }
 
-func (f *fetching) find(src fetch.Source) *download {
-	if i := f.index(src); i >= 0 {
-		return f.downloads[i]
-	}
-	return nil
-}
-
-func (f *fetching) remove(src fetch.Source) {
-	if i := f.index(src); i >= 0 {
-		f.downloads = slices.Delete(f.downloads, i, i+1)
-	}
-}
-
-func (f *fetching) index(src fetch.Source) int {
-	return slices.IndexFunc(f.downloads, func(d *download) bool { return d.source.Path == src.Path })
+// running are the downloads in the order they started.
+func (f *fetching) running() []*download {
+	return slices.SortedFunc(maps.Values(f.downloads), func(x, y *download) int { return cmp.Compare(x.number, y.number) })
 }

@@ -4,94 +4,175 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// frame is the live lines: one for each running download and build as far as
+// frame is the live lines: one for each running build and download as far as
 // there is room above the cursor's row, and the totals. Every line is short of
-// width, so that no terminal wraps it.
+// width, so that no terminal wraps it. There are none where they would not stay:
+// nothing can be painted over in a terminal of one row.
 func frame(s *state, now time.Time, width, height int) []line {
-	if !s.busy() {
+	if !s.busy() || width < 2 || height < 2 {
 		return nil
 	}
-	rows := append(downloadRows(s, now), buildRows(s, now)...)
-	room := max(height-2, 0) // the cursor's row and the totals
+	width--
+	rows := append(buildRows(s, now), downloadRows(s, now)...)
+	room := height - 2 // the cursor's row and the totals
 	if more := len(rows) - room; more > 0 {
 		keep := max(room-1, 0)
 		rows = append(rows[:keep], row{name: fmt.Sprintf("… and %d more", len(rows)-keep)})[:min(keep+1, room)]
 	}
-	names := 0
-	for _, r := range rows {
-		if r.rest != "" {
-			names = max(names, utf8.RuneCountInString(r.name))
-		}
-	}
-	names = min(names, max(width/2, 1))
 	var out []line
-	for _, r := range rows {
-		out = append(out, line{text: cut(r.join(names), width-1)})
+	for _, text := range layOut(rows, width) {
+		out = append(out, line{text: text})
 	}
-	return append(out, line{text: cut(totals(s, now), width-1), colour: bold})
+	return append(out, line{text: totals(s, now, width), colour: bold})
 }
 
-// row is a live line in two columns.
-type row struct{ name, rest string }
+// row is a live line in columns.
+type row struct {
+	name  string
+	facts [levels]string // less from one to the next
+	tail  string         // gets what room is left
+}
 
-func (r row) join(names int) string {
-	if r.rest == "" {
+// levels is how many ways there are to tell of something, for terminals of
+// different widths.
+const levels = 3
+
+const (
+	gap      = 2  // between columns
+	tailLess = 8  // a tail that cannot have so many columns is left out
+	tailMore = 24 // a long name makes room for so much of a tail
+)
+
+// layout is where the columns of some rows are.
+type layout struct{ width, level, names, tails int }
+
+// layOut puts rows into so many columns: names and facts in full as far as they
+// fit, the facts of all rows at one level.
+func layOut(rows []row, width int) []string {
+	l := layout{width: width}
+	for _, r := range rows {
+		if r.facts[0] != "" {
+			l.names = max(l.names, columns(r.name))
+		}
+	}
+	for l.level < levels-1 && min(l.names, width/2)+gap+l.facts(rows, false) > width {
+		l.level++
+	}
+	half, facts := width/2, l.facts(rows, true)
+	l.names = min(l.names, max(width-gap-l.facts(rows, false), half))
+	if less := min(l.names, max(width-2*gap-facts-tailMore, half)); width-2*gap-facts-less >= tailLess {
+		l.names = less
+	}
+	l.tails = l.names + gap + facts + gap
+	var out []string
+	for _, r := range rows {
+		out = append(out, cut(l.join(r), width))
+	}
+	return out
+}
+
+// facts is the width of the facts, of rows with a tail or of all.
+func (l layout) facts(rows []row, tailed bool) int {
+	n := 0
+	for _, r := range rows {
+		if !tailed || r.tail != "" {
+			n = max(n, columns(r.facts[l.level]))
+		}
+	}
+	return n
+}
+
+func (l layout) join(r row) string {
+	if r.facts[l.level] == "" {
 		return r.name
 	}
-	return fmt.Sprintf("%-*s  %s", names, cut(r.name, names), r.rest)
+	said := pad(cut(r.name, l.names), l.names+gap) + r.facts[l.level]
+	if r.tail != "" && l.width-l.tails >= tailLess {
+		said = pad(said, l.tails) + r.tail
+	}
+	return said
+}
+
+// pad appends blanks up to so many columns.
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(width-columns(s), 0))
+}
+
+func buildRows(s *state, now time.Time) []row {
+	var rows []row
+	elapsed := len("59m59s") // so that what follows stays in its place
+	groups := s.builds.groups()
+	for _, g := range groups {
+		elapsed = max(elapsed, len(took(g.began, now)))
+	}
+	for _, g := range groups {
+		at := fmt.Sprintf("%*s", elapsed, took(g.began, now))
+		full := at
+		if g.expected > 0 {
+			full += " / " + about(g.expected, g.guessed)
+		}
+		rows = append(rows, row{text.Field(g.name), [levels]string{full, at, at}, text.Field(g.doing())})
+	}
+	return rows
+}
+
+// took is how long something has run: in whole seconds, as tenths that flicker
+// tell nothing.
+func took(since, now time.Time) string {
+	return text.Duration(now.Sub(since).Truncate(time.Second))
+}
+
+// about is a time that is only known so well.
+func about(d time.Duration, guessed bool) string {
+	said := "~" + roughly(d)
+	if guessed {
+		said += "?"
+	}
+	return said
+}
+
+// roughly is "40s", "12m" or "3h05m": rounded up, so that nothing takes no time.
+func roughly(d time.Duration) string {
+	if d <= time.Minute {
+		const step = 5 * time.Second
+		return text.Duration(max((d + step - 1).Truncate(step), step))
+	}
+	minutes := int((d + time.Minute - 1) / time.Minute)
+	if minutes < 60 {
+		return fmt.Sprintf("%dm", minutes)
+	}
+	return fmt.Sprintf("%dh%02dm", minutes/60, minutes%60)
+}
+
+// doing is the instruction, without the platform where there is no choice of it:
+// BuildKit writes "[linux/amd64 build 3/9] RUN make".
+func (j *job) doing() string {
+	if rest, ok := strings.CutPrefix(j.instruction, "["+j.platform+" "); ok && j.platform != "" {
+		return "[" + rest
+	}
+	return j.instruction
 }
 
 func downloadRows(s *state, now time.Time) []row {
 	var rows []row
-	for _, d := range s.fetch.downloads {
+	for _, d := range s.fetch.running() {
 		e := d.event(now)
 		size, share := "?", "?"
 		if d.size >= 0 {
 			size, share = text.Bytes(d.size), percent(d.done, d.size)
 		}
-		rest := fmt.Sprintf("%9s / %-9s %4s  %9s/s", text.Bytes(d.done), size, share, text.Bytes(*e.Rate))
+		rate := fmt.Sprintf("%4s  %9s/s", share, text.Bytes(*e.Rate))
+		full := fmt.Sprintf("%9s / %-9s %s", text.Bytes(d.done), size, rate)
 		if e.Left != nil {
-			rest += fmt.Sprintf("  %s left", text.Duration(time.Duration(*e.Left)))
+			full += fmt.Sprintf("  %s left", text.Duration(time.Duration(*e.Left)))
 		}
-		rows = append(rows, row{text.Field(d.source.Name), rest})
+		rows = append(rows, row{name: text.Field(d.source.Name), facts: [levels]string{full, rate, share}})
 	}
 	return rows
-}
-
-func buildRows(s *state, now time.Time) []row {
-	var rows []row
-	for _, j := range s.builds.running {
-		// Whole seconds: tenths that flicker tell nothing.
-		took := text.Duration(now.Sub(j.began).Truncate(time.Second))
-		rest := strings.TrimRight(fmt.Sprintf("%7s  %s", took, text.Field(j.instruction)), " ")
-		rows = append(rows, row{text.Field(j.ref.String()), rest})
-	}
-	return rows
-}
-
-// totals is the bottom line.
-func totals(s *state, now time.Time) string {
-	var parts []string
-	if f := &s.fetch; f.runs > 0 {
-		said := fmt.Sprintf("sources %d/%d", f.done, f.total)
-		if f.failed > 0 {
-			said += fmt.Sprintf(", %d failed", f.failed)
-		}
-		if len(f.downloads) > 0 {
-			said += fmt.Sprintf(", %s/s", text.Bytes(int64(f.meter.Rate(now))))
-		}
-		parts = append(parts, said)
-	}
-	if s.builds.total > 0 {
-		parts = append(parts, tally(&s.builds))
-	}
-	parts = append(parts, text.Duration(now.Sub(s.start).Truncate(time.Second)))
-	return strings.Join(parts, " | ")
 }
 
 // cut shortens escaped text to so many columns, the last one then "…".

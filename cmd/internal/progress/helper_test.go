@@ -45,8 +45,9 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.buf.Write(p)
 }
 
-// take is what came since the last take.
+// take is what came since the last take, in a synctest bubble.
 func (o *output) take() string {
+	synctest.Wait()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	defer o.buf.Reset()

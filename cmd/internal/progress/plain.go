@@ -48,7 +48,7 @@ func (v *plain) live(now time.Time) bool {
 }
 
 func (v *plain) tick(now time.Time) {
-	for _, d := range v.state.fetch.downloads {
+	for _, d := range v.state.fetch.running() {
 		if now.Sub(d.told) >= downloadEvery {
 			d.told = now
 			v.print([]line{{text: progressWords(d.event(now))}}, detail)
@@ -64,18 +64,22 @@ func (v *plain) tick(now time.Time) {
 func heartbeat(s *state, now time.Time) string {
 	f, b := &s.fetch, &s.builds
 	var parts []string
-	for i, j := range b.running {
+	groups := b.groups()
+	for i, g := range groups {
 		if i == heartbeatNames {
-			parts = append(parts, fmt.Sprintf("and %d more", len(b.running)-i))
+			parts = append(parts, fmt.Sprintf("and %d more", len(groups)-i))
 			break
 		}
-		parts = append(parts, beatWords(j, now))
+		parts = append(parts, beatWords(g, now))
 	}
 	if f.runs > 0 {
 		parts = append(parts, fmt.Sprintf("sources %d/%d", f.done, f.total))
 	}
 	if b.total > 0 {
 		parts = append(parts, tally(b))
+	}
+	if left, ok := b.left(now); ok && !s.stopping {
+		parts = append(parts, leftWords(left))
 	}
 	what := "fetching"
 	if b.total > 0 {
@@ -84,25 +88,14 @@ func heartbeat(s *state, now time.Time) string {
 	return fmt.Sprintf("still %s: %s", what, strings.Join(parts, ", "))
 }
 
-func beatWords(j *job, now time.Time) string {
+func beatWords(g group, now time.Time) string {
 	const width = 60
-	said := text.Field(j.ref.String()) + " " + text.Duration(now.Sub(j.began))
-	if j.instruction != "" {
-		said += " (" + cut(text.Field(j.instruction), width) + ")"
+	said := text.Field(g.name) + " " + text.Duration(now.Sub(g.began))
+	if g.expected > 0 {
+		said += " / " + about(g.expected, g.guessed)
+	}
+	if doing := g.doing(); doing != "" {
+		said += " (" + cut(text.Field(doing), width) + ")"
 	}
 	return said
-}
-
-// tally is "3/55 done, 1 failed".
-func tally(b *building) string {
-	parts := []string{fmt.Sprintf("%d/%d done", b.done, b.total)}
-	for _, p := range []struct {
-		n    int
-		what string
-	}{{b.saved, "saved"}, {b.failed, "failed"}, {b.skipped, "skipped"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
-		}
-	}
-	return strings.Join(parts, ", ")
 }

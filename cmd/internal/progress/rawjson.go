@@ -18,14 +18,16 @@ type rawJSON struct{ w io.Writer }
 
 var _ view = (*rawJSON)(nil)
 
-func (v *rawJSON) show(e event) {
+func (v *rawJSON) show(e event) { io.WriteString(v.w, jsonLine(e)) }
+
+func jsonLine(e event) string {
 	var line bytes.Buffer
 	enc := json.NewEncoder(&line)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(e); err != nil {
 		panic("progress: internal error: " + err.Error())
 	}
-	io.WriteString(v.w, harmless(line.String()))
+	return harmless(line.String())
 }
 
 func (v *rawJSON) tick(time.Time)        {}

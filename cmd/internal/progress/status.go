@@ -21,22 +21,55 @@ func (d *Display) Warn(text string) {
 
 // Begin adds to the number of steps.
 func (d *Display) Begin(steps int) {
-	d.tell(func(s *state, now time.Time) event { return s.beginBuilds(now, steps) })
+	d.tell(func(s *state, now time.Time) event {
+		s.began(now)
+		return s.builds.begin(steps)
+	})
 }
 
 // Start shows that a step runs.
 func (d *Display) Start(step *build.Step) {
-	d.tell(func(s *state, now time.Time) event { return s.startBuild(now, step) })
+	d.tell(func(s *state, now time.Time) event { return s.builds.start(now, step) })
 }
 
 // Progress shows the instruction that a step runs.
 func (d *Display) Progress(step *build.Step, instruction string) {
-	d.tell(func(s *state, _ time.Time) event { return s.stepBuild(step.Output.Ref, instruction) })
+	d.tell(func(s *state, _ time.Time) event { return s.builds.step(step.Output.Ref, instruction) })
 }
 
 // Finish shows how a step ended, with the end of its log when it failed.
 func (d *Display) Finish(_ *build.Step, r build.Result) {
-	d.tell(func(s *state, _ time.Time) event { return s.finishBuild(r) })
+	d.tell(func(s *state, _ time.Time) event { return s.builds.finish(r) })
+}
+
+// Estimate shows how long the rest of the run should take, running down until the
+// next one.
+func (d *Display) Estimate(left time.Duration) {
+	d.tell(func(s *state, now time.Time) event { return s.builds.estimate(now, left) })
+}
+
+// Interrupted shows that nothing new starts and what another Ctrl-C does.
+func (d *Display) Interrupted() {
+	d.tell(func(s *state, _ time.Time) event {
+		s.stopping = true
+		return event{Event: interrupted}
+	})
+}
+
+// End tells a program that reads rawjson how the run ended: with this exit code,
+// and the error that it ended early for. It comes last, after Close.
+func (d *Display) End(code int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v, ok := d.view.(*rawJSON); ok && d.closed {
+		e := d.state.runEnd(d.now())
+		e.Code = &code
+		if err != nil {
+			e.Error = err.Error()
+		}
+		v.w = d.spool.w // which waits for none any more
+		v.show(e)
+	}
 }
 
 // Estimate takes in how long the rest of the run should take.

@@ -19,12 +19,15 @@ const (
 
 // tty keeps live lines at the end of the output, the cursor below them. What
 // stays is written in their place and pushes them down. Each paint is one Write,
-// and they come with the ticks: events only wait.
+// and they come with the ticks: events only wait. Neither the cursor nor any mode
+// of the terminal is changed, so a killed sx leaves nothing to repair.
 type tty struct {
 	printer
-	state   *state
-	size    func() (width, height int, ok bool)
-	pending []line // to stay
+	state      *state
+	size       func() (width, height int, ok bool)
+	foreground func() bool
+	idle       func() bool // what was painted is on its way to the screen
+	pending    []line      // to stay
 
 	painted   []string // the live lines on the screen, without colours
 	paintedAt int      // at this width
@@ -43,9 +46,19 @@ func (v *tty) show(e event) {
 	}
 }
 
+// refresh paints, unless the terminal still takes in the last paint: frames that
+// wait in line would show the past.
 func (v *tty) refresh(now time.Time) {
+	if !v.idle() {
+		return
+	}
+	if !v.foreground() {
+		v.forget()
+		v.paintFrame(nil, v.width())
+		return
+	}
 	width, height, ok := v.size()
-	if !ok || width < 2 || height < 2 {
+	if !ok || width == 0 || height == 0 { // a serial line does not know
 		width, height = 80, 24
 	}
 	v.paintFrame(frame(v.state, now, width, height), width)
@@ -55,6 +68,9 @@ func (v *tty) width() int {
 	width, _, _ := v.size()
 	return max(width, 2)
 }
+
+// forget leaves the live lines to whoever wrote below them.
+func (v *tty) forget() { v.painted = nil }
 
 // paintFrame replaces the live lines. Where nothing but them changes they are
 // overwritten in place: wiping them first would flicker.

@@ -81,8 +81,8 @@ func TestTTYBuilds(t *testing.T) {
 		d.Start(libc)
 		d.Progress(gcc, "[2/9] RUN <<EOF\nmake\x1b[2J -j 8 && make install DESTDIR=/rootfs")
 		want(t, d.see(1100*time.Millisecond), ""+
-			"core-gcc        1s  [2/9] RUN <<EOF\\nmake\\x1b[2J -j 8 && m…\n"+
-			"core-libc       1s\n"+
+			"core-gcc       1s  [2/9] RUN <<EOF\\nmake\\x1b[2J -j 8 && ma…\n"+
+			"core-libc      1s\n"+
 			"0/5 done | 1s\n")
 		r := end(gcc, build.Failed, time.Second)
 		r.Err, r.Log = errors.New("exit code: 1"), log
@@ -92,7 +92,7 @@ func TestTTYBuilds(t *testing.T) {
 		d.Finish(nil, r)
 		stay := "core-gcc: failed after 1s: exit code: 1\n  | line 1\n  | line 2\n" + wrap("  log: "+log, 60) +
 			"core-rust: skipped, because core-gcc failed\n"
-		want(t, d.see(1100*time.Millisecond), stay+"core-libc       2s\n0/5 done, 1 failed, 1 skipped | 2s\n")
+		want(t, d.see(1100*time.Millisecond), stay+"core-libc      2s\n0/5 done, 1 failed, 1 skipped | 2s\n")
 		d.Finish(libc, end(libc, build.NotRun, 2*time.Second))
 		d.Warn("interrupted")
 		d.Close()
@@ -117,8 +117,8 @@ func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {
 		d.Start(s)
 		d.Progress(s, "RUN 日本語日本語日本語")
 		stay := "warning: xxxxxxxxxxxxxxxxxxxxx\nwarning: yyyyyyyyyyyyyyyyyyyyy\n" + strings.Repeat("y", 30) + "\n"
-		want(t, d.see(100*time.Millisecond), stay+"core-a-name-th…       0s  RU…\n0/1 done | 0s\n")
-		want(t, d.see(1100*time.Millisecond), stay+"core-a-name-th…       1s  RU…\n0/1 done | 1s\n")
+		want(t, d.see(100*time.Millisecond), stay+"core-a-name-that-is-…      0s\n0/1 done | 0s\n")
+		want(t, d.see(1100*time.Millisecond), stay+"core-a-name-that-is-…      1s\n0/1 done | 1s\n")
 	})
 }
 
@@ -128,7 +128,7 @@ func TestTTYWideCharactersDoNotWrap(t *testing.T) {
 		s := step("a", "")
 		d.Start(s)
 		d.Progress(s, "RUN 日本語日本語日本語")
-		want(t, d.see(1100*time.Millisecond), "core-a       1s  RUN 日本語…\n0/1 done | 1s\n")
+		want(t, d.see(1100*time.Millisecond), "core-a      1s  RUN 日本語日…\n0/1 done | 1s\n")
 	})
 }
 
@@ -145,23 +145,23 @@ func TestTTYResize(t *testing.T) {
 		d.resize(25, 20)
 		want(t, d.see(time.Second), ""+
 			"warning: w\n"+
-			"core-a       1s  aaaaaa…\n"+
-			"core-b       1s  bbbbbb…\n"+
-			"core-c       1s  cccccc…\n"+
+			"core-a      1s  aaaaaaa…\n"+
+			"core-b      1s  bbbbbbb…\n"+
+			"core-c      1s  ccccccc…\n"+
 			"0/9 done | 1s\n")
 		d.resize(70, 20)
 		want(t, d.see(time.Second), ""+
 			"warning: w\n"+
-			"core-a       2s  "+strings.Repeat("a", 50)+"\n"+
-			"core-b       2s  "+strings.Repeat("b", 50)+"\n"+
-			"core-c       2s  "+strings.Repeat("c", 50)+"\n"+
+			"core-a      2s  "+strings.Repeat("a", 50)+"\n"+
+			"core-b      2s  "+strings.Repeat("b", 50)+"\n"+
+			"core-c      2s  "+strings.Repeat("c", 50)+"\n"+
 			"0/9 done | 2s\n")
 	})
 }
 
 func TestTTYFewRows(t *testing.T) {
 	for height, rows := range map[int]string{
-		2: "", 3: "… and 4 more\n", 4: "core-a       1s\n… and 3 more\n", 6: "core-a       1s\ncore-b       1s\ncore-c       1s\ncore-d       1s\n",
+		2: "", 3: "… and 4 more\n", 4: "core-a      1s\n… and 3 more\n", 6: "core-a      1s\ncore-b      1s\ncore-c      1s\ncore-d      1s\n",
 	} {
 		onTerminal(t, 60, height, func(t *testing.T, d *terminal) {
 			d.Begin(9)

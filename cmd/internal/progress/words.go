@@ -31,6 +31,10 @@ type line struct {
 // words puts an event into lines. Not every event has any. Only errors and
 // texts may have several lines.
 func words(e event) []line {
+	switch e.Event {
+	case fetchProgress, buildStep, planStep, buildLeft, runEnd:
+		return nil
+	}
 	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause} {
 		*f = text.Field(*f)
 	}
@@ -39,14 +43,26 @@ func words(e event) []line {
 		return lines(change, none, "waiting: "+e.Text)
 	case warning:
 		return lines(trouble, yellow, "warning: "+e.Text)
+	case interrupted:
+		return lines(trouble, yellow, "interrupted: running builds finish, nothing new starts; Ctrl-C again cancels them")
+	case lost:
+		return lines(trouble, yellow, count(*e.Events, "message")+" came faster than they were read, and are not shown")
 	case buildBegin:
 		return lines(detail, none, "building "+count(*e.Steps, "output"))
 	case buildStart:
-		return lines(detail, none, e.Ref+": building: "+e.Reason)
+		return lines(detail, none, startedWords(e))
 	case buildFinish:
 		return finishWords(e)
 	}
 	return fetchWords(e)
+}
+
+func startedWords(e event) string {
+	said := e.Ref + ": building: " + e.Reason
+	if e.Expected != nil {
+		said += fmt.Sprintf(" (%s)", about(time.Duration(*e.Expected), e.Guessed))
+	}
+	return said
 }
 
 func finishWords(e event) []line {

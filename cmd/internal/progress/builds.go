@@ -1,0 +1,169 @@
+package progress
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// builds is what is known of the builds. Its counts never go down, and no event
+// costs more the more steps there are.
+type builds struct {
+	total   int
+	ended   int // however
+	done    int // built, saved or taken
+	saved   int
+	failed  int
+	skipped int
+	started int // in all
+	steps   int // instructions, in all
+	running map[graph.Ref]*job
+	end     time.Time // when all should have ended; zero where nobody said
+}
+
+// job is a build that runs.
+type job struct {
+	ref         graph.Ref
+	number      int // of its start
+	began       time.Time
+	expected    time.Duration // 0 where nobody knows
+	guessed     bool
+	platform    string // the only one; "" where there are several
+	instruction string
+	at          int         // of all instructions, the number of this one
+	family      *build.Step // the first of those that run as one; nil when alone
+}
+
+// group is what one line shows: a job, or those of a family.
+type group struct {
+	name string
+	job  // of a family, the oldest's, with the longest expected and the latest instruction
+}
+
+func (b *builds) begin(steps int) event {
+	b.total += steps
+	return event{Event: buildBegin, Steps: &steps}
+}
+
+func (b *builds) start(now time.Time, step *build.Step) event {
+	b.started++
+	j := &job{
+		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Guessed,
+	}
+	if len(step.Request.Platforms) == 1 {
+		j.platform = step.Request.Platforms[0]
+	}
+	if len(step.Family) > 1 {
+		j.family = step.Family[0]
+	}
+	b.running[j.ref] = j
+	e := event{Event: buildStart, Ref: j.ref.String(), Reason: step.Reason, Because: name(step.Because)}
+	e.expect(step)
+	return e
+}
+
+func (b *builds) step(ref graph.Ref, instruction string) event {
+	if j := b.running[ref]; j != nil {
+		b.steps++
+		j.instruction, j.at = instruction, b.steps
+	}
+	return event{Event: buildStep, Ref: ref.String(), Instruction: instruction}
+}
+
+func (b *builds) finish(r build.Result) event {
+	delete(b.running, r.Ref)
+	b.count(r.Outcome)
+	e := event{
+		Event: buildFinish, Ref: r.Ref.String(), Outcome: string(r.Outcome), Cause: name(r.Cause), Log: r.Log,
+		Elapsed: new(length(r.Elapsed)), Done: new(b.done), Saved: new(b.saved), Failed: new(b.failed),
+		Skipped: new(b.skipped), Steps: new(b.total),
+	}
+	if !r.Digest.IsZero() {
+		e.Digest = r.Digest.String()
+	}
+	if r.Err != nil {
+		e.Error = r.Err.Error()
+	}
+	return e
+}
+
+func (b *builds) count(o build.Outcome) {
+	b.ended++
+	switch o {
+	case build.Built:
+		b.done++
+	case build.Saved:
+		b.done++
+		b.saved++
+	case build.Failed:
+		b.failed++
+	case build.Skipped:
+		b.skipped++
+	}
+}
+
+func (b *builds) estimate(now time.Time, left time.Duration) event {
+	b.end = now.Add(left)
+	return event{Event: buildLeft, Left: new(length(left))}
+}
+
+// left is how long the rest takes; ok is false where nobody can say. It runs down
+// between estimates, below zero when the last one was too short.
+func (b *builds) left(now time.Time) (left time.Duration, ok bool) {
+	if b.end.IsZero() || b.ended >= b.total {
+		return 0, false
+	}
+	return b.end.Sub(now), true
+}
+
+// groups are what runs, in the order it started.
+func (b *builds) groups() []group {
+	jobs := slices.SortedFunc(maps.Values(b.running), func(x, y *job) int { return cmp.Compare(x.number, y.number) })
+	var all []group
+	of := map[*build.Step]int{} // a family's place in all
+	members := map[*build.Step]int{}
+	for _, j := range jobs {
+		at, ok := of[j.family]
+		if j.family == nil || !ok {
+			of[j.family] = len(all)
+			members[j.family] = 1
+			all = append(all, group{j.ref.String(), *j})
+			continue
+		}
+		members[j.family]++
+		all[at].join(j, members[j.family])
+	}
+	return all
+}
+
+// join takes in the nth member.
+func (g *group) join(j *job, n int) {
+	d := j.family.Output.Definition
+	g.name = fmt.Sprintf("%s-%s (%d outputs)", d.Stage, d.Name, n)
+	if j.expected > g.expected {
+		g.expected, g.guessed = j.expected, j.guessed
+	}
+	if j.at > g.at {
+		g.instruction, g.at = j.instruction, j.at
+	}
+}
+
+// expect says how long a step should take, where anybody knows.
+func (e *event) expect(s *build.Step) {
+	if s.Expected > 0 {
+		e.Expected, e.Guessed = new(length(s.Expected)), s.Guessed
+	}
+}
+
+// name is "" for no ref.
+func name(r graph.Ref) string {
+	if r == (graph.Ref{}) {
+		return ""
+	}
+	return r.String()
+}
