@@ -149,7 +149,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 			return err
 		}
 	}
-	r.opts.Status.Begin(plan.Count(ActionBuild))
+	r.opts.Status.Begin(plan)
 	r.runAhead(ctx, s, a)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

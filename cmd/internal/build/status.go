@@ -38,9 +38,8 @@ type Status interface {
 	Sources() fetch.Status
 	// Waiting says that another sx holds something this run needs.
 	Waiting(what string)
-	// Begin comes once, before the first Start, with the number of steps. Those
-	// of a family count one each.
-	Begin(steps int)
+	// Begin comes once, before the first Start, with all that is planned.
+	Begin(plan *Plan)
 	// Start comes for every step that builds. A family's come one after the
 	// other, before the first of it has ended; a member that is up to date after
 	// all ends without a Start.

@@ -14,16 +14,18 @@ import (
 // builds is what is known of the builds. Its counts never go down, and no event
 // costs more the more steps there are.
 type builds struct {
-	total   int
-	ended   int // however
-	done    int // built, saved or taken
-	saved   int
-	failed  int
-	skipped int
-	started int // in all
-	steps   int // instructions, in all
-	running map[graph.Ref]*job
-	end     time.Time // when all should have ended; zero where nobody said
+	total    int
+	upToDate int // not of total
+	ended    int // however
+	done     int // built, saved or taken
+	saved    int
+	taken    int
+	failed   int
+	skipped  int
+	started  int // in all
+	steps    int // instructions, in all
+	running  map[graph.Ref]*job
+	end      time.Time // when all should have ended; zero where nobody said
 }
 
 // job is a build that runs.
@@ -45,9 +47,18 @@ type group struct {
 	job  // of a family, the oldest's, with the longest expected and the latest instruction
 }
 
-func (b *builds) begin(steps int) event {
+func (b *builds) begin(plan *build.Plan) event {
+	steps, upToDate := plan.Count(build.ActionBuild), plan.Count(build.ActionNone)
 	b.total += steps
-	return event{Event: buildBegin, Steps: &steps}
+	b.upToDate += upToDate
+	return event{Event: buildBegin, Steps: &steps, UpToDate: &upToDate}
+}
+
+// planned is a step of the plan.
+func planned(s *build.Step) event {
+	e := event{Event: planStep, Ref: s.Output.Ref.String(), Action: string(s.Action), Reason: s.Reason, Because: name(s.Because)}
+	e.expect(s)
+	return e
 }
 
 func (b *builds) start(now time.Time, step *build.Step) event {
@@ -100,6 +111,9 @@ func (b *builds) count(o build.Outcome) {
 	case build.Saved:
 		b.done++
 		b.saved++
+	case build.Taken:
+		b.done++
+		b.taken++
 	case build.Failed:
 		b.failed++
 	case build.Skipped:
@@ -153,10 +167,14 @@ func (g *group) join(j *job, n int) {
 	}
 }
 
-// expect says how long a step should take, where anybody knows.
+// expect says how long a step should take, where anybody knows, and with what it
+// runs as one.
 func (e *event) expect(s *build.Step) {
 	if s.Expected > 0 {
 		e.Expected, e.Guessed = new(length(s.Expected)), s.Guessed
+	}
+	if len(s.Family) > 1 {
+		e.Family = s.Output.Definition.Stage + "-" + s.Output.Definition.Name
 	}
 }
 

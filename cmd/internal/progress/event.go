@@ -30,8 +30,8 @@ const (
 )
 
 // event is a line of rawjson, and all that the other modes make their words of.
-// Its strings are not escaped. The package documentation says which kind has
-// which fields; counts and bytes are pointers so that 0 can be said.
+// Its strings are not escaped. docs/progress.md says which kind has which
+// fields; counts and bytes are pointers so that 0 can be said.
 type event struct {
 	Time  time.Time `json:"time"`
 	Event kind      `json:"event"`
@@ -53,6 +53,7 @@ type event struct {
 	Action      string  `json:"action,omitempty"`
 	Reason      string  `json:"reason,omitempty"`
 	Because     string  `json:"because,omitempty"`
+	Family      string  `json:"family,omitempty"`
 	Expected    *length `json:"expected,omitempty"`
 	Guessed     bool    `json:"guessed,omitempty"`
 	Instruction string  `json:"instruction,omitempty"`
@@ -65,9 +66,11 @@ type event struct {
 	Text        string  `json:"text,omitempty"`
 	Done        *int    `json:"done,omitempty"`
 	Saved       *int    `json:"saved,omitempty"`
+	Taken       *int    `json:"taken,omitempty"`
 	Failed      *int    `json:"failed,omitempty"`
 	Skipped     *int    `json:"skipped,omitempty"`
 	Steps       *int    `json:"steps,omitempty"`
+	UpToDate    *int    `json:"up_to_date,omitempty"`
 	Code        *int    `json:"code,omitempty"`
 	Events      *int    `json:"events,omitempty"`
 }

@@ -135,17 +135,27 @@ func about(d time.Duration, guessed bool) string {
 	return said
 }
 
-// roughly is "40s", "12m" or "3h05m": rounded up, so that nothing takes no time.
+// roughly is "40s", "1m20s", "12m" or "3h05m": rounded up, so that nothing takes
+// no time.
 func roughly(d time.Duration) string {
-	if d <= time.Minute {
-		const step = 5 * time.Second
-		return text.Duration(max((d + step - 1).Truncate(step), step))
+	step := time.Minute
+	switch {
+	case d <= time.Minute:
+		step = 5 * time.Second
+	case d <= 10*time.Minute:
+		step = 10 * time.Second
 	}
-	minutes := int((d + time.Minute - 1) / time.Minute)
-	if minutes < 60 {
+	d = max((d + step - 1).Truncate(step), step)
+	hours, minutes, seconds := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
+	switch {
+	case hours > 0:
+		return fmt.Sprintf("%dh%02dm", hours, minutes)
+	case minutes > 0 && seconds > 0:
+		return fmt.Sprintf("%dm%ds", minutes, seconds)
+	case minutes > 0:
 		return fmt.Sprintf("%dm", minutes)
 	}
-	return fmt.Sprintf("%dh%02dm", minutes/60, minutes%60)
+	return fmt.Sprintf("%ds", seconds)
 }
 
 // doing is the instruction, without the platform where there is no choice of it:

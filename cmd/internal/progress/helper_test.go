@@ -81,6 +81,15 @@ func step(name, reason string) *build.Step {
 	return &build.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: name}}, Reason: reason, Action: build.ActionBuild}
 }
 
+// plan is one of n steps of which nobody asks the names.
+func plan(n int) *build.Plan {
+	p := new(build.Plan)
+	for i := range n {
+		p.Steps = append(p.Steps, step(fmt.Sprint("p", i), "not built yet"))
+	}
+	return p
+}
+
 func digest(t *testing.T, digit string) cache.Digest {
 	t.Helper()
 	d, err := cache.ParseDigest("sha256:" + strings.Repeat(digit, 64))
@@ -109,32 +118,51 @@ func logOf(t *testing.T, n int) string {
 	return path
 }
 
-// play is a run with a bit of everything, about a minute and a half long.
+// play is a run with a bit of everything, about two minutes long.
 func play(t *testing.T, d *progress.Display, log string) {
 	t.Helper()
 	playFetch(d.Sources())
-	libc, gcc, rust, zlib := step("libc", "not built yet"), step("gcc", "core-libc will be built"), step("rust", ""), step("zlib", "")
+	libc, gcc, rust, zlib, bash := step("libc", "not built yet"), step("gcc", "core-libc will be built"), step("rust", "core-gcc will be built"), step("zlib", "core-libc will be built"), step("bash", "not built yet")
 	gcc.Because = libc.Output.Ref
+	libc.Expected, gcc.Expected, gcc.Guessed = 80*time.Second, time.Minute, true
+	llvm := familyOf("llvm", "clang", "lld")
 	d.Waiting("another sx runs the engine")
-	d.Begin(4)
+	d.Begin(&build.Plan{Steps: append([]*build.Step{libc, gcc, rust, zlib, bash, {Action: build.ActionNone}}, llvm...)})
 	d.Start(libc)
+	d.Estimate(150 * time.Second)
 	d.Progress(libc, "[2/3] RUN make")
 	pass(65 * time.Second)
-	r := end(libc, build.Built, 65*time.Second)
-	r.Digest = digest(t, "a")
-	d.Finish(libc, r)
+	d.Finish(libc, build.Result{Ref: libc.Output.Ref, Outcome: build.Built, Elapsed: 65 * time.Second, Digest: digest(t, "a")})
 	d.Start(gcc)
+	d.Start(llvm[0])
+	d.Start(llvm[1])
+	d.Progress(llvm[1], "[linux/amd64 build 1/2] RUN cmake")
 	pass(2 * time.Second)
-	r = end(gcc, build.Failed, 2*time.Second)
-	r.Err, r.Log = errors.New("exit code: 1"), log
-	d.Finish(gcc, r)
-	r = end(rust, build.Skipped, 0)
-	r.Cause = gcc.Output.Ref
-	d.Finish(rust, r)
-	r = end(zlib, build.Saved, 0)
-	r.Digest = digest(t, "b")
-	d.Finish(zlib, r)
+	d.Finish(gcc, build.Result{Ref: gcc.Output.Ref, Outcome: build.Failed, Elapsed: 2 * time.Second, Err: errors.New("exit code: 1"), Log: log})
+	d.Finish(rust, build.Result{Ref: rust.Output.Ref, Outcome: build.Skipped, Cause: gcc.Output.Ref})
+	d.Finish(zlib, build.Result{Ref: zlib.Output.Ref, Outcome: build.Saved, Digest: digest(t, "b")})
+	d.Finish(bash, build.Result{Ref: bash.Output.Ref, Outcome: build.Taken, Digest: digest(t, "c")})
+	pass(58 * time.Second)
+	d.Finish(llvm[0], build.Result{Ref: llvm[0].Output.Ref, Outcome: build.Built, Elapsed: time.Minute, Digest: digest(t, "d")})
+	d.Interrupted()
+	d.Finish(llvm[1], build.Result{Ref: llvm[1].Output.Ref, Outcome: build.NotRun, Err: errors.New("interrupted")})
 	d.Warn("the disk is nearly full")
+}
+
+// familyOf is outputs of one definition, an hour long.
+func familyOf(definition string, names ...string) []*build.Step {
+	d := &graph.Definition{Stage: "core", Name: definition}
+	var all []*build.Step
+	for _, name := range names {
+		s := step(name, "its definition changed")
+		s.Output.Definition, s.Expected = d, time.Hour
+		s.Request.Platforms = []string{"linux/amd64"}
+		all = append(all, s)
+	}
+	for _, s := range all {
+		s.Family = all
+	}
+	return all
 }
 
 func playFetch(f fetch.Status) {

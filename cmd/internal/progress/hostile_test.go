@@ -57,7 +57,7 @@ func playHostile(d *progress.Display, log string) {
 	f.Done(src, fetch.Fetched)
 	f.Fail(src, "", errors.New(paint))
 	f.End()
-	d.Begin(2)
+	d.Begin(plan(2))
 	s := step(paint, paint)
 	d.Start(s)
 	d.Progress(s, paint)
@@ -113,7 +113,7 @@ func TestHalvesMayBeCalledConcurrently(t *testing.T) {
 			wg.Go(func() { playFast(d.Sources(), i) })
 			wg.Go(func() {
 				s := step(fmt.Sprint("s", i), "")
-				d.Begin(1)
+				d.Begin(plan(1))
 				d.Start(s)
 				d.Progress(s, "RUN x")
 				d.Finish(s, end(s, build.Built, 0))

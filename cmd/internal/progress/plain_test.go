@@ -18,7 +18,7 @@ func TestHeartbeatComesEachMinute(t *testing.T) {
 		d := open(t, &out, progress.Options{Mode: progress.Plain})
 		pass(5*time.Minute + 300*time.Millisecond)
 		want(t, out.take(), "") // nothing runs
-		d.Begin(55)
+		d.Begin(plan(55))
 		gcc, llvm := step("gcc", "not built yet"), step("llvm", "not built yet")
 		d.Start(gcc)
 		d.Progress(gcc, "[5/9] RUN make -j 8 &&\n make install DESTDIR=/rootfs prefix=/usr")
@@ -48,7 +48,7 @@ func TestHeartbeat(t *testing.T) {
 		out.take()
 		pass(59500 * time.Millisecond)
 		want(t, out.take(), "still fetching: sources 0/700\n")
-		d.Begin(55)
+		d.Begin(plan(55))
 		for _, name := range strings.Fields("a b c d e f g h i j") {
 			s := step(name, "")
 			d.Start(s)

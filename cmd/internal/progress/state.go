@@ -37,7 +37,7 @@ func (s *state) busy() bool {
 func (s *state) runEnd(now time.Time) event {
 	b := &s.builds
 	e := event{
-		Event: runEnd, Done: new(b.done), Saved: new(b.saved), Failed: new(b.failed), Skipped: new(b.skipped), Steps: new(b.total),
+		Event: runEnd, Done: new(b.done), Saved: new(b.saved), Taken: new(b.taken), Failed: new(b.failed), Skipped: new(b.skipped), Steps: new(b.total), UpToDate: new(b.upToDate),
 		Elapsed: new(length(0)),
 	}
 	if !s.start.IsZero() {

@@ -19,12 +19,17 @@ func (d *Display) Warn(text string) {
 	d.tell(func(*state, time.Time) event { return event{Event: warning, Text: text} })
 }
 
-// Begin adds to the number of steps.
-func (d *Display) Begin(steps int) {
+// Begin shows how much is planned, a program all of it.
+func (d *Display) Begin(plan *build.Plan) {
 	d.tell(func(s *state, now time.Time) event {
 		s.began(now)
-		return s.builds.begin(steps)
+		return s.builds.begin(plan)
 	})
+	for _, step := range plan.Steps {
+		if step.Action != build.ActionNone {
+			d.tell(func(*state, time.Time) event { return planned(step) })
+		}
+	}
 }
 
 // Start shows that a step runs.
@@ -70,11 +75,6 @@ func (d *Display) End(code int, err error) {
 		v.w = d.spool.w // which waits for none any more
 		v.show(e)
 	}
-}
-
-// Estimate takes in how long the rest of the run should take.
-func (d *Display) Estimate(left time.Duration) {
-	d.tell(func(*state, time.Time) event { return event{Event: buildLeft, Left: new(length(left))} })
 }
 
 // sources is the half of a Display that is told about downloads.

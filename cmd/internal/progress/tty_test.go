@@ -76,7 +76,7 @@ func TestTTYBuilds(t *testing.T) {
 	log := logOf(t, 2)
 	onTerminal(t, 60, 20, func(t *testing.T, d *terminal) {
 		gcc, libc := step("gcc", "not built yet"), step("libc", "not built yet")
-		d.Begin(5)
+		d.Begin(plan(5))
 		d.Start(gcc)
 		d.Start(libc)
 		d.Progress(gcc, "[2/9] RUN <<EOF\nmake\x1b[2J -j 8 && make install DESTDIR=/rootfs")
@@ -110,7 +110,7 @@ func wrap(s string, width int) string {
 
 func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {
 	onTerminal(t, 30, 20, func(t *testing.T, d *terminal) {
-		d.Begin(1)
+		d.Begin(plan(1))
 		d.Warn(strings.Repeat("x", 30-len("warning: ")))
 		d.Warn(strings.Repeat("y", 60-len("warning: ")))
 		s := step("a-name-that-is-rather-long", "")
@@ -124,7 +124,7 @@ func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {
 
 func TestTTYWideCharactersDoNotWrap(t *testing.T) {
 	onTerminal(t, 30, 20, func(t *testing.T, d *terminal) {
-		d.Begin(1)
+		d.Begin(plan(1))
 		s := step("a", "")
 		d.Start(s)
 		d.Progress(s, "RUN 日本語日本語日本語")
@@ -134,7 +134,7 @@ func TestTTYWideCharactersDoNotWrap(t *testing.T) {
 
 func TestTTYResize(t *testing.T) {
 	onTerminal(t, 60, 20, func(t *testing.T, d *terminal) {
-		d.Begin(9)
+		d.Begin(plan(9))
 		for _, name := range strings.Fields("a b c") {
 			s := step(name, "")
 			d.Start(s)
@@ -164,7 +164,7 @@ func TestTTYFewRows(t *testing.T) {
 		2: "", 3: "… and 4 more\n", 4: "core-a      1s\n… and 3 more\n", 6: "core-a      1s\ncore-b      1s\ncore-c      1s\ncore-d      1s\n",
 	} {
 		onTerminal(t, 60, height, func(t *testing.T, d *terminal) {
-			d.Begin(9)
+			d.Begin(plan(9))
 			for _, name := range strings.Fields("a b c d") {
 				d.Start(step(name, ""))
 			}
@@ -176,7 +176,7 @@ func TestTTYFewRows(t *testing.T) {
 
 func TestTTYScrolls(t *testing.T) {
 	onTerminal(t, 40, 5, func(t *testing.T, d *terminal) {
-		d.Begin(200)
+		d.Begin(plan(200))
 		var all strings.Builder
 		for i := range 200 {
 			s := step(fmt.Sprint("s", i), "")
@@ -199,7 +199,7 @@ func TestTTYWritesTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var writes counter
 		d := open(t, &writes, progress.Options{Mode: progress.TTY, Size: func() (int, int, bool) { return 80, 24, true }})
-		d.Begin(10000)
+		d.Begin(plan(10000))
 		for i := range 3000 {
 			s := step(fmt.Sprint("s", i), "")
 			d.Start(s)

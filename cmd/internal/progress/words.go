@@ -73,6 +73,8 @@ func finishWords(e event) []line {
 		return lines(change, green, fmt.Sprintf("%s: built in %s: %s %s", e.Ref, took, short(e.Digest), tally))
 	case build.Saved:
 		return lines(change, none, fmt.Sprintf("%s: not rebuilt, its dependencies came out as they were %s", e.Ref, tally))
+	case build.Taken:
+		return lines(change, none, fmt.Sprintf("%s: another sx has built it %s", e.Ref, tally))
 	case build.Failed:
 		out := lines(trouble, red, fmt.Sprintf("%s: failed after %s: %s", e.Ref, took, e.Error))
 		return append(out, logWords(e.Log)...)
