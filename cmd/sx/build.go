@@ -8,6 +8,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
@@ -80,21 +81,21 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 		if o.dryRun {
 			return dryRun(ctx, a.stdout, t, refs, set, o)
 		}
-		return buildRefs(ctx, a, t, set, refs, o)
+		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+			return buildRefs(ctx, a, t, set, refs, o, d)
+		})
 	})
 }
 
-func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions) error {
-	display, err := a.display(set)
-	if err != nil {
-		return err
-	}
+func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, display *progress.Display) error {
+	drain := drainOf(ctx)
+	defer onFirst(drain, display.Interrupted)()
 	engine := a.engine(t, set)
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
 		Offline: o.offline, Jobs: set.Build.Jobs, DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
-		Fetch: fetchSettings(set), Status: display, Drain: drainOf(ctx),
+		Fetch: fetchSettings(set), Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()

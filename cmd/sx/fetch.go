@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -51,20 +50,18 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 		if o.closure {
 			refs = t.Graph.Closure(refs)
 		}
-		return fetchRefs(ctx, a, t, set, refs, o)
+		sources := sourcesOf(t.Graph, refs)
+		if len(sources) == 0 {
+			fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
+			return nil
+		}
+		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+			return fetchSources(ctx, a, t, set, sources, o, d)
+		})
 	})
 }
 
-func fetchRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o fetchOptions) error {
-	sources := sourcesOf(t.Graph, refs)
-	if len(sources) == 0 {
-		fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
-		return nil
-	}
-	display, err := a.display(set)
-	if err != nil {
-		return err
-	}
+func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Settings, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
 	opts := fetchSettings(set)
 	opts.Tree, opts.TempDir, opts.Offline = t.Dir, t.Store.Dir("partial"), o.offline
 	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
@@ -112,11 +109,6 @@ func retries(n int) int {
 	return n
 }
 
-// addProgressFlag adds --progress, which is the setting build.progress.
-func addProgressFlag(c *cobra.Command) {
-	c.Flags().String("progress", "auto", "how to show progress: "+progress.Modes())
-}
-
 // settingOfFlag names the settings that flags stand for.
 var settingOfFlag = map[string]string{
 	"disk-floor": "build.disk_floor", "jobs": "build.jobs", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
@@ -131,21 +123,4 @@ func changedFlags(c *cobra.Command) map[string]string {
 		}
 	})
 	return flags
-}
-
-// display makes the renderer that the settings ask for.
-func (a *app) display(set settings.Settings) (*progress.Display, error) {
-	wanted := set.Build.Progress
-	if wanted == string(progress.Auto) {
-		wanted = "" // BUILDKIT_PROGRESS, where it is set, decides
-	}
-	mode, err := progress.ParseMode(wanted)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	d, err := progress.New(a.stderr, progress.Options{Mode: mode, Getenv: os.Getenv})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return d, nil
 }

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -26,13 +26,9 @@ func withSignals(parent context.Context) (context.Context, func()) {
 				continue
 			}
 			switch interrupts++; {
-			case interrupts == 1 && d.wanted:
+			case interrupts == 1 && d.wanted.Load():
 				close(d.first)
-				fmt.Fprintln(os.Stderr, "sx: interrupted: running builds finish, nothing new starts; again to cancel them")
 			case interrupts <= 2:
-				if interrupts == 2 {
-					fmt.Fprintln(os.Stderr, "sx: cancelling; again to exit at once")
-				}
 				cancel(signalError{exitInterrupt})
 			default:
 				os.Exit(exitInterrupt)
@@ -43,17 +39,17 @@ func withSignals(parent context.Context) (context.Context, func()) {
 }
 
 type drain struct {
-	wanted bool
+	wanted atomic.Bool
 	first  chan struct{}
 }
 
 // drainOf returns the channel of the first Ctrl-C; from then on that signal
-// only closes it.
+// only closes it, and the caller tells the user.
 func drainOf(ctx context.Context) <-chan struct{} {
 	d, ok := ctx.Value(drainKey{}).(*drain)
 	if !ok {
 		return nil
 	}
-	d.wanted = true
+	d.wanted.Store(true)
 	return d.first
 }

@@ -25,6 +25,7 @@ const (
 	waiting       kind = "waiting"
 	warning       kind = "warning"
 	interrupted   kind = "interrupted"
+	cancelled     kind = "cancelled"
 	lost          kind = "lost"
 	runEnd        kind = "run_end"
 )

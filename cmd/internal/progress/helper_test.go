@@ -147,6 +147,7 @@ func play(t *testing.T, d *progress.Display, log string) {
 	d.Interrupted()
 	d.Finish(llvm[1], build.Result{Ref: llvm[1].Output.Ref, Outcome: build.NotRun, Err: errors.New("interrupted")})
 	d.Warn("the disk is nearly full")
+	d.Cancelled(errors.New("interrupted"))
 }
 
 // familyOf is outputs of one definition, an hour long.

@@ -61,6 +61,14 @@ func (d *Display) Interrupted() {
 	})
 }
 
+// Cancelled shows why what runs is being ended.
+func (d *Display) Cancelled(why error) {
+	d.tell(func(s *state, _ time.Time) event {
+		s.stopping = true
+		return event{Event: cancelled, Text: why.Error()}
+	})
+}
+
 // End tells a program that reads rawjson how the run ended: with this exit code,
 // and the error that it ended early for. It comes last, after Close.
 func (d *Display) End(code int, err error) {

@@ -44,7 +44,9 @@ func words(e event) []line {
 	case warning:
 		return lines(trouble, yellow, "warning: "+e.Text)
 	case interrupted:
-		return lines(trouble, yellow, "interrupted: running builds finish, nothing new starts; Ctrl-C again cancels them")
+		return lines(trouble, yellow, "interrupted: running builds finish, nothing new starts; again to cancel them")
+	case cancelled:
+		return lines(trouble, yellow, e.Text+": cancelling; again to exit at once")
 	case lost:
 		return lines(trouble, yellow, count(*e.Events, "message")+" came faster than they were read, and are not shown")
 	case buildBegin:

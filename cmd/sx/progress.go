@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+)
+
+// addProgressFlag adds --progress, which is the setting build.progress.
+func addProgressFlag(c *cobra.Command) {
+	c.Flags().String("progress", "auto", "how to show progress: "+progress.Modes())
+}
+
+// withDisplay calls do with the renderer that the settings and flags ask for. do
+// closes it before it prints anything itself; the exit code comes of its error.
+func (a *app) withDisplay(ctx context.Context, set settings.Settings, flags map[string]string, do func(*progress.Display) error) error {
+	mode, err := a.progressMode(set, flags)
+	if err != nil {
+		return usageError{err}
+	}
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)
+	defer signal.Stop(resumed)
+	d, err := progress.New(a.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed})
+	if err != nil {
+		return usageError{err}
+	}
+	defer d.Close()
+	defer context.AfterFunc(ctx, func() { d.Cancelled(context.Cause(ctx)) })()
+	err = do(d)
+	d.Close()
+	said := err
+	if errors.As(err, new(codeError)) { // its reason was printed
+		said = nil
+	}
+	d.End(exitCode(err), said)
+	return err
+}
+
+// progressMode is the zero Mode where nobody asked for one: then
+// BUILDKIT_PROGRESS decides.
+func (a *app) progressMode(set settings.Settings, flags map[string]string) (progress.Mode, error) {
+	wanted := set.Build.Progress
+	switch {
+	case wanted != string(progress.Auto):
+	case a.verbose: // what -v writes would go through the live lines
+		wanted = string(progress.Plain)
+	case flags["build.progress"] == "":
+		wanted = ""
+	}
+	return progress.ParseMode(wanted)
+}
+
+// onFirst calls f once c is closed, unless the returned function comes first,
+// which waits for it.
+func onFirst(c <-chan struct{}, f func()) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-c:
+			f()
+		case <-end:
+		}
+	}()
+	return func() { close(end); <-ended }
+}
