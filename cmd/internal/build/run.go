@@ -213,7 +213,8 @@ func (r *run) brokenBy(s *Step) error {
 	return r.broken[s.Output.Ref]
 }
 
-// unit builds the members of a unit together: what they share is built once.
+// unit builds the members of a unit together: the engine runs what they share
+// once as long as their builds overlap, even without its cache.
 func (r *run) unit(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
 	var members errgroup.Group
 	for _, s := range steps {

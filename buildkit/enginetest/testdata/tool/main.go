@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,7 @@ var commands = map[string]struct {
 	"chown":   {3, chown},
 	"touch":   {2, touch},
 	"sleep":   {2, sleep},
+	"random":  {1, random},
 	"dial":    {1, dial},
 	"fail":    {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
 }
@@ -76,6 +78,11 @@ func sleep(a []string) error {
 	d, err := time.ParseDuration(a[0])
 	time.Sleep(d)
 	return err
+}
+
+// random PATH: bytes that no other run gives.
+func random(a []string) error {
+	return os.WriteFile(a[0], []byte(rand.Text()), 0o644)
 }
 
 // dial HOST:PORT
