@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,31 +78,6 @@ func (s *Store) tryLock(output string) (*OutputLock, error) {
 		return nil, err
 	}
 	return &OutputLock{f}, nil
-}
-
-// lockPoll is how often a lock that another process holds is tried again: what it
-// guards takes seconds to hours.
-const lockPoll = 50 * time.Millisecond
-
-// Lock waits for the lock of an output until ctx is done. held, when not nil, is
-// called once if another process has it.
-func (s *Store) Lock(ctx context.Context, output string, held func(*LockedError)) (*OutputLock, error) {
-	for {
-		l, err := s.TryLock(output)
-		var locked *LockedError
-		if !errors.As(err, &locked) {
-			return l, err
-		}
-		if held != nil {
-			held(locked)
-			held = nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(lockPoll):
-		}
-	}
 }
 
 func readPID(f *os.File) int {

@@ -68,6 +68,23 @@ func TestSecondTakesTheResult(t *testing.T) {
 	}
 }
 
+// A wait for what another sx builds takes no slot from what can be built.
+func TestWaitTakesNoSlot(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	first := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	second := tree.Start("build", "--all", "-j", "1")
+	Until(t, patience, "the other output is built", func() bool {
+		return strings.Contains(second.Stderr.String(), "core-other: built")
+	})
+	for _, r := range []*Run{first, second} {
+		r.Cmd.Process.Kill()
+		r.Wait()
+	}
+	tree.WantNothingLeft()
+}
+
 // The end of one sx leaves the other its work: it waits no longer, and builds.
 func TestOneOfTwoIsKilled(t *testing.T) {
 	t.Parallel()

@@ -73,6 +73,7 @@ type run struct {
 	mu      sync.Mutex // of all below
 	engine  *engine    // nil until something must be built
 	results map[graph.Ref]*Result
+	claims  map[*Step]claim
 	broken  map[graph.Ref]error // outputs whose sources cannot be had
 	stopped bool                // a failure without KeepGoing
 	fatal   error               // the engine or the disk: nothing more can be built
@@ -85,7 +86,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		opts.Now = time.Now
 	}
 	opts.Jobs = max(opts.Jobs, 1)
-	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, broken: map[graph.Ref]error{}}
+	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
 	defer r.close()
 	probe := r.recordedProbe()
 	if probe == "" {
@@ -140,7 +141,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	r.expect(plan.Steps)
 	family(plan.Steps)
 	s := &schedule{
-		jobs: r.opts.Jobs, stop: r.stop, run: r.unit, skip: r.skip,
+		jobs: r.opts.Jobs, stop: r.stop, run: r.unit, claim: r.claim, skip: r.skip,
 		estimate: r.estimate, now: r.opts.Now,
 	}
 	a := newAhead(s, plan.Steps, r.breaks)

@@ -20,8 +20,12 @@ type schedule struct {
 	// of each member that ended, and whether it is up to date now: when it is
 	// not, all that depend on it fail too. Those are passed to skip with the
 	// step that is to blame.
-	run  func(ctx context.Context, steps []*Step, ended func(s *Step, ok bool))
-	skip func(s *Step, cause graph.Ref)
+	run func(ctx context.Context, steps []*Step, ended func(s *Step, ok bool))
+	// claim comes before run, and takes what another process might hold. Where
+	// one does, wait returns once it is worth another try, or nothing starts any
+	// more; meanwhile the unit takes no job. nil: nobody holds anything.
+	claim func(steps []*Step) (wait func(ctx context.Context))
+	skip  func(s *Step, cause graph.Ref)
 	// estimate is told how long the rest should take; nil: nobody is.
 	estimate func(left time.Duration)
 	now      func() time.Time
@@ -76,7 +80,7 @@ func (s *schedule) queue(u *unit) {
 	}
 }
 
-// arrive says that the sources of u are there.
+// arrive says that what u lacked is there.
 func (s *schedule) arrive(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,13 +113,32 @@ func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 		}
 		u.state, u.began = unitRunning, s.now()
 		s.running++
-		wg.Go(func() {
-			s.run(ctx, u.steps, func(st *Step, ok bool) { s.ended(ctx, u, st, ok) })
-			s.release(u)
-		})
+		wg.Go(func() { s.start(ctx, u) })
 		stopped = s.stop()
 	}
 	return s.running > 0 || s.open > 0 && !stopped
+}
+
+func (s *schedule) start(ctx context.Context, u *unit) {
+	if s.claim != nil {
+		if wait := s.claim(u.steps); wait != nil {
+			s.park(u)
+			wait(ctx)
+			s.arrive(u)
+			return
+		}
+	}
+	s.run(ctx, u.steps, func(st *Step, ok bool) { s.ended(ctx, u, st, ok) })
+	s.release(u)
+}
+
+// park gives back what u took, until it arrives.
+func (s *schedule) park(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.state, u.lacks = unitWaiting, true
+	s.running--
+	s.poke()
 }
 
 // next is what may start now, nil when nothing may.

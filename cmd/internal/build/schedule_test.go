@@ -195,3 +195,24 @@ func TestScheduleEstimate(t *testing.T) {
 		}
 	})
 }
+
+// A unit that another process holds takes no job: what comes after it in the
+// order goes first, and it has its turn when it is let go.
+func TestScheduleHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r ran
+		s := r.schedule(1)
+		free := time.Now().Add(time.Minute)
+		s.claim = func(steps []*Step) func(context.Context) {
+			if steps[0].Output.Ref.Name != "a" || !time.Now().Before(free) {
+				return nil
+			}
+			r.add(0, "wait a")
+			return func(context.Context) { time.Sleep(time.Until(free)) }
+		}
+		s.play(t, steps(t, "a:\nb:\nc: a\n"))
+		if got, want := strings.Join(r.events, ", "), "wait a, start b, end b, start a, end a, start c, end c"; got != want {
+			t.Errorf("it ran %s, want %s", got, want)
+		}
+	})
+}

@@ -27,6 +27,11 @@ func (r *run) step(ctx context.Context, s *Step) bool {
 }
 
 func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
+	release, err := r.claimed(s)
+	if err != nil {
+		return Result{Outcome: Failed, Err: err}
+	}
+	defer release()
 	if reason, err := r.stillNeeded(s); err != nil {
 		return Result{Outcome: Failed, Err: err}
 	} else if reason == "" {
@@ -37,11 +42,6 @@ func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
 	if err := r.brokenBy(s); err != nil {
 		return Result{Outcome: Failed, Err: err}
 	}
-	lock, err := r.lock(ctx, s)
-	if err != nil {
-		return Result{Outcome: NotRun, Err: err}
-	}
-	defer lock.Unlock()
 	if taken, err := r.madeMeanwhile(s); err != nil {
 		return Result{Outcome: Failed, Err: err}
 	} else if taken {
@@ -86,36 +86,6 @@ func (r *run) unbuilt(s *Step, how Outcome) Result {
 		return Result{Outcome: Failed, Err: err}
 	}
 	return Result{Outcome: how, Digest: l.Digest()}
-}
-
-// lock makes sure that no other sx builds s, waiting for one that does. An error
-// is that the run ends before.
-func (r *run) lock(ctx context.Context, s *Step) (*cache.OutputLock, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() { // ends with ctx
-		select {
-		case <-r.opts.Drain: // what another sx builds is not what runs here
-			cancel(context.Canceled)
-		case <-ctx.Done():
-		}
-	}()
-	return r.Store.Lock(ctx, s.Output.Ref.String(), func(by *cache.LockedError) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.opts.Status.Waiting(by.Error())
-	})
-}
-
-// madeMeanwhile reports that another sx has brought s up to date since the plan
-// was made, in the way that this run was asked for.
-func (r *run) madeMeanwhile(s *Step) (bool, error) {
-	rec, err := r.Store.Record(s.Output.Ref.String())
-	if err != nil || rec.Finished.Before(r.began) || r.noCache(s) && !rec.NoCache {
-		return false, nil
-	}
-	reason, err := r.stale(s.Output, s.Request, r.connected().probe)
-	return reason == "", err
 }
 
 // maxTries bounds how often a build is tried when the engine goes away. A

@@ -17,7 +17,7 @@ type unit struct {
 	rank     int           // of those that are ready the lowest starts first
 
 	needs  int       // steps of other units that it still waits for
-	lacks  bool      // it waits for sources
+	lacks  bool      // it waits for sources, or for another process
 	behind [][]*unit // by member: what needs it
 	state  unitState
 	began  time.Time
