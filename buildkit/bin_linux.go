@@ -13,7 +13,14 @@ func makeBin(cfg childConfig) error {
 	if err := os.Mkdir(binDir, 0o755); err != nil {
 		return err
 	}
-	if err := os.Symlink(cfg.Runc, filepath.Join(binDir, "runc")); err != nil {
+	runc := filepath.Join(binDir, "runc")
+	var err error
+	if cfg.Runc == runcIsInside {
+		err = writeRunc(runcInside, runc)
+	} else {
+		err = os.Symlink(cfg.Runc, runc)
+	}
+	if err != nil {
 		return err
 	}
 	xz := hostXZ()

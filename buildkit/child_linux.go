@@ -56,9 +56,7 @@ func ServeChild(config string) int {
 		fmt.Fprintln(os.Stderr, "sx: this is the engine's half of sx; it is started by `sx build`")
 		return 2
 	}
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	err := serveChild(config, ready)
+	err := runTask(config, ready)
 	if err == nil {
 		return 0
 	}
@@ -72,16 +70,34 @@ func ServeChild(config string) int {
 	return 1
 }
 
-func serveChild(config string, ready *os.File) error {
+func runTask(config string, ready *os.File) error {
 	var cfg childConfig
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		return fmt.Errorf("reading the engine's configuration: %w", err)
 	}
+	if cfg.Enter {
+		return enterUserNS(cfg)
+	}
+	for fd := 3; fd <= mappedFD; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	switch cfg.Task {
+	case taskServe:
+		return serveChild(cfg, ready)
+	case taskRemove:
+		return removeTask(cfg, ready)
+	case taskMeasure:
+		return measureTask(cfg, ready)
+	}
+	return fmt.Errorf("there is no task %q", cfg.Task)
+}
+
+func serveChild(cfg childConfig, ready *os.File) error {
 	unix.Umask(0o022)
 	logrus.SetLevel(logrus.WarnLevel)
 	version.Version = Version()
-	if err := isolate(); err != nil {
-		return err
+	if err := isolate(cfg); err != nil {
+		return refusedMounts(cfg, err)
 	}
 	if err := makeBin(cfg); err != nil {
 		return err
@@ -128,34 +144,6 @@ func rel(base, path string) string {
 		return path
 	}
 	return r
-}
-
-// runcRoot is where runc keeps its containers. In the engine's mount namespace
-// it is a folder of the engine's own, which holds its programs too: a tree's path
-// may hold a colon, and PATH may not. And it holds BuildKit's temporary mount
-// points, which a killed engine would leave in /tmp.
-const (
-	runcRoot = "/run/runc"
-	binDir   = runcRoot + "/.bin"
-	tempDir  = runcRoot + "/.tmp"
-)
-
-// isolate makes this process's mounts its own and gives it a /proc of its PID
-// namespace and a runtime folder for runc that vanishes with it.
-func isolate() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("making mounts private: %w", err)
-	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mounting /proc: %w", err)
-	}
-	if err := os.MkdirAll(runcRoot, 0o700); err != nil {
-		return err
-	}
-	if err := unix.Mount("tmpfs", runcRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
-		return fmt.Errorf("mounting %s: %w", runcRoot, err)
-	}
-	return os.Mkdir(tempDir, 0o700)
 }
 
 // listen removes what dead engines left under the lock and opens the socket.

@@ -10,5 +10,6 @@
 // writes nothing into a tree: definitions come as snapshots, sources are
 // hashed while the engine reads them, dependencies come by digest.
 //
-// Start reading at builder.go, then embedded_linux.go.
+// Start reading at builder.go, then embedded_linux.go; userns_linux.go is about
+// ordinary users.
 package buildkit

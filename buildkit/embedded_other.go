@@ -19,6 +19,9 @@ func ServeChild(string) int { return 2 }
 // BuildID is for Linux, where engines tell builds of sx apart.
 func BuildID() string { return "" }
 
+// RuncInside is for Linux.
+func RuncInside() string { return "" }
+
 // Embedded exists only on Linux.
 type Embedded struct {
 	Dir, Runc, Snapshotter, Executable string

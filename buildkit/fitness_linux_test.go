@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,9 +37,6 @@ func TestMachine(t *testing.T) {
 	if err := fit.check(); err != nil {
 		t.Errorf("a fit machine: %v", err)
 	}
-	user := fit
-	user.root, user.caps = false, 0
-	wantUnfit(t, user.check(), "needs root", "sudo")
 	container := fit
 	container.caps = 1 << unix.CAP_CHOWN
 	wantUnfit(t, container.check(), "CAP_SYS_ADMIN", "--privileged")
@@ -49,6 +47,8 @@ func TestMachine(t *testing.T) {
 	}
 	low.caps = 1 << unix.CAP_SYS_ADMIN
 	wantUnfit(t, low.check(), "open files is 4096", "ulimit -Hn 16384")
+	low.userns, low.caps = true, fit.caps
+	wantUnfit(t, low.check(), "open files is 4096", "limits.conf")
 	low.nofile = nofileHard
 	if err := low.check(); err != nil {
 		t.Errorf("exactly the limit: %v", err)
@@ -88,18 +88,55 @@ func runcWith(t *testing.T, features string) string {
 
 func TestFindRunc(t *testing.T) {
 	good := runcWith(t, realRunc)
-	if got, err := fit.findRunc(good); got != good || err != nil {
+	if got, err := fit.findRunc(good, false); got != good || err != nil {
 		t.Errorf("findRunc: %q, %v", got, err)
 	}
 	t.Setenv("PATH", filepath.Dir(good)+":/usr/bin:/bin")
-	if got, err := fit.findRunc(""); got != good || err != nil {
+	if got, err := fit.findRunc("", false); got != good || err != nil {
 		t.Errorf("findRunc by PATH: %q, %v", got, err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	_, err := fit.findRunc("")
+	_, err := fit.findRunc("", false)
 	wantUnfit(t, err, `there is no "runc"`, "apt-get install runc")
-	_, err = fit.findRunc("/nowhere/runc")
+	_, err = fit.findRunc("/nowhere/runc", false)
 	wantUnfit(t, err, `"/nowhere/runc"`, "engine.runc")
+}
+
+// What somebody named is used or refused; what lies in PATH gives way to the runc
+// inside sx where it will not do.
+func TestRuncInside(t *testing.T) {
+	good, bad := runcWith(t, realRunc), runcWith(t, crun)
+	t.Setenv("PATH", filepath.Dir(good)+":/usr/bin:/bin")
+	if got, err := fit.findRunc("", true); got != good || err != nil {
+		t.Errorf("with a good one in PATH: %q, %v", got, err)
+	}
+	if _, err := fit.findRunc(bad, true); err == nil {
+		t.Error("a named one that will not do was passed over")
+	}
+	for _, path := range []string{filepath.Dir(bad) + ":/usr/bin:/bin", t.TempDir()} {
+		t.Setenv("PATH", path)
+		if got, err := fit.findRunc("", true); got != runcIsInside || err != nil {
+			t.Errorf("with PATH %s: %q, %v", path, got, err)
+		}
+	}
+}
+
+func TestWriteRunc(t *testing.T) {
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := e.EncodeAll([]byte("#!/bin/sh\necho '"+realRunc+"'\n"), nil)
+	path := filepath.Join(t.TempDir(), "runc")
+	if err := writeRunc(archive, path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fit.findRunc(path, false); got != path || err != nil {
+		t.Errorf("what was unpacked: %q, %v", got, err)
+	}
+	if err := writeRunc(archive[:len(archive)-3], path+".cut"); err == nil {
+		t.Error("a damaged archive was unpacked")
+	}
 }
 
 func TestUnfitRunc(t *testing.T) {
@@ -109,13 +146,13 @@ func TestUnfitRunc(t *testing.T) {
 		{"echo '" + crun + "'", "is not runc", "1.1 or newer"},
 		{"echo '" + plainRunc + "'", "without seccomp", "Debian"},
 	} {
-		_, err := fit.findRunc(fakeRunc(t, tt.script))
+		_, err := fit.findRunc(fakeRunc(t, tt.script), false)
 		wantUnfit(t, err, tt.problem, tt.remedy)
 	}
 	plain := runcWith(t, plainRunc)
 	without := fit
 	without.seccomp = false
-	if _, err := without.findRunc(plain); err != nil {
+	if _, err := without.findRunc(plain, false); err != nil {
 		t.Errorf("neither kernel nor runc know seccomp: %v", err)
 	}
 }

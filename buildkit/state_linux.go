@@ -30,7 +30,7 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := filepath.Join(cfg.Dir, "state", name)
+	root := filepath.Join(cfg.Dir, "state", stateName(name, cfg.Maps))
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
@@ -51,6 +51,15 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 		return nil, err
 	}
 	return openWorker(root, name, newSnapshotter, cfg)
+}
+
+// stateName is that of the folder for the state of a snapshotter. Files written
+// under other ids would have other owners in the engine's eyes, and so other bytes.
+func stateName(snapshotter, maps string) string {
+	if maps == "" {
+		return snapshotter
+	}
+	return snapshotter + "-" + maps
 }
 
 // openWorker opens the state in root. A damaged one is an error.

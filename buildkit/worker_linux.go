@@ -35,6 +35,7 @@ import (
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
+	"github.com/moby/sys/userns"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -85,6 +86,8 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		DefaultCgroupParent: cgroupOf(cfg.Dir),
 		ProcessMode:         oci.ProcessSandbox,
 		ResourceMonitor:     monitor,
+		// Without /sys and without cgroups: neither can be had there.
+		Rootless: userns.RunningInUserNS(),
 	}, networks)
 	if err != nil {
 		return opt, err

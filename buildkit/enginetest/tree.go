@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +22,11 @@ const patience = 90 * time.Second
 
 // Tree is a StageX tree of a test, and how sx is run in it.
 type Tree struct {
-	Dir string
-	Env []string // over the environment of the test
-	sx  string
-	t   testing.TB
+	Dir  string
+	Env  []string            // over the environment of the test
+	user *syscall.Credential // who runs sx; nil: root
+	sx   string
+	t    testing.TB
 }
 
 // NewTree makes a tree at dir (a new folder where empty) from a txtar archive.
@@ -127,6 +129,9 @@ func (t *Tree) StartWith(program string, args ...string) *Run {
 	r.Cmd.Dir = t.Dir
 	r.Cmd.Env = append(os.Environ(), t.Env...)
 	r.Cmd.Stdout, r.Cmd.Stderr = &r.Stdout, &r.Stderr
+	if t.user != nil {
+		r.Cmd.SysProcAttr = &syscall.SysProcAttr{Credential: t.user}
+	}
 	t.must(r.Cmd.Start())
 	return r
 }

@@ -20,6 +20,7 @@ type versionInfo struct {
 	Version  string `json:"version"`
 	Build    string `json:"build"` // tells builds of sx apart
 	BuildKit string `json:"buildkit"`
+	Runc     string `json:"runc,omitempty"` // the one inside sx
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
@@ -41,7 +42,7 @@ func newVersionCommand(a *app) *cobra.Command {
 
 func sxVersion() versionInfo {
 	v := versionInfo{
-		Version: version, BuildKit: "unknown", Build: buildkit.BuildID(),
+		Version: version, BuildKit: "unknown", Build: buildkit.BuildID(), Runc: buildkit.RuncInside(),
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	info, ok := debug.ReadBuildInfo()
@@ -69,6 +70,10 @@ func printVersion(w io.Writer, asJSON bool) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	}
-	_, err := fmt.Fprintf(w, "sx %s (build %s, BuildKit %s, %s, %s)\n", v.Version, v.Build, v.BuildKit, v.Go, v.Platform)
+	inside := v.BuildKit
+	if v.Runc != "" {
+		inside += ", runc " + v.Runc
+	}
+	_, err := fmt.Fprintf(w, "sx %s (build %s, BuildKit %s, %s, %s)\n", v.Version, v.Build, inside, v.Go, v.Platform)
 	return err
 }

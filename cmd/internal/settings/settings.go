@@ -64,7 +64,7 @@ type Registries struct {
 
 // Engine is about the embedded build engine.
 type Engine struct {
-	Runc        string // absolute path; "" means the runc of PATH
+	Runc        string // absolute path; "" means the runc of PATH, else the one inside sx
 	Snapshotter string // auto, overlayfs or native
 	CacheSize   int64  // bytes that the engine's cache keeps after a build
 }

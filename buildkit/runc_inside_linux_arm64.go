@@ -1,0 +1,8 @@
+//go:build embed_runc
+
+package buildkit
+
+import _ "embed"
+
+//go:embed runc_linux_arm64.zst
+var runcInside []byte

@@ -1,0 +1,5 @@
+//go:build !embed_runc || !(amd64 || arm64)
+
+package buildkit
+
+var runcInside []byte
