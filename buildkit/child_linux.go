@@ -33,8 +33,16 @@ const firstWait = 15 * time.Second
 const readyWord = "ready"
 
 // facts are what a client must know of a live engine; paths are relative to
-// the engine's folder.
-type facts struct{ State, ContentDir, RuncLog string }
+// the engine's folder. `sx engine` shows the rest, also that of another build.
+type facts struct {
+	State, ContentDir, RuncLog string
+
+	Since             time.Time
+	Clients           int // how many sx are connected
+	BuildKit          string
+	Runc, Snapshotter string
+	Platforms         []string
+}
 
 func factsName(id string) string { return id + ".json" }
 
@@ -112,8 +120,11 @@ func serveChild(cfg childConfig, ready *os.File) error {
 	if err != nil {
 		return err
 	}
-	fact := facts{State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog)}
-	if err := writeFacts(cfg, fact); err != nil {
+	about := facts{
+		State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog),
+		Since: time.Now(), BuildKit: Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
+	}
+	if err := writeFacts(cfg, about); err != nil {
 		return err
 	}
 	srv := grpc.NewServer(
@@ -126,7 +137,12 @@ func serveChild(cfg childConfig, ready *os.File) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
-	counted := newCounted(lis, srv.Stop)
+	counted := newCounted(lis, srv.Stop, func(clients int) {
+		about.Clients = clients
+		if err := writeFacts(cfg, about); err != nil { // of a full disk, perhaps
+			logrus.Warnf("noting the number of clients: %v", err)
+		}
+	})
 	go func() { <-ctx.Done(); counted.end() }()
 	if _, err := ready.WriteString(readyWord); err != nil {
 		return fmt.Errorf("telling sx that the engine is ready: %w", err)
@@ -188,15 +204,18 @@ func writeFacts(cfg childConfig, f facts) error {
 type counted struct {
 	net.Listener
 	stop func()
+	// tell is called with every new number of clients, one call at a time.
+	tell func(clients int)
 
-	mu    sync.Mutex
-	open  int
-	done  bool
-	timer *time.Timer
+	mu      sync.Mutex
+	open    int
+	clients int // connections on which something was said: a look is none
+	done    bool
+	timer   *time.Timer
 }
 
-func newCounted(l net.Listener, stop func()) *counted {
-	c := &counted{Listener: l, stop: stop}
+func newCounted(l net.Listener, stop func(), tell func(int)) *counted {
+	c := &counted{Listener: l, stop: stop, tell: tell}
 	c.timer = time.AfterFunc(firstWait, c.expire)
 	return c
 }
@@ -217,13 +236,10 @@ func (c *counted) Accept() (net.Conn, error) {
 	return &countedConn{Conn: conn, c: c}, nil
 }
 
-func (c *counted) closed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open--
-	if c.open == 0 {
-		c.timer.Reset(linger)
-	}
+// add counts n more clients.
+func (c *counted) add(n int) {
+	c.clients += n
+	c.tell(c.clients)
 }
 
 func (c *counted) expire() {
@@ -250,11 +266,45 @@ func (c *counted) ended() bool {
 
 type countedConn struct {
 	net.Conn
-	c    *counted
-	once sync.Once
+	c      *counted
+	talked bool // under c.mu
+	closed bool // under c.mu
+	first  sync.Once
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.first.Do(c.talks)
+	}
+	return n, err
+}
+
+func (c *countedConn) talks() {
+	c.c.mu.Lock()
+	defer c.c.mu.Unlock()
+	if !c.closed {
+		c.talked = true
+		c.c.add(1)
+	}
 }
 
 func (c *countedConn) Close() error {
-	c.once.Do(c.c.closed)
+	c.leave()
 	return c.Conn.Close()
+}
+
+func (c *countedConn) leave() {
+	c.c.mu.Lock()
+	defer c.c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.talked {
+		c.c.add(-1)
+	}
+	if c.c.open--; c.c.open == 0 {
+		c.c.timer.Reset(linger)
+	}
 }

@@ -77,13 +77,6 @@ func removeTask(cfg childConfig, ready *os.File) error {
 	return err
 }
 
-// Usage is how much disk an engine's folder takes, in bytes of whole blocks.
-type Usage struct {
-	Bytes int64 `json:"bytes"`
-	// Shared of these are blobs that out/ has too, by hard link.
-	Shared int64 `json:"shared"`
-}
-
 func measureTask(cfg childConfig, ready *os.File) error {
 	u, err := measure(filepath.Join(cfg.Dir, cfg.Path))
 	if err != nil {
@@ -133,8 +126,8 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// Usage measures what the engine holds, also while it runs.
-func (e *Embedded) Usage(ctx context.Context) (u Usage, err error) {
+// usage measures what the engine holds, also while it runs.
+func (e *Embedded) usage(ctx context.Context) (u Usage, err error) {
 	u, err = measure(e.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Usage{}, nil

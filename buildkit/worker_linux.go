@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/cmd/buildkitd/config"
@@ -52,7 +53,10 @@ type engineWorker struct {
 	root       string
 	contentDir string
 	runcLog    string
-	closers    []func() error
+
+	snapshotter string
+	platforms   []string
+	closers     []func() error
 }
 
 func (w *engineWorker) close() error {
@@ -122,11 +126,16 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if size <= 0 {
 		size = defaultCacheSize
 	}
+	w.snapshotter = name
+	supported := archutil.SupportedPlatforms(true)
+	for _, p := range supported {
+		w.platforms = append(w.platforms, platforms.Format(platforms.Normalize(p)))
+	}
 	return base.WorkerOpt{
 		ID:               id,
 		Root:             root,
 		Labels:           map[string]string{},
-		Platforms:        archutil.SupportedPlatforms(true),
+		Platforms:        supported,
 		GCPolicy:         gcPolicy(size),
 		NetworkProviders: networks,
 		Executor:         exe,

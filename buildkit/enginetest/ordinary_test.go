@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -105,6 +106,14 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	if out := tree.Sx("build", "--all"); !strings.Contains(out, "17 outputs: 16 MATCH, 1 UNPUBLISHED") {
 		t.Errorf("after the kills:\n%s", out)
+	}
+	tree.Sx("build", "--no-cache", "core-owners")
+	if out := tree.Sx("engine", "status"); !strings.Contains(out, "running for ") || !regexp.MustCompile(`holds +[0-9.]+MiB`).MatchString(out) {
+		t.Errorf("the engine's status:\n%s", out)
+	}
+	tree.Sx("engine", "clean")
+	if entries, err := os.ReadDir(tree.Path(".sx/engine")); err == nil {
+		t.Errorf("left by engine clean: %v", entries)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -90,7 +91,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, display *progress.Display) error {
 	drain := drainOf(ctx)
 	defer onFirst(drain, display.Interrupted)()
-	engine := a.engine(t, set)
+	engine := a.engine(t.Store, set)
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
@@ -110,9 +111,9 @@ func engineVersion() string {
 	return v.Version + " " + v.Build
 }
 
-func (a *app) engine(t *build.Tree, set settings.Settings) *buildkit.Embedded {
+func (a *app) engine(store *cache.Store, set settings.Settings) *buildkit.Embedded {
 	return &buildkit.Embedded{
-		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
+		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
 		CacheSize: set.Engine.CacheSize, Log: a.logger(),
 	}
 }

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+func newEngineCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "engine",
+		Short: "Look at the engine that builds run on, stop it, remove what it holds",
+		Long: `The engine starts by itself when something must be built, and ends by itself a
+few seconds after the last sx is done with it: none of this is ever necessary.
+What it holds is a cache: without it the next builds run every step again.
+
+Of an engine that sx did not start (a BuildKit elsewhere, docker) only the status
+can be had here.
+
+Exit codes: 0 done, also where there was nothing to do; 1 the engine is in use,
+or cannot be ended; 2 wrong usage; 6 this machine or the engine refuses.`,
+		Example: `  sx engine status
+  sx engine stop
+  sx engine logs | less
+  sx engine clean`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			c.SetOut(a.stderr)
+			c.Help()
+			return usagef("no command given")
+		},
+	}
+	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a))
+	return c
+}
+
+func newEngineStatusCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Say whether the engine runs, where, since when, and what it holds",
+		Long: `Says whether the engine runs, where, since when, for how many sx, and how much
+disk it takes. It starts nothing. The exit code is 0 whether it runs or not; with
+--json, "running" tells.`,
+		Example: `  sx engine status
+  sx engine status --json | jq .running`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withEngine(c, func(e buildkit.Engine) error {
+				s, err := buildkit.Ask(c.Context(), e)
+				if err != nil {
+					return err
+				}
+				return printStatus(a.stdout, s, asJSON, time.Now())
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newEngineStopCommand(a *app) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "stop",
+		Short: "End the engine",
+		Long: `Ends the engine and waits until it is gone, with all that runs in it. While
+another sx builds on it, that is an error (exit code 1): with --force that sx
+loses its engine, starts a new one and begins its running steps again.`,
+		Example: `  sx engine stop`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withManaged(c, "stop", func(e buildkit.Managed) error {
+				return busy(e.Stop(c.Context(), force))
+			})
+		},
+	}
+	addForceFlag(c, &force)
+	return c
+}
+
+func newEngineLogsCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "logs",
+		Short: "Print what the engine logged",
+		Long: `Prints what the engine itself logged in its last life, and before that the log of
+one that crashed, if any did. What builds print is in .sx/logs.`,
+		Example: `  sx engine logs | tail`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withManaged(c, "logs", func(e buildkit.Managed) error {
+				w := text.NewLogWriter(a.stdout)
+				return errors.Join(e.Logs(c.Context(), w), w.Close())
+			})
+		},
+	}
+}
+
+func newEngineCleanCommand(a *app) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "clean",
+		Short: "End the engine and remove all that it holds",
+		Long: `Ends the engine as "sx engine stop" does and removes its cache and its logs: the
+next builds run every step again. out/, what sx knows of it, and what it proved
+stay. An ordinary user's engine leaves files of other owners: this is how to
+remove them without root, before the tree is removed for example.`,
+		Example: `  sx engine clean && rm -rf ~/stagex`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withManaged(c, "clean", func(e buildkit.Managed) error {
+				before, err := e.Status(c.Context())
+				if err != nil {
+					return err
+				}
+				if err := busy(e.Clean(c.Context(), force)); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.stdout, "%s removed\n", text.Bytes(before.Bytes-before.Shared))
+				return nil
+			})
+		},
+	}
+	addForceFlag(c, &force)
+	return c
+}
+
+func addForceFlag(c *cobra.Command, force *bool) {
+	c.Flags().BoolVar(force, "force", false, "also while another sx builds on it")
+}
+
+// busy adds the way out to an error that says that the engine is in use.
+func busy(err error) error {
+	var b *buildkit.BusyError
+	if errors.As(err, &b) {
+		return fmt.Errorf("%w: wait for it, end it, or say --force", err)
+	}
+	return err
+}
+
+// withEngine calls do with the engine that the settings name. It reads no
+// definition, and makes no state folder where there is none.
+func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error {
+	dir, err := a.treeDir()
+	if err != nil {
+		return err
+	}
+	set, err := a.settings(dir, changedFlags(c))
+	if err != nil {
+		return err
+	}
+	state := set.Paths.StateDir(dir)
+	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
+		return do(neverRan{})
+	}
+	store, err := cache.Open(dir, cache.Options{Dir: state, KeyFile: keyFile(), Log: a.logger()})
+	if err != nil {
+		return err
+	}
+	return do(a.engine(store, set))
+}
+
+// withManaged is withEngine for what only an engine of ours can do.
+func (a *app) withManaged(c *cobra.Command, what string, do func(buildkit.Managed) error) error {
+	return a.withEngine(c, func(e buildkit.Engine) error {
+		m, ok := e.(buildkit.Managed)
+		if !ok {
+			return usagef("sx did not start the %s engine and cannot %s it: do that where it runs", e.Kind(), what)
+		}
+		return do(m)
+	})
+}
+
+// neverRan is the embedded engine of a tree in which nothing was ever built.
+type neverRan struct{}
+
+var _ buildkit.Managed = neverRan{}
+
+func (neverRan) Kind() string { return "embedded" }
+
+func (neverRan) Connect(context.Context) (*buildkit.Conn, error) {
+	return nil, errors.New("no engine ever ran here")
+}
+
+func (n neverRan) Status(context.Context) (*buildkit.Status, error) {
+	return &buildkit.Status{Kind: n.Kind()}, nil
+}
+
+func (neverRan) Stop(context.Context, bool) error { return nil }
+
+func (neverRan) Clean(context.Context, bool) error { return nil }
+
+func (neverRan) Logs(context.Context, io.Writer) error { return nil }
+
+func printStatus(w io.Writer, s *buildkit.Status, asJSON bool, now time.Time) error {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	fmt.Fprintln(w, headline(s, now))
+	process := ""
+	if s.PID != 0 {
+		process = fmt.Sprint(s.PID)
+	}
+	for _, row := range [][2]string{
+		{"place", s.Place}, {"process", process}, {"BuildKit", s.BuildKit}, {"sx", buildOf(s)},
+		{"runc", s.Runc}, {"layers by", s.Snapshotter}, {"builds for", strings.Join(s.Platforms, ", ")},
+		{"holds", holds(s)}, {"log", s.Log},
+	} {
+		if row[1] != "" {
+			fmt.Fprintf(w, "  %-11s %s\n", row[0], text.Field(row[1]))
+		}
+	}
+	return nil
+}
+
+// headline is the one line that answers most questions.
+func headline(s *buildkit.Status, now time.Time) string {
+	switch {
+	case !s.Running:
+		return s.Kind + " engine: not running"
+	case s.Since.IsZero():
+		return s.Kind + " engine: running"
+	}
+	line := fmt.Sprintf("%s engine: running for %s, since %s", s.Kind, text.Duration(now.Sub(s.Since)), s.Since.Local().Format("2006-01-02 15:04:05"))
+	if s.Clients == 0 {
+		return line + ", idle"
+	}
+	return line + fmt.Sprintf(", for %d sx", s.Clients)
+}
+
+// buildOf tells an engine that is of another build of sx than this one.
+func buildOf(s *buildkit.Status) string {
+	switch s.SX {
+	case "":
+		return ""
+	case buildkit.BuildID():
+		return "this build (" + s.SX + ")"
+	}
+	return "another build (" + s.SX + ")"
+}
+
+func holds(s *buildkit.Status) string {
+	switch {
+	case s.Unmeasured != "":
+		return "unknown: " + s.Unmeasured
+	case s.Bytes == 0:
+		return "nothing"
+	}
+	line := text.Bytes(s.Bytes)
+	if s.Shared > 0 {
+		line += fmt.Sprintf(", of which %s are shared with out/", text.Bytes(s.Shared))
+	}
+	if s.CacheSize > 0 {
+		line += fmt.Sprintf("; kept below %s", text.Bytes(s.CacheSize))
+	}
+	return line
+}
