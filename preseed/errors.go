@@ -163,6 +163,9 @@ func (f Failure) Error() string {
 	return f.Image.Output + ": " + attempts(f.Attempts).Error()
 }
 
+// Reason is Error without the output.
+func (f Failure) Reason() error { return attempts(f.Attempts) }
+
 // Unwrap is the reasons.
 func (f Failure) Unwrap() []error {
 	var all []error

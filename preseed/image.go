@@ -20,6 +20,14 @@ import (
 // image brings one image and says how it was had.
 func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 	began := r.client.opts.Now()
+	if how := r.there(img); how != "" { // also while another sx works on it
+		return how, nil
+	}
+	lock, err := r.lock(ctx, img.Output)
+	if err != nil {
+		return "", r.broken(ctx, err)
+	}
+	defer lock.Unlock()
 	if how := r.there(img); how != "" {
 		return how, nil
 	}
@@ -40,6 +48,25 @@ func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 		return Linked, nil
 	}
 	return Fetched, nil
+}
+
+// lockEvery is how often the lock of an output that another sx makes is tried.
+const lockEvery = 50 * time.Millisecond
+
+func (r *run) lock(ctx context.Context, output string) (*cache.OutputLock, error) {
+	for told := false; ; told = true {
+		lock, err := r.opts.Store.TryLock(output)
+		var held *cache.LockedError
+		if !errors.As(err, &held) {
+			return lock, err
+		}
+		if !told {
+			r.status.tell(func(s Status) { s.Warn(held.Error() + ": waiting for it") })
+		}
+		if err := pause(ctx, lockEvery); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // there says Present where the image is in out/ as its record says, and Kept where

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // The exit codes, documented in `sx --help` and README.md.
@@ -21,7 +22,7 @@ const (
 	exitFailed    = 1 // a build failed, or sx itself
 	exitUsage     = 2 // wrong flags, selectors, settings or definitions
 	exitMismatch  = 3
-	exitFetch     = 5 // a source cannot be had
+	exitFetch     = 5 // a source or an image cannot be had
 	exitMachine   = 6 // this machine lacks something
 	exitDisk      = 7 // the disk is full, or about to be
 	exitUnproven  = 8 // neither all MATCH nor any MISMATCH
@@ -34,7 +35,7 @@ const exitHelp = `Exit codes:
   1  a build failed                7  the disk is full, or build.disk_floor reached
   2  usage, settings, definitions  8  not proven (verify: not all MATCH)
   3  MISMATCH                      130, 143  interrupted, terminated
-  5  a source cannot be had`
+  5  a source or a published image cannot be had`
 
 // usageError marks what the user typed or wrote wrongly.
 type usageError struct{ error }
@@ -71,12 +72,15 @@ func exitCode(err error) int {
 		fdisk  *fetch.DiskError
 		failed *fetch.Error
 		off    *fetch.OfflineError
+		images *preseed.Error
+		unlist *unpublishedError
 		refuse *build.RefusedError
 		noTree *build.NoTreeError
 		listed *build.PublishedError
 		unsafe *cache.UnsafeError
 		ro     *cache.ReadOnlyError
 		noTool *load.MissingError
+		many   *build.PlatformsError
 	)
 	switch {
 	case err == nil:
@@ -87,13 +91,13 @@ func exitCode(err error) int {
 		return signal.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupt
-	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed):
+	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed), errors.As(err, &many):
 		return exitUsage
 	case errors.As(err, &unfit), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &floor), errors.As(err, &fdisk):
 		return exitDisk
-	case errors.As(err, &failed), errors.As(err, &off):
+	case errors.As(err, &failed), errors.As(err, &off), errors.As(err, &images), errors.As(err, &unlist):
 		return exitFetch
 	case errors.As(err, &refuse):
 		return exitUnproven
@@ -116,6 +120,7 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintln(w, lead+text.Field(line))
 	}
 	printMirrors(w, err)
+	printRegistries(w, err)
 }
 
 // printMirrors writes what each mirror answered, where err is about sources.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -90,15 +91,15 @@ func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
 
 // fetchSettings are the options of downloads that settings decide.
 func fetchSettings(set settings.Settings) fetch.Options {
-	agent := set.Fetch.UserAgent
-	if agent == "" {
-		agent = "sx/" + sxVersion().Version
-	}
 	return fetch.Options{
-		UserAgent: agent, Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
+		UserAgent: userAgent(set), Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
 		MaxFile: set.Fetch.MaxFile, MaxPartial: set.Fetch.MaxPartial,
 		Stall: set.Fetch.Stall, Retries: retries(set.Fetch.Retries),
 	}
+}
+
+func userAgent(set settings.Settings) string {
+	return cmp.Or(set.Fetch.UserAgent, "sx/"+sxVersion().Version)
 }
 
 // retries spells "none" as package fetch does.

@@ -105,7 +105,7 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newBuildCommand(a), newFetchCommand(a), newDigestsCommand(a),
+		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
 		newVerifyCommand(a), newExplainCommand(a), newGraphCommand(a), newImportCommand(a), newEngineCommand(a), newVersionCommand(a),
 	)
 	return root

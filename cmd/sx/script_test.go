@@ -81,6 +81,7 @@ func params(dir string) testscript.Params {
 // those of git.
 func setUp(env *testscript.Env) error {
 	env.Values[mirrorKey{}] = &mirrorLog{}
+	env.Values[servedKey{}] = &served1{}
 	home := filepath.Join(env.WorkDir, "home")
 	for key, value := range map[string]string{
 		"HOME":            home,

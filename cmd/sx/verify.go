@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -139,7 +142,31 @@ func newJudge(t *build.Tree) (*build.Judge, func()) {
 // published adapts the git history to what the judge asks.
 type published struct{ *history.History }
 
-var _ build.History = published{}
+var (
+	_ build.History   = published{}
+	_ build.Committed = published{}
+)
+
+// Digests parses digests/ as it was published.
+func (p published) Digests() (cache.Published, error) {
+	files, err := p.PublishedDigests()
+	if err != nil {
+		return nil, err
+	}
+	all := cache.Published{}
+	for name, data := range files {
+		stage, ok := strings.CutSuffix(name, ".txt")
+		if !ok {
+			continue
+		}
+		lines, err := cache.ParseDigests(bytes.NewReader(data), stage)
+		if err != nil {
+			return nil, &build.PublishedError{Err: fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)}
+		}
+		maps.Copy(all, lines)
+	}
+	return all, nil
+}
 
 func (p published) Changed(dir string, files []graph.File) (bool, error) {
 	now := make([]history.File, len(files))

@@ -16,18 +16,26 @@ const (
 	fetchDone     kind = "fetch_done"
 	fetchFail     kind = "fetch_fail"
 	fetchEnd      kind = "fetch_end"
-	planStep      kind = "plan_step"
-	buildBegin    kind = "build_begin"
-	buildStart    kind = "build_start"
-	buildStep     kind = "build_step"
-	buildFinish   kind = "build_finish"
-	buildLeft     kind = "build_left"
-	waiting       kind = "waiting"
-	warning       kind = "warning"
-	interrupted   kind = "interrupted"
-	cancelled     kind = "cancelled"
-	lost          kind = "lost"
-	runEnd        kind = "run_end"
+
+	preseedBegin    kind = "preseed_begin"
+	preseedStart    kind = "preseed_start"
+	preseedProgress kind = "preseed_progress"
+	preseedDone     kind = "preseed_done"
+	preseedFail     kind = "preseed_fail"
+	preseedEnd      kind = "preseed_end"
+
+	planStep    kind = "plan_step"
+	buildBegin  kind = "build_begin"
+	buildStart  kind = "build_start"
+	buildStep   kind = "build_step"
+	buildFinish kind = "build_finish"
+	buildLeft   kind = "build_left"
+	waiting     kind = "waiting"
+	warning     kind = "warning"
+	interrupted kind = "interrupted"
+	cancelled   kind = "cancelled"
+	lost        kind = "lost"
+	runEnd      kind = "run_end"
 )
 
 // event is a line of rawjson, and all that the other modes make their words of.
@@ -49,6 +57,11 @@ type event struct {
 	Present *int    `json:"present,omitempty"`
 	Fetched *int    `json:"fetched,omitempty"`
 	Linked  *int    `json:"linked,omitempty"`
+
+	Registry  string `json:"registry,omitempty"`
+	Images    *int   `json:"images,omitempty"`
+	Preseeded *int   `json:"preseeded,omitempty"`
+	Kept      *int   `json:"kept,omitempty"`
 
 	Ref         string  `json:"ref,omitempty"`
 	Action      string  `json:"action,omitempty"`

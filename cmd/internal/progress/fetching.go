@@ -25,6 +25,10 @@ type fetching struct {
 	downloads map[string]*download // running, by path
 }
 
+func newFetching() fetching {
+	return fetching{how: map[string]int{}, downloads: map[string]*download{}}
+}
+
 // download is a source that a mirror sends.
 type download struct {
 	source     fetch.Source

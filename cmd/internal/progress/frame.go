@@ -2,6 +2,7 @@ package progress
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,7 +170,7 @@ func (j *job) doing() string {
 
 func downloadRows(s *state, now time.Time) []row {
 	var rows []row
-	for _, d := range s.fetch.running() {
+	for _, d := range slices.Concat(s.fetch.running(), s.images.running()) {
 		e := d.event(now)
 		size, share := "?", "?"
 		if d.size >= 0 {

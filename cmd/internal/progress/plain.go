@@ -2,6 +2,7 @@ package progress
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (v *plain) live(now time.Time) bool {
 }
 
 func (v *plain) tick(now time.Time) {
-	for _, d := range v.state.fetch.running() {
+	for _, d := range slices.Concat(v.state.fetch.running(), v.state.images.running()) {
 		if now.Sub(d.told) >= downloadEvery {
 			d.told = now
 			v.print([]line{{text: progressWords(d.event(now))}}, detail)
@@ -74,6 +75,9 @@ func heartbeat(s *state, now time.Time) string {
 	}
 	if f.runs > 0 {
 		parts = append(parts, fmt.Sprintf("sources %d/%d", f.done, f.total))
+	}
+	if i := &s.images; i.runs > 0 {
+		parts = append(parts, fmt.Sprintf("images %d/%d", i.done, i.total))
 	}
 	if b.total > 0 {
 		parts = append(parts, tally(b))

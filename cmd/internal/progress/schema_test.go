@@ -82,7 +82,7 @@ func typeOf(v any) string {
 func TestRawJSONIsAsDocumented(t *testing.T) {
 	s := readSchema(t)
 	seen := map[string]map[string]bool{}
-	for line := range strings.Lines(shown(t, progress.Options{Mode: progress.RawJSON}) + flooded(t)) {
+	for line := range strings.Lines(shown(t, progress.Options{Mode: progress.RawJSON}) + flooded(t) + preseeded(t)) {
 		e := decode(t, line)
 		event := e["event"].(string)
 		if s.always[event] == nil && s.sometimes[event] == nil {

@@ -11,13 +11,15 @@ import (
 type state struct {
 	start    time.Time // of the first Begin
 	fetch    fetching
+	images   fetching // published images
 	builds   builds
 	stopping bool // nothing new starts
 }
 
 func newState() *state {
 	return &state{
-		fetch:  fetching{how: map[string]int{}, downloads: map[string]*download{}},
+		fetch:  newFetching(),
+		images: newFetching(),
 		builds: builds{running: map[graph.Ref]*job{}},
 	}
 }
@@ -30,7 +32,7 @@ func (s *state) began(now time.Time) {
 
 // busy reports that something runs or is about to.
 func (s *state) busy() bool {
-	return s.fetch.runs > 0 || len(s.builds.running) > 0 || s.builds.ended < s.builds.total
+	return s.fetch.runs > 0 || s.images.runs > 0 || len(s.builds.running) > 0 || s.builds.ended < s.builds.total
 }
 
 // runEnd is what came of it all.

@@ -45,7 +45,10 @@ func totalParts(s *state, now time.Time) []part {
 		parts = append(parts, part{tally(b), joinNonEmpty(done, some(b.failed, "failed")), 0})
 	}
 	if f := &s.fetch; f.runs > 0 {
-		parts = append(parts, fetchPart(f, now))
+		parts = append(parts, fetchPart("sources", f, now))
+	}
+	if i := &s.images; i.runs > 0 {
+		parts = append(parts, fetchPart("images", i, now))
 	}
 	parts = append(parts, part{took(s.start, now), took(s.start, now), 3})
 	switch left, ok := b.left(now); {
@@ -57,8 +60,8 @@ func totalParts(s *state, now time.Time) []part {
 	return parts
 }
 
-func fetchPart(f *fetching, now time.Time) part {
-	short := fmt.Sprintf("sources %d/%d", f.done, f.total)
+func fetchPart(what string, f *fetching, now time.Time) part {
+	short := fmt.Sprintf("%s %d/%d", what, f.done, f.total)
 	long := joinNonEmpty(short, some(f.failed, "failed"))
 	if len(f.downloads) > 0 {
 		long += fmt.Sprintf(", %s/s", text.Bytes(int64(f.meter.Rate(now))))

@@ -35,7 +35,7 @@ func words(e event) []line {
 	case fetchProgress, buildStep, planStep, buildLeft, runEnd:
 		return nil
 	}
-	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause} {
+	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause, &e.Registry} {
 		*f = text.Field(*f)
 	}
 	switch e.Event {
@@ -55,6 +55,9 @@ func words(e event) []line {
 		return lines(detail, none, startedWords(e))
 	case buildFinish:
 		return finishWords(e)
+	}
+	if strings.HasPrefix(string(e.Event), "preseed_") {
+		return imageWords(e)
 	}
 	return fetchWords(e)
 }

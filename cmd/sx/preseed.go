@@ -1,0 +1,183 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+type preseedOptions struct {
+	deps, closure bool
+}
+
+func newPreseedCommand(a *app) *cobra.Command {
+	var o preseedOptions
+	c := &cobra.Command{
+		Use:   "preseed [SELECTOR...]",
+		Short: "Download published images into out/, by their digests",
+		Long: `Makes out/ hold the published images of the selected outputs, or of the whole
+tree, as digests/ lists them: each byte for byte what a build would have left. No
+engine and no docker is needed. Every byte is hashed; what out/ has anywhere is not
+downloaded, and a broken download goes on where it was.
+
+Images come from docker.io/stagex, then quay.io/stagex, then registries.mirrors of
+your stagex.toml; the next one is asked where one refuses, does not answer, or has
+used up its quota. Credentials are those of docker login and podman login.
+
+A preseeded output is UNPROVEN, never MATCH: somebody else built it. What was built
+here stays as it is.`,
+		Example: `  sx preseed                     # the whole tree
+  sx preseed pallet-rust         # one image
+  sx preseed pallet-rust --deps  # what building pallet-rust reads, but not pallet-rust`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return runPreseed(c.Context(), a, args, o, changedFlags(c))
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.deps, "deps", false, "instead of the selected outputs, what they are built from directly")
+	f.BoolVar(&o.closure, "closure", false, "also everything that the selected outputs are built from")
+	f.String("platform", graph.DefaultPlatform, "the platform that the images must be for; a package's own wins")
+	addProgressFlag(c)
+	return c
+}
+
+func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOptions, flags map[string]string) error {
+	switch {
+	case o.deps && o.closure:
+		return usagef("--deps and --closure exclude each other")
+	case (o.deps || o.closure) && len(selectors) == 0:
+		return usagef("--deps and --closure go with selectors")
+	}
+	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		switch {
+		case o.closure:
+			refs = t.Graph.Closure(refs)
+		case o.deps:
+			refs = directDeps(t.Graph, refs)
+		}
+		if len(refs) == 0 {
+			fmt.Fprintln(a.stderr, "sx: the selected outputs are built from nothing: there is no image to preseed")
+			return nil
+		}
+		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+			return preseedRefs(ctx, a, t, set, refs, len(selectors) == 0, d)
+		})
+	})
+}
+
+// directDeps are what refs are built from, without those of refs that are not.
+func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
+	var deps []graph.Ref
+	for _, ref := range refs {
+		deps = append(deps, g.Output(ref).Deps...)
+	}
+	slices.SortFunc(deps, graph.Ref.Compare)
+	return slices.Compact(deps)
+}
+
+// preseedRefs takes it for a failure when digests/ lacks a line for what somebody
+// selected; all says that nobody did.
+func preseedRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, all bool, display *progress.Display) error {
+	j, done := newJudge(t)
+	defer done()
+	opts := preseedSettings(set)
+	opts.Status = display.Images()
+	report, err := t.Preseed(ctx, refs, build.PreseedOptions{Platforms: set.Build.Platforms, Preseed: opts, Judge: j})
+	display.Close()
+	if report == nil {
+		return err
+	}
+	if display.Talks() {
+		printPreseeded(a.stderr, report, len(refs), all)
+	}
+	if err == nil && !all && len(report.Unpublished) > 0 {
+		return &unpublishedError{report.Unpublished}
+	}
+	return err
+}
+
+// unpublishedError says that there is no image of what was selected.
+type unpublishedError struct{ refs []graph.Ref }
+
+func (e *unpublishedError) Error() string {
+	return fmt.Sprintf("digests/ has no line for %s: there is no published image of %s; build it (sx build %s)",
+		names(e.refs), cmp.Or(map[bool]string{true: "it"}[len(e.refs) == 1], "them"), e.refs[0])
+}
+
+// printPreseeded is the summary and what the user should know of it.
+func printPreseeded(w io.Writer, r *build.PreseedReport, total int, all bool) {
+	fmt.Fprintf(w, "sx: %s: %d present, %d preseeded (%s), %d linked, %d kept, %d missing\n", count(total, "image"),
+		len(r.Present), len(r.Fetched), text.Bytes(r.Bytes), len(r.Linked), len(r.Kept),
+		total-len(r.Present)-len(r.Fetched)-len(r.Linked)-len(r.Kept))
+	if all && len(r.Unpublished) > 0 {
+		fmt.Fprintf(w, "sx: digests/ has no line for %s\n", names(r.Unpublished))
+	}
+	if len(r.Changed) > 0 {
+		fmt.Fprintf(w, "sx: the definitions of %s changed since digests/ did, or those of what is built into them: their published images are not what the tree says, and a build will not take them\n", names(r.Changed))
+	}
+	for _, host := range slices.Sorted(maps.Keys(r.Quotas)) {
+		fmt.Fprintf(w, "sx: %s: %s\n", text.Field(host), r.Quotas[host])
+	}
+}
+
+// names are the first few refs in words.
+func names(refs []graph.Ref) string {
+	var said []string
+	for _, ref := range refs[:min(len(refs), skippedNames)] {
+		said = append(said, ref.String())
+	}
+	s := strings.Join(said, ", ")
+	if more := len(refs) - len(said); more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
+}
+
+// preseedSettings are the options of registries that settings decide.
+func preseedSettings(set settings.Settings) preseed.Options {
+	o := preseed.Options{Client: registryClient(set), Retries: retries(set.Fetch.Retries)}
+	for _, host := range set.Registries.Hosts {
+		o.Registries = append(o.Registries, preseed.Registry{Host: host, Namespace: set.Registries.Namespace})
+	}
+	for _, name := range set.Registries.Mirrors {
+		if r, err := preseed.ParseRegistry(name); err == nil { // settings checked it
+			o.Registries = append(o.Registries, r)
+		}
+	}
+	return o
+}
+
+// registryClient is how the settings want registries to be spoken to.
+func registryClient(set settings.Settings) preseed.ClientOptions {
+	return preseed.ClientOptions{
+		PlainHTTP: set.Registries.PlainHTTP, CAFile: set.Registries.CAFile, PerHost: set.Registries.PerHost,
+		UserAgent: userAgent(set), Stall: set.Fetch.Stall,
+	}
+}
+
+// printRegistries writes what each registry answered, where err is about images.
+func printRegistries(w io.Writer, err error) {
+	var failed *preseed.Error
+	if !errors.As(err, &failed) {
+		return
+	}
+	for _, f := range failed.Failures {
+		for _, at := range f.Attempts {
+			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Registry, "-"), text.Field(at.Reason.Error()))
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+func init() {
+	commands["publish"], commands["pulled"], commands["images"] = publish, pulled, images
+}
+
+// served is a registry that a script publishes to, and what it was asked for.
+type served struct {
+	http.Handler
+	mu        sync.Mutex
+	manifests map[string]bool // outputs whose manifest was asked for
+	requests  int             // but the pings
+}
+
+func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	parts := strings.Split(r.URL.Path, "/")
+	if len(parts) > 5 && r.Method == http.MethodGet {
+		s.requests++
+		if parts[4] == "manifests" {
+			s.manifests[parts[3]] = true
+		}
+	}
+	s.mu.Unlock()
+	s.Handler.ServeHTTP(w, r)
+}
+
+type servedKey struct{}
+
+// publish DIR [OUTPUT...] serves what DIR/out holds as the published images of a
+// registry, and makes it the one that sx asks: SX_REGISTRIES_HOSTS.
+func publish(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 0, "publish DIR [OUTPUT...]")
+	s := &served{manifests: map[string]bool{}, Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	outputs := args[1:]
+	if len(outputs) == 0 {
+		entries, err := os.ReadDir(ts.MkAbs(filepath.Join(args[0], "out")))
+		ts.Check(err)
+		for _, e := range entries {
+			outputs = append(outputs, e.Name())
+		}
+	}
+	for _, output := range outputs {
+		files, err := filepath.Glob(ts.MkAbs(filepath.Join(args[0], "out", output, "blobs", "sha256", "*")))
+		ts.Check(err)
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			ts.Check(err)
+			s.put(ts, output, "sha256:"+filepath.Base(file), data)
+		}
+	}
+	server := httptest.NewServer(s)
+	ts.Defer(server.Close)
+	ts.Setenv("SX_REGISTRIES_HOSTS", strings.TrimPrefix(server.URL, "http://"))
+	ts.Value(servedKey{}).(*served1).served = s
+}
+
+// served1 is the registry that the script published to last.
+type served1 struct{ *served }
+
+// put sends a blob, and as a manifest too what is one.
+func (s *served) put(ts *testscript.TestScript, output, digest string, data []byte) {
+	var doc struct{ MediaType string }
+	send := func(method, path string) {
+		req := httptest.NewRequest(method, "/v2/stagex/"+output+path, bytes.NewReader(data))
+		req.Header.Set("Content-Type", doc.MediaType)
+		w := httptest.NewRecorder()
+		s.Handler.ServeHTTP(w, req)
+		if w.Code >= 300 {
+			ts.Fatalf("%s %s %s: %d %s", method, output, path, w.Code, w.Body)
+		}
+	}
+	send(http.MethodPost, "/blobs/uploads/?digest="+digest)
+	if json.Unmarshal(data, &doc) == nil && strings.HasSuffix(doc.MediaType, ".manifest.v1+json") {
+		send(http.MethodPut, "/manifests/"+digest)
+	}
+}
+
+// pulled [OUTPUT...] compares the outputs whose manifests the registry was asked
+// for since the last time with those named; with none, there must have been no
+// request at all.
+func pulled(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg, "pulled [OUTPUT...]")
+	s := ts.Value(servedKey{}).(*served1).served
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var got []string
+	for output := range s.manifests {
+		got = append(got, output)
+	}
+	slices.Sort(got)
+	slices.Sort(args)
+	if !slices.Equal(got, args) || len(args) == 0 && s.requests > 0 {
+		ts.Fatalf("the registry was asked for %s (%d requests), want %s", list(got), s.requests, list(args))
+	}
+	s.manifests, s.requests = map[string]bool{}, 0
+}
+
+// images DIR OUTPUT... puts a small image for linux/amd64 of each output into
+// DIR/out, as a build would leave it, and lists them in DIR/digests.
+func images(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "images DIR OUTPUT...")
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	store, err := cache.Open(dir, cache.Options{KeyFile: dir + ".key"})
+	ts.Check(err)
+	listed := cache.Published{}
+	for _, output := range args[1:] {
+		listed[output] = putImage(ts, store, output)
+	}
+	ts.Check(store.WriteDigests(listed))
+}
+
+func putImage(ts *testscript.TestScript, store *cache.Store, output string) cache.Digest {
+	into, err := store.Stage(output)
+	ts.Check(err)
+	defer into.Close()
+	add := func(mediaType string, data []byte) cache.Descriptor {
+		d := cache.Descriptor{MediaType: mediaType, Digest: cache.DigestOf(data), Size: int64(len(data))}
+		ts.Check(into.WriteBlob(d.Digest, d.Size, bytes.NewReader(data)))
+		return d
+	}
+	encode := func(v any) []byte {
+		data, err := json.Marshal(v)
+		ts.Check(err)
+		return data
+	}
+	layer := add(cache.MediaTypeLayer, []byte("layer of "+output))
+	config := add(cache.MediaTypeConfig, encode(map[string]any{
+		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"diff_ids": []cache.Digest{layer.Digest}},
+	}))
+	manifest := add(cache.MediaTypeManifest, encode(map[string]any{
+		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest, "config": config, "layers": []cache.Descriptor{layer},
+	}))
+	data, top, err := cache.ImageIndex(cache.Manifest{Digest: manifest.Digest, Size: manifest.Size, Platform: "linux/amd64"})
+	ts.Check(err)
+	add(top.MediaType, data)
+	_, err = into.Commit(context.Background(), top, cache.IndexAnnotations(output, "latest"))
+	ts.Check(err)
+	return manifest.Digest
+}
