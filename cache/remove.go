@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -87,25 +86,4 @@ func (s *Store) unlink(d Digest, path string, unused bool) error {
 		return nil
 	}
 	return os.Remove(s.shared(d))
-}
-
-// Prune removes shared blobs that no layout has, such as those of builds that were
-// broken off, and says how many and how large they were.
-func (s *Store) Prune() (blobs int, bytes int64, err error) {
-	entries, err := os.ReadDir(s.Dir("blobs", "sha256"))
-	if err != nil {
-		return 0, 0, fmt.Errorf("pruning blobs: %w", err)
-	}
-	for _, e := range entries {
-		path := s.Dir("blobs", "sha256", e.Name())
-		st, err := statPath(path)
-		if err != nil || st.Nlink != 1 || e.IsDir() {
-			continue
-		}
-		if err := os.Remove(path); err != nil {
-			return blobs, bytes, fmt.Errorf("pruning blobs: %w", err)
-		}
-		blobs, bytes = blobs+1, bytes+st.Size
-	}
-	return blobs, bytes, nil
 }

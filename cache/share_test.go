@@ -182,22 +182,3 @@ func TestAdoptReplacesDamaged(t *testing.T) {
 		t.Error("a damaged blob stays shared")
 	}
 }
-
-func TestPrune(t *testing.T) {
-	s := newStore(t)
-	buildImage("first").commit(t, s, "core-x")
-	buildImage("second").commit(t, s, "core-x")
-	if _, err := s.BlobPath(DigestOf([]byte("first"))); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a blob that only the replaced layout had: %v", err)
-	}
-	st := must(s.Stage("core-y"))(t)
-	data := "broken off"
-	must(0, st.WriteBlob(DigestOf([]byte(data)), int64(len(data)), stringReader(data)))(t)
-	must(0, st.Close())(t)
-	must(s.BlobPath(DigestOf([]byte(data))))(t) // the next run may want it
-	n, size, err := s.Prune()
-	if err != nil || n != 1 || size != int64(len(data)) {
-		t.Errorf("pruned %d blobs of %d bytes, %v", n, size, err)
-	}
-	must(s.Verify(t.Context(), "core-x"))(t)
-}

@@ -28,7 +28,8 @@ type Store struct {
 	stats     *Stats
 	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
 	link      func(old, name string) error
-	readOnly  error // why nothing can be written
+	readOnly  error    // why nothing can be written
+	open      *os.File // locked, see alone.go; nil where there are no locks
 	now       func() time.Time
 	log       *zap.Logger
 }
@@ -65,6 +66,7 @@ func Open(tree string, opts Options) (*Store, error) {
 		s.stats.readOnly = true
 		return s, nil
 	}
+	s.hold()
 	if err := s.heal(); err != nil {
 		return nil, err
 	}

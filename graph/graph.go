@@ -91,3 +91,9 @@ func (g *Graph) Order(refs []Ref) []Ref {
 	}
 	return order
 }
+
+// Skipped reports whether r would be an output of a definition, or of a stage,
+// that Load passed over with a warning: there is no such output, yet.
+func (g *Graph) Skipped(r Ref) bool {
+	return g.skipped[r] != "" || g.skipped[Ref{Stage: r.Stage}] != ""
+}

@@ -145,5 +145,5 @@ func (t *Tree) openStore(opts TreeOptions) (err error) {
 
 // Close saves what spares the next run work, and closes the tree.
 func (t *Tree) Close() error {
-	return errors.Join(t.memory.Save(), t.Store.Stats().Save(), t.root.Close())
+	return errors.Join(t.memory.Save(), t.Store.Close(), t.root.Close())
 }

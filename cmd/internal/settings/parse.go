@@ -83,6 +83,9 @@ func parseFloor(text string) (int64, error) {
 	return parseSize(text)
 }
 
+// ParseSize reads a size as stagex.toml takes it, or "0".
+func ParseSize(text string) (int64, error) { return parseFloor(text) }
+
 // parsePlatforms takes a list with commas, each in its one canonical spelling, because it is compared as text.
 func parsePlatforms(text string) ([]string, error) {
 	list := strings.Split(text, ",")

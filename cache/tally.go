@@ -1,0 +1,105 @@
+package cache
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Usage is what files take on a disk: allocated blocks, not sizes.
+type Usage struct {
+	Files  int   `json:"files"`  // that were not counted before under another name
+	Bytes  int64 `json:"bytes"`  // of those, and of the folders
+	Shared int64 `json:"shared"` // of files that were counted before
+	Unread int   `json:"unread"` // folders that could not be read
+}
+
+// Tally adds up files, each once however many names it has. The zero Tally is
+// ready for use.
+type Tally struct {
+	linked map[inode]*names // of files with several names
+	whole  int64            // of all others
+}
+
+type names struct {
+	seen, all uint64
+	bytes     int64
+}
+
+// Add counts what lies at path and below it. No link is followed, and what is not
+// there takes nothing.
+func (t *Tally) Add(path string) Usage {
+	var u Usage
+	filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				u.Unread++
+			}
+			return nil
+		}
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil {
+			t.add(&u, &st)
+		}
+		return nil
+	})
+	return u
+}
+
+func (t *Tally) add(u *Usage, st *unix.Stat_t) {
+	s, bytes := stampOf(st), int64(st.Blocks)*512
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR || s.Nlink == 1 {
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			u.Files++
+		}
+		u.Bytes += bytes
+		t.whole += bytes
+		return
+	}
+	if n := t.linked[s.inode]; n != nil {
+		n.seen++
+		u.Shared += bytes
+		return
+	}
+	if t.linked == nil {
+		t.linked = map[inode]*names{}
+	}
+	t.linked[s.inode] = &names{1, s.Nlink, bytes}
+	u.Files++
+	u.Bytes += bytes
+}
+
+// Frees is what removing all that was added would free: the bytes of files all of
+// whose names were.
+func (t *Tally) Frees() int64 {
+	sum := t.whole
+	for _, n := range t.linked {
+		if n.seen >= n.all {
+			sum += n.bytes
+		}
+	}
+	return sum
+}
+
+// Rest is Add of a folder without some of what lies in it.
+func (t *Tally) Rest(folder string, without ...string) Usage {
+	var sum Usage
+	entries, err := list(folder)
+	if err != nil {
+		sum.Unread++
+	}
+	for _, e := range entries {
+		if slices.Contains(without, e.Name()) {
+			continue
+		}
+		u := t.Add(filepath.Join(folder, e.Name()))
+		sum.Files += u.Files
+		sum.Bytes += u.Bytes
+		sum.Shared += u.Shared
+		sum.Unread += u.Unread
+	}
+	return sum
+}

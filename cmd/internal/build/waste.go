@@ -1,0 +1,127 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Usage is what a tree takes on the disk, in the order in which it was counted:
+// a file that has several names, in out/ and in the engine, say, is counted where
+// it comes first.
+type Usage struct {
+	Out     cache.Usage `json:"out"`
+	Blobs   cache.Usage `json:"blobs"` // shared ones that out/ does not have, unfinished ones
+	Fetch   cache.Usage `json:"fetch"`
+	Partial cache.Usage `json:"partial"` // unfinished downloads
+	Engine  cache.Usage `json:"engine"`
+	Other   cache.Usage `json:"other"` // of .sx: records, proofs, inputs, logs, …
+}
+
+// Total adds up.
+func (u Usage) Total() cache.Usage {
+	var sum cache.Usage
+	for _, part := range []cache.Usage{u.Out, u.Blobs, u.Fetch, u.Partial, u.Engine, u.Other} {
+		sum.Files += part.Files
+		sum.Bytes += part.Bytes
+		sum.Shared += part.Shared
+		sum.Unread += part.Unread
+	}
+	return sum
+}
+
+// Usage counts, which takes a look at every file.
+func (t *Tree) Usage() (u Usage) {
+	var tally cache.Tally
+	u.Out = tally.Add(filepath.Join(t.Dir, "out"))
+	u.Blobs = tally.Add(t.Store.Dir("blobs"))
+	u.Fetch = tally.Add(filepath.Join(t.Dir, "fetch"))
+	u.Partial = tally.Add(t.Store.Dir("partial"))
+	u.Engine = tally.Add(t.Store.Dir("engine"))
+	u.Other = tally.Rest(t.Store.Dir(), "blobs", "partial", "engine")
+	return u
+}
+
+// Waste is what the tree has no more use for.
+type Waste struct {
+	cache.Waste
+	Sources fetch.Waste
+}
+
+// FindWaste looks for what no definition of the tree names. An output of a
+// definition that was passed over with a warning counts as named.
+func (t *Tree) FindWaste() (w Waste, err error) {
+	if w.Waste, err = t.Store.FindWaste(t.names); err != nil {
+		return w, err
+	}
+	var sources []fetch.Source
+	for _, d := range t.Graph.Definitions() {
+		sources = append(sources, Sources(d)...)
+	}
+	w.Sources, err = fetch.FindWaste(sources, t.wasteOptions())
+	return w, err
+}
+
+func (t *Tree) names(output string) bool {
+	ref, err := graph.ParseRef(output)
+	return err == nil && (t.Graph.Output(ref) != nil || t.Graph.Skipped(ref))
+}
+
+func (t *Tree) wasteOptions() fetch.Options {
+	return fetch.Options{Tree: t.Dir, TempDir: t.Store.Dir("partial")}
+}
+
+// Frees is how many bytes removing it all frees.
+func (t *Tree) Frees(w Waste) int64 {
+	var tally cache.Tally
+	for _, paths := range [][]string{w.Outputs, w.Blobs, w.Notes} {
+		for _, path := range paths {
+			tally.Add(path)
+		}
+	}
+	for _, path := range w.Sources.Files {
+		tally.Add(filepath.Join(t.Dir, path))
+	}
+	for _, name := range w.Sources.Partial {
+		tally.Add(t.Store.Dir("partial", name))
+	}
+	return tally.Frees()
+}
+
+// RemoveWaste finds and removes it, unless another sx works in the tree, which may
+// need what this tree does not name any more: then the error is [cache.ErrInUse].
+// Killed at any moment it leaves nothing half-removed under out/ and fetch/.
+func (t *Tree) RemoveWaste() (w Waste, freed int64, err error) {
+	var empty func() error
+	err = t.Store.Alone(func() error {
+		var err error
+		if w, err = t.FindWaste(); err != nil {
+			return err
+		}
+		freed = t.Frees(w)
+		empty, err = t.Store.SetAside(w.Waste)
+		return errors.Join(err, fetch.RemoveWaste(w.Sources, t.wasteOptions()))
+	})
+	if empty != nil {
+		err = errors.Join(err, empty())
+	}
+	return w, freed, err
+}
+
+// TrimEngine brings the embedded engine's cache below keep bytes, and returns how
+// many that freed on the disk. Where it is below them anyway no engine is started.
+func (t *Tree) TrimEngine(ctx context.Context, engine buildkit.Engine, keep int64) (freed int64, err error) {
+	before := t.Usage().Engine
+	if before.Unread == 0 && before.Bytes+before.Shared <= keep {
+		return 0, nil
+	}
+	if _, err := buildkit.Trim(ctx, engine, keep); err != nil {
+		return 0, err
+	}
+	return max(before.Bytes-t.Usage().Engine.Bytes, 0), nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+func newDuCommand(a *app) *cobra.Command {
+	var json bool
+	c := &cobra.Command{
+		Use:   "du",
+		Short: "Say what the tree takes on the disk",
+		Long: `Adds up what out/, fetch/ and sx's own folder take on the disk. A file that has
+several names (a blob in several outputs, in the engine's cache too) is counted
+once, in the first line that it belongs to; "shared" is what a line would have
+more, were it alone. sx gc says what of it can go.
+
+Unlike du it counts what the embedded engine holds under the build's user only;
+the caches of other engines are theirs to tell.`,
+		Example: `  sx du
+  sx du --json | jq .engine.bytes`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.inTree(c.Context(), nil, nil, func(t *build.Tree, _ settings.Settings, _ []graph.Ref) error {
+				u := t.Usage()
+				if json {
+					return printJSON(a.stdout, struct {
+						build.Usage
+						Total cache.Usage `json:"total"`
+					}{u, u.Total()})
+				}
+				printUsage(a.stdout, u)
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&json, "json", false, "print JSON, in bytes")
+	return c
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments, and got %q", c.CommandPath(), args[0])
+	}
+	return nil
+}
+
+func printUsage(w io.Writer, u build.Usage) {
+	for _, line := range []struct {
+		name string
+		of   cache.Usage
+	}{
+		{"out/", u.Out},
+		{"shared blobs that no output has", u.Blobs},
+		{"fetch/", u.Fetch},
+		{"unfinished downloads", u.Partial},
+		{"the engine's cache", u.Engine},
+		{"records, logs and the like", u.Other},
+		{"all, each file once", u.Total()},
+	} {
+		fmt.Fprintf(w, "%10s  %s%s\n", text.Bytes(line.of.Bytes), line.name, remarks(line.of))
+	}
+}
+
+func remarks(u cache.Usage) string {
+	s := ""
+	if u.Shared > 0 {
+		s = fmt.Sprintf(" (%s more are shared)", text.Bytes(u.Shared))
+	}
+	if u.Unread > 0 {
+		s += fmt.Sprintf(" (without %s that cannot be read)", count(u.Unread, "folder"))
+	}
+	return s
+}

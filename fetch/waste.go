@@ -1,0 +1,171 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Waste is what lies where sources lie, and is none.
+type Waste struct {
+	Files   []string // "fetch/<stage>/<name>/<file>"
+	Partial []string // in TempDir: unfinished files of no source, and wrong ones that were moved there
+	Kept    []Kept   // what lies in fetch/ where no source would: it stays
+}
+
+// Kept is something that sx does not touch, and why.
+type Kept struct{ Path, Why string }
+
+// FindWaste looks for what none of sources is, or would go on from. Of opts it
+// takes Tree and TempDir. It follows no link, and changes nothing.
+func FindWaste(sources []Source, opts Options) (Waste, error) {
+	t, err := openTree(opts.Tree)
+	if err != nil {
+		return Waste{}, err
+	}
+	defer t.close()
+	f := finder{tree: t, paths: map[string]bool{}, hashes: map[string]bool{}}
+	for _, s := range sources {
+		f.paths[s.Path], f.hashes[s.Hash.String()] = true, true
+	}
+	if err := errors.Join(f.below("fetch"), f.partial(opts)); err != nil {
+		return Waste{}, fmt.Errorf("looking for what is no source: %w", err)
+	}
+	return f.Waste, nil
+}
+
+type finder struct {
+	Waste
+	tree   *tree
+	paths  map[string]bool // of the sources
+	hashes map[string]bool
+}
+
+// below looks at a folder: fetch, one of a stage, or one of a definition.
+func (f *finder) below(p string) error {
+	dir, err := f.tree.folder(p, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		f.Kept = append(f.Kept, Kept{p, cause(err).Error()})
+		return nil
+	}
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	dir.Close()
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", p, cause(err))
+	}
+	for _, e := range entries {
+		if err := f.entry(p, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *finder) entry(parent string, e fs.DirEntry) error {
+	p := path.Join(parent, e.Name())
+	depth := strings.Count(p, "/")
+	switch {
+	case depth == 3 && !e.Type().IsRegular():
+		f.Kept = append(f.Kept, Kept{p, "it is no file"})
+	case depth == 3:
+		if !f.paths[p] {
+			f.Files = append(f.Files, p)
+		}
+	case !e.IsDir():
+		f.Kept = append(f.Kept, Kept{p, "no source lies there"})
+	case depth == 1 && !slices.Contains(graph.Stages, e.Name()):
+		f.Kept = append(f.Kept, Kept{p, "it is of no stage"})
+	default:
+		return f.below(p)
+	}
+	return nil
+}
+
+func (f *finder) partial(opts Options) error {
+	temp := tempPath(opts)
+	for _, suffix := range []string{partSuffix, metaSuffix, wrongSuffix} {
+		files, err := filepath.Glob(filepath.Join(temp, "*"+suffix))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			hash := strings.TrimSuffix(filepath.Base(file), suffix)
+			if _, err := graph.ParseHash(hash); err != nil || suffix != wrongSuffix && f.hashes[hash] {
+				continue
+			}
+			f.Partial = append(f.Partial, filepath.Base(file))
+		}
+	}
+	return nil
+}
+
+// RemoveWaste removes it, and the folders that it leaves empty. No Run may be on
+// its way in the tree.
+func RemoveWaste(w Waste, opts Options) error {
+	t, err := openTree(opts.Tree)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	var errs []error
+	for _, p := range w.Files {
+		errs = append(errs, t.remove(p))
+	}
+	if len(w.Partial) > 0 {
+		temp := &temp{path: opts.TempDir}
+		if err := temp.open(t, false); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("opening the folder for partial files: %w", err))...)
+		}
+		defer temp.close()
+		for _, name := range w.Partial {
+			if err := temp.dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("removing %q: %w", name, cause(err)))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove takes a file of fetch/ away, and its folder where it was the last one.
+func (t *tree) remove(p string) error {
+	s, err := t.spot(p, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	info, err := s.dir.Lstat(s.base)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("removing %q: it is no file any more", p)
+	}
+	if err == nil {
+		err = s.dir.Remove(s.base)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing %q: %w", p, cause(err))
+	}
+	if above, err := t.spot(path.Dir(p), 0); err == nil {
+		above.dir.Remove(above.base) // fails where it holds more
+		above.close()
+	}
+	return nil
+}
+
+// tempPath is where partial files lie.
+func tempPath(opts Options) string {
+	if opts.TempDir != "" {
+		return opts.TempDir
+	}
+	return filepath.Join(opts.Tree, defaultTemp)
+}
