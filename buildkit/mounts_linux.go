@@ -30,7 +30,7 @@ func isolate(cfg childConfig) error {
 		}
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mounting /proc: %w", err)
+		return fmt.Errorf("%w: %w", errProc, err)
 	}
 	if err := os.MkdirAll(runcRoot, 0o700); err != nil {
 		return err

@@ -186,7 +186,7 @@ func (o ordinary) checkHelpers() *UnfitError {
 		if h.path == "" {
 			return &UnfitError{
 				fmt.Sprintf("there is no %q in PATH, which lets an ordinary user build", h.name),
-				"install it (Debian, Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap)" + orRoot,
+				"install it (Debian, Ubuntu: sudo apt-get install uidmap; Fedora: sudo dnf install shadow-utils; Alpine: apk add shadow-uidmap)" + orRoot,
 			}
 		}
 		if slices.Contains(o.plain, h.path) {
@@ -240,10 +240,13 @@ func (o ordinary) refused(doing string, err error) error {
 			apparmorRemedy(o.exe) + orRoot,
 		}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
-		return &UnfitError{problem + fmt.Sprintf(": there are too many user namespaces (%s is %s), or this one is nested too deep", sysctlMax, o.sysctls[sysctlMax]),
+		// Not in the kernel's words, which are those of a full disk.
+		return &UnfitError{doing + fmt.Sprintf(" was refused: there are too many (%s is %s), or this would be nested too deep", sysctlMax, o.sysctls[sysctlMax]),
 			fmt.Sprintf("raise the limit: sudo sysctl -w %s=28633", sysctlMax) + orRoot}
 	case errors.Is(err, unix.EINVAL):
 		return &UnfitError{problem + ": this kernel may lack user namespaces (CONFIG_USER_NS)", "use another kernel" + orRoot}
+	case isForbidden(err) && errors.Is(err, errProc):
+		return &UnfitError{problem + ": parts of /proc are hidden here, as in a container", containerRemedy + orRoot}
 	case isForbidden(err) && o.filtered:
 		return &UnfitError{problem + ": this looks like a container, whose filter forbids it", containerRemedy}
 	case isForbidden(err):
@@ -255,6 +258,10 @@ func (o ordinary) refused(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// errProc marks that a /proc could not be mounted. The kernel lets no user
+// namespace see more of it than the one outside does.
+var errProc = errors.New("mounting /proc")
 
 const containerRemedy = "start it with --privileged, or with --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined (podman: --security-opt unmask=ALL)"
 

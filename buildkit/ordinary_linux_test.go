@@ -93,9 +93,10 @@ func TestOrdinaryRefused(t *testing.T) {
 		"Ubuntu": {denied, func(o *ordinary) { o.sysctls[sysctlApparmor] = "1" }, "AppArmor lets no ordinary program",
 			`printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile sx /usr/local/bin/sx flags=(unconfined) {\n  userns,\n}\n' | sudo tee /etc/apparmor.d/sx && sudo apparmor_parser -r /etc/apparmor.d/sx`},
 		"Ubuntu, a home with a space": {denied, func(o *ordinary) { o.sysctls[sysctlApparmor], o.exe = "1", "/home/a b/sx" }, "AppArmor", "move sx"},
-		"container":                   {fmt.Errorf("mounting /proc: %w", syscall.EACCES), func(o *ordinary) { o.filtered = true }, "looks like a container", "seccomp=unconfined"},
+		"container":                   {fmt.Errorf("binding /run: %w", syscall.EACCES), func(o *ordinary) { o.filtered = true }, "looks like a container", "seccomp=unconfined"},
+		"hidden /proc":                {fmt.Errorf("%w: %w", errProc, syscall.EPERM), func(*ordinary) {}, "parts of /proc are hidden", "systempaths=unconfined"},
 		"who knows":                   {denied, func(*ordinary) {}, "operation not permitted", "journalctl -k"},
-		"nested":                      {syscall.ENOSPC, func(*ordinary) {}, "too many user namespaces", "sysctl -w user.max_user_namespaces=28633"},
+		"nested":                      {syscall.ENOSPC, func(*ordinary) {}, "there are too many (user.max_user_namespaces is 96365)", "sysctl -w user.max_user_namespaces=28633"},
 		"no such kernel":              {syscall.EINVAL, func(*ordinary) {}, "CONFIG_USER_NS", "another kernel"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,6 +104,10 @@ func TestOrdinaryRefused(t *testing.T) {
 			tt.spoil(&o)
 			wantUnfit(t, o.refused("making a user namespace", tt.err), tt.problem, tt.remedy)
 		})
+	}
+	// A full disk has its own words, exit code and way out.
+	if err := alice().refused("x", syscall.ENOSPC); strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		t.Errorf("%v: reads as a full disk", err)
 	}
 	var unfit *UnfitError
 	if err := alice().refused("x", errors.New("disk on fire")); errors.As(err, &unfit) {

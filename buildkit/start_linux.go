@@ -71,7 +71,10 @@ func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, loc
 	}
 	defer log.Close()
 	answer, err := e.runChild(ctx, cfg, maps, lock, log)
+	var unfit *UnfitError
 	switch {
+	case errors.As(err, &unfit):
+		return unfit
 	case err != nil:
 		return fmt.Errorf("starting the engine: %w", err)
 	case answer == readyWord:

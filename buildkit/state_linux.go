@@ -77,6 +77,9 @@ func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapsh
 	if err := oneAge(root); err != nil {
 		return w, err
 	}
+	if err := sameOwners(root, cfg.Maps); err != nil {
+		return w, err
+	}
 	opt, err := w.options(root, name, newSnapshotter, cfg)
 	if err != nil {
 		return w, err
@@ -108,6 +111,33 @@ func oneAge(root string) error {
 		return fmt.Errorf("%q are there, %q are not", here, gone)
 	}
 	return nil
+}
+
+// sameOwners refuses the state of an ordinary user's engine whose owners somebody
+// changed since, as `chown -R` or a copy does: its snapshots would have other bytes.
+// A file that belongs to id 1 from the first on bears witness.
+func sameOwners(root, maps string) error {
+	if maps == "" {
+		return nil
+	}
+	witness := filepath.Join(root, "witness")
+	var st unix.Stat_t
+	err := unix.Lstat(witness, &st)
+	switch {
+	case err == nil && st.Uid == 1 && st.Gid == 1:
+		return nil
+	case err == nil:
+		return fmt.Errorf("owners were changed: %q belongs to %d:%d, not to 1:1", witness, st.Uid, st.Gid)
+	case !errors.Is(err, unix.ENOENT):
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(root, contentDB)); err == nil {
+		return fmt.Errorf("owners may have been changed: there is no %q", witness)
+	}
+	if err := os.WriteFile(witness, nil, 0o600); err != nil {
+		return err
+	}
+	return os.Lchown(witness, 1, 1)
 }
 
 // chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,

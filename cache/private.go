@@ -43,7 +43,16 @@ func ensurePrivate(path string) error {
 	if err != nil {
 		return fmt.Errorf("making %q: %w", path, err)
 	}
-	return checkOwner(path, st, os.Geteuid(), "run as that user (sudo), remove it, or set paths.state")
+	return checkOwner(path, st, os.Geteuid(), yours(path)+"run as that user, or set paths.state")
+}
+
+// yours is the command that gives path to this user, who is not root, for the
+// beginning of a way out.
+func yours(path string) string {
+	if os.Geteuid() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("make it yours (sudo chown -R %d %q), ", os.Geteuid(), path)
 }
 
 // checkOwner accepts what belongs to user uid and nobody else may write. wayOut is

@@ -72,6 +72,25 @@ func TestSaveReadOnly(t *testing.T) {
 	}
 }
 
+// What another user built, with root's leave or not, is known before a build.
+func TestReplaceable(t *testing.T) {
+	s := newStore(t)
+	must(0, s.Replaceable([]string{"core-x"}))(t)
+	buildImage("layer").write(t, s.out("core-x"))
+	for _, path := range []string{s.out("core-x"), filepath.Join(s.tree, "out")} {
+		must(0, os.Chmod(path, 0o555))(t)
+		asNobody(t, func() {
+			err := s.Replaceable([]string{"core-x"})
+			var unsafe *UnsafeError
+			if !errors.As(err, &unsafe) || unsafe.Path != path {
+				t.Errorf("got %v, want an error about %s", err, path)
+			}
+		})
+		must(0, os.Chmod(path, 0o755))(t)
+	}
+	must(0, s.Replaceable([]string{"core-x"}))(t)
+}
+
 // asNobody takes from root, as far as files go, what root may do beyond others.
 func asNobody(t *testing.T, do func()) {
 	t.Helper()

@@ -104,7 +104,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	}
 	report := &Report{Plan: plan}
 	if plan.Count(ActionBuild) > 0 {
-		if err = t.Store.ReadOnly(); err == nil {
+		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
 			err = r.execute(ctx, plan)
 		}
 	}
@@ -116,6 +116,16 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		}
 	}
 	return report, fullDisk(errors.Join(err, r.fatal, t.equaliseTimes(ctx, plan, r)))
+}
+
+// toBuild names what plan replaces in out/.
+func toBuild(plan *Plan) (outputs []string) {
+	for _, s := range plan.Steps {
+		if s.Action == ActionBuild {
+			outputs = append(outputs, s.Output.Ref.String())
+		}
+	}
+	return outputs
 }
 
 func (r *run) close() {
