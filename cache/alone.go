@@ -52,7 +52,7 @@ func (s *Store) Alone(do func() error) error {
 
 // Close saves what spares the next process work, and lets go of the store.
 func (s *Store) Close() error {
-	err := s.stats.Save()
+	err := s.Save()
 	if s.open != nil {
 		err = errors.Join(err, s.open.Close())
 	}

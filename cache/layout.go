@@ -68,13 +68,21 @@ func (s *Store) Layout(output string) (Layout, error) {
 // Whole is Layout and the proof that every blob is there, its bytes those of its
 // digest. The stat cache spares reading blobs that are as they were.
 func (s *Store) Whole(output string) (Layout, error) {
-	return s.read(output, func(r *reader) (contents, error) {
+	if l, ok := s.recallLayout(output); ok {
+		return l, nil
+	}
+	remember := s.learning(s.layouts, output)
+	l, err := s.read(output, func(r *reader) (contents, error) {
 		c, err := r.whole(context.Background(), s.stats, true)
 		if err == nil {
 			c.Stray, err = r.strays(c)
 		}
 		return c, err
 	})
+	if err == nil {
+		remember(string(appendLayout(nil, l)))
+	}
+	return l, err
 }
 
 // Verify is Whole, but reads and hashes every blob whatever the stat cache says,

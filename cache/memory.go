@@ -19,7 +19,7 @@ import (
 // again, and the folder listed.
 //
 // It may only ever cost time: what it is not sure of it forgets. Safe for
-// concurrent use, but of one path one goroutine at a time speaks.
+// concurrent use.
 type Memory struct {
 	root, skip string
 	now        func() time.Time
@@ -29,10 +29,9 @@ type Memory struct {
 	stats         *Stats
 	file, heading string
 
-	mu     sync.Mutex
-	kept   map[string]*recollection
-	looked map[string]look // of what Recall knew nothing of
-	dirty  bool
+	mu    sync.Mutex
+	kept  map[string]*recollection
+	dirty bool
 }
 
 // recollection is of one path. Where it is packed, as a memory's file has it,
@@ -54,10 +53,12 @@ type Item struct {
 // ModTime is that of the last look.
 func (i Item) ModTime() time.Time { return time.Unix(0, i.st.Mtime) }
 
-// look is what was seen of a path before it was read.
-type look struct {
+// Seen is what there was before it was read.
+type Seen struct {
+	path  string
 	items []Item
 	at    time.Time
+	err   error
 }
 
 // NewMemory returns a memory that is empty, of paths below the folder root, which
@@ -66,7 +67,7 @@ type look struct {
 func NewMemory(root, skip string) *Memory {
 	return &Memory{
 		root: root, skip: skip, now: time.Now, log: zap.NewNop(),
-		kept: map[string]*recollection{}, looked: map[string]look{},
+		kept: map[string]*recollection{},
 	}
 }
 
@@ -75,29 +76,29 @@ var errForgotten = errors.New("it is not what it was")
 
 // Recall returns what Remember was given for path when all of it is as it was
 // then, and the items that make it up. Both are the memory's, not to be changed.
-// Else the caller may read what is there, and tell Remember.
+// Else it knows nothing of path from then on.
 func (m *Memory) Recall(path string) (value string, items []Item, ok bool) {
 	m.mu.Lock()
 	r := m.kept[path]
 	m.mu.Unlock()
-	if r != nil {
-		if again, err := m.check(path, r); err == nil {
-			m.keep(path, again)
-			return again.value, again.items, true
-		}
+	if r == nil {
+		return "", nil, false
 	}
+	again, err := m.check(path, r)
+	if err != nil {
+		m.Forget(path)
+		return "", nil, false
+	}
+	m.keep(path, again)
+	return again.value, again.items, true
+}
+
+// Look sees what is at path. Whoever learns something by reading it looks first,
+// and tells Remember what was seen.
+func (m *Memory) Look(path string) Seen {
 	started := m.now()
-	seen, err := m.look(path)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r != nil {
-		delete(m.kept, path)
-		m.dirty = true
-	}
-	if err == nil {
-		m.looked[path] = look{seen, started}
-	}
-	return "", nil, false
+	items, err := m.look(path)
+	return Seen{path, items, started, err}
 }
 
 // keep puts again, which check made, in the place of what it was made of. One that
@@ -112,25 +113,18 @@ func (m *Memory) keep(path string, again *recollection) {
 	m.dirty = true
 }
 
-// Remember keeps value, which was learnt by reading path after Recall knew nothing
-// of it. It is forgotten at once where anything changed since, or so short before
-// that another change need not show.
-func (m *Memory) Remember(path string, value string) {
-	m.mu.Lock()
-	before, ok := m.looked[path]
-	delete(m.looked, path)
-	m.mu.Unlock()
-	if !ok {
-		return
-	}
-	items, err := m.confirm(path, before)
+// Remember keeps value, which was learnt by reading what was seen before. It keeps
+// nothing where anything changed since, or so short before that another change
+// need not show.
+func (m *Memory) Remember(before Seen, value string) {
+	items, err := m.confirm(before)
 	if err != nil {
-		m.log.Debug("not remembered", zap.String("path", path), zap.Error(err))
+		m.log.Debug("not remembered", zap.String("path", before.path), zap.Error(err))
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[path] = &recollection{items: items, value: value}
+	m.kept[before.path] = &recollection{items: items, value: value}
 	m.dirty = true
 }
 
@@ -144,10 +138,29 @@ func (m *Memory) Forget(path string) {
 	}
 }
 
+// amend changes what is kept of path, without looking at it.
+func (m *Memory) amend(path string, change func(value string) string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept[path] == nil {
+		return
+	}
+	r, err := m.kept[path].unpack()
+	if err != nil {
+		return
+	}
+	r.packed, r.value = "", change(r.value)
+	m.kept[path] = r
+	m.dirty = true
+}
+
 // confirm looks again, hashes what is there, and fails where anything is not, or
 // may not be, what it was before.
-func (m *Memory) confirm(path string, before look) ([]Item, error) {
-	items, err := m.look(path)
+func (m *Memory) confirm(before Seen) ([]Item, error) {
+	if before.err != nil {
+		return nil, before.err
+	}
+	items, err := m.look(before.path)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +175,7 @@ func (m *Memory) confirm(path string, before look) ([]Item, error) {
 		case racy(is.st, before.at):
 			return nil, errors.New("it changed too short a time ago")
 		}
-		if err := m.hash(path, is); err != nil {
+		if err := m.hash(before.path, is); err != nil {
 			return nil, err
 		}
 	}

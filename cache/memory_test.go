@@ -15,9 +15,9 @@ import (
 func remembering(t testing.TB, s *Store) *Memory {
 	t.Helper()
 	later := func() time.Time { return time.Now().Add(time.Hour) }
-	s.now, s.stats.now = later, later
+	s.now, s.stats.now, s.build = later, later, "build 1"
 	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test", "build 1")
+	m.Attach(s, "test")
 	return m
 }
 
@@ -40,7 +40,7 @@ func learn(t testing.TB, s *Store, value string) {
 	if got, _, ok := m.Recall("d"); ok {
 		t.Fatalf("recalled %q before anything was remembered", got)
 	}
-	m.Remember("d", value)
+	m.Remember(m.Look("d"), value)
 	if err := m.Save(); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 	s := newStore(t)
 	dir := newFolder(t, s)
 	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test", "build 1")
+	m.Attach(s, "test")
 	m.now = func() time.Time {
 		info, err := statPath(dir + "/file")
 		if err != nil {
@@ -181,15 +181,13 @@ func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 		}
 		return time.Unix(0, info.Ctime).Add(50 * time.Millisecond)
 	}
-	m.Recall("d")
-	m.Remember("d", "learnt")
+	m.Remember(m.Look("d"), "learnt")
 	if _, _, ok := m.Recall("d"); ok {
 		t.Error("remembered what may have changed since")
 	}
 	// nor where the clock was set back since the file was written
 	m.now = func() time.Time { return time.Now().Add(-time.Hour) }
-	m.Recall("d")
-	m.Remember("d", "learnt")
+	m.Remember(m.Look("d"), "learnt")
 	if _, _, ok := m.Recall("d"); ok {
 		t.Error("remembered what is from the future")
 	}
@@ -200,13 +198,13 @@ func TestMemoryOfWhatChangesMeanwhile(t *testing.T) {
 	s := newStore(t)
 	dir := newFolder(t, s)
 	m := remembering(t, s)
-	m.Recall("d")
+	seen := m.Look("d")
 	write(t, dir+"/file", []byte("two"))
-	m.Remember("d", "what was learnt of one")
+	m.Remember(seen, "what was learnt of one")
 	recallsNothing(t, m)
-	m.Remember("never asked", "x")
-	if _, _, ok := m.Recall("never asked"); ok {
-		t.Error("remembered what was never looked at")
+	m.Remember(m.Look("absent"), "x")
+	if _, _, ok := m.Recall("absent"); ok {
+		t.Error("remembered what is not there")
 	}
 }
 
@@ -223,7 +221,7 @@ func TestMemoryFile(t *testing.T) {
 	s := newStore(t)
 	newFolder(t, s)
 	learn(t, s, "learnt")
-	path := s.Dir("test")
+	path := s.Dir("memory", "test")
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -241,14 +239,16 @@ func TestMemoryFile(t *testing.T) {
 	write(t, path, whole)
 	recalls(t, s, "learnt")
 
+	s.build = "build 2"
 	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test", "build 2")
+	m.Attach(s, "test")
 	recallsNothing(t, m)
-	if err := os.Rename(path, s.Dir("other")); err != nil {
+	if err := os.Rename(path, s.Dir("memory", "other")); err != nil {
 		t.Fatal(err)
 	}
 	m = NewMemory(s.tree, "fetch")
-	m.Attach(s, "other", "build 1")
+	s.build = "build 1"
+	m.Attach(s, "other")
 	recallsNothing(t, m)
 }
 
@@ -288,7 +288,7 @@ func TestMemoryOfTwo(t *testing.T) {
 			var errs []error
 			for range 20 {
 				m := NewMemory(s.tree, "fetch")
-				m.Attach(s, "test", "build 1")
+				m.Attach(s, "test")
 				if got, _, ok := m.Recall("d"); !ok || got != "learnt" {
 					errs = append(errs, fmt.Errorf("recalled %q, %v", got, ok))
 				}

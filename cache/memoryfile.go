@@ -24,14 +24,17 @@ const (
 	memoryLimit   = 1 << 30
 )
 
-// Attach reads what Save left in the store under the same name and build of sx,
-// and lets the store's stat cache spare hashing. What is damaged, of another build
+// Attach reads what Save left in the store under the same name, by the same build
+// of sx, and lets the store's stat cache spare hashing. What is damaged, of another build
 // or not this user's is not believed, with a word in the log: who learnt it might
 // have understood something else.
-func (m *Memory) Attach(s *Store, name, build string) {
-	m.store, m.heading = s, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, build)
-	m.file = s.Dir(name)
+func (m *Memory) Attach(s *Store, name string) {
 	m.now, m.log, m.stats = s.now, s.log, s.stats
+	if s.build == "" {
+		return
+	}
+	m.store, m.heading = s, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, s.build)
+	m.file = s.Dir("memory", name)
 	kept, err := m.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
@@ -52,6 +55,9 @@ func (m *Memory) Save() error {
 	defer m.mu.Unlock()
 	if !m.dirty || m.store == nil || m.store.readOnly != nil {
 		return nil
+	}
+	if _, err := m.store.Folder("memory"); err != nil {
+		return fmt.Errorf("saving what was learnt: %w", err)
 	}
 	if err := WriteFile(m.file, m.format(), 0o600, m.store.Dir("tmp")); err != nil {
 		return fmt.Errorf("saving what was learnt: %w", err)

@@ -38,6 +38,16 @@ func (u *unpacker) int() int64 {
 
 func (u *unpacker) string() string { return u.take(u.uint()) }
 
+// count is of what takes at least a byte each.
+func (u *unpacker) count() int {
+	n := u.uint()
+	if n > uint64(len(u.text)) {
+		u.fail()
+		return 0
+	}
+	return int(n)
+}
+
 func (u *unpacker) sum() (sum [32]byte) {
 	copy(sum[:], u.take(uint64(len(sum))))
 	return sum

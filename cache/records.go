@@ -90,6 +90,11 @@ func (s *Store) putProofs(r Record, data []byte) error {
 }
 
 func (s *Store) readRecord(path, output string) (Record, error) {
+	if r, ok := s.recallRecord(path, output); ok {
+		return r, nil
+	}
+	name, _ := s.below(path)
+	remember := s.learning(s.records, name)
 	data, err := readPath(path, recordLimit)
 	if err != nil {
 		return Record{}, fmt.Errorf("reading record: %w", err)
@@ -106,6 +111,7 @@ func (s *Store) readRecord(path, output string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("reading record %q: %w", path, err)
 	}
+	remember(packRecord(r, nil))
 	return r, nil
 }
 

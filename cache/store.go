@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,7 @@ import (
 type Options struct {
 	Dir     string           // the store's own folder, made with its parents; "" is .sx at the tree's root
 	KeyFile string           // key of the records' MAC; made, mode 0600, when missing
+	Build   string           // of sx: another build's memory is not used; "" keeps none
 	Now     func() time.Time // nil is time.Now
 	Log     *zap.Logger      // nil is silence
 }
@@ -25,13 +27,19 @@ type Options struct {
 type Store struct {
 	tree, dir string
 	key       macKey
+	build     string
 	stats     *Stats
+	layouts   *Memory                 // of out/, nil like records where the build is not known
+	records   *Memory                 // of the store's own folder
 	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
 	link      func(old, name string) error
 	readOnly  error    // why nothing can be written
 	open      *os.File // locked, see alone.go; nil where there are no locks
 	now       func() time.Time
 	log       *zap.Logger
+
+	vouchMu sync.Mutex
+	vouched map[[32]byte]bool
 }
 
 // Open opens the store of a tree: makes its folder where missing, finishes or
@@ -43,7 +51,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
-	s := &Store{tree: tree, dir: opts.Dir, exchange: exchange, link: os.Link, now: opts.Now, log: opts.Log}
+	s := &Store{tree: tree, dir: opts.Dir, build: opts.Build, exchange: exchange, link: os.Link, now: opts.Now, log: opts.Log}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
 	} else if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
@@ -62,6 +70,11 @@ func Open(tree string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.stats = loadStats(s.Dir("stats"), s.key, s.now, s.log)
+	if s.build != "" {
+		s.layouts, s.records, s.vouched = NewMemory(s.out(""), ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
+		s.layouts.Attach(s, "layouts")
+		s.records.Attach(s, "records")
+	}
 	if s.readOnly != nil {
 		s.stats.readOnly = true
 		return s, nil
@@ -79,8 +92,18 @@ func (s *Store) Dir(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// Stats returns the store's stat cache. The caller saves it when done.
+// Stats returns the store's stat cache.
 func (s *Store) Stats() *Stats { return s.stats }
+
+// Save keeps what spares the next run work: the stat cache, and what was learnt of
+// layouts and records.
+func (s *Store) Save() error {
+	errs := []error{s.stats.Save()}
+	if s.build != "" {
+		errs = append(errs, s.layouts.Save(), s.records.Save())
+	}
+	return errors.Join(errs...)
+}
 
 // out returns the path of an output's folder.
 func (s *Store) out(output string) string { return filepath.Join(s.tree, "out", output) }

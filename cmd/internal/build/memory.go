@@ -17,31 +17,51 @@ import (
 // definitions spares reading definitions that are as they were: what graph.Load
 // learnt of them, and what their folders hold.
 type definitions struct {
-	*cache.Memory
-	mu    sync.Mutex
-	known map[string][]cache.Item // of what was recalled
+	memory *cache.Memory
+	mu     sync.Mutex
+	known  map[string][]cache.Item // of what was recalled
+	seen   map[string]cache.Seen   // of what is read
 }
 
 var _ graph.Memory = (*definitions)(nil)
 
 func newDefinitions(dir string) *definitions {
-	return &definitions{Memory: cache.NewMemory(dir, "fetch"), known: map[string][]cache.Item{}}
+	return &definitions{cache.NewMemory(dir, "fetch"), sync.Mutex{}, map[string][]cache.Item{}, map[string]cache.Seen{}}
 }
+
+func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s, "definitions") }
 
 // Recall implements [graph.Memory].
 func (d *definitions) Recall(dir string) (string, bool) {
-	learnt, items, ok := d.Memory.Recall(dir)
+	learnt, items, ok := d.memory.Recall(dir)
+	var seen cache.Seen
+	if !ok {
+		seen = d.memory.Look(dir)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if ok {
-		d.mu.Lock()
 		d.known[dir] = items
-		d.mu.Unlock()
+	} else {
+		d.seen[dir] = seen
 	}
 	return learnt, ok
 }
 
+// Remember implements [graph.Memory].
+func (d *definitions) Remember(dir, learnt string) {
+	d.mu.Lock()
+	seen, ok := d.seen[dir]
+	delete(d.seen, dir)
+	d.mu.Unlock()
+	if ok {
+		d.memory.Remember(seen, learnt)
+	}
+}
+
 // Forget implements [graph.Memory].
 func (d *definitions) Forget(dir string) {
-	d.Memory.Forget(dir)
+	d.memory.Forget(dir)
 	d.mu.Lock()
 	delete(d.known, dir)
 	d.mu.Unlock()

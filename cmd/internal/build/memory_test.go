@@ -219,7 +219,7 @@ func openMemory(t *testing.T, dir string) graph.Memory {
 		t.Fatal(err)
 	}
 	m := newDefinitions(dir)
-	m.Attach(store, "definitions", opts.Build)
+	m.attach(store)
 	return m
 }
 

@@ -43,7 +43,7 @@ type TreeOptions struct {
 
 // store opens the tree's store.
 func (o TreeOptions) store(dir string) (*cache.Store, error) {
-	return cache.Open(dir, cache.Options{Dir: o.State, KeyFile: o.KeyFile, Now: o.now, Log: o.Log})
+	return cache.Open(dir, cache.Options{Dir: o.State, KeyFile: o.KeyFile, Build: o.Build, Now: o.now, Log: o.Log})
 }
 
 // NoTreeError says that no StageX checkout was found.
@@ -91,12 +91,13 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 	memory := newDefinitions(dir)
 	if opts.Build != "" && opts.exists(dir) {
 		if store, err := opts.store(dir); err == nil {
-			memory.Attach(store, "definitions", opts.Build)
+			defer store.Close()
+			memory.attach(store)
 		}
 	}
 	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory})
 	if err == nil {
-		err = memory.Save()
+		err = memory.memory.Save()
 	}
 	return g, err
 }
@@ -107,12 +108,12 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if err != nil {
 		return nil, err
 	}
+	t := &Tree{Dir: dir, FS: root.FS(), root: root, log: opts.Log, memory: newDefinitions(dir)}
 	defer func() {
 		if err != nil {
-			root.Close()
+			err = errors.Join(err, t.close())
 		}
 	}()
-	t := &Tree{Dir: dir, FS: root.FS(), root: root, log: opts.Log, memory: newDefinitions(dir)}
 	if t.log == nil {
 		t.log = zap.NewNop()
 	}
@@ -137,13 +138,19 @@ func (t *Tree) openStore(opts TreeOptions) (err error) {
 	if t.Store, err = opts.store(t.Dir); err != nil {
 		return fullDisk(err)
 	}
-	if opts.Build != "" {
-		t.memory.Attach(t.Store, "definitions", opts.Build)
-	}
+	t.memory.attach(t.Store)
 	return nil
 }
 
 // Close saves what spares the next run work, and closes the tree.
 func (t *Tree) Close() error {
-	return errors.Join(t.memory.Save(), t.Store.Close(), t.root.Close())
+	return errors.Join(t.memory.memory.Save(), t.close())
+}
+
+func (t *Tree) close() error {
+	err := t.root.Close()
+	if t.Store != nil {
+		err = errors.Join(t.Store.Close(), err)
+	}
+	return err
 }

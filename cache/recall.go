@@ -1,0 +1,232 @@
+package cache
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"time"
+)
+
+// recallLayout is Whole for a layout that was whole before and of which everything
+// is what it was.
+func (s *Store) recallLayout(output string) (Layout, bool) {
+	if s.layouts == nil || checkOutput(output) != nil {
+		return Layout{}, false
+	}
+	learnt, _, ok := s.layouts.Recall(output)
+	if !ok {
+		return Layout{}, false
+	}
+	u := unpacker{text: learnt}
+	l := u.layout()
+	if u.failed || u.text != "" || l.Output != output {
+		s.layouts.Forget(output)
+		return Layout{}, false
+	}
+	return l, true
+}
+
+// recallRecord is readRecord for a file that is what it was.
+func (s *Store) recallRecord(path, output string) (Record, bool) {
+	name, ok := s.below(path)
+	if !ok {
+		return Record{}, false
+	}
+	learnt, _, ok := s.records.Recall(name)
+	if !ok {
+		return Record{}, false
+	}
+	u := unpacker{text: learnt}
+	r := u.record()
+	vouched := u.sums()
+	if u.failed || u.text != "" || r.Output != output {
+		s.records.Forget(name)
+		return Record{}, false
+	}
+	s.vouchMu.Lock()
+	defer s.vouchMu.Unlock()
+	for _, sum := range vouched {
+		s.vouched[sum] = true
+	}
+	return r, true
+}
+
+// learning looks at what is about to be read; what it returns is told what was
+// learnt of it.
+func (s *Store) learning(m *Memory, path string) (remember func(learnt string)) {
+	if m == nil {
+		return func(string) {}
+	}
+	seen := m.Look(path)
+	return func(learnt string) { m.Remember(seen, learnt) }
+}
+
+// below is the path of a record as the memory has it.
+func (s *Store) below(path string) (string, bool) {
+	if s.records == nil || len(path) <= len(s.dir)+1 {
+		return "", false
+	}
+	return path[len(s.dir)+1:], true
+}
+
+// maxVouched bounds what is vouched for with one record: more than one is of
+// somebody who switches between platforms.
+const maxVouched = 4
+
+// Vouch keeps a sum with an output's record for as long as that record is there:
+// that of a question about the record that takes long to answer, and whose answer
+// was yes. What is asked must be in the sum.
+func (s *Store) Vouch(r Record, sum [32]byte) {
+	if s.records == nil {
+		return
+	}
+	s.vouchMu.Lock()
+	defer s.vouchMu.Unlock()
+	if s.vouched[sum] {
+		return
+	}
+	s.vouched[sum] = true
+	name, _ := s.below(s.recordPath(r.Output))
+	s.records.amend(name, func(learnt string) string {
+		u := unpacker{text: learnt}
+		was := u.record()
+		sums := append([][32]byte{sum}, u.sums()...)
+		if u.failed || was.Key != r.Key {
+			return learnt
+		}
+		return packRecord(was, sums[:min(len(sums), maxVouched)])
+	})
+}
+
+// Vouched reports whether Vouch was told of sum, in this run or in one before whose
+// records were read in this.
+func (s *Store) Vouched(sum [32]byte) bool {
+	s.vouchMu.Lock()
+	defer s.vouchMu.Unlock()
+	return s.vouched[sum]
+}
+
+func appendLayout(buf []byte, l Layout) []byte {
+	buf = appendText(buf, l.Output)
+	buf = appendDigest(buf, l.Top)
+	buf = appendDigest(buf, l.Index)
+	buf = appendManifests(buf, l.Manifests)
+	buf = appendManifests(buf, l.Attestations)
+	buf = appendBool(buf, l.OneLevel)
+	buf = appendText(buf, l.Name)
+	buf = appendText(buf, l.RefName)
+	buf = binary.AppendUvarint(buf, uint64(len(l.Stray)))
+	for _, path := range l.Stray {
+		buf = appendText(buf, path)
+	}
+	return buf
+}
+
+func (u *unpacker) layout() (l Layout) {
+	l.Output, l.Top, l.Index = u.string(), u.digest(), u.digest()
+	l.Manifests, l.Attestations = u.manifests(), u.manifests()
+	l.OneLevel, l.Name, l.RefName = u.bool(), u.string(), u.string()
+	for range u.count() {
+		l.Stray = append(l.Stray, u.string())
+	}
+	return l
+}
+
+func packRecord(r Record, vouched [][32]byte) string {
+	var buf []byte
+	buf = appendText(buf, r.Output)
+	buf = appendText(buf, string(r.Origin))
+	buf = append(buf, r.Key.sum[:]...)
+	buf = appendManifests(buf, r.Manifests)
+	buf = appendDigest(buf, r.Index)
+	buf = appendDigest(buf, r.Top)
+	buf = appendBool(buf, r.Deps != nil)
+	buf = binary.AppendUvarint(buf, uint64(len(r.Deps)))
+	for _, name := range slices.Sorted(maps.Keys(r.Deps)) {
+		buf = appendText(buf, name)
+		buf = appendManifests(buf, r.Deps[name])
+	}
+	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe} {
+		buf = appendText(buf, text)
+	}
+	buf = appendBool(buf, r.NoCache)
+	buf = appendBool(buf, r.Network)
+	buf = appendText(buf, r.From)
+	buf = appendTime(buf, r.Started)
+	buf = appendTime(buf, r.Finished)
+	buf = appendText(buf, r.Log)
+	for _, sum := range vouched {
+		buf = append(buf, sum[:]...)
+	}
+	return string(buf)
+}
+
+func (u *unpacker) record() (r Record) {
+	r.Output, r.Origin = u.string(), Origin(u.string())
+	r.Key.sum = u.sum()
+	r.Manifests, r.Index, r.Top = u.manifests(), u.digest(), u.digest()
+	some, n := u.bool(), u.count()
+	if some {
+		r.Deps = make(map[string][]Manifest, n)
+	}
+	for range n {
+		name := u.string()
+		if list := u.manifests(); some {
+			r.Deps[name] = list
+		}
+	}
+	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string()}
+	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.string()
+	r.Started, r.Finished, r.Log = u.time(), u.time(), u.string()
+	return r
+}
+
+// sums takes all that is left.
+func (u *unpacker) sums() (sums [][32]byte) {
+	for u.text != "" {
+		sums = append(sums, u.sum())
+	}
+	return sums
+}
+
+func appendManifests(buf []byte, ms []Manifest) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(ms)))
+	for _, m := range ms {
+		buf = appendDigest(buf, m.Digest)
+		buf = binary.AppendVarint(buf, m.Size)
+		buf = appendText(buf, m.Platform)
+	}
+	return buf
+}
+
+func (u *unpacker) manifests() []Manifest {
+	n := u.count()
+	if n == 0 {
+		return nil
+	}
+	ms := make([]Manifest, n)
+	for i := range ms {
+		ms[i] = Manifest{u.digest(), u.int(), u.string()}
+	}
+	return ms
+}
+
+func appendDigest(buf []byte, d Digest) []byte { return append(buf, d.sum[:]...) }
+
+func (u *unpacker) digest() Digest { return Digest{u.sum()} }
+
+func appendBool(buf []byte, b bool) []byte {
+	if b {
+		return append(buf, 1)
+	}
+	return append(buf, 0)
+}
+
+func (u *unpacker) bool() bool { return u.take(1) == "\x01" }
+
+// Times are UTC, as a record's file has them.
+func appendTime(buf []byte, t time.Time) []byte {
+	return binary.AppendVarint(binary.AppendVarint(buf, t.Unix()), int64(t.Nanosecond()))
+}
+
+func (u *unpacker) time() time.Time { return time.Unix(u.int(), u.int()).UTC() }
