@@ -62,6 +62,10 @@ const ociLayout = `{"imageLayoutVersion":"1.0.0"}`
 // Whole. Without a layout the error is fs.ErrNotExist; for a layout that breaks
 // off further down it never is.
 func (s *Store) Layout(output string) (Layout, error) {
+	if l, ok := s.glanceLayout(output); ok {
+		l.Stray = nil
+		return l, nil
+	}
 	return s.read(output, (*reader).contents)
 }
 

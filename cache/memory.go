@@ -84,13 +84,28 @@ func (m *Memory) Recall(path string) (value string, items []Item, ok bool) {
 	if r == nil {
 		return "", nil, false
 	}
-	again, err := m.check(path, r)
+	again, err := m.check(path, r, true)
 	if err != nil {
 		m.Forget(path)
 		return "", nil, false
 	}
 	m.keep(path, again)
 	return again.value, again.items, true
+}
+
+// Glance is Recall that reads no file: it knows nothing where stamps differ.
+func (m *Memory) Glance(path string) (value string, ok bool) {
+	m.mu.Lock()
+	r := m.kept[path]
+	m.mu.Unlock()
+	if r == nil {
+		return "", false
+	}
+	again, err := m.check(path, r, false)
+	if err != nil {
+		return "", false
+	}
+	return again.value, true
 }
 
 // Look sees what is at path. Whoever learns something by reading it looks first,
@@ -182,9 +197,10 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 	return items, nil
 }
 
-// check compares every item with what is there now. The recollection that it
-// returns has the stamps of now.
-func (m *Memory) check(path string, r *recollection) (*recollection, error) {
+// check compares every item with what is there now, where stamps differ by what it
+// holds, if it may read that. The recollection that it returns has the stamps of
+// now.
+func (m *Memory) check(path string, r *recollection, read bool) (*recollection, error) {
 	again, err := r.unpack() // a copy
 	if err != nil {
 		return nil, err
@@ -199,6 +215,8 @@ func (m *Memory) check(path string, r *recollection) (*recollection, error) {
 			return nil, errForgotten
 		case st.same(item.st):
 			continue
+		case !read:
+			return nil, errForgotten
 		}
 		if err := m.recheck(path, again.items, i, st); err != nil {
 			return nil, err

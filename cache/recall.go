@@ -17,6 +17,22 @@ func (s *Store) recallLayout(output string) (Layout, bool) {
 	if !ok {
 		return Layout{}, false
 	}
+	return s.unpackLayout(output, learnt)
+}
+
+// glanceLayout is Layout for what recallLayout would recall without reading.
+func (s *Store) glanceLayout(output string) (Layout, bool) {
+	if s.layouts == nil || checkOutput(output) != nil {
+		return Layout{}, false
+	}
+	learnt, ok := s.layouts.Glance(output)
+	if !ok {
+		return Layout{}, false
+	}
+	return s.unpackLayout(output, learnt)
+}
+
+func (s *Store) unpackLayout(output, learnt string) (Layout, bool) {
 	u := unpacker{text: learnt}
 	l := u.layout()
 	if u.failed || u.text != "" || l.Output != output {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -42,22 +43,24 @@ func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error)
 }
 
 // judgeRun prints a verdict a line.
-func judgeRun(w io.Writer, t *build.Tree, report *build.Report) ([]build.Verdict, error) {
+func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verdict, err error) {
 	j, done := newJudge(t)
 	defer done()
 	told := toTell(report)
-	var vs []build.Verdict
-	for _, ref := range t.Graph.Closure(report.Plan.Targets) {
-		if told[ref] == lost {
-			continue
-		}
+	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
+	if err := j.Prepare(refs); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewWriter(w)
+	defer func() { err = errors.Join(err, lines.Flush()) }()
+	for _, ref := range refs {
 		v, err := j.Judge(ref)
 		if err != nil {
 			return vs, err
 		}
 		if told[ref] == shown || v.Word == build.Mismatch {
 			vs = append(vs, v)
-			printVerdict(w, v)
+			printVerdict(lines, v)
 		}
 	}
 	return vs, nil

@@ -130,13 +130,21 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// newJudge reads the tree's git history, if it has one.
+// newJudge reads the tree's git history, if it has one, when it must.
 func newJudge(t *build.Tree) (*build.Judge, func()) {
-	h, err := history.Open(t.Dir)
-	if err != nil {
-		return &build.Judge{Tree: t, NoHistory: err}, func() {}
+	var opened *history.History
+	j := &build.Judge{Tree: t, Open: func() (build.History, error) {
+		var err error
+		if opened, err = history.Open(t.Dir); err != nil {
+			return nil, err
+		}
+		return published{opened}, nil
+	}}
+	return j, func() {
+		if opened != nil {
+			opened.Close()
+		}
 	}
-	return &build.Judge{Tree: t, History: published{h}}, func() { h.Close() }
 }
 
 // published adapts the git history to what the judge asks.

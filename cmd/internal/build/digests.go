@@ -22,7 +22,7 @@ type Listed struct {
 // out/ is in missing; a layout that cannot be read is an error.
 func (t *Tree) Digests(refs []graph.Ref) (found []Listed, missing []graph.Ref, err error) {
 	for _, ref := range refs {
-		l, err := t.Store.Layout(ref.String())
+		l, err := t.layout(ref.String())
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, ref)
@@ -95,14 +95,14 @@ func (t *Tree) WriteDigests(refs []graph.Ref) ([]Listed, error) {
 // publishable returns the digest of ref, or why it may not be listed.
 func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
 	name := ref.String()
-	l, err := t.Store.Whole(name)
+	l, err := t.whole(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return cache.Digest{}, "it is not in out/", nil
 	case err != nil:
 		return cache.Digest{}, err.Error(), nil
 	}
-	rec, proven := t.Store.Proof(name, l.Digest())
+	rec, proven := t.proof(name, l.Digest())
 	if !proven {
 		return cache.Digest{}, "it was not built here", nil
 	}

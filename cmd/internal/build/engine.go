@@ -24,7 +24,7 @@ type engine struct {
 func (r *run) recordedProbe() string {
 	foreign := false
 	for _, ref := range r.Graph.Order(r.targets) {
-		rec, err := r.Store.Record(ref.String())
+		rec, err := r.record(ref.String())
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}

@@ -1,84 +1,175 @@
 package build
 
 import (
+	"math/bits"
+
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
 )
 
-// current reports whether rec is of a build from what the tree says now: its key
-// is what the key is today with the dependencies that rec names. Those are
-// looked at by themselves.
-func (j *Judge) current(ref graph.Ref, rec cache.Record) (bool, error) {
-	o := j.Tree.Graph.Output(ref)
-	if o == nil || len(o.Deps) != len(rec.Deps) {
-		return false, nil
-	}
-	key, err := j.Tree.key(o, o.Request(platformsIn(rec)), rec.Deps, rec.Engine.Probe)
-	return key == rec.Key, err
+// input is an output with one digest, as others were built from it. What counts
+// for them is its whole closure by digest, so each is looked at once for all.
+type input struct {
+	deps []*input // none of what has no proof
+	kind string   // of the engine that built it; "" where there is no proof
+	full bool     // it is MATCH, on that kind of engine and its own inputs aside
+
+	seen uint64         // scratch of count: the unproven ones of a round that it is or rests on
+	on   map[string]int // kind of engine → unproven inputs
 }
 
-// unprovenInputs counts what rec rests on without proof: dependencies in its
-// closure, by digest, that were not built here, from the tree's definitions, with
-// the published digest.
-func (j *Judge) unprovenInputs(rec cache.Record) (int, error) {
-	seen, unproven := map[string]bool{}, 0
-	var walk func(rec cache.Record) error
-	walk = func(rec cache.Record) error {
-		for name, ms := range rec.Deps {
-			d, ok := j.input(name, ms)
-			if id := name + "@" + d.String(); seen[id] {
-				continue
-			} else {
-				seen[id] = true
-			}
-			dep, proven := j.Tree.Store.Proof(name, d)
-			if ok && proven {
-				var err error
-				if ok, err = j.fullInput(name, d, dep, rec.Engine.Kind); err != nil {
-					return err
-				}
-			}
-			if !ok || !proven {
-				unproven++
-			}
-			if !proven {
-				continue
-			}
-			if err := walk(dep); err != nil {
-				return err
-			}
+// inputs are all that were looked at, each after its deps.
+type inputs struct {
+	byID  map[string]*input
+	order []*input
+	stale bool // some have no counts yet
+}
+
+// unprovenInputs counts what ref, which has the manifests ms and a proof, rests on
+// without proof: outputs in its closure, by digest, that were not built here on the
+// same kind of engine, from the tree's definitions, with the published digest.
+func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) {
+	in, err := j.input(ref.String(), ms)
+	if err != nil {
+		return 0, err
+	}
+	j.inputs.count()
+	return in.on[in.kind], nil
+}
+
+// Prepare looks at refs and at all that they rest on before they are judged one by
+// one, which is much faster where there are many.
+func (j *Judge) Prepare(refs []graph.Ref) error {
+	j.Tree.lookAt(refs)
+	return j.prepare(refs)
+}
+
+func (j *Judge) prepare(refs []graph.Ref) error {
+	for _, ref := range refs {
+		rec, err := j.Tree.record(ref.String())
+		if err != nil || rec.Origin != cache.BuiltHere {
+			continue
 		}
-		return nil
+		if _, err := j.input(ref.String(), rec.Manifests); err != nil {
+			return err
+		}
 	}
-	err := walk(rec)
-	return unproven, err
+	return nil
 }
 
-// input is the manifest of a dependency that digests/ speaks of; not ok when
-// there is none, or the tree has no such output.
-func (j *Judge) input(name string, ms []cache.Manifest) (d cache.Digest, ok bool) {
+func (j *Judge) addDeps(in *input, rec cache.Record) error {
+	for name, ms := range rec.Deps {
+		dep, err := j.input(name, ms)
+		if err != nil {
+			return err
+		}
+		in.deps = append(in.deps, dep)
+	}
+	return nil
+}
+
+// input looks at an output that has the manifests ms, or had when it was used.
+func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
+	var d cache.Digest
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
 	ref, err := graph.ParseRef(name)
-	if err != nil {
-		return d, false
+	published := false
+	if err == nil {
+		var m cache.Digest
+		if m, published = j.publishedManifest(ref, ms); published {
+			d = m
+		}
 	}
-	if m, ok := j.publishedManifest(ref, ms); ok {
-		return m, true
-	}
-	return d, false
+	return j.inputs.of(name+"@"+d.String(), func(in *input) error {
+		rec, proven := j.Tree.proof(name, d)
+		if !proven {
+			return nil
+		}
+		in.kind = rec.Engine.Kind
+		if o := j.Tree.Graph.Output(ref); o != nil && published &&
+			rec.Engine.Probe == buildkit.ProbeDigest && j.Tree.Published[name] == d {
+			var err error
+			if in.full, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
+				return err
+			}
+		}
+		return j.addDeps(in, rec)
+	})
 }
 
-// fullInput reports whether a dependency with digest d and proof rec is itself
-// MATCH on the same kind of engine, its own inputs aside.
-func (j *Judge) fullInput(name string, d cache.Digest, rec cache.Record, engine string) (bool, error) {
-	ref, err := graph.ParseRef(name)
-	if err != nil {
-		return false, nil
+// of returns the input id, which fill looks at when it is new. Only a forged record
+// could lead back to itself; the edge that does counts for nothing.
+func (s *inputs) of(id string, fill func(*input) error) (*input, error) {
+	if in := s.byID[id]; in != nil {
+		return in, nil
 	}
-	current, err := j.current(ref, rec)
-	return current && rec.Engine.Probe == buildkit.ProbeDigest && rec.Engine.Kind == engine &&
-		j.Tree.Published[name] == d, err
+	if s.byID == nil {
+		s.byID = map[string]*input{}
+	}
+	in := &input{}
+	s.byID[id] = in
+	if err := fill(in); err != nil {
+		return nil, err
+	}
+	s.order, s.stale = append(s.order, in), true
+	return in, nil
+}
+
+// count fills in how many unproven inputs each rests on, for every kind of engine
+// that built any.
+func (s *inputs) count() {
+	if !s.stale {
+		return
+	}
+	s.stale = false
+	kinds := map[string]bool{}
+	for _, in := range s.order {
+		in.on = nil
+		kinds[in.kind] = true
+	}
+	delete(kinds, "")
+	for kind := range kinds {
+		s.countOn(kind)
+	}
+}
+
+// countOn goes over all inputs once for every 64 that are unproven on that kind of
+// engine: an input is marked with those that it is or rests on, and has as many as
+// its deps have marks.
+func (s *inputs) countOn(kind string) {
+	var round []*input
+	for i, in := range s.order {
+		if !in.full || in.kind != kind {
+			round = append(round, in)
+		}
+		if len(round) == 64 || i == len(s.order)-1 && len(round) > 0 {
+			s.mark(round, kind)
+			round = round[:0]
+		}
+	}
+}
+
+func (s *inputs) mark(round []*input, kind string) {
+	for _, in := range s.order {
+		in.seen = 0
+	}
+	for i, in := range round {
+		in.seen = 1 << i
+	}
+	for _, in := range s.order {
+		var below uint64
+		for _, dep := range in.deps {
+			below |= dep.seen
+		}
+		in.seen |= below
+		if below != 0 {
+			if in.on == nil {
+				in.on = map[string]int{}
+			}
+			in.on[kind] += bits.OnesCount64(below)
+		}
+	}
 }

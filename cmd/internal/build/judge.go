@@ -20,20 +20,35 @@ type History interface {
 	Changed(dir string, files []graph.File) (bool, error)
 }
 
-// Judge gives verdicts. The zero History is none: then nothing is CHANGED.
+// Judge gives verdicts.
 type Judge struct {
-	Tree    *Tree
-	History History
-	// NoHistory says why History is nil, for notes.
-	NoHistory error
+	Tree *Tree
+	// Open opens the history once it is needed: for the first digest that is not
+	// the published one. Where there is none the error says why, and nothing is
+	// CHANGED; so it is without Open.
+	Open func() (History, error)
 
-	changed map[string]bool
+	history   History
+	noHistory error
+	opened    bool
+	changed   map[string]bool
+	inputs    inputs
+}
+
+func (j *Judge) openHistory() (History, error) {
+	if !j.opened {
+		j.opened, j.noHistory = true, errors.New("nobody opened it")
+		if j.Open != nil {
+			j.history, j.noHistory = j.Open()
+		}
+	}
+	return j.history, j.noHistory
 }
 
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
 // were last hashed are not read again; see [Tree.Verify].
 func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
-	layout, err := j.Tree.Store.Whole(ref.String())
+	layout, err := j.Tree.whole(ref.String())
 	return j.judge(ref, layout, err)
 }
 
@@ -54,7 +69,7 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		v.Got = got
 		v.Want, published = j.Tree.Published[ref.String()]
 	}
-	rec, proven := j.Tree.Store.Proof(ref.String(), v.Got)
+	rec, proven := j.Tree.proof(ref.String(), v.Got)
 	if !proven {
 		v.Word, v.Note = Unproven, j.origin(ref)
 		return v, nil
@@ -63,7 +78,11 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
 		return v, nil
 	}
-	current, err := j.current(ref, rec)
+	o := j.Tree.Graph.Output(ref)
+	current, err := o != nil, error(nil)
+	if current {
+		current, err = j.Tree.current(o, platformsIn(rec), rec)
+	}
 	switch {
 	case err != nil:
 		return v, err
@@ -78,7 +97,7 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		return v, nil
 	case v.Got == v.Want:
 		v.Word = Match
-		if v.Given, err = j.unprovenInputs(rec); err != nil {
+		if v.Given, err = j.unprovenInputs(ref, layout.Manifests); err != nil {
 			return v, err
 		}
 		if rec.Engine.Kind != "embedded" {
@@ -95,13 +114,14 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 // differs tells MISMATCH from CHANGED.
 func (j *Judge) differs(v Verdict) (Verdict, error) {
 	v.Word = Mismatch
-	if j.History == nil {
-		v.Note = fmt.Sprintf("whether definitions changed is unknown: %v", j.NoHistory)
+	history, err := j.openHistory()
+	if err != nil {
+		v.Note = fmt.Sprintf("whether definitions changed is unknown: %v", err)
 		return v, nil
 	}
 	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
 		d := j.Tree.Graph.Output(ref).Definition
-		changed, err := j.definitionChanged(d)
+		changed, err := j.definitionChanged(history, d)
 		if err != nil {
 			return v, err
 		}
@@ -113,7 +133,7 @@ func (j *Judge) differs(v Verdict) (Verdict, error) {
 	return v, nil
 }
 
-func (j *Judge) definitionChanged(d *graph.Definition) (bool, error) {
+func (j *Judge) definitionChanged(history History, d *graph.Definition) (bool, error) {
 	if c, ok := j.changed[d.Dir]; ok {
 		return c, nil
 	}
@@ -121,7 +141,7 @@ func (j *Judge) definitionChanged(d *graph.Definition) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	c, err := j.History.Changed(d.Dir, snap.files)
+	c, err := history.Changed(d.Dir, snap.files)
 	if err != nil {
 		return false, err
 	}
@@ -148,7 +168,7 @@ func (j *Judge) publishedManifest(ref graph.Ref, ms []cache.Manifest) (cache.Dig
 
 // origin says where an output that was not built here comes from.
 func (j *Judge) origin(ref graph.Ref) string {
-	rec, err := j.Tree.Store.Record(ref.String())
+	rec, err := j.Tree.record(ref.String())
 	var version *cache.VersionError
 	switch {
 	case errors.As(err, &version):
@@ -167,6 +187,9 @@ func (j *Judge) origin(ref graph.Ref) string {
 // verdict; the error is only for a tree that cannot be read at all.
 func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
+	if err := j.prepare(refs); err != nil {
+		return nil, err
+	}
 	for _, ref := range refs {
 		if err := ctx.Err(); err != nil {
 			return vs, context.Cause(ctx)

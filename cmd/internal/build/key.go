@@ -59,6 +59,17 @@ func (t *Tree) snapshot(d *graph.Definition) (*snapshot, error) {
 	return s, nil
 }
 
+// hold reads the definitions of a plan that will run, so that an edit while it
+// runs changes neither what is built nor what is judged.
+func (t *Tree) hold(p *Plan) error {
+	for _, s := range p.Steps {
+		if _, err := t.snapshot(s.Output.Definition); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // containerfile is what the build will read.
 func (s *snapshot) containerfile() []byte {
 	for _, f := range s.files {

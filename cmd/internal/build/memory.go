@@ -2,6 +2,7 @@ package build
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -19,14 +20,20 @@ import (
 type definitions struct {
 	memory *cache.Memory
 	mu     sync.Mutex
-	known  map[string][]cache.Item // of what was recalled
-	seen   map[string]cache.Seen   // of what is read
+	known  map[string]recalled   // definitions that were recalled
+	seen   map[string]cache.Seen // those that are read
+}
+
+type recalled struct {
+	learnt string
+	items  []cache.Item
+	print  [32]byte
 }
 
 var _ graph.Memory = (*definitions)(nil)
 
 func newDefinitions(dir string) *definitions {
-	return &definitions{cache.NewMemory(dir, "fetch"), sync.Mutex{}, map[string][]cache.Item{}, map[string]cache.Seen{}}
+	return &definitions{cache.NewMemory(dir, "fetch"), sync.Mutex{}, map[string]recalled{}, map[string]cache.Seen{}}
 }
 
 func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s, "definitions") }
@@ -41,7 +48,7 @@ func (d *definitions) Recall(dir string) (string, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if ok {
-		d.known[dir] = items
+		d.known[dir] = recalled{learnt, items, [32]byte{}}
 	} else {
 		d.seen[dir] = seen
 	}
@@ -72,7 +79,25 @@ func (d *definitions) Forget(dir string) {
 func (d *definitions) items(def *graph.Definition) []cache.Item {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.known[def.Dir]
+	return d.known[def.Dir].items
+}
+
+// fingerprint is a hash of all that a definition that was recalled says and holds.
+func (d *definitions) fingerprint(def *graph.Definition) (print [32]byte, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.known[def.Dir]
+	if !ok || r.print != print {
+		return r.print, ok
+	}
+	buf := append(binary.AppendUvarint(nil, uint64(len(r.learnt))), r.learnt...)
+	for _, i := range r.items {
+		buf = append(binary.AppendUvarint(buf, uint64(len(i.Path))), i.Path...)
+		buf = append(binary.AppendUvarint(buf, uint64(i.Mode)), i.Sum[:]...)
+	}
+	r.print = sha256.Sum256(buf)
+	d.known[def.Dir] = r
+	return r.print, true
 }
 
 // listItems is list for what was recalled.

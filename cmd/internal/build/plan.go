@@ -84,7 +84,9 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 		asked[ref] = opts.NoCache || opts.Rebuild
 	}
 	will := pending{}
-	for _, ref := range t.Graph.Order(targets) {
+	order := t.Graph.Order(targets)
+	t.lookAt(order)
+	for _, ref := range order {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -154,7 +156,7 @@ func because(format string, args ...any) (reason, error) {
 // as unchanged.
 func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pending) (reason, error) {
 	name := o.Ref.String()
-	rec, err := t.Store.Record(name)
+	rec, err := t.record(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := t.Store.Layout(name); err == nil {
@@ -166,7 +168,7 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 	case rec.Origin != cache.BuiltHere:
 		return because("out/%s was not built here", name)
 	}
-	layout, err := t.Store.Whole(name)
+	layout, err := t.whole(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return because("out/%s is gone", name)
@@ -179,6 +181,11 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 	deps, missing := t.currentDeps(o, rec, will)
 	if missing != "" {
 		return because("out/%s is gone", missing)
+	}
+	if rec.Engine.Probe == probe && sameDeps(deps, rec.Deps) {
+		if current, err := t.current(o, req.Platforms, rec); err != nil || current {
+			return reason{}, err
+		}
 	}
 	now, err := t.parts(o, req, deps, probe)
 	if err != nil {
@@ -201,7 +208,7 @@ func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending) (dep
 			deps[d.String()] = rec.Deps[d.String()]
 			continue
 		}
-		l, err := t.Store.Layout(d.String())
+		l, err := t.layout(d.String())
 		if err != nil {
 			return nil, d.String()
 		}

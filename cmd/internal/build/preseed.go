@@ -55,6 +55,7 @@ func (t *Tree) Preseed(ctx context.Context, refs []graph.Ref, opts PreseedOption
 	opts.Preseed.Store, opts.Preseed.Log = t.Store, t.log
 	var err error
 	report.Report, err = preseed.Run(ctx, images, opts.Preseed)
+	t.evidence = newEvidence(t.Store)
 	if ctx.Err() != nil {
 		return report, err
 	}
@@ -95,6 +96,7 @@ var changedTime = time.Unix(1, 0)
 // not an old one. Without history every published image passes, as it does with
 // upstream's preseed.
 func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err error) {
+	_, noHistory := opts.Judge.openHistory()
 	standing, err := opts.Judge.Standing()
 	if err != nil {
 		return nil, err
@@ -104,7 +106,7 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 	for _, ref := range t.Graph.Order(t.Graph.All()) {
 		ok, preseeded := t.asPublished(ref)
 		why := ""
-		if ok && opts.Judge.History != nil {
+		if ok && noHistory == nil {
 			if why, err = standing.WhyNot(ref); err != nil {
 				return nil, err
 			}
@@ -131,11 +133,11 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 // asPublished reports whether out/ holds what digests/ lists for an output, as its
 // record says, and whether that was preseeded.
 func (t *Tree) asPublished(ref graph.Ref) (ok, preseeded bool) {
-	l, err := t.Store.Layout(ref.String())
+	l, err := t.layout(ref.String())
 	if err != nil {
 		return false, false
 	}
-	rec, err := t.Store.Record(ref.String())
+	rec, err := t.record(ref.String())
 	if err != nil || rec.Top != l.Top || rec.Index != l.Index {
 		return false, false
 	}
@@ -145,7 +147,7 @@ func (t *Tree) asPublished(ref graph.Ref) (ok, preseeded bool) {
 // builtAndCurrent reports whether an output was built here from what the tree says
 // now, its dependencies as they are in out/.
 func (t *Tree) builtAndCurrent(ref graph.Ref) bool {
-	rec, err := t.Store.Record(ref.String())
+	rec, err := t.record(ref.String())
 	if err != nil || rec.Origin != cache.BuiltHere {
 		return false
 	}

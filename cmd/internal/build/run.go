@@ -105,7 +105,9 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	report := &Report{Plan: plan}
 	if plan.Count(ActionBuild) > 0 {
 		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
+			t.evidence = nil
 			err = r.execute(ctx, plan)
+			t.evidence = newEvidence(t.Store)
 		}
 	}
 	for _, s := range plan.Steps {
@@ -135,6 +137,9 @@ func (r *run) close() {
 }
 
 func (r *run) execute(ctx context.Context, plan *Plan) error {
+	if err := r.hold(plan); err != nil {
+		return err
+	}
 	if err := r.checkFloor(); err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ type Committed interface {
 // Standing is asked with the judge's history.
 func (j *Judge) Standing() (*Standing, error) {
 	s := &Standing{judge: j, memo: map[graph.Ref]string{}}
-	if c, ok := j.History.(Committed); ok {
+	history, _ := j.openHistory()
+	if c, ok := history.(Committed); ok {
 		published, err := c.Digests()
 		if err != nil {
 			return nil, err
@@ -50,16 +51,17 @@ func (s *Standing) WhyNot(ref graph.Ref) (string, error) {
 func (s *Standing) whyNot(ref graph.Ref) (string, error) {
 	j, name := s.judge, ref.String()
 	digest, listed := j.Tree.Published[name]
+	history, noHistory := j.openHistory()
 	switch {
 	case !listed:
 		return "digests/ has no line for it", nil
-	case j.History == nil:
-		return fmt.Sprintf("whether its definition changed since is unknown: %v", j.NoHistory), nil
+	case noHistory != nil:
+		return fmt.Sprintf("whether its definition changed since is unknown: %v", noHistory), nil
 	case s.published != nil && s.published[name] != digest:
 		return "its line in digests/ is not committed", nil
 	}
 	o := j.Tree.Graph.Output(ref)
-	changed, err := j.definitionChanged(o.Definition)
+	changed, err := j.definitionChanged(history, o.Definition)
 	if err != nil {
 		return "", err
 	}

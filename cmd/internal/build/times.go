@@ -28,7 +28,7 @@ func (t *Tree) equaliseTimes(ctx context.Context, plan *Plan, r *run) error {
 		if !allCurrent(o.Deps, current) {
 			continue
 		}
-		rec, err := t.Store.Record(ref.String())
+		rec, err := t.record(ref.String())
 		if err != nil {
 			continue
 		}

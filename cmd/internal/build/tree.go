@@ -27,6 +27,7 @@ type Tree struct {
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
+	evidence  *evidence // nil while something is built
 }
 
 // TreeOptions of [OpenTree].
@@ -139,6 +140,7 @@ func (t *Tree) openStore(opts TreeOptions) (err error) {
 		return fullDisk(err)
 	}
 	t.memory.attach(t.Store)
+	t.evidence = newEvidence(t.Store)
 	return nil
 }
 

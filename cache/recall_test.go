@@ -1,0 +1,218 @@
+package cache
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// fill gives every field a value of its own, down to the last, so that a field
+// that is not packed shows.
+func fill(v reflect.Value, n *int) {
+	*n++
+	switch v.Type() {
+	case reflect.TypeFor[time.Time]():
+		v.Set(reflect.ValueOf(time.Unix(int64(*n), int64(*n)).UTC()))
+		return
+	case reflect.TypeFor[Digest](), reflect.TypeFor[Key]():
+		sum := DigestOf(fmt.Append(nil, *n)).sum
+		if v.Type() == reflect.TypeFor[Key]() {
+			v.Set(reflect.ValueOf(Key{sum}))
+		} else {
+			v.Set(reflect.ValueOf(Digest{sum}))
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("text ", *n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(int64(*n))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i), n)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(0), n)
+		fill(v.Index(1), n)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for range 2 {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(key, n)
+			fill(value, n)
+			v.SetMapIndex(key, value)
+		}
+	default:
+		panic("what is packed has a field of type " + v.Type().String())
+	}
+}
+
+// TestPackedIsAll: what is recalled of records and layouts is all that they say,
+// also in fields that are yet to come.
+func TestPackedIsAll(t *testing.T) {
+	var r Record
+	var l Layout
+	n := 0
+	fill(reflect.ValueOf(&r).Elem(), &n)
+	fill(reflect.ValueOf(&l).Elem(), &n)
+	for _, r := range []Record{r, {}, {Deps: map[string][]Manifest{}}} {
+		r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
+		sums := [][32]byte{{1}, {2}}
+		u := unpacker{text: packRecord(r, sums)}
+		if got := u.record(); !reflect.DeepEqual(got, r) {
+			t.Errorf("unpacked record\n%+v, want\n%+v", got, r)
+		}
+		if got := u.sums(); u.failed || !reflect.DeepEqual(got, sums) {
+			t.Errorf("unpacked sums %v, failed %v", got, u.failed)
+		}
+	}
+	for _, l := range []Layout{l, {}} {
+		packed := string(appendLayout(nil, l))
+		u := unpacker{text: packed}
+		if got := u.layout(); u.failed || u.text != "" || !reflect.DeepEqual(got, l) {
+			t.Errorf("unpacked layout\n%+v, want\n%+v", got, l)
+		}
+		for n := range packed {
+			u := unpacker{text: packed[:n]}
+			if u.layout(); !u.failed {
+				t.Errorf("%d bytes of %d are a layout", n, len(packed))
+			}
+		}
+	}
+}
+
+// recalling opens a store an hour from now that remembers.
+func recalling(t *testing.T, tree string) *Store {
+	t.Helper()
+	s, err := Open(tree, Options{KeyFile: tree + ".key", Build: "test", Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestWholeIsNotBelievedForLong changes a layout that was found whole and is
+// remembered in every way that makes it another.
+func TestWholeIsNotBelievedForLong(t *testing.T) {
+	image := buildImage("layer")
+	layer := DigestOf([]byte("layer")).Hex()
+	for name, change := range map[string]func(out string) error{
+		"nothing": func(string) error { return nil },
+		"a blob's byte": func(out string) error {
+			path := out + "/blobs/sha256/" + layer
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			os.Chmod(path, 0o644)
+			if err := os.WriteFile(path, []byte("lawyr"), 0); err != nil {
+				return err
+			}
+			os.Chmod(path, 0o444)
+			return os.Chtimes(path, info.ModTime(), info.ModTime())
+		},
+		"a blob gone":     func(out string) error { return os.Remove(out + "/blobs/sha256/" + layer) },
+		"index.json":      func(out string) error { return os.WriteFile(out+"/index.json", []byte("{}"), 0o644) },
+		"a folder gone":   func(out string) error { return os.RemoveAll(out + "/blobs") },
+		"something stray": func(out string) error { return os.WriteFile(out+"/manifest.json", nil, 0o644) },
+		"a link in its place": func(out string) error {
+			if err := os.Rename(out, out+".old"); err != nil {
+				return err
+			}
+			return os.Symlink("core-x.old", out)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := recalling(t, mkdir(t, t.TempDir(), "tree"))
+			want := image.commit(t, s, "core-x")
+			for range 2 {
+				if l, err := s.Whole("core-x"); err != nil || !reflect.DeepEqual(l, want) {
+					t.Fatalf("whole: %+v, %v; want %+v", l, err, want)
+				}
+			}
+			if err := s.Save(); err != nil {
+				t.Fatal(err)
+			}
+			s = recalling(t, s.tree)
+			if _, ok := s.glanceLayout("core-x"); !ok {
+				t.Fatal("it is not remembered")
+			}
+			if err := change(s.out("core-x")); err != nil {
+				t.Fatal(err)
+			}
+			got, gotErr := recalling(t, s.tree).Whole("core-x")
+			read, readErr := open(t, s.tree).Whole("core-x")
+			if !reflect.DeepEqual(got, read) || fmt.Sprint(gotErr) != fmt.Sprint(readErr) {
+				t.Errorf("recalled %+v, %v\nread %+v, %v", got, gotErr, read, readErr)
+			}
+			if same := gotErr == nil && len(got.Stray) == 0; same != (name == "nothing") {
+				t.Errorf("whole: %+v, %v", got, gotErr)
+			}
+		})
+	}
+}
+
+// TestTouchCostsNoHashing: after a run every index.json has another mtime.
+func TestTouchCostsNoHashing(t *testing.T) {
+	s := recalling(t, mkdir(t, t.TempDir(), "tree"))
+	buildImage("layer").commit(t, s, "core-x")
+	if _, err := s.Whole("core-x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Touch([]string{"core-x"}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.recallLayout("core-x"); !ok {
+		t.Error("it is forgotten")
+	}
+}
+
+// A record that was replaced, changed or removed is not recalled, and neither is
+// what was vouched for with it.
+func TestRecordIsNotBelievedForLong(t *testing.T) {
+	s := recalling(t, mkdir(t, t.TempDir(), "tree"))
+	l := buildImage("layer").commit(t, s, "core-x")
+	r := Record{Output: "core-x", Origin: BuiltHere, Key: Key{l.Top.sum}, Manifests: l.Manifests, Index: l.Index, Top: l.Top}
+	put := func(s *Store, r Record) {
+		t.Helper()
+		if err := s.PutRecord(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(s, r)
+	if _, err := s.Record("core-x"); err != nil {
+		t.Fatal(err)
+	}
+	s.Vouch(r, [32]byte{1})
+	if err := s.Save(); err != nil {
+		t.Fatal(err)
+	}
+	s = recalling(t, s.tree)
+	if got, ok := s.recallRecord(s.recordPath("core-x"), "core-x"); !ok || got.Key != r.Key || !s.Vouched([32]byte{1}) || s.Vouched([32]byte{2}) {
+		t.Fatalf("recalled %+v, %v, vouched %v", got, ok, s.Vouched([32]byte{1}))
+	}
+	r.NoCache = true
+	put(s, r)
+	s = recalling(t, s.tree)
+	if got, err := s.Record("core-x"); err != nil || !got.NoCache || s.Vouched([32]byte{1}) {
+		t.Errorf("read %+v, %v, vouched %v", got, err, s.Vouched([32]byte{1}))
+	}
+	if err := os.WriteFile(s.recordPath("core-x"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := recalling(t, s.tree).Record("core-x"); err == nil {
+		t.Error("a record that is damaged is believed")
+	}
+	if err := s.Forget("core-x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := recalling(t, s.tree).Record("core-x"); err == nil {
+		t.Error("a record that is gone is believed")
+	}
+}

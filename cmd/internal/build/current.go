@@ -1,0 +1,53 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// current reports whether rec, of o, is of a build from what the tree says now for
+// these platforms: its key is what the key is today with the dependencies and the
+// engine that rec names. The answer yes is kept with the record, for as long as
+// the definition and rec are what they are, because the question takes long.
+func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
+	if len(o.Deps) != len(rec.Deps) {
+		return false, nil
+	}
+	sum, kept := t.question(o, platforms, rec)
+	if kept && t.Store.Vouched(sum) {
+		return true, nil
+	}
+	key, err := t.key(o, o.Request(platforms), rec.Deps, rec.Engine.Probe)
+	if err != nil || key != rec.Key {
+		return false, err
+	}
+	if kept {
+		t.Store.Vouch(rec, sum)
+	}
+	return true, nil
+}
+
+// question is a hash of all that current's answer depends on: the key stands for
+// the dependencies and the engine. It is known of definitions that were recalled.
+func (t *Tree) question(o *graph.Output, platforms []string, rec cache.Record) (sum [32]byte, ok bool) {
+	definition, ok := t.memory.fingerprint(o.Definition)
+	if !ok {
+		return sum, false
+	}
+	buf := append([]byte("sx current 1\x00"), definition[:]...)
+	for _, text := range append([]string{o.Ref.Stage, o.Ref.Name, rec.Key.String()}, platforms...) {
+		buf = append(binary.AppendUvarint(buf, uint64(len(text))), text...)
+	}
+	return sha256.Sum256(buf), true
+}
+
+// sameDeps reports whether deps are those of a record. Where it is not sure it says
+// no.
+func sameDeps(a, b map[string][]cache.Manifest) bool {
+	return maps.EqualFunc(a, b, slices.Equal[[]cache.Manifest])
+}

@@ -1,0 +1,112 @@
+package build
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// evidence is what there is of outputs in out/ and in the records, each looked at
+// once, so that a plan and the verdicts after it speak of the same. A run that
+// builds gives it up before and looks anew after.
+type evidence struct {
+	store *cache.Store
+	mu    sync.Mutex
+	seen  map[string]*sighting
+}
+
+type sighting struct {
+	recordOnce, layoutOnce sync.Once
+
+	record    cache.Record
+	recordErr error
+	layout    cache.Layout
+	layoutErr error
+	looked    atomic.Bool // at the layout
+}
+
+func newEvidence(store *cache.Store) *evidence {
+	return &evidence{store: store, seen: map[string]*sighting{}}
+}
+
+func (e *evidence) of(output string) *sighting {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.seen[output]
+	if s == nil {
+		s = &sighting{}
+		e.seen[output] = s
+	}
+	return s
+}
+
+// record is [cache.Store.Record].
+func (t *Tree) record(output string) (cache.Record, error) {
+	if t.evidence == nil {
+		return t.Store.Record(output)
+	}
+	s := t.evidence.of(output)
+	s.recordOnce.Do(func() { s.record, s.recordErr = t.Store.Record(output) })
+	return s.record, s.recordErr
+}
+
+// whole is [cache.Store.Whole].
+func (t *Tree) whole(output string) (cache.Layout, error) {
+	if t.evidence == nil {
+		return t.Store.Whole(output)
+	}
+	s := t.evidence.of(output)
+	s.layoutOnce.Do(func() {
+		s.layout, s.layoutErr = t.Store.Whole(output)
+		s.looked.Store(true)
+	})
+	return s.layout, s.layoutErr
+}
+
+// layout is [cache.Store.Layout]. One that was found whole is not read again.
+func (t *Tree) layout(output string) (cache.Layout, error) {
+	if t.evidence != nil {
+		if s := t.evidence.of(output); s.looked.Load() && s.layoutErr == nil {
+			return s.layout, nil
+		}
+	}
+	return t.Store.Layout(output)
+}
+
+// proof is [cache.Store.Proof]: the output's record where that is one.
+func (t *Tree) proof(output string, d cache.Digest) (cache.Record, bool) {
+	isProof := func(m cache.Manifest) bool { return m.Digest == d }
+	rec, err := t.record(output)
+	if err == nil && rec.Origin == cache.BuiltHere && !d.IsZero() && slices.ContainsFunc(rec.Manifests, isProof) {
+		return rec, true
+	}
+	return t.Store.Proof(output, d)
+}
+
+// lookAt gathers evidence of refs, several at once.
+func (t *Tree) lookAt(refs []graph.Ref) {
+	if t.evidence == nil {
+		return
+	}
+	var group errgroup.Group
+	var next atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < len(refs); i = int(next.Add(1)) - 1 {
+				name := refs[i].String()
+				// Of what was not built here, nobody may want to know more.
+				if rec, err := t.record(name); err == nil && rec.Origin == cache.BuiltHere {
+					t.whole(name)
+				}
+			}
+			return nil
+		})
+	}
+	group.Wait()
+}
