@@ -13,7 +13,6 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
-	"github.com/moby/buildkit/util/progress/progressui"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -46,6 +45,12 @@ type Job struct {
 type Image struct {
 	Index       ocispecs.Descriptor
 	Annotations map[string]string
+	// Cached says that the engine had the result of some RUN, so that the build
+	// took less than it might.
+	Cached bool
+	// Peak is the most memory that one RUN was seen to need, in bytes; 0 where
+	// the engine does not tell.
+	Peak int64
 }
 
 // Build runs job and fills job.Into. A failed step is a *BuildError.
@@ -96,11 +101,16 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 // run asks the engine once and takes what it answers.
 func (b *Builder) run(ctx context.Context, job Job, deps contents, attrs map[string]string, input llb.State) (*Image, error) {
 	began := time.Now()
-	resp, err := b.solve(ctx, job, attrs, input)
+	w := &watch{job: job}
+	resp, err := b.solve(ctx, w, attrs, input)
 	if err != nil {
 		return nil, b.explain(ctx, job, began, err)
 	}
-	return b.collect(job, deps, resp.ExporterResponse)
+	img, err := b.collect(job, deps, resp.ExporterResponse)
+	if err == nil {
+		img.Cached, img.Peak = w.cached, w.peak
+	}
+	return img, err
 }
 
 // frontendAttrs spells the request as the dockerfile frontend's options, as
@@ -157,7 +167,7 @@ func exporterAttrs(r graph.Request) map[string]string {
 	return attrs
 }
 
-func (b *Builder) solve(ctx context.Context, job Job, attrs map[string]string, main llb.State) (*client.SolveResponse, error) {
+func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, main llb.State) (*client.SolveResponse, error) {
 	opt := client.SolveOpt{
 		Frontend:              "dockerfile.v0",
 		FrontendAttrs:         attrs,
@@ -167,7 +177,7 @@ func (b *Builder) solve(ctx context.Context, job Job, attrs map[string]string, m
 		Internal:              true, // no build history: records are ours
 		Exports: []client.ExportEntry{{
 			Type:        client.ExporterOCI,
-			Attrs:       exporterAttrs(job.Request),
+			Attrs:       exporterAttrs(w.job.Request),
 			OutputStore: b.sink,
 		}},
 	}
@@ -180,42 +190,8 @@ func (b *Builder) solve(ctx context.Context, job Job, attrs map[string]string, m
 	})
 	// The status channel must be drained until it closes, also after
 	// cancellation, or Solve hangs: so this one has no context.
-	eg.Go(func() error { return drain(context.WithoutCancel(ctx), status, job) })
+	eg.Go(func() error { return w.drain(context.WithoutCancel(ctx), status) })
 	return resp, eg.Wait()
-}
-
-// drain reads status to its end, writing the plain log and naming steps.
-func drain(ctx context.Context, status <-chan *client.SolveStatus, job Job) error {
-	log := job.Log
-	if log == nil {
-		log = io.Discard
-	}
-	display, err := progressui.NewDisplay(log, progressui.PlainMode)
-	if err != nil {
-		for range status {
-		}
-		return err
-	}
-	shown := make(chan *client.SolveStatus)
-	var eg errgroup.Group
-	eg.Go(func() error { // ends when shown is closed below
-		_, err := display.UpdateFrom(ctx, shown)
-		for range shown { // so that a failing log never blocks the build
-		}
-		return err
-	})
-	started := map[string]bool{}
-	for s := range status {
-		for _, v := range s.Vertexes {
-			if job.Step != nil && v.Started != nil && v.Completed == nil && !started[v.Digest.String()] {
-				started[v.Digest.String()] = true
-				job.Step(v.Name)
-			}
-		}
-		shown <- s
-	}
-	close(shown)
-	return eg.Wait()
 }
 
 // collect moves the result's blobs into the staging folder, where each is

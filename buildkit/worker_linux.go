@@ -138,7 +138,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		Platforms:        supported,
 		GCPolicy:         gcPolicy(size),
 		NetworkProviders: networks,
-		Executor:         exe,
+		Executor:         &peakExecutor{exe, cgroupOf(cfg.Dir)},
 		Snapshotter:      containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil),
 		ContentStore:     content,
 		Applier:          apply.NewFileSystemApplier(content),

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +59,8 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 	f.BoolVar(&o.rebuild, "rebuild", false, "build the selected outputs whatever their records say, with what the engine's cache has")
 	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
 	f.String("disk-floor", "", "start nothing when less than `SIZE` is free on the disk of out/ (default \"2GiB\")")
-	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from the number of cores)")
+	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from cores and memory)")
+	f.String("memory", "", "let all builds at once need at most `SIZE`, as far as that is known (default: nine tenths)")
 	f.String("platform", graph.DefaultPlatform, "platforms to build for, with commas between; a package's own win")
 	addProgressFlag(c)
 	return c
@@ -91,11 +95,16 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, display *progress.Display) error {
 	drain := drainOf(ctx)
 	defer onFirst(drain, display.Interrupted)()
+	for _, name := range slices.Sorted(maps.Keys(set.Packages)) {
+		if !t.Knows(name) {
+			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
+		}
+	}
 	engine := a.engine(t.Store, set)
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
-		Offline: o.offline, Jobs: set.Build.Jobs, DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
+		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
 		Fetch: fetchSettings(set), Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
@@ -104,6 +113,15 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 		return err // nothing was built: nothing to conclude
 	}
 	return conclude(a, t, report, display.Talks(), err)
+}
+
+// capacity is what the settings say of the machine and of packages.
+func capacity(set settings.Settings) build.Capacity {
+	c := build.Capacity{Jobs: set.Build.Jobs, Memory: set.Build.Memory, Hints: map[string]build.Hint{}}
+	for name, p := range set.Packages {
+		c.Hints[name] = build.Hint{Memory: p.Memory, Time: p.Time}
+	}
+	return c
 }
 
 func engineVersion() string {

@@ -22,7 +22,7 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, s
 	if err != nil {
 		return err
 	}
-	f := t.Forecast(plan, set.Build.Jobs)
+	f := t.Forecast(plan, capacity(set))
 	if o.json {
 		return planJSON(w, plan, f)
 	}

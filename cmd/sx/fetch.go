@@ -112,7 +112,7 @@ func retries(n int) int {
 
 // settingOfFlag names the settings that flags stand for.
 var settingOfFlag = map[string]string{
-	"disk-floor": "build.disk_floor", "jobs": "build.jobs", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
+	"disk-floor": "build.disk_floor", "jobs": "build.jobs", "memory": "build.memory", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
 }
 
 // changedFlags are the settings that the command line gives.

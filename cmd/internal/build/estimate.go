@@ -2,6 +2,7 @@ package build
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func (s *schedule) tell() {
 	if began.Before(s.meter.next) {
 		return
 	}
-	left := s.remaining(began)
+	left := s.remaining(began.Sub(s.began))
 	ended := s.now()
 	s.meter.next = ended.Add(max(estimateEvery, estimateShare*ended.Sub(began)))
 	s.estimate(left)
@@ -34,69 +35,44 @@ func (s *schedule) tell() {
 // remaining plays the rest of the run as the schedule would have it if
 // everything took what is expected and the sources were there, and returns how
 // long that takes.
-func (s *schedule) remaining(now time.Time) time.Duration {
+func (s *schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
-	p := play{needs: make([]int, len(s.units))}
+	p := play{slots: slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.units))}
 	for i, u := range s.units {
 		p.needs[i] = u.needs
-		switch {
-		case u.state == unitRunning:
-			p.start(u, max(u.expected-now.Sub(u.began), 0))
-		case u.state == unitReady, u.state == unitWaiting && u.needs == 0:
+		if u.state == unitReady || u.state == unitWaiting && u.needs == 0 {
 			heap.Push(&p.ready, u)
 		}
 	}
+	for _, r := range s.running {
+		p.occupy(r.unit, max(r.end, now))
+	}
 	s.mu.Unlock()
-	return p.run(s.jobs)
+	return p.run(now) - now
 }
 
-// play is a run in which time does not pass.
+// play is a run in which no time passes.
 type play struct {
-	needs   []int // by unit
-	ready   unitHeap
-	running playHeap
+	slots
+	needs []int // by unit
 }
 
-func (p *play) start(u *unit, left time.Duration) {
-	heap.Push(&p.running, playing{u, left})
-}
-
-func (p *play) run(jobs int) (now time.Duration) {
+// run returns when everything has ended.
+func (p *play) run(now time.Duration) time.Duration {
 	for {
-		for len(p.ready) > 0 && len(p.running) < jobs {
-			u := heap.Pop(&p.ready).(*unit)
-			p.start(u, now+u.expected)
+		for u := p.next(now); u != nil; u = p.next(now) {
+			p.occupy(u, now+u.expected)
 		}
 		if len(p.running) == 0 {
 			return now
 		}
-		ended := heap.Pop(&p.running).(playing)
-		now = ended.at
-		for _, behind := range ended.unit.behind {
-			for _, next := range behind {
-				if p.needs[next.at]--; p.needs[next.at] == 0 && next.state == unitWaiting {
-					heap.Push(&p.ready, next)
-				}
+		first := p.running[0]
+		p.vacate(first.unit)
+		now = first.end
+		for _, next := range slices.Concat(first.unit.behind...) {
+			if p.needs[next.at]--; p.needs[next.at] == 0 && next.state == unitWaiting {
+				heap.Push(&p.ready, next)
 			}
 		}
 	}
-}
-
-// playing is a unit that runs until at.
-type playing struct {
-	unit *unit
-	at   time.Duration
-}
-
-type playHeap []playing
-
-func (h playHeap) Len() int           { return len(h) }
-func (h playHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h playHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *playHeap) Push(x any)        { *h = append(*h, x.(playing)) }
-func (h *playHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
 }

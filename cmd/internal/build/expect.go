@@ -5,17 +5,70 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
 )
 
-// expect fills in how long each step should take, as long as its last build
-// here did. Where there was none it guesses: the median of what is known.
-func (t *Tree) expect(steps []*Step) {
+// Capacity is what a schedule may use of the machine, and what is known of what
+// builds need.
+type Capacity struct {
+	Jobs   int             // outputs built at once, a family counting once; 0: 1
+	Memory int64           // bytes that they may need together, as far as that is known; 0: any
+	Hints  map[string]Hint // by the name of an output, or of a definition for all of its
+}
+
+func (c Capacity) slots() slots { return slots{jobs: max(c.Jobs, 1), memory: c.Memory} }
+
+// Hint is what somebody says of a build.
+type Hint struct {
+	Memory int64         // bytes at its peak, whatever earlier builds needed; 0: nothing said
+	Time   time.Duration // where no earlier build tells; 0: nothing said
+}
+
+// hint is about the output before it is about its definition.
+func (c Capacity) hint(s *Step) Hint {
+	h := c.Hints[s.Output.Ref.String()]
+	if d := s.Output.Definition; d != nil {
+		of := c.Hints[d.Stage+"-"+d.Name]
+		if h.Memory == 0 {
+			h.Memory = of.Memory
+		}
+		if h.Time == 0 {
+			h.Time = of.Time
+		}
+	}
+	return h
+}
+
+// Knows reports that an output or a definition has the name, as in
+// [Capacity].Hints.
+func (t *Tree) Knows(name string) bool {
+	if ref, err := graph.ParseRef(name); err == nil && t.Graph.Output(ref) != nil {
+		return true
+	}
+	return slices.ContainsFunc(t.Graph.Definitions(), func(d *graph.Definition) bool { return d.Stage+"-"+d.Name == name })
+}
+
+// expect fills in how long each step should take and how much memory it should
+// need: as its last build here did. Where there was none and nobody says, it
+// guesses the median of what is known.
+func (t *Tree) expect(steps []*Step, c Capacity) {
+	pasts := t.pasts()
 	var known []time.Duration
 	for _, s := range steps {
-		took, ok := t.took(s.Output.Ref.String())
-		s.Expected, s.Guessed = took, !ok
-		if ok {
-			known = append(known, took)
+		name, hint := s.Output.Ref.String(), c.hint(s)
+		s.Expected = pasts[name].took()
+		if s.Expected == 0 {
+			s.Expected = t.recorded(name)
+		}
+		if s.Expected == 0 {
+			s.Expected = hint.Time
+		}
+		s.Guessed = s.Expected == 0
+		if !s.Guessed {
+			known = append(known, s.Expected)
+		}
+		if s.Memory = hint.Memory; s.Memory == 0 {
+			s.Memory = pasts[name].Peak
 		}
 	}
 	guess := defaultGuess
@@ -34,12 +87,11 @@ func (t *Tree) expect(steps []*Step) {
 // 42 hours for 513 outputs, most go into a few.
 const defaultGuess = time.Minute
 
-// took is how long the last build of an output took here.
-func (t *Tree) took(output string) (time.Duration, bool) {
+// recorded is how long the build took that an output's record speaks of.
+func (t *Tree) recorded(output string) time.Duration {
 	rec, err := t.Store.Record(output)
 	if err != nil || rec.Origin != cache.BuiltHere {
-		return 0, false
+		return 0
 	}
-	took := rec.Finished.Sub(rec.Started)
-	return took, took > 0
+	return max(rec.Finished.Sub(rec.Started), 0)
 }

@@ -7,18 +7,18 @@ import "time"
 type Forecast struct {
 	Work     time.Duration // of all builds together
 	Longest  time.Duration // of the longest path, below which nothing gets it
-	Estimate time.Duration // with the jobs asked for
+	Estimate time.Duration // with that capacity
 	Guessed  int           // steps that were never built here: a median stands for them
 }
 
 // Forecast plays p as the schedule would run it, and fills in what each of its
 // steps should take.
-func (t *Tree) Forecast(p *Plan, jobs int) Forecast {
-	t.expect(p.Steps)
+func (t *Tree) Forecast(p *Plan, c Capacity) Forecast {
+	t.expect(p.Steps, c)
 	family(p.Steps)
-	s := &schedule{jobs: max(jobs, 1)}
+	s := &schedule{slots: c.slots()}
 	s.prepare(p.Steps, nil)
-	f := Forecast{Estimate: s.remaining(time.Time{})}
+	f := Forecast{Estimate: s.remaining(0)}
 	for _, u := range s.units {
 		f.Work += u.expected
 		f.Longest = max(f.Longest, u.height)

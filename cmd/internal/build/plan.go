@@ -40,6 +40,9 @@ type Step struct {
 	// known before [Status].Begin.
 	Expected time.Duration
 	Guessed  bool
+	// Memory is how much building it, or its whole family, needs at its peak, in
+	// bytes; 0 where that is unknown.
+	Memory int64
 	// Family is the steps that run as one with this one, itself among them, in
 	// plan order: the members of one definition share their sources and their
 	// compile, start together and take one job of -j; each ends by itself. All

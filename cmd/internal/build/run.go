@@ -25,7 +25,7 @@ type Options struct {
 	Rebuild   bool     // build them so, with what the engine's cache has
 	KeepGoing bool     // go on with what does not depend on a failure
 	Offline   bool     // no download, and no network for any RUN
-	Jobs      int      // outputs built at once; 0: 1
+	Capacity
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for
 	// anything to start; 0: any.
 	DiskFloor int64
@@ -85,7 +85,6 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.Jobs = max(opts.Jobs, 1)
 	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
 	defer r.close()
 	probe := r.recordedProbe()
@@ -153,10 +152,10 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
 	}
-	r.expect(plan.Steps)
+	r.expect(plan.Steps, r.opts.Capacity)
 	family(plan.Steps)
 	s := &schedule{
-		jobs: r.opts.Jobs, stop: r.stop, run: r.unit, claim: r.claim, skip: r.skip,
+		slots: r.opts.slots(), stop: r.stop, run: r.unit, claim: r.claim, skip: r.skip,
 		estimate: r.estimate, now: r.opts.Now,
 	}
 	a := newAhead(s, plan.Steps, r.breaks)

@@ -3,6 +3,7 @@ package build
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,11 +11,11 @@ import (
 )
 
 // schedule runs every step of a plan that is not up to date, each after those
-// it depends on, at most jobs units at once, the one with the longest path
-// behind it first. It stops starting units when stop reports true, and returns
-// when what runs has ended.
+// it depends on, as many units at once as slots allow, the one with the longest
+// path behind it first. It stops starting units when stop reports true, and
+// returns when what runs has ended.
 type schedule struct {
-	jobs int
+	slots
 	stop func() bool
 	// run is called on several goroutines, with the steps of one unit. It tells
 	// of each member that ended, and whether it is up to date now: when it is
@@ -30,19 +31,20 @@ type schedule struct {
 	estimate func(left time.Duration)
 	now      func() time.Time
 
-	mu      sync.Mutex
-	units   []*unit
-	ready   unitHeap
-	doomed  []*unit
-	running int
-	open    int           // units that are not over
-	wake    chan struct{} // holds one: something changed
-	meter   meter
+	mu     sync.Mutex // of slots and all below
+	began  time.Time
+	units  []*unit
+	doomed []*unit
+	active int           // units that run, doomed ones too
+	open   int           // units that are not over
+	wake   chan struct{} // holds one: something changed
+	meter  meter
 }
 
 // Run blocks until every step has run, was skipped, or stop or ctx kept it from
 // starting.
 func (s *schedule) Run(ctx context.Context) {
+	s.began = s.now()
 	defer context.AfterFunc(ctx, s.poke)()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -95,7 +97,7 @@ func (s *schedule) doom(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.state == unitWaiting {
-		u.state = unitReady
+		u.state, u.doomed = unitReady, true
 		s.doomed = append(s.doomed, u)
 		s.poke()
 	}
@@ -107,20 +109,20 @@ func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	defer s.mu.Unlock()
 	stopped := s.stop() || ctx.Err() != nil
 	for !stopped {
-		u := s.next()
+		u := s.take()
 		if u == nil {
 			break
 		}
-		u.state, u.began = unitRunning, s.now()
-		s.running++
+		u.state = unitRunning
+		s.active++
 		wg.Go(func() { s.start(ctx, u) })
 		stopped = s.stop()
 	}
-	return s.running > 0 || s.open > 0 && !stopped
+	return s.active > 0 || s.open > 0 && !stopped
 }
 
 func (s *schedule) start(ctx context.Context, u *unit) {
-	if s.claim != nil {
+	if s.claim != nil && !u.doomed {
 		if wait := s.claim(u.steps); wait != nil {
 			s.park(u)
 			wait(ctx)
@@ -137,21 +139,24 @@ func (s *schedule) park(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.state, u.lacks = unitWaiting, true
-	s.running--
+	s.vacate(u)
+	s.active--
 	s.poke()
 }
 
-// next is what may start now, nil when nothing may.
-func (s *schedule) next() *unit {
+// take is what starts now, nil when nothing does.
+func (s *schedule) take() *unit {
 	if n := len(s.doomed); n > 0 {
 		u := s.doomed[n-1]
 		s.doomed = s.doomed[:n-1]
 		return u
 	}
-	if len(s.ready) == 0 || s.running >= s.jobs {
-		return nil
+	now := s.now().Sub(s.began)
+	u := s.next(now)
+	if u != nil {
+		s.occupy(u, now+u.expected)
 	}
-	return heap.Pop(&s.ready).(*unit)
+	return u
 }
 
 // ended takes in that a member of u did.
@@ -162,18 +167,14 @@ func (s *schedule) ended(ctx context.Context, u *unit, st *Step, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.poke()
-	for i, member := range u.steps {
-		if member != st {
-			continue
-		}
-		if !ok {
-			s.blame(u.behind[i], st.Output.Ref)
-			return
-		}
-		for _, next := range u.behind[i] {
-			next.needs--
-			s.queue(next)
-		}
+	behind := u.behind[slices.Index(u.steps, st)]
+	if !ok {
+		s.blame(behind, st.Output.Ref)
+		return
+	}
+	for _, next := range behind {
+		next.needs--
+		s.queue(next)
 	}
 }
 
@@ -182,7 +183,10 @@ func (s *schedule) release(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.state = unitOver
-	s.running--
+	if !u.doomed {
+		s.vacate(u)
+	}
+	s.active--
 	s.open--
 	s.poke()
 }

@@ -53,9 +53,9 @@ func (r *ran) add(delta int, event string) {
 
 func (r *ran) schedule(jobs int, fails ...string) *schedule {
 	return &schedule{
-		jobs: jobs,
-		stop: func() bool { return false },
-		now:  time.Now,
+		slots: slots{jobs: jobs},
+		stop:  func() bool { return false },
+		now:   time.Now,
 		run: func(_ context.Context, steps []*Step, ended func(*Step, bool)) {
 			for _, s := range steps {
 				name := s.Output.Ref.Name

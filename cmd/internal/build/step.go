@@ -183,6 +183,7 @@ func (r *run) build(ctx context.Context, s *Step, e *engine, logPath string, beg
 	if err := r.Store.PutRecord(rec); err != nil {
 		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)
 	}
+	r.rememberBuild(s, rec.Finished.Sub(began), img)
 	return layout, nil
 }
 

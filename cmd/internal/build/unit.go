@@ -13,6 +13,7 @@ type unit struct {
 	steps    []*Step
 	at       int // in units, which is in plan order
 	expected time.Duration
+	memory   int64         // that it needs at its peak; 0: unknown
 	height   time.Duration // of the longest path of units that begins here, this one included
 	rank     int           // of those that are ready the lowest starts first
 
@@ -20,7 +21,7 @@ type unit struct {
 	lacks  bool      // it waits for sources, or for another process
 	behind [][]*unit // by member: what needs it
 	state  unitState
-	began  time.Time
+	doomed bool // takes no slot
 }
 
 type unitState int
@@ -49,6 +50,7 @@ func units(steps []*Step) []*unit {
 		for _, member := range u.steps {
 			place[member.Output.Ref] = u
 			u.expected = max(u.expected, member.Expected)
+			u.memory = max(u.memory, member.Memory)
 		}
 		all = append(all, u)
 	}
@@ -81,18 +83,4 @@ func prioritise(all []*unit) {
 	for i, u := range byRank {
 		u.rank = i
 	}
-}
-
-// unitHeap holds those that could start, the lowest rank first.
-type unitHeap []*unit
-
-func (h unitHeap) Len() int           { return len(h) }
-func (h unitHeap) Less(i, j int) bool { return h[i].rank < h[j].rank }
-func (h unitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *unitHeap) Push(x any)        { *h = append(*h, x.(*unit)) }
-func (h *unitHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
 }

@@ -28,6 +28,7 @@ const (
 // keys are all settings, in the order of the reference file.
 var keys = []key{
 	{name: "build.jobs", userOnly: ofTheMachine, set: to(parseJobs, func(s *Settings) *int { return &s.Build.Jobs })},
+	{name: "build.memory", userOnly: ofTheMachine, set: to(parseMemory, func(s *Settings) *int64 { return &s.Build.Memory })},
 	{name: "build.disk_floor", userOnly: ofTheMachine, set: to(parseFloor, func(s *Settings) *int64 { return &s.Build.DiskFloor })},
 	{name: "build.keep_going", userOnly: ofTheUser, set: to(parseBool, func(s *Settings) *bool { return &s.Build.KeepGoing })},
 	{name: "build.platform", set: to(parsePlatforms, func(s *Settings) *[]string { return &s.Build.Platforms })},
@@ -79,11 +80,14 @@ func keyNamed(name string) (key, bool) {
 			return k, true
 		}
 	}
-	return key{}, false
+	return packageKey(name)
 }
 
 // hasSection reports that some key lies in a section.
 func hasSection(name string) bool {
+	if name == packages {
+		return true
+	}
 	for _, k := range keys {
 		if strings.HasPrefix(k.name, name+".") {
 			return true

@@ -75,6 +75,14 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
+// parseMemory takes "0" for the default, which depends on the machine.
+func parseMemory(text string) (int64, error) {
+	if text == "0" {
+		return defaultMemory(), nil
+	}
+	return parseSize(text)
+}
+
 // parseFloor is parseSize, or "0" for none.
 func parseFloor(text string) (int64, error) {
 	if text == "0" {

@@ -15,7 +15,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"time"
 )
 
@@ -29,11 +28,13 @@ type Settings struct {
 	Registries Registries
 	Engine     Engine
 	Paths      Paths
+	Packages   map[string]Package // by name; nil where nothing is said
 }
 
 // Build is about builds.
 type Build struct {
 	Jobs      int      // outputs built at once, at least 1
+	Memory    int64    // bytes that all builds at once may need, as far as that is known
 	DiskFloor int64    // bytes that must be free for anything to start
 	KeepGoing bool     // go on with what does not depend on a failure
 	Platforms []string // of outputs whose definition forces none: "linux/amd64", in the order of their manifests
@@ -86,7 +87,9 @@ func (p Paths) StateDir(tree string) string {
 // Default returns the settings where nobody says anything.
 func Default() Settings {
 	return Settings{
-		Build: Build{Jobs: defaultJobs(), DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto"},
+		Build: Build{
+			Jobs: defaultJobs(), Memory: defaultMemory(), DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto",
+		},
 		Fetch: Fetch{
 			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
 			MaxFile: 8 << 30, MaxPartial: 32 << 30,
@@ -94,9 +97,4 @@ func Default() Settings {
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
 		Engine:     Engine{Snapshotter: "auto", CacheSize: 50 << 30},
 	}
-}
-
-// defaultJobs is one for each core that this process may use, but at most 8: most builds use every core by themselves.
-func defaultJobs() int {
-	return min(runtime.GOMAXPROCS(0), 8)
 }

@@ -22,6 +22,8 @@ func known(entries []entry, report func(entry, error)) []entry {
 			if !e.table {
 				report(e, fmt.Errorf("%q is a section: write [%s] and its keys below", e.name, e.name))
 			}
+		case section == packages:
+			knownPackage(e, report)
 		case e.depth == 1 && e.table:
 			report(e, unknown("section", "["+e.name+"]", sections()))
 		case !hasSection(section) && e.depth > 1 || underKey(e):
@@ -68,7 +70,7 @@ func names() []string {
 }
 
 func sections() []string {
-	var list []string
+	list := []string{"[" + packages + "]"}
 	for _, k := range keys {
 		section, _, _ := strings.Cut(k.name, ".")
 		if section = "[" + section + "]"; !slices.Contains(list, section) {

@@ -28,6 +28,7 @@ var commands = map[string]struct {
 	"touch":   {2, touch},
 	"sleep":   {2, sleep},
 	"random":  {1, random},
+	"need":    {2, need},
 	"dial":    {1, dial},
 	"fail":    {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
 }
@@ -77,6 +78,17 @@ func touch(a []string) error {
 func sleep(a []string) error {
 	d, err := time.ParseDuration(a[0])
 	time.Sleep(d)
+	return err
+}
+
+// need MIB DURATION: that much memory for so long.
+func need(a []string) error {
+	memory := make([]byte, number(a[0])<<20)
+	for i := 0; i < len(memory); i += 4096 {
+		memory[i] = 1
+	}
+	err := sleep(a[1:])
+	memory[0] = 2
 	return err
 }
 

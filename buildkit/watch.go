@@ -1,0 +1,73 @@
+package buildkit
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	"golang.org/x/sync/errgroup"
+)
+
+// watch follows what the engine tells of a build.
+type watch struct {
+	job     Job
+	started map[string]bool
+	cached  bool  // some RUN was
+	peak    int64 // the most that one RUN needed
+}
+
+// drain reads status to its end, writing the plain log and naming steps.
+func (w *watch) drain(ctx context.Context, status <-chan *client.SolveStatus) error {
+	log := w.job.Log
+	if log == nil {
+		log = io.Discard
+	}
+	display, err := progressui.NewDisplay(log, progressui.PlainMode)
+	if err != nil {
+		for range status {
+		}
+		return err
+	}
+	shown := make(chan *client.SolveStatus)
+	var eg errgroup.Group
+	eg.Go(func() error { // ends when shown is closed below
+		_, err := display.UpdateFrom(ctx, shown)
+		for range shown { // so that a failing log never blocks the build
+		}
+		return err
+	})
+	w.started = map[string]bool{}
+	for s := range status {
+		w.see(s)
+		shown <- s
+	}
+	close(shown)
+	return eg.Wait()
+}
+
+// see takes in s, and out of it what is not for the log.
+func (w *watch) see(s *client.SolveStatus) {
+	for _, v := range s.Vertexes {
+		if v.Cached && strings.Contains(v.Name, "] RUN ") {
+			w.cached = true
+		}
+		if w.job.Step != nil && v.Started != nil && v.Completed == nil && !w.started[v.Digest.String()] {
+			w.started[v.Digest.String()] = true
+			w.job.Step(v.Name)
+		}
+	}
+	s.Statuses = slices.DeleteFunc(s.Statuses, func(v *client.VertexStatus) bool {
+		if v.ID != peakStatus {
+			return false
+		}
+		w.peak = max(w.peak, v.Current)
+		return true
+	})
+}
+
+// peakStatus is how the embedded engine tells the most memory that a RUN needed,
+// in bytes.
+const peakStatus = "sx: peak memory"
