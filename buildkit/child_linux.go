@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/defaults"
@@ -38,7 +36,6 @@ type facts struct {
 	State, ContentDir, RuncLog string
 
 	Since             time.Time
-	Clients           int // how many sx are connected
 	BuildKit          string
 	Runc, Snapshotter string
 	Platforms         []string
@@ -137,12 +134,11 @@ func serveChild(cfg childConfig, ready *os.File) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
-	counted := newCounted(lis, srv.Stop, func(clients int) {
-		about.Clients = clients
-		if err := writeFacts(cfg, about); err != nil { // of a full disk, perhaps
-			logrus.Warnf("noting the number of clients: %v", err)
-		}
-	})
+	clients, err := newClientsFile(cfg.Dir, cfg.ID)
+	if err != nil {
+		return err
+	}
+	counted := newCounted(lis, srv.Stop, clients.write)
 	go func() { <-ctx.Done(); counted.end() }()
 	if _, err := ready.WriteString(readyWord); err != nil {
 		return fmt.Errorf("telling sx that the engine is ready: %w", err)
@@ -169,7 +165,8 @@ func listen(cfg childConfig) (net.Listener, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".sock") || strings.HasSuffix(e.Name(), ".json") {
+		switch filepath.Ext(e.Name()) {
+		case ".sock", ".json", ".clients":
 			os.Remove(filepath.Join(cfg.Dir, e.Name()))
 		}
 	}
@@ -198,113 +195,4 @@ func writeFacts(cfg childConfig, f facts) error {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(cfg.Dir, factsName(cfg.ID)))
-}
-
-// counted is a listener that ends the engine once no connection is left.
-type counted struct {
-	net.Listener
-	stop func()
-	// tell is called with every new number of clients, one call at a time.
-	tell func(clients int)
-
-	mu      sync.Mutex
-	open    int
-	clients int // connections on which something was said: a look is none
-	done    bool
-	timer   *time.Timer
-}
-
-func newCounted(l net.Listener, stop func(), tell func(int)) *counted {
-	c := &counted{Listener: l, stop: stop, tell: tell}
-	c.timer = time.AfterFunc(firstWait, c.expire)
-	return c
-}
-
-func (c *counted) Accept() (net.Conn, error) {
-	conn, err := c.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done {
-		conn.Close()
-		return nil, net.ErrClosed
-	}
-	c.open++
-	c.timer.Stop()
-	return &countedConn{Conn: conn, c: c}, nil
-}
-
-// add counts n more clients.
-func (c *counted) add(n int) {
-	c.clients += n
-	c.tell(c.clients)
-}
-
-func (c *counted) expire() {
-	c.mu.Lock()
-	idle := c.open == 0
-	c.mu.Unlock()
-	if idle {
-		c.end()
-	}
-}
-
-func (c *counted) end() {
-	c.mu.Lock()
-	c.done = true
-	c.mu.Unlock()
-	c.stop()
-}
-
-func (c *counted) ended() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done
-}
-
-type countedConn struct {
-	net.Conn
-	c      *counted
-	talked bool // under c.mu
-	closed bool // under c.mu
-	first  sync.Once
-}
-
-func (c *countedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.first.Do(c.talks)
-	}
-	return n, err
-}
-
-func (c *countedConn) talks() {
-	c.c.mu.Lock()
-	defer c.c.mu.Unlock()
-	if !c.closed {
-		c.talked = true
-		c.c.add(1)
-	}
-}
-
-func (c *countedConn) Close() error {
-	c.leave()
-	return c.Conn.Close()
-}
-
-func (c *countedConn) leave() {
-	c.c.mu.Lock()
-	defer c.c.mu.Unlock()
-	if c.closed {
-		return
-	}
-	c.closed = true
-	if c.talked {
-		c.c.add(-1)
-	}
-	if c.c.open--; c.c.open == 0 {
-		c.c.timer.Reset(linger)
-	}
 }

@@ -59,7 +59,7 @@ func (e *Embedded) running(ctx context.Context, s *Status) error {
 			return fmt.Errorf("asking for the engine's process: %w", err)
 		}
 		s.Running, s.PID, s.SX = true, pid, id
-		s.Since, s.Clients, s.BuildKit = f.Since, f.Clients, f.BuildKit
+		s.Since, s.Clients, s.BuildKit = f.Since, readClients(e.Dir, id), f.BuildKit
 		s.Runc, s.Snapshotter, s.Platforms = f.Runc, f.Snapshotter, f.Platforms
 	}
 	return nil
