@@ -3,9 +3,11 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +28,8 @@ type Stats struct {
 
 	mu      sync.Mutex
 	entries map[inode]entry
-	dirty   map[inode]bool // seen or changed since the file was read
+	dirty   map[inode]bool     // seen or changed since the file was read
+	reading map[inode][]*stamp // what hash reads right now, and the stamp it must have at the end
 }
 
 type entry struct {
@@ -67,30 +70,98 @@ func (s *Stats) sum(ctx context.Context, f *os.File) ([sha256.Size]byte, error) 
 
 // hash reads f, which has stamp st, and remembers what is certain.
 func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, err error) {
-	started := s.now()
-	sum, err = hashFile(ctx, f, st)
-	if err == nil && !racy(st, started) {
-		s.remember(st, sum)
+	for try := 0; ; try++ {
+		started := s.now()
+		sum, st, err = s.hashOnce(ctx, f, st)
+		var changed *changedError
+		if errors.As(err, &changed) && changed.linked && try < maxRereads {
+			if _, err := f.Seek(0, io.SeekStart); err == nil {
+				continue
+			}
+		}
+		if err == nil && !racy(st, started) {
+			s.remember(st, sum)
+		}
+		return sum, err
 	}
-	return sum, err
+}
+
+// hashOnce also returns the stamp that f has after it.
+func (s *Stats) hashOnce(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, after stamp, err error) {
+	kept := s.watch(st)
+	defer s.unwatch(kept)
+	sum, err = readSum(ctx, f, st.Size)
+	if err != nil {
+		return sum, st, err
+	}
+	s.mu.Lock() // so that no keep is between its op and what it says of it
+	defer s.mu.Unlock()
+	after, err = statFile(f)
+	return sum, after, errors.Join(err, changedSince(*kept, after, f.Name()))
+}
+
+// maxRereads bounds how often a file is read again that was linked meanwhile.
+const maxRereads = 4
+
+// watch lets keep say that the stamp of a file changes while hash reads it.
+func (s *Stats) watch(st stamp) *stamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading == nil {
+		s.reading = map[inode][]*stamp{}
+	}
+	s.reading[st.inode] = append(s.reading[st.inode], &st)
+	return &st
+}
+
+func (s *Stats) unwatch(st *stamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := slices.DeleteFunc(s.reading[st.inode], func(other *stamp) bool { return other == st })
+	if s.reading[st.inode] = left; len(left) == 0 {
+		delete(s.reading, st.inode)
+	}
+}
+
+// changedError says that a file was written to while it was read, or that another
+// process linked it, which shows in ctime alone.
+type changedError struct {
+	path   string
+	linked bool
+}
+
+func (e *changedError) Error() string {
+	return fmt.Sprintf("hashing %q: it changed while it was read", e.path)
+}
+
+func changedSince(before, after stamp, path string) error {
+	if after.same(before) {
+		return nil
+	}
+	return &changedError{path, after.Mtime == before.Mtime && after.Size == before.Size}
 }
 
 // hashFile reads f, which has stamp st before and must have it after.
 func hashFile(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(contextReader{ctx, f}, st.Size+1))
-	if err != nil {
-		return sum, fmt.Errorf("hashing %q: %w", f.Name(), err)
-	}
-	sum = [sha256.Size]byte(h.Sum(nil))
-	after, err := statFile(f)
+	sum, err = readSum(ctx, f, st.Size)
 	if err != nil {
 		return sum, err
 	}
-	if n != st.Size || !after.same(st) {
-		return sum, fmt.Errorf("hashing %q: it changed while it was read", f.Name())
+	after, err := statFile(f)
+	return sum, errors.Join(err, changedSince(st, after, f.Name()))
+}
+
+// readSum reads exactly size bytes.
+func readSum(ctx context.Context, f *os.File, size int64) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(contextReader{ctx, f}, size+1))
+	switch {
+	case err != nil:
+		return sum, fmt.Errorf("hashing %q: %w", f.Name(), err)
+	case n != size:
+		return sum, &changedError{path: f.Name()}
 	}
-	return sum, nil
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 func racy(st stamp, started time.Time) bool {
@@ -152,9 +223,17 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 		return nil
 	}
 	unchanged := after.Mtime == before.Mtime && after.Size == before.Size
-	if ok && e.same(before) && unchanged && int64(after.Nlink) == int64(before.Nlink)+int64(links) {
+	if !unchanged || int64(after.Nlink) != int64(before.Nlink)+int64(links) {
+		return nil
+	}
+	if ok && e.same(before) {
 		e.stamp = after
 		s.put(e)
+	}
+	for _, st := range s.reading[before.inode] {
+		if st.same(before) {
+			*st = after
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,5 +197,32 @@ func TestSumIsCancelled(t *testing.T) {
 	cancel()
 	if _, err := s.Verify(ctx, "core-x"); err == nil {
 		t.Error("Verify went on")
+	}
+}
+
+// Outputs that share a blob nobody has hashed yet are made at once: one hashes it
+// while others link it.
+func TestHashWhileLinked(t *testing.T) {
+	s := newStore(t)
+	data := bytes.Repeat([]byte("x"), 8<<20)
+	d := DigestOf(data)
+	into, err := s.Stage("core-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer into.Close()
+	if err := into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		other := open(t, s.tree) // knows no hash
+		dir := t.TempDir()
+		var g errgroup.Group
+		for i := range 8 {
+			g.Go(func() error { return other.Link(d, filepath.Join(dir, strconv.Itoa(i))) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

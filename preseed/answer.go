@@ -139,6 +139,9 @@ func certificate(err error) error {
 	return nil
 }
 
+// errClosed is what net/http calls EOF.
+var errClosed = errors.New("the connection was closed without an answer")
+
 // plain takes the URL off an error and puts why ctx ended in place of that it did.
 func plain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -151,6 +154,9 @@ func plain(ctx context.Context, err error) error {
 	var uerr *url.Error
 	if errors.As(err, &uerr) {
 		err = uerr.Err
+	}
+	if err == io.EOF {
+		return errClosed
 	}
 	return err
 }

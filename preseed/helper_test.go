@@ -3,6 +3,7 @@ package preseed
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -315,3 +316,54 @@ func files(t testing.TB, folder string) map[string]string {
 }
 
 func diff(want, got map[string]string) string { return cmp.Diff(want, got) }
+
+func unmarshal(data []byte, into any) error { return json.Unmarshal(data, into) }
+
+// spoil changes a byte of a file in place.
+func spoil(t testing.TB, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, data, 0o644), os.Chmod(path, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// counter counts bytes that were sent.
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) get() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+// slowly sends 64 KiB at a time, with a pause.
+type slowly struct {
+	http.ResponseWriter
+	sent *counter
+}
+
+func (s *slowly) Write(p []byte) (int, error) {
+	total := 0
+	for len(p) > 0 {
+		part := p[:min(len(p), 64<<10)]
+		n, err := s.ResponseWriter.Write(part)
+		if total += n; err != nil {
+			return total, err
+		}
+		s.ResponseWriter.(http.Flusher).Flush()
+		s.sent.mu.Lock()
+		s.sent.n += n
+		s.sent.mu.Unlock()
+		p = p[n:]
+		time.Sleep(10 * time.Millisecond)
+	}
+	return total, nil
+}

@@ -129,8 +129,10 @@ func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, media
 		if err != nil {
 			return err
 		}
-		data, mediaType, err = repo.Manifest(ctx, d)
-		return err
+		if data, mediaType, err = repo.Manifest(ctx, d); err != nil {
+			return err
+		}
+		return misnamed(data, mediaType)
 	})
 	if err != nil {
 		return nil, "", err
@@ -140,6 +142,19 @@ func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, media
 	}
 	p.came(reg)
 	return data, mediaType, r.keep(ctx, d, data)
+}
+
+// misnamed is for a manifest that is fine but for what the registry calls it: the
+// next one may know better.
+func misnamed(data []byte, mediaType string) error {
+	_, err := cache.ParseManifest(data, mediaType)
+	if err == nil {
+		return nil
+	}
+	if _, other := cache.ParseManifest(data, ""); other != nil {
+		return nil // a fault of the image, which is the same everywhere
+	}
+	return &AnswerError{err.Error()}
 }
 
 // keep makes data, which has the digest, a shared blob.

@@ -2,6 +2,7 @@ package preseed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -167,6 +168,10 @@ func (b *releasing) Close() error {
 	return b.ReadCloser.Close()
 }
 
+func (b *exactBody) short(err error) error {
+	return fmt.Errorf("the blob breaks off after %d of its %d bytes: %w", b.size-b.left, b.size, err)
+}
+
 // exactBody ends as the descriptor says, or with an error.
 type exactBody struct {
 	io.ReadCloser
@@ -184,7 +189,9 @@ func (b *exactBody) Read(p []byte) (int, error) {
 	case b.left < 0:
 		return 0, answerf("the blob does not end after its %d bytes", b.size)
 	case err == io.EOF && b.left > 0:
-		return n, io.ErrUnexpectedEOF
+		return n, b.short(io.ErrUnexpectedEOF)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, b.short(err)
 	case err != nil && err != io.EOF:
 		return n, plain(b.ctx, err)
 	}
