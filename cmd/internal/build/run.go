@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -288,23 +286,3 @@ func (r *run) finish(s *Step, res Result) {
 	}
 	r.opts.Status.Finish(s, res)
 }
-
-// logPath is where the build of s writes: .sx/logs/<output>/<time>.log.
-func (r *run) logPath(s *Step, at time.Time) (string, error) {
-	dir, err := r.Store.Folder("logs", s.Output.Ref.String())
-	if err != nil {
-		return "", err
-	}
-	old, err := os.ReadDir(dir) // by name, and so by time
-	if err != nil {
-		return "", err
-	}
-	for len(old) >= keptLogs {
-		os.Remove(filepath.Join(dir, old[0].Name()))
-		old = old[1:]
-	}
-	return filepath.Join(dir, at.UTC().Format("20060102T150405.000000000Z")+".log"), nil
-}
-
-// keptLogs bounds the logs of one output.
-const keptLogs = 10

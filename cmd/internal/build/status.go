@@ -30,6 +30,8 @@ type Result struct {
 	Cause   graph.Ref // what to blame when Skipped
 	Log     string    // path of the build's log, "" when none
 	Elapsed time.Duration
+
+	log *buildLog // until the step has ended
 }
 
 // Status is told what a run does. Calls are serialised.

@@ -22,6 +22,7 @@ func (r *run) step(ctx context.Context, s *Step) bool {
 	if ctx.Err() != nil && res.Outcome == Failed {
 		res.Outcome, res.Err = NotRun, context.Cause(ctx)
 	}
+	res.log.end(res)
 	r.finish(s, res)
 	return res.Outcome == Built || res.Outcome == Saved || res.Outcome == Taken
 }
@@ -50,11 +51,13 @@ func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
 	r.mu.Lock()
 	r.opts.Status.Start(s)
 	r.mu.Unlock()
-	log, err := r.logPath(s, began)
+	log, err := r.openLog(s, began)
 	if err != nil {
 		return Result{Outcome: Failed, Err: err}
 	}
-	return r.persist(ctx, s, log, began)
+	res := r.persist(ctx, s, log.path, began)
+	res.log = log
+	return res
 }
 
 // persist builds s, and again when the engine is lost.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -58,5 +59,8 @@ func LogTail(path string, most int) ([]string, error) {
 		data = append([]byte("…"), data...)
 	}
 	all := strings.Split(string(data), "\n")
+	if strings.HasPrefix(all[len(all)-1], build.LogEnd) { // who shows the tail says that too
+		all = all[:len(all)-1]
+	}
 	return all[max(len(all)-most, 0):], nil
 }
