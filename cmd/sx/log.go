@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -124,18 +123,4 @@ func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, e
 		}
 	}
 	return owner, nil
-}
-
-// names lists outputs, as many as fit a message.
-func names(refs []graph.Ref) string {
-	const most = 8
-	var all []string
-	for _, r := range refs[:min(len(refs), most)] {
-		all = append(all, r.String())
-	}
-	said := strings.Join(all, ", ")
-	if more := len(refs) - most; more > 0 {
-		said += fmt.Sprintf(" and %d more", more)
-	}
-	return said
 }
