@@ -2,8 +2,10 @@ package buildkit
 
 import (
 	"fmt"
+	"math"
 	"os"
 
+	"github.com/moby/sys/user"
 	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +21,7 @@ type machine struct {
 	nofile  uint64 // hard limit of open files
 	seccomp bool   // the kernel filters system calls
 	userns  bool   // this root is root of a user namespace only
+	ids     int64  // how many users and groups that namespace has
 }
 
 func thisMachine() (machine, error) {
@@ -36,7 +39,25 @@ func thisMachine() (machine, error) {
 	m.nofile = lim.Max
 	_, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail")
 	m.seccomp = err == nil
-	return m, nil
+	m.ids, err = mappedIDs()
+	return m, err
+}
+
+// mappedIDs is how many users and groups this user namespace has.
+func mappedIDs() (int64, error) {
+	least := int64(math.MaxInt64)
+	for _, path := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		ranges, err := user.ParseIDMapFile(path)
+		if err != nil {
+			return 0, fmt.Errorf("reading %s: %w", path, err)
+		}
+		n := int64(0)
+		for _, r := range ranges {
+			n += r.Count
+		}
+		least = min(least, n)
+	}
+	return least, nil
 }
 
 func (m machine) has(capability uint) bool { return m.caps&(1<<capability) != 0 }
@@ -82,6 +103,11 @@ func (m machine) check() error {
 		return &UnfitError{
 			"root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
 			"run sx on the host, or start the container with --privileged",
+		}
+	case m.root && m.ids <= minIDs, m.ids == 0:
+		return &UnfitError{
+			fmt.Sprintf("this is a user namespace that has %d users or groups, but a build needs %d", m.ids, minIDs+1),
+			"run sx outside of it, as an ordinary user for example, or give it more ids (podman: --userns, /etc/subuid)",
 		}
 	case m.nofile < nofileHard && (m.userns || !m.has(unix.CAP_SYS_RESOURCE)):
 		return &UnfitError{

@@ -13,7 +13,7 @@ import (
 
 // fit is a machine that can build.
 var fit = machine{
-	root: true, nofile: 1 << 20, seccomp: true,
+	root: true, nofile: 1 << 20, seccomp: true, ids: 1<<32 - 1,
 	caps: 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_RESOURCE,
 }
 
@@ -40,6 +40,11 @@ func TestMachine(t *testing.T) {
 	container := fit
 	container.caps = 1 << unix.CAP_CHOWN
 	wantUnfit(t, container.check(), "CAP_SYS_ADMIN", "--privileged")
+	few := fit
+	few.ids = 1
+	wantUnfit(t, few.check(), "a user namespace that has 1 users or groups", "outside of it")
+	few.root, few.ids = false, 0
+	wantUnfit(t, few.check(), "a user namespace that has 0 users or groups", "outside of it")
 	low := fit
 	low.nofile = 4096
 	if err := low.check(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/moby/sys/userns"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +78,7 @@ func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapsh
 	if err := oneAge(root); err != nil {
 		return w, err
 	}
-	if err := sameOwners(root, cfg.Maps); err != nil {
+	if err := sameOwners(root); err != nil {
 		return w, err
 	}
 	opt, err := w.options(root, name, newSnapshotter, cfg)
@@ -113,11 +114,11 @@ func oneAge(root string) error {
 	return nil
 }
 
-// sameOwners refuses the state of an ordinary user's engine whose owners somebody
-// changed since, as `chown -R` or a copy does: its snapshots would have other bytes.
-// A file that belongs to id 1 from the first on bears witness.
-func sameOwners(root, maps string) error {
-	if maps == "" {
+// sameOwners refuses a state in a user namespace whose owners somebody changed
+// since, as `chown -R` or another namespace does: its snapshots would have other
+// bytes. A file that belongs to id 1 from the first on bears witness.
+func sameOwners(root string) error {
+	if !userns.RunningInUserNS() {
 		return nil
 	}
 	witness := filepath.Join(root, "witness")
