@@ -71,6 +71,8 @@ func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, in
 	if done == 0 && len(bad) == 0 {
 		return errors.New("out/ holds no output of this tree: nothing to import")
 	}
-	fmt.Fprintf(a.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
+	if done > 0 {
+		fmt.Fprintf(a.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
+	}
 	return errors.Join(bad...)
 }
