@@ -24,6 +24,9 @@ func newClient(o Options) *retryablehttp.Client {
 	if base == nil {
 		base = newTransport(o)
 	}
+	if o.First != nil {
+		base = &forked{base, o.First.scheme(), o.First.Client}
+	}
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
 			Transport:     &guard{base: base, header: o.HeaderTimeout, stall: o.Stall, minRate: o.MinRate, now: o.Now},
@@ -40,9 +43,27 @@ func newClient(o Options) *retryablehttp.Client {
 
 // closeIdle lets go of connections, if the transport is ours.
 func closeIdle(c *retryablehttp.Client, o Options) {
-	if t, ok := c.HTTPClient.Transport.(*guard).base.(*http.Transport); ok && o.Transport == nil {
+	base := c.HTTPClient.Transport.(*guard).base
+	if f, ok := base.(*forked); ok {
+		base = f.RoundTripper
+	}
+	if t, ok := base.(*http.Transport); ok && o.Transport == nil {
 		t.CloseIdleConnections()
 	}
+}
+
+// forked gives the requests of one scheme to another transport.
+type forked struct {
+	http.RoundTripper
+	scheme string
+	other  http.RoundTripper
+}
+
+func (f *forked) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme == f.scheme {
+		return f.other.RoundTrip(req)
+	}
+	return f.RoundTripper.RoundTrip(req)
 }
 
 func newTransport(o Options) *http.Transport {
@@ -163,6 +184,8 @@ func transient(err error) bool {
 		address  *url.Error
 	)
 	switch {
+	case final(err):
+		return false
 	case errors.As(err, &status):
 		return transientStatus(status.Code)
 	case errors.As(err, &sum), errors.As(err, &size), errors.As(err, &protocol), errors.As(err, &ranges), errors.As(err, &redirect):

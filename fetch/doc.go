@@ -3,11 +3,12 @@
 //
 // It refuses to know what is built, to write anywhere but under fetch/ and its
 // own TempDir, to follow a symbolic link in the tree, to speak anything but
-// http and https, and to leave bytes it has not hashed under a final name.
+// http and https (what Options.First speaks, its caller does), and to leave bytes
+// it has not hashed under a final name.
 //
 // Start at Run (run.go). One hash's way is job.go: check what lies in fetch/
 // (check.go, tree.go), move what is wrong away (wrong.go), lock and resume the partial file (partial.go, lock.go,
-// temp.go, budget.go), go over the mirrors (tour.go, limit.go), ask one of them
+// temp.go, budget.go), go over the mirrors (tour.go, limit.go, first.go), ask one of them
 // (get.go, client.go, guard.go), put the file in place (place.go).
 //
 // upstream: src/fetch.py.

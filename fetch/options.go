@@ -46,7 +46,9 @@ type Options struct {
 	// Backoff is how long to wait before try n+1 (n from 0) where the server
 	// did not say; default one second doubled each time, with jitter, at most 30 s.
 	Backoff func(n int) time.Duration
-	// Transport carries the requests; default: proxies from the environment.
+	// First is asked before the mirrors of any source; nil: nothing is.
+	First *First
+	// Transport carries the requests, but for First's; default: proxies from the environment.
 	Transport http.RoundTripper
 	// Status is told about progress; nil: nobody is.
 	Status Status

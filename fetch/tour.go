@@ -17,6 +17,9 @@ const gain = 1 << 20
 // there. The error is a Failure's attempts, a local one, or ctx's cause.
 func (r *run) download(ctx context.Context, g *group, p *part, show *progress) error {
 	tour := &tour{run: r, group: g, part: p, show: show, best: p.size}
+	if r.opts.First != nil {
+		tour.mirrors = append(tour.mirrors, r.opts.First.mirror(g.hash))
+	}
 	for _, raw := range g.mirrors {
 		tour.mirrors = append(tour.mirrors, newMirror(raw))
 	}
