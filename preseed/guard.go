@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -46,11 +47,14 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(g.opts.Header, func() { cancel(&SlowError{"no answer", g.opts.Header}) })
+	wait := newAnswerTimer(g.opts.Header, func() { cancel(&SlowError{"no answer", g.opts.Header}) })
 	req = req.Clone(ctx)
 	req.Header.Set("User-Agent", g.opts.UserAgent)
+	if req.Body != nil {
+		req.Body = &sentBody{req.Body, wait}
+	}
 	resp, err := g.base.RoundTrip(req)
-	timer.Stop()
+	wait.stop()
 	if err != nil {
 		err = because(ctx, err)
 		cancel(nil)
@@ -74,6 +78,45 @@ func (g *guard) limited(req *http.Request, resp *http.Response) (*http.Response,
 	after, _ := retryAfter(resp.Header, g.opts.Now())
 	resp.Body.Close()
 	return nil, &LimitError{Host: req.URL.Host, After: after, Quota: quota}
+}
+
+// answerTimer runs while a registry has the word: what is sent to it begins the
+// time anew, so that a large upload may take as long as it moves.
+type answerTimer struct {
+	mu      sync.Mutex
+	timer   *time.Timer
+	limit   time.Duration
+	stopped bool
+}
+
+func newAnswerTimer(limit time.Duration, f func()) *answerTimer {
+	return &answerTimer{limit: limit, timer: time.AfterFunc(limit, f)}
+}
+
+func (t *answerTimer) again() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopped {
+		t.timer.Reset(t.limit)
+	}
+}
+
+func (t *answerTimer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = true
+	t.timer.Stop()
+}
+
+// sentBody is read as fast as the registry takes it.
+type sentBody struct {
+	io.ReadCloser
+	wait *answerTimer
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.wait.again()
+	return b.ReadCloser.Read(p)
 }
 
 // because is why ctx ended, if it did: that explains err.

@@ -269,7 +269,11 @@ type opened struct {
 
 // open opens a repository once; a failure is not remembered.
 func (o *repositories) open(ctx context.Context, c *Client, reg Registry, output string) (*Repository, error) {
-	name := reg.Repository(output)
+	return o.named(ctx, c, reg.Repository(output))
+}
+
+// named is open for a repository's full name.
+func (o *repositories) named(ctx context.Context, c *Client, name string) (*Repository, error) {
 	o.mu.Lock()
 	if o.byName == nil {
 		o.byName = map[string]*opened{}

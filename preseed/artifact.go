@@ -1,0 +1,80 @@
+package preseed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// SourcesType is the artifact type of a definition's sources.
+const SourcesType = "application/vnd.stagex.sources.v1"
+
+const (
+	mediaTypeEmpty  = "application/vnd.oci.empty.v1+json"
+	mediaTypeBytes  = "application/octet-stream"
+	annotationTitle = "org.opencontainers.image.title" // where `oras pull` puts a blob
+)
+
+// File is a blob of an artifact with a name.
+type File struct {
+	Name string
+	Content
+}
+
+// Sources are what an artifact of a definition's sources consists of, its manifest
+// last, and the tag that it goes by. The manifest names the files, or a registry
+// would collect them as garbage; equal files make an equal manifest. The tag says
+// for whom they are and, by the manifest's digest, which: it never moves, so that
+// the sources of older releases stay.
+//
+// Source: image-spec, manifest.md, "Guidelines for Artifact Usage".
+func Sources(definition, version string, files []File) (contents []Content, tag string, err error) {
+	type layer struct {
+		cache.Descriptor
+		Annotations map[string]string `json:"annotations"`
+	}
+	empty := inMemory(mediaTypeEmpty, []byte("{}"))
+	layers := []layer{}
+	seen := map[cache.Digest]bool{empty.Digest: true}
+	contents = []Content{empty}
+	for _, f := range files {
+		f.MediaType = mediaTypeBytes
+		layers = append(layers, layer{f.Descriptor, map[string]string{annotationTitle: f.Name}})
+		if !seen[f.Digest] {
+			seen[f.Digest] = true
+			contents = append(contents, f.Content)
+		}
+	}
+	annotations := map[string]string{annotationTitle: definition}
+	if version != "" {
+		annotations[cache.AnnotationVersion] = version
+	}
+	data, err := json.Marshal(struct {
+		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
+		ArtifactType  string            `json:"artifactType"`
+		Config        cache.Descriptor  `json:"config"`
+		Layers        []layer           `json:"layers"`
+		Annotations   map[string]string `json:"annotations"`
+	}{2, cache.MediaTypeManifest, SourcesType, empty.Descriptor, layers, annotations})
+	manifest := inMemory(cache.MediaTypeManifest, data)
+	return append(contents, manifest), sourcesTag(definition, version, manifest.Digest), err
+}
+
+// sourcesTag is "core-rust-1.80.0.0123456789ab": a tag has 128 characters at most.
+func sourcesTag(definition, version string, manifest cache.Digest) string {
+	name := strings.ReplaceAll(definition, "/", "-")
+	if version != "" {
+		name += "-" + version
+	}
+	return fmt.Sprintf("%.100s.%.12s", name, manifest.Hex())
+}
+
+func inMemory(mediaType string, data []byte) Content {
+	d := cache.Descriptor{MediaType: mediaType, Digest: cache.DigestOf(data), Size: int64(len(data))}
+	return Content{d, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+}

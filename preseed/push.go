@@ -1,0 +1,229 @@
+package preseed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// Pusher sends blobs and manifests to registries. It is safe for concurrent use:
+// of a blob that several repositories want, one is sent to and the others mount.
+// Uploads, and what to do where a registry does not mount, are
+// go-containerregistry's.
+type Pusher struct {
+	client *Client
+	blobs  keyed
+	sent   atomic.Int64
+
+	mu      sync.Mutex                       // of all below
+	remotes map[string]*peer                 // by registry
+	at      map[cache.Digest]name.Repository // where a blob is known to be
+}
+
+// NewPusher connects to nothing yet.
+func (c *Client) NewPusher() *Pusher {
+	return &Pusher{client: c, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}}
+}
+
+// Sent is how many bytes of blobs were sent, those of broken uploads too.
+func (p *Pusher) Sent() int64 { return p.sent.Load() }
+
+// PushError says that a repository did not take something.
+type PushError struct {
+	Repository string
+	Err        error
+}
+
+func (e *PushError) Error() string { return fmt.Sprintf("pushing to %s: %v", e.Repository, e.Err) }
+func (e *PushError) Unwrap() error { return e.Err }
+
+// Content is something to push: a blob or a manifest.
+type Content struct {
+	cache.Descriptor
+	// Open reads it from its beginning. Where the bytes are not those of the
+	// digest, reading ends with an error.
+	Open func() (io.ReadCloser, error)
+}
+
+// Push sends what is missing of contents to a repository, and gives the last one,
+// a manifest, the tags. Each manifest comes after what it names; a tag that already
+// stands for the last one means that all is there. Present says that nothing was
+// missing. The error is a *PushError, ctx's cause, or that of reading.
+func (p *Pusher) Push(ctx context.Context, repository string, contents []Content, tags []string) (present bool, err error) {
+	t, err := p.open(ctx, repository)
+	if err != nil {
+		return false, &PushError{repository, err}
+	}
+	root, err := manifestOf(contents[len(contents)-1])
+	if err != nil {
+		return false, err
+	}
+	present = true
+	for _, tag := range tags {
+		there, err := t.has(ctx, t.repo.Tag(tag), root)
+		if err != nil {
+			return false, t.failed(ctx, err)
+		}
+		present = present && there
+	}
+	if present {
+		for _, c := range contents {
+			p.known(c, t.repo)
+		}
+		return true, nil
+	}
+	if err := t.contents(ctx, contents); err != nil {
+		return false, err
+	}
+	for _, tag := range tags {
+		if err := t.push.Push(ctx, t.repo.Tag(tag), root); err != nil {
+			return false, t.failed(ctx, err)
+		}
+	}
+	return false, nil
+}
+
+// peer is a registry.
+type peer struct {
+	pull *remote.Puller
+	push *remote.Pusher
+}
+
+// ImageContents are what an output's image consists of, to be pushed.
+func ImageContents(img *cache.Image) []Content {
+	var all []Content
+	for _, d := range img.Blobs {
+		all = append(all, Content{d, func() (io.ReadCloser, error) { return img.Open(d) }})
+	}
+	return all
+}
+
+// target is a repository that is pushed to.
+type target struct {
+	*Pusher
+	*peer
+	repo name.Repository
+}
+
+func (p *Pusher) open(ctx context.Context, repository string) (*target, error) {
+	repo, options, err := p.client.Remote(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reg := p.remotes[repo.RegistryStr()]
+	if reg == nil {
+		reg = &peer{}
+		if reg.pull, err = remote.NewPuller(options...); err != nil {
+			return nil, err
+		}
+		if reg.push, err = remote.NewPusher(options...); err != nil {
+			return nil, err
+		}
+		p.remotes[repo.RegistryStr()] = reg
+	}
+	return &target{p, reg, repo}, nil
+}
+
+// failed explains what a registry said.
+func (t *target) failed(ctx context.Context, err error) error {
+	err = t.client.explain(ctx, t.repo, err)
+	if ctx.Err() != nil {
+		return err
+	}
+	return &PushError{t.repo.Name(), err}
+}
+
+// has reports whether the registry has root under ref. Of what may not be read
+// nothing is known.
+func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest) (bool, error) {
+	d, err := t.pull.Head(ctx, ref)
+	if err == nil {
+		return d.Digest == hashOf(root.descriptor), nil
+	}
+	var none *NotFoundError
+	var denied *DeniedError
+	if why := t.client.explain(ctx, t.repo, err); errors.As(why, &none) || errors.As(why, &denied) {
+		return false, nil
+	}
+	return false, err
+}
+
+// contents sends all but the last, blobs first.
+func (t *target) contents(ctx context.Context, contents []Content) error {
+	workers, inside := errgroup.WithContext(ctx)
+	workers.SetLimit(layersAtOnce)
+	for _, c := range contents {
+		if !c.IsManifest() {
+			workers.Go(func() error { return t.blob(inside, c) })
+		}
+	}
+	if err := workers.Wait(); err != nil {
+		return err
+	}
+	for _, c := range contents[:len(contents)-1] {
+		if !c.IsManifest() {
+			continue
+		}
+		m, err := manifestOf(c)
+		if err != nil {
+			return err
+		}
+		if err := t.push.Push(ctx, t.repo.Digest(c.Digest.String()), m); err != nil {
+			return t.failed(ctx, err)
+		}
+	}
+	return nil
+}
+
+// blob makes the repository have a blob.
+func (t *target) blob(ctx context.Context, c Content) error {
+	unlock, err := t.blobs.lock(ctx, c.Digest)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	release, err := t.client.host(t.repo.Registry).acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	l := &layer{content: c, sent: &t.sent}
+	err = t.push.Upload(ctx, t.repo, t.mountable(l))
+	if local := l.failed(); err != nil && local != nil {
+		return local
+	}
+	if err != nil {
+		return t.failed(ctx, err)
+	}
+	t.known(c, t.repo)
+	return nil
+}
+
+func (p *Pusher) known(c Content, repo name.Repository) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at[c.Digest] = repo
+}
+
+// mountable tells where the registry has a blob already.
+func (t *target) mountable(l *layer) v1.Layer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.at[l.content.Digest]
+	if !ok || at.Registry != t.repo.Registry || at == t.repo {
+		return l
+	}
+	return &remote.MountableLayer{Layer: l, Reference: at.Digest(l.content.Digest.String())}
+}
