@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-
-	godigest "github.com/opencontainers/go-digest"
-	"github.com/opencontainers/umoci/pkg/hardening"
 )
 
 // Image is a whole output held open, so that it can be sent elsewhere: to a
@@ -93,21 +89,8 @@ func (i *Image) Open(d Descriptor) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading output %q: %w", i.Output, broken(err))
 	}
-	return &verifiedFile{&hardening.VerifiedReadCloser{
-		Reader:         f,
-		ExpectedDigest: godigest.Digest(d.Digest.String()),
-		ExpectedSize:   d.Size,
-	}, f}, nil
+	return Verified(f, d), nil
 }
-
-// verifiedFile closes the file alone: the library's Close would read the rest of
-// it, and log.
-type verifiedFile struct {
-	io.Reader
-	f *os.File
-}
-
-func (v *verifiedFile) Close() error { return v.f.Close() }
 
 // Close lets go of the folder. What Open gave stays readable.
 func (i *Image) Close() { i.reader.close() }

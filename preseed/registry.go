@@ -3,6 +3,7 @@ package preseed
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,6 +36,17 @@ func (r Registry) String() string { return r.Host + "/" + r.Namespace }
 
 // Repository is the full name of a repository of the namespace.
 func (r Registry) Repository(output string) string { return r.String() + "/" + output }
+
+// tagPattern is distribution-spec's, "Pulling manifests".
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+
+// CheckTag says why s is no tag of a repository.
+func CheckTag(s string) error {
+	if !tagPattern.MatchString(s) {
+		return fmt.Errorf("%q is no tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", s)
+	}
+	return nil
+}
 
 // isLoopback reports whether host, with or without a port, is this machine.
 func isLoopback(host string) bool {

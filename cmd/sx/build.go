@@ -20,6 +20,7 @@ import (
 
 type buildOptions struct {
 	all, dryRun, json, noCache, rebuild, offline bool
+	give                                         giveOptions
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -62,6 +63,7 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "let all builds at once need at most `SIZE`, as far as that is known (default: nine tenths)")
 	f.String("platform", graph.DefaultPlatform, "platforms to build for, with commas between; a package's own win")
+	o.give.addFlags(f)
 	addProgressFlag(c)
 	return c
 }
@@ -75,7 +77,7 @@ func (o buildOptions) check(selectors []string) error {
 	case o.json && !o.dryRun:
 		return usagef("--json goes with --dry-run")
 	}
-	return nil
+	return o.give.check(o.dryRun, o.offline)
 }
 
 func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) error {
@@ -102,17 +104,21 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	}
 	engine := a.engine(t.Store, set)
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
+	downloads, err := a.fetchSettings(set)
+	if err != nil {
+		return err
+	}
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
 		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
-		Fetch: fetchSettings(set), Status: display, Drain: drain,
+		Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()
 	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
-	return conclude(a, t, report, display.Talks(), err)
+	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, display.Talks(), err))
 }
 
 // capacity is what the settings say of the machine and of packages.

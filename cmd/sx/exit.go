@@ -81,6 +81,7 @@ func exitCode(err error) int {
 		ro     *cache.ReadOnlyError
 		noTool *load.MissingError
 		many   *build.PlatformsError
+		push   *preseed.PushError
 	)
 	switch {
 	case err == nil:
@@ -97,7 +98,7 @@ func exitCode(err error) int {
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &floor), errors.As(err, &fdisk):
 		return exitDisk
-	case errors.As(err, &failed), errors.As(err, &off), errors.As(err, &images), errors.As(err, &unlist):
+	case errors.As(err, &failed), errors.As(err, &off), errors.As(err, &images), errors.As(err, &unlist), errors.As(err, &push):
 		return exitFetch
 	case errors.As(err, &refuse):
 		return exitUnproven

@@ -14,10 +14,12 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 type fetchOptions struct {
 	closure, offline bool
+	push             string // oci://registry/repository
 }
 
 func newFetchCommand(a *app) *cobra.Command {
@@ -29,21 +31,35 @@ func newFetchCommand(a *app) *cobra.Command {
 verifies them. What is there is hashed, not trusted; a wrong file is replaced.
 Mirrors are tried in order; an interrupted download goes on where it was.
 When some sources cannot be had the others are still fetched, and a table says
-what each mirror answered.`,
+what each mirror answered.
+
+--from names a registry's repository that is asked before all mirrors. A source is
+the blob with its hash there, so that it cannot lie. --push fills such a repository
+from fetch/: it sends the blobs that it lacks, and for each definition an artifact
+that names them, so that the registry keeps them. Credentials are those of docker
+login and podman login.`,
 		Example: `  sx fetch                       # everything the tree needs
   sx fetch pallet-rust --closure # what building pallet-rust from source needs
-  sx fetch --offline             # which files are missing or wrong?`,
+  sx fetch --offline             # which files are missing or wrong?
+  sx fetch --push oci://registry.example/stagex/sources
+  sx fetch --from oci://registry.example/stagex/sources`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runFetch(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
 	c.Flags().BoolVar(&o.closure, "closure", false, "also what the selected outputs are built from")
 	c.Flags().BoolVar(&o.offline, "offline", false, "touch no network; list what is missing")
+	c.Flags().String("from", "", "ask `oci://REGISTRY/REPOSITORY` before the mirrors")
+	c.Flags().StringVar(&o.push, "push", "", "then give the sources to `oci://REGISTRY/REPOSITORY`")
 	addProgressFlag(c)
 	return c
 }
 
 func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, flags map[string]string) error {
+	repository, err := o.repository()
+	if err != nil {
+		return err
+	}
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
 		if err := t.Store.ReadOnly(); err != nil && !o.offline {
 			return err
@@ -56,14 +72,36 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
 			return nil
 		}
-		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+		err := a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
 			return fetchSources(ctx, a, t, set, sources, o, d)
 		})
+		if err != nil || o.push == "" {
+			return err
+		}
+		return pushSources(ctx, a, t, set, definitionsOf(t.Graph, refs), repository)
 	})
 }
 
+// repository is where --push goes.
+func (o fetchOptions) repository() (string, error) {
+	if o.push == "" {
+		return "", nil
+	}
+	if o.offline {
+		return "", usagef("--offline and --push exclude each other")
+	}
+	repository, err := preseed.ParseSources(o.push)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return repository, nil
+}
+
 func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Settings, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
-	opts := fetchSettings(set)
+	opts, err := a.fetchSettings(set)
+	if err != nil {
+		return err
+	}
 	opts.Tree, opts.TempDir, opts.Offline = t.Dir, t.Store.Dir("partial"), o.offline
 	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
 	report, err := fetch.Run(ctx, sources, opts)
@@ -76,26 +114,49 @@ func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 	return err
 }
 
-// sourcesOf lists the sources of refs, those of a family once.
-func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
-	var out []fetch.Source
+// definitionsOf lists the definitions of refs that have sources, each once.
+func definitionsOf(g *graph.Graph, refs []graph.Ref) []*graph.Definition {
+	var out []*graph.Definition
 	seen := map[*graph.Definition]bool{}
 	for _, ref := range refs {
-		if d := g.Output(ref).Definition; !seen[d] {
+		if d := g.Output(ref).Definition; !seen[d] && len(d.Sources) > 0 {
 			seen[d] = true
-			out = append(out, build.Sources(d)...)
+			out = append(out, d)
 		}
 	}
 	return out
 }
 
+func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
+	var out []fetch.Source
+	for _, d := range definitionsOf(g, refs) {
+		out = append(out, build.Sources(d)...)
+	}
+	return out
+}
+
 // fetchSettings are the options of downloads that settings decide.
-func fetchSettings(set settings.Settings) fetch.Options {
-	return fetch.Options{
+func (a *app) fetchSettings(set settings.Settings) (fetch.Options, error) {
+	o := fetch.Options{
 		UserAgent: userAgent(set), Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
 		MaxFile: set.Fetch.MaxFile, MaxPartial: set.Fetch.MaxPartial,
 		Stall: set.Fetch.Stall, Retries: retries(set.Fetch.Retries),
 	}
+	if set.Fetch.From == "" {
+		return o, nil
+	}
+	repository, err := preseed.ParseSources(set.Fetch.From)
+	if err != nil {
+		return o, usageError{err}
+	}
+	opts := registryClient(set)
+	opts.Log = a.logger()
+	client, err := preseed.NewClient(opts)
+	if err != nil {
+		return o, usageError{err}
+	}
+	o.First = &fetch.First{Prefix: preseed.SourcePrefix(repository), Client: client.SourceTransport()}
+	return o, nil
 }
 
 func userAgent(set settings.Settings) string {
@@ -112,7 +173,7 @@ func retries(n int) int {
 
 // settingOfFlag names the settings that flags stand for.
 var settingOfFlag = map[string]string{
-	"disk-floor": "build.disk_floor", "jobs": "build.jobs", "memory": "build.memory", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
+	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
 }
 
 // changedFlags are the settings that the command line gives.

@@ -106,7 +106,7 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
-		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newGraphCommand(a), newImportCommand(a),
+		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newGraphCommand(a), newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newVersionCommand(a),
 	)
 	return root

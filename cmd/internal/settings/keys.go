@@ -42,6 +42,7 @@ var keys = []key{
 	limited("fetch.max_file", func(s *Settings) *int64 { return &s.Fetch.MaxFile }),
 	limited("fetch.max_partial", func(s *Settings) *int64 { return &s.Fetch.MaxPartial }),
 	{name: "fetch.user_agent", userOnly: ofTheRequest, set: to(parseUserAgent, func(s *Settings) *string { return &s.Fetch.UserAgent })},
+	{name: "fetch.from", userOnly: ofTheRequest, set: to(parseSources, func(s *Settings) *string { return &s.Fetch.From })},
 
 	{name: "registries.hosts", userOnly: ofTheAudit, set: to(parseHosts, func(s *Settings) *[]string { return &s.Registries.Hosts })},
 	{name: "registries.namespace", set: to(parseNamespace, func(s *Settings) *string { return &s.Registries.Namespace })},

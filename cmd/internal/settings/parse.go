@@ -188,3 +188,12 @@ func parseNamespace(text string) (string, error) {
 	}
 	return text, nil
 }
+
+// parseSources takes a registry's repository that has sources, or "".
+func parseSources(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	_, err := preseed.ParseSources(text)
+	return text, err
+}

@@ -50,6 +50,7 @@ type Fetch struct {
 	MaxFile    int64         // bytes one source may have
 	MaxPartial int64         // bytes all unfinished downloads together may take
 	UserAgent  string        // "" means sx/<version>
+	From       string        // "oci://<host>/<repository>" that is asked before mirrors; "" for none
 }
 
 // Registries is about where published images come from. It names no credentials: those are docker login's and podman

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func init() {
+	commands["registry"], commands["holds"], commands["got"] = startRegistry, holds, got
+}
+
+// emptied is an empty registry that a script pushes to.
+type emptied struct {
+	http.Handler
+	mu   sync.Mutex
+	seen []string // methods of requests, but the pings
+}
+
+func (e *emptied) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/v2/" {
+		e.mu.Lock()
+		e.seen = append(e.seen, r.Method)
+		e.mu.Unlock()
+	}
+	e.Handler.ServeHTTP(w, r)
+}
+
+var emptyRegistries sync.Map // host -> *emptied
+
+// registry starts an empty registry, $REGISTRY, until the script ends.
+func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "registry")
+	e := &emptied{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	s := httptest.NewServer(e)
+	ts.Defer(s.Close)
+	host := strings.TrimPrefix(s.URL, "http://")
+	emptyRegistries.Store(host, e)
+	ts.Setenv("REGISTRY", host)
+}
+
+func theRegistry(ts *testscript.TestScript) *emptied {
+	e, ok := emptyRegistries.Load(ts.Getenv("REGISTRY"))
+	if !ok {
+		ts.Fatalf("no registry was started")
+	}
+	return e.(*emptied)
+}
+
+// holds NAME:TAG [DIGEST] wants a manifest in the registry, one with that digest
+// or naming it.
+func holds(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) == 1 || len(args) == 2, "holds NAME:TAG [DIGEST]")
+	name, tag, _ := strings.Cut(args[0], ":")
+	req := httptest.NewRequest(http.MethodGet, "/v2/"+name+"/manifests/"+tag, nil)
+	req.Header.Set("Accept", "*/*")
+	w := httptest.NewRecorder()
+	theRegistry(ts).Handler.ServeHTTP(w, req)
+	found := w.Code == http.StatusOK
+	if len(args) == 2 {
+		found = found && (strings.Contains(w.Body.String(), args[1]) || strings.Contains(w.Header().Get("Docker-Content-Digest"), args[1]))
+	}
+	if found == neg {
+		ts.Fatalf("the registry says of %s: %d %s", args[0], w.Code, w.Body)
+	}
+}
+
+// got METHOD... compares the requests since the last time with those named, sorted;
+// * stands for any.
+func got(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg, "got [METHOD...]")
+	e := theRegistry(ts)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	slices.Sort(e.seen)
+	if !slices.Equal(e.seen, args) && !slices.Equal(args, []string{"*"}) {
+		ts.Fatalf("the registry got %s, want %s", list(e.seen), list(args))
+	}
+	e.seen = nil
+}
