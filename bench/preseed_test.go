@@ -23,6 +23,7 @@ import (
 //	requests that it answered
 //	disk-MB  blocks in use afterwards, files with several names once
 //	peak-MB  of memory, of the largest process
+//	cpu-s    of all processes
 //
 // The sum of the images is 2 GB, half of it shared: 1.1 GB in all.
 func BenchmarkPreseed(b *testing.B) {
@@ -49,12 +50,12 @@ func BenchmarkPreseed(b *testing.B) {
 				}
 				r.reset()
 				b.StartTimer()
-				peak, err := prepared()
+				spent, err := prepared()
 				b.StopTimer()
 				if err != nil {
 					b.Fatal(err)
 				}
-				sum = usage{sum.net + r.sent.Load(), sum.requests + r.requests.Load(), sum.disk + onDisk(b, dir), max(sum.peak, peak)}
+				sum = usage{sum.net + r.sent.Load(), sum.requests + r.requests.Load(), sum.disk + onDisk(b, dir), max(sum.peak, spent.peak), sum.cpu + spent.cpu}
 				b.StartTimer()
 			}
 			sum.report(b)
@@ -62,7 +63,16 @@ func BenchmarkPreseed(b *testing.B) {
 	}
 }
 
-type usage struct{ net, requests, disk, peak int64 }
+type usage struct {
+	net, requests, disk, peak int64
+	cpu                       time.Duration
+}
+
+// spent is what a tool took of this machine.
+type spent struct {
+	peak int64
+	cpu  time.Duration
+}
 
 func (u usage) report(b *testing.B) {
 	mb := func(n int64) float64 { return float64(n) / 1e6 }
@@ -70,14 +80,15 @@ func (u usage) report(b *testing.B) {
 	b.ReportMetric(float64(u.requests)/float64(b.N), "requests")
 	b.ReportMetric(mb(u.disk)/float64(b.N), "disk-MB")
 	b.ReportMetric(mb(u.peak), "peak-MB")
+	b.ReportMetric(u.cpu.Seconds()/float64(b.N), "cpu-s")
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s")
 	b.ReportMetric(0, "ns/op")
 }
 
-// peer is a tool. What prepare returns is measured; it gives the peak of memory.
+// peer is a tool. What prepare returns is measured.
 type peer struct {
 	name, variable string
-	prepare        func(b *testing.B, program, dir, host string, s *set) (func() (int64, error), error)
+	prepare        func(b *testing.B, program, dir, host string, s *set) (func() (spent, error), error)
 }
 
 var peers = []peer{
@@ -88,7 +99,7 @@ var peers = []peer{
 }
 
 // prepareSX makes a tree whose digests/ are those of the set.
-func prepareSX(_ *testing.B, program, dir, host string, s *set) (func() (int64, error), error) {
+func prepareSX(_ *testing.B, program, dir, host string, s *set) (func() (spent, error), error) {
 	var digests strings.Builder
 	for _, i := range s.images {
 		def := filepath.Join(dir, "packages", "core", strings.TrimPrefix(i.output, "core-"))
@@ -104,38 +115,38 @@ func prepareSX(_ *testing.B, program, dir, host string, s *set) (func() (int64, 
 		os.WriteFile(filepath.Join(dir, "digests", "core.txt"), []byte(digests.String()), 0o644)); err != nil {
 		return nil, err
 	}
-	return func() (int64, error) {
+	return func() (spent, error) {
 		cmd := exec.Command(program, "-C", dir, "preseed")
-		cmd.Env = append(os.Environ(), "HOME="+dir, "SX_REGISTRIES_MIRRORS="+host+"/stagex")
+		cmd.Env = append(os.Environ(), "HOME="+dir, "SX_REGISTRIES_HOSTS="+host)
 		return run(cmd)
 	}, nil
 }
 
 // prepareCrane pulls all into one layout: crane's best, though not yet an out/.
-func prepareCrane(_ *testing.B, program, dir, host string, s *set) (func() (int64, error), error) {
+func prepareCrane(_ *testing.B, program, dir, host string, s *set) (func() (spent, error), error) {
 	args := []string{"pull", "--insecure", "--format=oci"}
 	for _, i := range s.images {
 		args = append(args, host+"/stagex/"+i.output+"@sha256:"+i.digest)
 	}
-	return func() (int64, error) {
+	return func() (spent, error) {
 		return run(exec.Command(program, append(args, filepath.Join(dir, "layout"))...))
 	}, nil
 }
 
 // prepareSkopeo copies one image after the other into layouts that share their
 // blobs: skopeo's best.
-func prepareSkopeo(_ *testing.B, program, dir, host string, s *set) (func() (int64, error), error) {
-	return func() (peak int64, err error) {
+func prepareSkopeo(_ *testing.B, program, dir, host string, s *set) (func() (spent, error), error) {
+	return func() (sum spent, err error) {
 		for _, i := range s.images {
 			p, err := run(exec.Command(program, "--insecure-policy", "copy", "-q", "--src-tls-verify=false",
 				"--dest-shared-blob-dir", filepath.Join(dir, "blobs"),
 				"docker://"+host+"/stagex/"+i.output+"@sha256:"+i.digest, "oci:"+filepath.Join(dir, i.output)+":1.0"))
 			if err != nil {
-				return 0, err
+				return sum, err
 			}
-			peak = max(peak, p)
+			sum = spent{max(sum.peak, p.peak), sum.cpu + p.cpu}
 		}
-		return peak, nil
+		return sum, nil
 	}, nil
 }
 
@@ -147,7 +158,7 @@ mkdir -p $DIR/out/${1#* }
 docker save $ref | tar -xC $DIR/out/${1#* }`
 
 // prepareDocker starts a dockerd of its own; the peak is the daemon's.
-func prepareDocker(b *testing.B, program, dir, host string, s *set) (func() (int64, error), error) {
+func prepareDocker(b *testing.B, program, dir, host string, s *set) (func() (spent, error), error) {
 	daemon := exec.Command(program, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "-H", "unix://"+filepath.Join(dir, "sock"), "--iptables=false", "--ip6tables=false",
 		"--bridge=none", "--userland-proxy=false", "--feature", "containerd-snapshotter=true")
@@ -169,36 +180,47 @@ func prepareDocker(b *testing.B, program, dir, host string, s *set) (func() (int
 	for _, i := range s.images {
 		fmt.Fprintf(&lines, "%s %s\n", i.digest, i.output)
 	}
-	return func() (int64, error) {
+	return func() (spent, error) {
 		cmd := exec.Command("sh", "-c", `xargs -d '\n' -n 1 -P $(nproc) sh -c "$SCRIPT" sh`)
 		cmd.Stdin = strings.NewReader(lines.String())
 		cmd.Env = append(os.Environ(), "SCRIPT="+preseedSH, "HOST="+host, "DIR="+dir)
-		if _, err := run(cmd); err != nil {
-			return 0, err
+		clients, err := run(cmd)
+		if err != nil {
+			return clients, err
 		}
-		return peakOf(daemon.Process.Pid)
+		return ofDaemon(daemon.Process.Pid, clients)
 	}, nil
 }
 
-// run runs cmd and gives the peak of its memory, or of the largest of those that
-// it waited for.
-func run(cmd *exec.Cmd) (int64, error) {
+// run runs cmd. Peak is that of its memory, or of the largest of those that it
+// waited for.
+func run(cmd *exec.Cmd) (spent, error) {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w\n%s", cmd.Path, err, out)
+		return spent{}, fmt.Errorf("%s: %w\n%s", cmd.Path, err, out)
 	}
-	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
+	state := cmd.ProcessState
+	return spent{state.SysUsage().(*syscall.Rusage).Maxrss << 10, state.UserTime() + state.SystemTime()}, nil
 }
 
-func peakOf(pid int) (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// ofDaemon adds what a process that goes on has taken: VmHWM of its status, and
+// utime and stime of its stat, in hundredths of a second.
+func ofDaemon(pid int, clients spent) (spent, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return clients, err
 	}
-	_, rest, _ := strings.Cut(string(data), "VmHWM:")
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return clients, err
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
 	line, _, _ := strings.Cut(rest, "kB")
 	kb, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return kb << 10, err
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	return spent{kb << 10, clients.cpu + time.Duration(user+system)*10*time.Millisecond}, errors.Join(err, err1, err2)
 }
 
 // onDisk counts blocks, those of a file with several names once.

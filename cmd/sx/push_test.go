@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	commands["registry"], commands["holds"], commands["got"] = startRegistry, holds, got
+	commands["registry"], commands["registered"], commands["got"] = startRegistry, registered, got
 }
 
 // emptied is an empty registry that a script pushes to.
@@ -54,10 +54,10 @@ func theRegistry(ts *testscript.TestScript) *emptied {
 	return e.(*emptied)
 }
 
-// holds NAME:TAG [DIGEST] wants a manifest in the registry, one with that digest
+// registered NAME:TAG [DIGEST] wants a manifest in the registry, one with that digest
 // or naming it.
-func holds(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, len(args) == 1 || len(args) == 2, "holds NAME:TAG [DIGEST]")
+func registered(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) == 1 || len(args) == 2, "registered NAME:TAG [DIGEST]")
 	name, tag, _ := strings.Cut(args[0], ":")
 	req := httptest.NewRequest(http.MethodGet, "/v2/"+name+"/manifests/"+tag, nil)
 	req.Header.Set("Accept", "*/*")
