@@ -105,17 +105,14 @@ func (x *download) once(ctx context.Context, reg Registry) error {
 	if err != nil {
 		return err
 	}
-	defer body.Close()
 	if from < x.part.Size() {
-		if err := x.reset(); err != nil {
-			return err
-		}
+		err = x.reset()
 	}
-	if !x.shown {
-		x.shown = true
-		x.pull.show.start(reg.String(), x.part.Size(), x.want.Size)
+	if err == nil {
+		err = x.copy(body, reg)
 	}
-	if err := x.copy(body); err != nil {
+	body.Close() // others may have its place while this one is synced
+	if err != nil {
 		return err
 	}
 	err = x.part.Finish()
@@ -131,8 +128,12 @@ func (x *download) once(ctx context.Context, reg Registry) error {
 }
 
 // copy appends the body, which ends where the blob does.
-func (x *download) copy(body io.Reader) error {
-	buf := make([]byte, 64<<10)
+func (x *download) copy(body io.Reader, reg Registry) error {
+	if !x.shown {
+		x.shown = true
+		x.pull.show.start(reg.String(), x.part.Size(), x.want.Size)
+	}
+	buf := make([]byte, 256<<10)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
