@@ -32,6 +32,9 @@ func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, s
 		}
 	}
 	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
+	if f.Fetch > 0 {
+		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
+	}
 	printForecast(w, plan.Count(build.ActionBuild), f, set.Build.Jobs)
 	return nil
 }
@@ -71,7 +74,7 @@ func planJSON(w io.Writer, plan *build.Plan, f build.Forecast) error {
 		}
 		steps = append(steps, p)
 	}
-	out := map[string]any{"steps": steps}
+	out := map[string]any{"steps": steps, "fetch": f.Fetch}
 	if plan.Count(build.ActionBuild) > f.Guessed {
 		out["forecast"] = map[string]any{ // in seconds
 			"work": f.Work.Seconds(), "longest_path": f.Longest.Seconds(), "estimate": f.Estimate.Seconds(), "guessed": f.Guessed,

@@ -23,14 +23,13 @@ several names (a blob in several outputs, in the engine's cache too) is counted
 once, in the first line that it belongs to; "shared" is what a line would have
 more, were it alone. sx gc says what of it can go.
 
-Unlike du it counts what the embedded engine holds under the build's user only;
-the caches of other engines are theirs to tell.`,
+The engine is the embedded one: the caches of others are theirs to tell.`,
 		Example: `  sx du
   sx du --json | jq .engine.bytes`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.inTree(c.Context(), nil, nil, func(t *build.Tree, _ settings.Settings, _ []graph.Ref) error {
-				u := t.Usage()
+			return a.inTree(c.Context(), nil, nil, func(t *build.Tree, set settings.Settings, _ []graph.Ref) error {
+				u := t.Usage(c.Context(), a.embedded(t, set))
 				if json {
 					return printJSON(a.stdout, struct {
 						build.Usage

@@ -73,7 +73,7 @@ func printExplanation(w io.Writer, e build.Explanation) {
 		return
 	}
 	for i, c := range e.Chain {
-		printCause(w, "", e.Action, c)
+		printCause(w, "", c)
 		if i == len(e.Chain)-1 && len(c.Changes) > 1 {
 			for _, change := range c.Changes {
 				fmt.Fprintf(w, "  %s\n", text.Field(change.Text))
@@ -85,15 +85,18 @@ func printExplanation(w io.Writer, e build.Explanation) {
 			fmt.Fprintf(w, "and %d more with a reason of their own\n", len(e.Others)-i)
 			break
 		}
-		printCause(w, "also ", build.ActionBuild, c)
+		printCause(w, "also ", c)
+	}
+	if e.Never > 0 {
+		fmt.Fprintf(w, "and %s that it is built from, not built yet\n", count(e.Never, "output"))
 	}
 }
 
 // maxOthers bounds the other root causes that are told; JSON has all.
 const maxOthers = 10
 
-func printCause(w io.Writer, lead string, action build.Action, c build.Cause) {
-	what := string(action)
+func printCause(w io.Writer, lead string, c build.Cause) {
+	what := string(c.Action)
 	if !c.Built.IsZero() {
 		what = "built " + moment(c.Built)
 	}
@@ -139,10 +142,12 @@ type (
 		Action build.Action  `json:"action"`
 		Chain  []causeJSON   `json:"chain"`
 		Others []causeJSON   `json:"others"`
+		Never  int           `json:"never_built"`
 		Record *cache.Record `json:"record"`
 	}
 	causeJSON struct {
 		Ref     graph.Ref      `json:"ref"`
+		Action  build.Action   `json:"action,omitempty"`
 		Built   *time.Time     `json:"built,omitempty"` // of a build that is done
 		Reason  string         `json:"reason"`
 		Changes []build.Change `json:"changes,omitempty"`
@@ -152,7 +157,7 @@ type (
 func explainJSON(w io.Writer, all []build.Explanation) error {
 	outputs := []explainedJSON{}
 	for _, e := range all {
-		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Record})
+		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Never, e.Record})
 	}
 	return printJSON(w, map[string]any{"outputs": outputs})
 }
@@ -160,7 +165,7 @@ func explainJSON(w io.Writer, all []build.Explanation) error {
 func causesJSON(causes []build.Cause) []causeJSON {
 	out := []causeJSON{}
 	for _, c := range causes {
-		j := causeJSON{c.Ref, nil, c.Reason, c.Changes}
+		j := causeJSON{c.Ref, c.Action, nil, c.Reason, c.Changes}
 		if !c.Built.IsZero() {
 			j.Built = &c.Built
 		}

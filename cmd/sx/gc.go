@@ -59,24 +59,24 @@ func runGC(ctx context.Context, a *app, size string, dryRun bool) error {
 			keep = set.Engine.CacheSize
 		}
 		if dryRun {
-			return wouldCollect(a.stdout, t, keep)
+			return wouldCollect(ctx, a, t, set, keep)
 		}
 		return collect(ctx, a, t, set, keep)
 	})
 }
 
-func wouldCollect(w io.Writer, t *build.Tree, keep int64) error {
+func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) error {
 	waste, err := t.FindWaste()
 	if err != nil {
 		return err
 	}
 	freed := t.Frees(waste)
-	printWaste(w, waste, t.Dir)
-	if over := t.Usage().Engine.Bytes - keep; over > 0 {
-		fmt.Fprintf(w, "trim    the engine's cache by about %s, to %s\n", text.Bytes(over), text.Bytes(keep))
+	printWaste(a.stdout, waste, t.Dir)
+	if over := t.Usage(ctx, a.embedded(t, set)).Engine.Bytes - keep; over > 0 {
+		fmt.Fprintf(a.stdout, "trim    the engine's cache by about %s, to %s\n", text.Bytes(over), text.Bytes(keep))
 		freed += over
 	}
-	fmt.Fprintf(w, "%s would be freed\n", text.Bytes(freed))
+	fmt.Fprintf(a.stdout, "%s would be freed\n", text.Bytes(freed))
 	return nil
 }
 
@@ -101,17 +101,21 @@ func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, 
 // trim starts the embedded engine where its cache is too large, for it alone knows
 // what of that was used when.
 func trim(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (int64, error) {
-	// Whatever builds run on now: the caches of other engines are not sx's.
-	engine := &buildkit.Embedded{
-		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
-		CacheSize: set.Engine.CacheSize, Log: a.logger(),
-		Waiting: func() { fmt.Fprintln(a.stderr, "sx: waiting for another sx, whose engine is of another build") },
-	}
-	freed, err := t.TrimEngine(ctx, engine, keep)
+	freed, err := t.TrimEngine(ctx, a.embedded(t, set), keep)
 	if err == nil && freed > 0 {
 		fmt.Fprintf(a.stdout, "trim    the engine's cache by %s\n", text.Bytes(freed))
 	}
 	return freed, err
+}
+
+// embedded is the tree's embedded engine, whatever builds run on now: the caches of
+// other engines are not sx's.
+func (a *app) embedded(t *build.Tree, set settings.Settings) *buildkit.Embedded {
+	return &buildkit.Embedded{
+		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
+		CacheSize: set.Engine.CacheSize, Log: a.logger(),
+		Waiting: func() { fmt.Fprintln(a.stderr, "sx: waiting for another sx, whose engine is of another build") },
+	}
 }
 
 // printWaste names outputs and sources one by one, what is only sx's in sums, and

@@ -17,8 +17,10 @@ type Explanation struct {
 	// root cause. Of an output that is up to date it is empty.
 	Chain []Cause
 	// Others are the other outputs in its closure that have a reason of their
-	// own, so that mending the chain's end alone would not do.
+	// own, so that mending the chain's end alone would not do. Those that were
+	// never built are only counted.
 	Others []Cause
+	Never  int
 	// Closure is how many outputs it is built from, itself not counted.
 	Closure int
 	// Record is how what is in out/ came to be; nil where nothing tells.
@@ -29,7 +31,8 @@ type Explanation struct {
 // set, why it was built then and came out otherwise than before.
 type Cause struct {
 	Ref     graph.Ref
-	Built   time.Time
+	Action  Action    // of one that will be; else "":
+	Built   time.Time // when it was
 	Reason  string
 	Changes []Change
 }
@@ -73,7 +76,11 @@ func (t *Tree) explain(steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
 	e.Chain = append(e.Chain, t.past(e.Chain[len(e.Chain)-1].Changes)...)
 	for _, other := range closure {
 		s := steps[other]
-		if s.Action != ActionNone && s.Because == (graph.Ref{}) && other != root {
+		switch {
+		case s.Action == ActionNone || s.Because != (graph.Ref{}) || other == root:
+		case s.Reason == neverBuilt:
+			e.Never++
+		default:
 			e.Others = append(e.Others, causeOf(s))
 		}
 	}
@@ -81,7 +88,7 @@ func (t *Tree) explain(steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
 }
 
 func causeOf(s *Step) Cause {
-	return Cause{Ref: s.Output.Ref, Reason: s.Reason, Changes: s.Changes}
+	return Cause{Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Changes: s.Changes}
 }
 
 // past follows changes that are all of dependencies' digests back through the

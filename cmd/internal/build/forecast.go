@@ -1,6 +1,10 @@
 package build
 
-import "time"
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
 
 // Forecast is how long a plan should take, as long as each output's last build
 // here did.
@@ -9,6 +13,7 @@ type Forecast struct {
 	Longest  time.Duration // of the longest path, below which nothing gets it
 	Estimate time.Duration // with that capacity
 	Guessed  int           // steps that were never built here: a median stands for them
+	Fetch    int           // sources that are not in fetch/
 }
 
 // Forecast plays p as the schedule would run it, and fills in what each of its
@@ -28,5 +33,23 @@ func (t *Tree) Forecast(p *Plan, c Capacity) Forecast {
 			f.Guessed++
 		}
 	}
+	f.Fetch = t.absent(p)
 	return f
+}
+
+// absent counts the sources of what will be built that are not there. Whether the
+// others are what they should be is seen when they are needed.
+func (t *Tree) absent(p *Plan) int {
+	seen := map[string]bool{}
+	for _, s := range p.Steps {
+		if s.Action != ActionBuild {
+			continue
+		}
+		for _, src := range s.Output.Definition.Sources {
+			if _, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(src.Path))); err != nil {
+				seen[src.Path] = true
+			}
+		}
+	}
+	return len(seen)
 }

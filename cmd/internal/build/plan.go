@@ -149,6 +149,9 @@ type reason struct {
 	changes []Change
 }
 
+// neverBuilt is the reason of what is neither in out/ nor recorded.
+const neverBuilt = "not built yet"
+
 func because(format string, args ...any) (reason, error) {
 	return reason{text: fmt.Sprintf(format, args...)}, nil
 }
@@ -165,7 +168,7 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 		if _, err := t.Store.Layout(name); err == nil {
 			return because("out/%s was not built here", name)
 		}
-		return because("not built yet")
+		return reason{text: neverBuilt}, nil
 	case err != nil:
 		return because("its record cannot be believed: %v", err)
 	case rec.Origin != cache.BuiltHere:

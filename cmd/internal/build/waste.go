@@ -35,14 +35,20 @@ func (u Usage) Total() cache.Usage {
 	return sum
 }
 
-// Usage counts, which takes a look at every file.
-func (t *Tree) Usage() (u Usage) {
+// Usage counts, which takes a look at every file. An ordinary user's embedded
+// engine has files that only it can look at: then engine is asked.
+func (t *Tree) Usage(ctx context.Context, engine buildkit.Managed) (u Usage) {
 	var tally cache.Tally
 	u.Out = tally.Add(filepath.Join(t.Dir, "out"))
 	u.Blobs = tally.Add(t.Store.Dir("blobs"))
 	u.Fetch = tally.Add(filepath.Join(t.Dir, "fetch"))
 	u.Partial = tally.Add(t.Store.Dir("partial"))
 	u.Engine = tally.Add(t.Store.Dir("engine"))
+	if u.Engine.Unread > 0 {
+		if s, err := engine.Status(ctx); err == nil {
+			u.Engine = cache.Usage{Files: u.Engine.Files, Bytes: s.Bytes - s.Shared, Shared: s.Shared}
+		}
+	}
 	u.Other = tally.Rest(t.Store.Dir(), "blobs", "partial", "engine")
 	return u
 }
@@ -115,13 +121,13 @@ func (t *Tree) RemoveWaste() (w Waste, freed int64, err error) {
 
 // TrimEngine brings the embedded engine's cache below keep bytes, and returns how
 // many that freed on the disk. Where it is below them anyway no engine is started.
-func (t *Tree) TrimEngine(ctx context.Context, engine buildkit.Engine, keep int64) (freed int64, err error) {
-	before := t.Usage().Engine
-	if before.Unread == 0 && before.Bytes+before.Shared <= keep {
+func (t *Tree) TrimEngine(ctx context.Context, engine buildkit.Managed, keep int64) (freed int64, err error) {
+	before := t.Usage(ctx, engine).Engine
+	if before.Bytes+before.Shared <= keep {
 		return 0, nil
 	}
 	if _, err := buildkit.Trim(ctx, engine, keep); err != nil {
 		return 0, err
 	}
-	return max(before.Bytes-t.Usage().Engine.Bytes, 0), nil
+	return max(before.Bytes-t.Usage(ctx, engine).Engine.Bytes, 0), nil
 }
