@@ -10,6 +10,7 @@ import (
 // time. In between the last one goes on by the clock.
 type meter struct {
 	next time.Time
+	late *time.Timer // pokes the schedule at next, for a change that came too early
 }
 
 const (
@@ -17,19 +18,30 @@ const (
 	estimateShare = 20
 )
 
-// tell gives an estimate where one is due.
+// tell gives an estimate, now or when one is due. Only Run calls it.
 func (s *schedule) tell() {
 	if s.estimate == nil {
 		return
 	}
 	began := s.now()
-	if began.Before(s.meter.next) {
+	if wait := s.meter.next.Sub(began); wait > 0 {
+		if s.meter.late == nil {
+			s.meter.late = time.AfterFunc(wait, s.poke)
+		}
 		return
 	}
+	s.meter.stop()
 	left := s.remaining(began.Sub(s.began))
 	ended := s.now()
 	s.meter.next = ended.Add(max(estimateEvery, estimateShare*ended.Sub(began)))
 	s.estimate(left)
+}
+
+func (m *meter) stop() {
+	if m.late != nil {
+		m.late.Stop()
+		m.late = nil
+	}
 }
 
 // remaining plays the rest of the run as the schedule would have it if

@@ -57,7 +57,7 @@ func (t *Tree) expect(steps []*Step, c Capacity) {
 	for _, s := range steps {
 		name, hint := s.Output.Ref.String(), c.hint(s)
 		s.Expected = pasts[name].took()
-		if s.Expected == 0 {
+		if s.Expected == 0 && s.Action == ActionBuild {
 			s.Expected = t.recorded(name)
 		}
 		if s.Expected == 0 {

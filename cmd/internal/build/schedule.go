@@ -46,6 +46,7 @@ type schedule struct {
 func (s *schedule) Run(ctx context.Context) {
 	s.began = s.now()
 	defer context.AfterFunc(ctx, s.poke)()
+	defer s.meter.stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for s.advance(ctx, &wg) {

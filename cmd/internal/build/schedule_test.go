@@ -188,8 +188,9 @@ func TestScheduleEstimate(t *testing.T) {
 		}
 		all := steps(t, "seed:\nleft: seed\nright: seed\ntop: left right\nalone:\n")
 		all[1].Expected = 3 * time.Second
+		all[4].Expected = 1100 * time.Millisecond // too soon after seed's end for another
 		s.play(t, all)
-		want := []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, time.Second}
+		want := []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, 2 * time.Second, time.Second}
 		if !slices.Equal(left, want) {
 			t.Errorf("estimates %v, want %v", left, want)
 		}

@@ -77,7 +77,7 @@ func prioritise(all []*unit) {
 		}
 	}
 	byRank := slices.Clone(all)
-	slices.SortStableFunc(byRank, func(a, b *unit) int {
+	slices.SortFunc(byRank, func(a, b *unit) int {
 		return cmp.Or(cmp.Compare(b.height, a.height), a.steps[0].Output.Ref.Compare(b.steps[0].Output.Ref))
 	})
 	for i, u := range byRank {
