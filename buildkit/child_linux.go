@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/version"
+	"github.com/moby/sys/userns"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -34,6 +35,7 @@ const readyWord = "ready"
 // the engine's folder. `sx engine` shows the rest, also that of another build.
 type facts struct {
 	State, ContentDir, RuncLog string
+	UserNS                     bool
 
 	Since             time.Time
 	BuildKit          string
@@ -119,7 +121,8 @@ func serveChild(cfg childConfig, ready *os.File) error {
 	}
 	about := facts{
 		State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog),
-		Since: time.Now(), BuildKit: Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
+		UserNS: userns.RunningInUserNS(),
+		Since:  time.Now(), BuildKit: Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
 	}
 	if err := writeFacts(cfg, about); err != nil {
 		return err

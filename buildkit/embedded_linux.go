@@ -163,6 +163,7 @@ func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
 		ContentDir: filepath.Join(e.Dir, facts.ContentDir),
 		RuncLog:    filepath.Join(e.Dir, facts.RuncLog),
 		ProbeFile:  filepath.Join(e.Dir, facts.State, "probe-"+id),
+		UserNS:     facts.UserNS,
 	}, nil
 }
 

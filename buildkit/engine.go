@@ -30,6 +30,8 @@ type Conn struct {
 	// ProbeFile keeps the answer to [Builder.Probe] of an engine that always
 	// gives the same; empty: it is asked each time.
 	ProbeFile string
+	// UserNS: the engine is root of a user namespace only, as far as is known.
+	UserNS bool
 }
 
 // Version is that of the BuildKit in this program, such as "v0.34.2".

@@ -28,8 +28,10 @@ type BuildError struct {
 	ExitCode int
 	// Detail is what runc wrote about it, when that is all there is.
 	Detail string
-	File   string
-	Err    error
+	// Hint is what lies behind it on this engine, and the way out.
+	Hint string
+	File string
+	Err  error
 }
 
 func (e *BuildError) Error() string {
@@ -40,6 +42,9 @@ func (e *BuildError) Error() string {
 	b.WriteString(e.Err.Error())
 	if e.Detail != "" {
 		fmt.Fprintf(&b, " (runc: %s)", e.Detail)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, " (%s)", e.Hint)
 	}
 	return b.String()
 }
@@ -72,6 +77,9 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 	if errors.As(err, &exit) {
 		be.ExitCode = int(exit.ExitCode)
 		be.Detail = runcDetail(b.conn.RuncLog, began)
+	}
+	if b.conn.UserNS {
+		be.Hint = usernsHint(be)
 	}
 	return be
 }

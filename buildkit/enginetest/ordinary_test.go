@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"archive/tar"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,8 +73,7 @@ RUN --network=none ["/tool", "mkdir", "/a/b", ",", "write", "/a/b/c", "x", ",", 
 `
 
 // An ordinary user builds the same bytes as root, whatever root's environment
-// says, and what the engine leaves can be removed by that user. Its kills leave
-// nothing behind either.
+// says, and what the engine leaves can be removed by that user.
 func TestOrdinaryUser(t *testing.T) {
 	root := NewTree(t, programs, "", owners)
 	root.Sx("build", "--all")
@@ -83,42 +83,19 @@ func TestOrdinaryUser(t *testing.T) {
 	tree := Examples(t, programs, filepath.Join(home, "tree"))
 	NewTree(t, programs, tree.Dir, owners)
 	tree.asUser(home, cred)
-	if out := tree.Sx("build", "--all"); !strings.Contains(out, "17 outputs: 16 MATCH, 1 UNPUBLISHED") {
-		t.Fatalf("not all match:\n%s", out)
-	}
+	tree.wantAll()
 	if got := tree.Digest("core-owners"); got != want {
 		t.Errorf("core-owners is %s, root's is %s", got, want)
 	}
 	tree.wantForeign(cred)
 	tree.WantNothingLeft()
-
-	for round := range 3 {
-		r := tree.Start("build", "--no-cache", "--all")
-		Until(t, patience, "a build runs", func() bool { return strings.Contains(r.Stderr.String(), "built in") })
-		r.Cmd.Process.Kill()
-		r.Wait()
-		if round > 0 { // the engine as well, as a power cut would
-			for _, pid := range tree.Engines() {
-				unix.Kill(pid, unix.SIGKILL)
-			}
-		}
-		began := time.Now()
-		tree.WantNothingLeft()
-		t.Logf("nothing left %s after the kill", time.Since(began).Round(time.Millisecond))
-	}
-	if out := tree.Sx("build", "--all"); !strings.Contains(out, "17 outputs: 16 MATCH, 1 UNPUBLISHED") {
-		t.Errorf("after the kills:\n%s", out)
-	}
-	// chown -R, which people try, spoils the engine's state: it is noticed.
-	tree.stopEngine()
-	give(t, tree.Dir, cred)
-	tree.Sx("build", "--no-cache", "core-owners")
-	if log := tree.Read(".sx/engine/engine.log"); !strings.Contains(log, "owners were changed") {
-		t.Errorf("the engine did not notice that its owners were changed:\n%s", log)
-	}
-	if got := tree.Digest("core-owners"); got != want {
+	tree.wantKilledClean()
+	tree.wantAll()
+	tree.wantHints()
+	if got := tree.afterChown(cred); got != want {
 		t.Errorf("core-owners is %s after chown -R, root's is %s", got, want)
 	}
+
 	if out := tree.Sx("engine", "status"); !strings.Contains(out, "running for ") || !regexp.MustCompile(`holds +[0-9.]+MiB`).MatchString(out) {
 		t.Errorf("the engine's status:\n%s", out)
 	}
@@ -126,6 +103,76 @@ func TestOrdinaryUser(t *testing.T) {
 	if entries, err := os.ReadDir(tree.Path(".sx/engine")); err == nil {
 		t.Errorf("left by engine clean: %v", entries)
 	}
+}
+
+func (t *Tree) wantAll() {
+	t.t.Helper()
+	if out := t.Sx("build", "--all"); !strings.Contains(out, "17 outputs: 16 MATCH, 1 UNPUBLISHED") {
+		t.t.Fatalf("not all match:\n%s", out)
+	}
+}
+
+// wantKilledClean kills sx, with and without its engine, in the middle of builds:
+// nothing may be left behind.
+func (t *Tree) wantKilledClean() {
+	t.t.Helper()
+	for _, engine := range []bool{false, true, true} {
+		r := t.Start("build", "--no-cache", "--all")
+		Until(t.t, patience, "a build runs", func() bool { return strings.Contains(r.Stderr.String(), "built in") })
+		r.Cmd.Process.Kill()
+		r.Wait()
+		if engine { // as a power cut would
+			for _, pid := range t.Engines() {
+				unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		t.WantNothingLeft()
+	}
+}
+
+// wantHints builds what only root's engine can: sx says so.
+func (t *Tree) wantHints() {
+	t.t.Helper()
+	const dir = "packages/core/only-root/"
+	t.Write(dir+"package.toml", []byte("[package]\nname = \"only-root\"\n"))
+	t.Write(dir+"Containerfile", []byte("FROM scratch\nADD a.tar /\n"))
+	for want, h := range map[string]tar.Header{
+		"no device node can be made": {Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3},
+		"give more there":            {Name: "file", Uid: 3_000_000},
+	} {
+		t.Write(dir+"a.tar", tarOf(t.t, h))
+		if r := t.Start("build", "core-only-root").Want(1); !strings.Contains(r.Stderr.String(), want) {
+			t.t.Errorf("not said: %s\n%s", want, &r.Stderr)
+		}
+	}
+	t.must(os.RemoveAll(t.Path(dir)))
+}
+
+// afterChown does what people try when something cannot be removed, which spoils
+// the engine's state, and returns the digest of core-owners built after it.
+func (t *Tree) afterChown(cred *syscall.Credential) string {
+	t.t.Helper()
+	t.stopEngine()
+	give(t.t, t.Dir, cred)
+	t.Sx("build", "--no-cache", "core-owners")
+	if log := t.Read(".sx/engine/engine.log"); !strings.Contains(log, "owners were changed") {
+		t.t.Errorf("the engine did not notice that its owners were changed:\n%s", log)
+	}
+	return t.Digest("core-owners")
+}
+
+// tarOf is an archive with one entry.
+func tarOf(t testing.TB, h tar.Header) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
 }
 
 // asUser lets an ordinary user own the tree and run sx, in an environment that
