@@ -1,102 +1,38 @@
 package preseed
 
 import (
-	"bufio"
-	"fmt"
+	"errors"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
-// noRegistry is the variable that says that this machine has no docker-registry.
-const noRegistry = "SX_TEST_NO_REGISTRY"
-
-// debian is the registry that Debian packages, docker's own.
+// debian is docker's own registry.
 type debian struct {
-	t      testing.TB
-	config string
-	host   string
+	*registrytest.Registry
+	t testing.TB
 }
-
-// htpasswd is "secret", by bcrypt at its least cost.
-const htpasswd = "user:$2a$04$QWT4e/BM1/1KlNHHGPejte5NYtuzcYBJ1qCLK/FMrnvgB7NmWG3G2\n"
 
 // newDebian starts one that wants a password.
 func newDebian(t testing.TB) *debian {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil && os.Getenv(noRegistry) == "1" {
-		t.Skip(noRegistry + "=1: docker's registry is not tested with")
-	}
-	if err != nil {
-		t.Fatalf("%v (Debian: docker-registry); %s=1 leaves these tests out", err, noRegistry)
-	}
-	dir := t.TempDir()
-	d := &debian{t: t, config: filepath.Join(dir, "config.yml")}
-	d.write(filepath.Join(dir, "htpasswd"), htpasswd)
-	d.write(d.config, fmt.Sprintf(`version: 0.1
-log: {level: info}
-storage: {filesystem: {rootdirectory: %[1]s/data}, delete: {enabled: true}}
-http: {addr: "127.0.0.1:0"}
-auth: {htpasswd: {realm: test, path: %[1]s/htpasswd}}
-`, dir))
-	cmd := exec.Command(program, "serve", d.config)
-	out, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
+	r, err := registrytest.Start(t.TempDir(), true)
+	if errors.Is(err, registrytest.ErrMissing) && os.Getenv(registrytest.Left) == "1" {
+		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGKILL)
-		cmd.Wait()
-	})
-	d.host = d.address(out)
-	return d
-}
-
-func (d *debian) write(name, data string) {
-	d.t.Helper()
-	if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
-
-// address waits until the registry says where it listens, and reads on.
-func (d *debian) address(out io.Reader) string {
-	d.t.Helper()
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			go io.Copy(io.Discard, out)
-			return m[1]
-		}
-	}
-	d.t.Fatalf("docker-registry ended: %v", lines.Err())
-	return ""
-}
-
-// collect runs the registry's garbage collection as its administrator would.
-func (d *debian) collect() {
-	d.t.Helper()
-	out, err := exec.Command("docker-registry", "garbage-collect", "--delete-untagged", d.config).CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("collecting garbage: %v\n%s", err, out)
-	}
+	t.Cleanup(r.Close)
+	return &debian{r, t}
 }
 
 func (d *debian) client() *Client {
@@ -112,13 +48,13 @@ func (d *debian) client() *Client {
 type login struct{}
 
 func (login) Resolve(authn.Resource) (authn.Authenticator, error) {
-	return &authn.Basic{Username: "user", Password: "secret"}, nil
+	return &authn.Basic{Username: registrytest.User, Password: registrytest.Password}, nil
 }
 
 // What was pushed to docker's registry is preseeded from it, byte for byte.
 func TestDebianImages(t *testing.T) {
 	d := newDebian(t)
-	reg := Registry{d.host, "stagex"}
+	reg := Registry{d.Host, "stagex"}
 	shared := noise(1, 300_000)
 	p := d.client().NewPusher()
 	var images []image
@@ -170,7 +106,7 @@ func testFiles(contents map[string][]byte) (files []File) {
 // Sources are blobs that outlive the collection of garbage, and come by range.
 func TestDebianSources(t *testing.T) {
 	d := newDebian(t)
-	name := d.host + "/stagex/sources"
+	name := d.Host + "/stagex/sources"
 	data := noise(1, 200_000)
 	client := d.client()
 	contents, tag, err := Sources("core/rust", "1.80.0", testFiles(map[string][]byte{"rustc.tar.xz": data}))
@@ -182,7 +118,9 @@ func TestDebianSources(t *testing.T) {
 			t.Fatalf("push %d: present %v, %v", i, present, err)
 		}
 	}
-	d.collect()
+	if err := d.Collect(); err != nil {
+		t.Fatal(err)
+	}
 	for _, ranges := range []string{"", "bytes=150000-"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, SourcePrefix(name)+cache.DigestOf(data).Hex(), nil)
 		if err != nil {

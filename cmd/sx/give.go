@@ -45,14 +45,26 @@ func (o giveOptions) check(dryRun, offline bool) error {
 }
 
 // give gives the targets of a run that ended with err to whom the options say: of
-// them what is up to date and no MISMATCH. The run's own error comes first.
+// them what is up to date and no MISMATCH; after a Ctrl-C, nothing. The run's own
+// error comes first.
 func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
-	if o.push == "" && o.into == "" || ctx.Err() != nil {
+	if o.push == "" && o.into == "" {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	first := drainOf(ctx)
+	select {
+	case <-first:
+		return err
+	case <-ctx.Done():
+		return err
+	default:
+	}
+	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
 	refs, jerr := fitToGive(a, t, report)
 	if jerr != nil || len(refs) == 0 {
-		return first(a, err, jerr)
+		return earlier(a, err, jerr)
 	}
 	var given error
 	if o.into != "" {
@@ -69,18 +81,18 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 		}
 		given = errors.Join(given, perr)
 	}
-	return first(a, err, given)
+	return earlier(a, err, given)
 }
 
-// first is the earlier of two errors; the later one is then said here.
-func first(a *app, earlier, later error) error {
-	if earlier == nil {
-		return later
+// earlier is the first of two errors; the second is then said here.
+func earlier(a *app, first, second error) error {
+	if first == nil {
+		return second
 	}
-	if later != nil {
-		printError(a.stderr, later)
+	if second != nil {
+		printError(a.stderr, second)
 	}
-	return earlier
+	return first
 }
 
 // fitToGive lists the targets that nobody should be kept from.

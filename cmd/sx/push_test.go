@@ -1,16 +1,20 @@
 package main
 
 import (
+	"encoding/base64"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
 func init() {
@@ -35,15 +39,31 @@ func (e *emptied) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var emptyRegistries sync.Map // host -> *emptied
 
-// registry starts an empty registry, $REGISTRY, until the script ends.
+// registry [debian] starts an empty registry, $REGISTRY, until the script ends:
+// go-containerregistry's in this process, or docker's own.
 func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 0, "registry")
+	usage(ts, !neg && len(args) <= 1, "registry [debian]")
+	if len(args) == 1 {
+		startDebian(ts)
+		return
+	}
 	e := &emptied{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	s := httptest.NewServer(e)
 	ts.Defer(s.Close)
 	host := strings.TrimPrefix(s.URL, "http://")
 	emptyRegistries.Store(host, e)
 	ts.Setenv("REGISTRY", host)
+}
+
+func startDebian(ts *testscript.TestScript) {
+	dir := ts.MkAbs("docker-registry")
+	ts.Check(os.MkdirAll(dir, 0o755))
+	r, err := registrytest.Start(dir, true)
+	ts.Check(err)
+	ts.Defer(r.Close)
+	ts.Setenv("REGISTRY", r.Host)
+	login := base64.StdEncoding.EncodeToString([]byte(registrytest.User + ":" + registrytest.Password))
+	ts.Setenv("LOGIN", login)
 }
 
 func theRegistry(ts *testscript.TestScript) *emptied {

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
 var update = flag.Bool("update", false, "rewrite what scripts compare with by what sx prints")
@@ -100,10 +101,14 @@ func setUp(env *testscript.Env) error {
 	return os.MkdirAll(home, 0o700)
 }
 
-// condition knows [root]: the script runs as root, who may give files away.
+// condition knows [root]: the script runs as root, who may give files away; and
+// [noregistry]: this machine is not meant to have docker's registry.
 func condition(name string) (bool, error) {
-	if name == "root" {
+	switch name {
+	case "root":
 		return os.Geteuid() == 0, nil
+	case "noregistry":
+		return os.Getenv(registrytest.Left) == "1", nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -85,7 +86,8 @@ func (t *Tool) Load(ctx context.Context, img *cache.Image, tag string) error {
 // the program is ended before it could take what came for the whole.
 func (t *Tool) feed(ctx context.Context, args []string, write func(io.Writer) error) error {
 	cmd := exec.CommandContext(ctx, t.path, args...)
-	cmd.WaitDelay = 5 * time.Second // should a child of it hold its stderr open
+	cmd.WaitDelay = 5 * time.Second                       // should a child of it hold its stderr open
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for sx, which ends it
 	said := &tail{}
 	cmd.Stderr = said
 	in, err := cmd.StdinPipe()
@@ -103,6 +105,8 @@ func (t *Tool) feed(ctx context.Context, args []string, write func(io.Writer) er
 	in.Close()
 	ended := cmd.Wait()
 	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case failed != nil && sent.err == nil: // reading, not sending, went wrong
 		return failed
 	case ended != nil:
