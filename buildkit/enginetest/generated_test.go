@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // outputsEnv says how many outputs the generated tree has; upstream's has 513.
@@ -196,6 +197,7 @@ func TestGeneratedTree(t *testing.T) {
 	}
 	s := newShape(size)
 	tree := NewTree(t, programs, "", "")
+	tree.Patience = time.Duration(size) * 3 * time.Second
 	s.write(tree)
 	if built, _ := tree.builds(); len(built) != size {
 		t.Errorf("the first time %d of %d were built", len(built), size)

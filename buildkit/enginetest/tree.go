@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -22,8 +23,11 @@ const patience = 90 * time.Second
 
 // Tree is a StageX tree of a test, and how sx is run in it.
 type Tree struct {
-	Dir  string
-	Env  []string            // over the environment of the test
+	Dir string
+	Env []string // over the environment of the test
+	// Patience with each run of sx; 0: patience.
+	Patience time.Duration
+
 	user *syscall.Credential // who runs sx; nil: root
 	sx   string
 	t    testing.TB
@@ -124,7 +128,7 @@ func (t *Tree) Start(args ...string) *Run {
 // StartWith starts another program, such as an sx of another build.
 func (t *Tree) StartWith(program string, args ...string) *Run {
 	t.t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), patience)
+	ctx, stop := context.WithTimeout(context.Background(), cmp.Or(t.Patience, patience))
 	r := &Run{Cmd: exec.CommandContext(ctx, program, args...), tree: t, stop: stop}
 	r.Cmd.Dir = t.Dir
 	r.Cmd.Env = append(os.Environ(), t.Env...)

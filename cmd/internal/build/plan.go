@@ -169,6 +169,8 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 			return because("out/%s was not built here", name)
 		}
 		return reason{text: neverBuilt}, nil
+	case errors.As(err, new(*cache.ForgedError)):
+		return because("its record was not written by this user's sx")
 	case err != nil:
 		return because("its record cannot be believed: %v", err)
 	case rec.Origin != cache.BuiltHere:
