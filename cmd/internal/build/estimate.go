@@ -2,6 +2,7 @@ package build
 
 import (
 	"container/heap"
+	"math"
 	"slices"
 	"time"
 )
@@ -34,7 +35,9 @@ func (s *schedule) tell() {
 	left := s.remaining(began.Sub(s.began))
 	ended := s.now()
 	s.meter.next = ended.Add(max(estimateEvery, estimateShare*ended.Sub(began)))
-	s.estimate(left)
+	if left > 0 { // else what runs is over but for its last word
+		s.estimate(left)
+	}
 }
 
 func (m *meter) stop() {
@@ -51,7 +54,9 @@ func (s *schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
 	p := play{slots: slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.units))}
 	for i, u := range s.units {
-		p.needs[i] = u.needs
+		if p.needs[i] = u.needs; u.state == unitOver {
+			p.needs[i] = math.MaxInt // never again
+		}
 		if u.state == unitReady || u.state == unitWaiting && u.needs == 0 {
 			heap.Push(&p.ready, u)
 		}
@@ -82,7 +87,7 @@ func (p *play) run(now time.Duration) time.Duration {
 		p.vacate(first.unit)
 		now = first.end
 		for _, next := range slices.Concat(first.unit.behind...) {
-			if p.needs[next.at]--; p.needs[next.at] == 0 && next.state == unitWaiting {
+			if p.needs[next.at]--; p.needs[next.at] == 0 {
 				heap.Push(&p.ready, next)
 			}
 		}

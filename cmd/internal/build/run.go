@@ -153,10 +153,16 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	r.expect(plan.Steps, r.opts.Capacity)
 	family(plan.Steps)
 	s := &schedule{
-		slots: r.opts.slots(), stop: r.stop, run: r.unit, claim: r.claim, skip: r.skip,
+		slots: r.opts.slots(), stop: r.stop, run: r.unit, skip: r.skip,
 		estimate: r.estimate, now: r.opts.Now,
 	}
 	a := newAhead(s, plan.Steps, r.breaks)
+	s.claim = func(u *unit) func(context.Context) {
+		if wait := a.claim(u, r.needed); wait != nil {
+			return wait
+		}
+		return r.claim(u.steps)
+	}
 	if r.opts.Offline { // takes no time, and what is missing nobody brings
 		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {
 			return err
@@ -192,15 +198,19 @@ func (r *run) runAhead(ctx context.Context, s *schedule, a *ahead) {
 		}
 		return nil
 	})
-	if !r.opts.Offline {
+	download := func(f func(context.Context, fetch.Options) error) {
 		beside.Go(func() error {
-			if err := a.run(ends, r.fetchOptions()); !blameless(err) && ends.Err() == nil {
+			if err := f(ends, r.fetchOptions()); !blameless(err) && ends.Err() == nil {
 				r.endWith(err)
 				s.poke()
 			}
 			return nil
 		})
 	}
+	if !r.opts.Offline {
+		download(a.run)
+	}
+	download(a.serve)
 	s.Run(ctx)
 }
 

@@ -23,9 +23,10 @@ type schedule struct {
 	// step that is to blame.
 	run func(ctx context.Context, steps []*Step, ended func(s *Step, ok bool))
 	// claim comes before run, and takes what another process might hold. Where
-	// one does, wait returns once it is worth another try, or nothing starts any
-	// more; meanwhile the unit takes no job. nil: nobody holds anything.
-	claim func(steps []*Step) (wait func(ctx context.Context))
+	// one does, or sources are lacking, wait returns once it is worth another
+	// try, or nothing starts any more; meanwhile the unit takes no job. nil:
+	// everything is at hand.
+	claim func(u *unit) (wait func(ctx context.Context))
 	skip  func(s *Step, cause graph.Ref)
 	// estimate is told how long the rest should take; nil: nobody is.
 	estimate func(left time.Duration)
@@ -124,7 +125,7 @@ func (s *schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 
 func (s *schedule) start(ctx context.Context, u *unit) {
 	if s.claim != nil && !u.doomed {
-		if wait := s.claim(u.steps); wait != nil {
+		if wait := s.claim(u); wait != nil {
 			s.park(u)
 			wait(ctx)
 			s.arrive(u)

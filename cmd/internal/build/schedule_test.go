@@ -136,7 +136,11 @@ func TestScheduleFailure(t *testing.T) {
 func TestScheduleStop(t *testing.T) {
 	var r ran
 	s := r.schedule(1)
-	s.stop = func() bool { return slices.Contains(r.events, "end seed") }
+	s.stop = func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.Contains(r.events, "end seed")
+	}
 	s.play(t, steps(t, "seed:\nleft: seed\nright: seed\n"))
 	if got := strings.Join(r.events, ", "); got != "start seed, end seed" {
 		t.Errorf("ran %s", got)
@@ -204,8 +208,8 @@ func TestScheduleHeld(t *testing.T) {
 		var r ran
 		s := r.schedule(1)
 		free := time.Now().Add(time.Minute)
-		s.claim = func(steps []*Step) func(context.Context) {
-			if steps[0].Output.Ref.Name != "a" || !time.Now().Before(free) {
+		s.claim = func(u *unit) func(context.Context) {
+			if u.steps[0].Output.Ref.Name != "a" || !time.Now().Before(free) {
 				return nil
 			}
 			r.add(0, "wait a")

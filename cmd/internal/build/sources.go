@@ -13,23 +13,29 @@ import (
 
 // ahead downloads the sources of what a schedule will build while it builds
 // other things, in the order in which it would come to them. A unit starts as
-// soon as its own sources are there.
+// soon as its own sources are there. Of units that are not sure to be built the
+// sources are downloaded on demand: see claim.
 type ahead struct {
 	schedule *schedule
 	broke    func(*Step, error) // is told of each step that cannot be built
 
-	mu      sync.Mutex
-	sources []fetch.Source
-	owner   map[string]*unit // by path: a source belongs to one definition
-	lacking map[*unit]int    // sources that are neither had nor failed
+	mu       sync.Mutex
+	sources  []fetch.Source
+	owner    map[string]*unit // by path: a source belongs to one definition
+	lacking  map[*unit]int    // sources that are neither had nor failed
+	demands  map[*unit]chan struct{}
+	demanded chan *unit
+	over     chan struct{} // closed when nothing is downloaded any more
 }
 
 // newAhead prepares s to wait for the sources of what is built from source.
 func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
-	a := &ahead{schedule: s, broke: broke, owner: map[string]*unit{}, lacking: map[*unit]int{}}
-	s.prepare(steps, func(u *unit) bool {
-		return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0
-	})
+	a := &ahead{
+		schedule: s, broke: broke, owner: map[string]*unit{}, lacking: map[*unit]int{},
+		demands: map[*unit]chan struct{}{}, demanded: make(chan *unit, len(steps)),
+		over: make(chan struct{}),
+	}
+	s.prepare(steps, func(u *unit) bool { return hasSources(u) && sure(u) })
 	byRank := slices.Clone(s.units)
 	slices.SortFunc(byRank, func(x, y *unit) int { return x.rank - y.rank })
 	for _, u := range byRank {
@@ -47,7 +53,17 @@ func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
 	return a
 }
 
-// run downloads everything, and returns when each source was had, cannot be had,
+func hasSources(u *unit) bool {
+	return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0
+}
+
+// sure reports that some member of u will be built, however what it depends on
+// comes out.
+func sure(u *unit) bool {
+	return slices.ContainsFunc(u.steps, func(s *Step) bool { return s.Because == graph.Ref{} })
+}
+
+// run downloads for all units that are sure to be built, and returns when each source was had, cannot be had,
 // or ctx has ended. Its error is that of fetch.Run.
 func (a *ahead) run(ctx context.Context, o fetch.Options) error {
 	o.Status = arrivals{o.Status, a.settle}
@@ -82,18 +98,12 @@ func (a *ahead) settle(src fetch.Source, err error) {
 	}
 }
 
-// fail dooms a unit that is sure to be built. One that waits to see how its
-// dependencies come out may turn out to need no source.
+// fail dooms a unit that is sure to be built.
 func (a *ahead) fail(u *unit, err *SourceError) {
-	sure := false
 	for _, s := range u.steps {
 		a.broke(s, err)
-		sure = sure || s.Because == graph.Ref{}
 	}
-	if sure {
-		a.schedule.doom(u)
-	}
-	a.schedule.arrive(u)
+	a.schedule.doom(u)
 }
 
 // sourceFailure is the error that fetch.Run would give if it were about this

@@ -104,6 +104,12 @@ func (r *run) stillNeeded(s *Step) (string, error) {
 	return r.stale(s.Output, s.Request, r.connected().probe)
 }
 
+// needed holds for an error too: the build will tell it.
+func (r *run) needed(s *Step) bool {
+	reason, err := r.stillNeeded(s)
+	return err != nil || reason != ""
+}
+
 // noteFatal ends the run early for what no other build would survive.
 func (r *run) noteFatal(err error) {
 	var full *DiskFullError
