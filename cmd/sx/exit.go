@@ -76,6 +76,7 @@ func exitCode(err error) int {
 		unlist *unpublishedError
 		refuse *build.RefusedError
 		noTree *build.NoTreeError
+		empty  *build.NoDefinitionsError
 		listed *build.PublishedError
 		unsafe *cache.UnsafeError
 		ro     *cache.ReadOnlyError
@@ -92,7 +93,7 @@ func exitCode(err error) int {
 		return signal.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupt
-	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &listed), errors.As(err, &many):
+	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &empty), errors.As(err, &listed), errors.As(err, &many):
 		return exitUsage
 	case errors.As(err, &unfit), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
 		return exitMachine

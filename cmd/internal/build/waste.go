@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -60,8 +61,12 @@ type Waste struct {
 }
 
 // FindWaste looks for what no definition of the tree names. An output of a
-// definition that was passed over with a warning counts as named.
+// definition that was passed over with a warning counts as named. A tree without
+// any definition is taken for one that is not all there.
 func (t *Tree) FindWaste() (w Waste, err error) {
+	if len(t.Graph.All()) == 0 {
+		return w, &NoDefinitionsError{t.Dir}
+	}
 	if w.Waste, err = t.Store.FindWaste(t.names); err != nil {
 		return w, err
 	}
@@ -71,6 +76,13 @@ func (t *Tree) FindWaste() (w Waste, err error) {
 	}
 	w.Sources, err = fetch.FindWaste(sources, t.wasteOptions())
 	return w, err
+}
+
+// NoDefinitionsError says that a tree has no definition at all.
+type NoDefinitionsError struct{ Dir string }
+
+func (e *NoDefinitionsError) Error() string {
+	return fmt.Sprintf("%q has no definition, so everything in out/ would go: check the tree out first, or remove out/ yourself", e.Dir)
 }
 
 func (t *Tree) names(output string) bool {
