@@ -42,8 +42,8 @@ func isolate(cfg childConfig) error {
 }
 
 // coverRun puts a tmpfs over /run, in which only root may make folders. What was
-// there, such as what /etc/resolv.conf leads to, is there still, by links. It
-// needs a mount point for a moment: a folder in dir.
+// there, such as what /etc/resolv.conf leads to, is there still, by links. It is
+// made in dir, which may itself lie in /run, and moved.
 func coverRun(dir string) error {
 	entries, err := os.ReadDir("/run")
 	if err != nil {
@@ -53,23 +53,34 @@ func coverRun(dir string) error {
 	if err := os.Mkdir(aside, 0o700); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := unix.Mount("/run", aside, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("binding /run: %w", err)
+	if err := unix.Mount("tmpfs", aside, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("mounting a tmpfs: %w", err)
 	}
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return fmt.Errorf("mounting a tmpfs on /run: %w", err)
-	}
-	const host = ".host"
-	if err := os.Mkdir(filepath.Join("/run", host), 0o755); err != nil {
+	if err := linkAll(aside, "/run", entries); err != nil {
 		return err
 	}
-	if err := unix.Mount(aside, filepath.Join("/run", host), "", unix.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("moving /run: %w", err)
+	if err := unix.Mount(aside, "/run", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("covering /run: %w", err)
 	}
+	unix.Unmount(aside, unix.MNT_DETACH) // its copy in what was bound, if dir lies in /run
 	os.Remove(aside)
+	return nil
+}
+
+// linkAll makes the entries of from, but for what the engine makes itself, appear
+// in the folder at path.
+func linkAll(path, from string, entries []os.DirEntry) error {
+	const host = ".host"
+	bound := filepath.Join(path, host)
+	if err := os.Mkdir(bound, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(from, bound, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("binding %s: %w", from, err)
+	}
 	for _, e := range entries {
 		if name := e.Name(); name != filepath.Base(runcRoot) {
-			if err := os.Symlink(filepath.Join(host, name), filepath.Join("/run", name)); err != nil {
+			if err := os.Symlink(filepath.Join(host, name), filepath.Join(path, name)); err != nil {
 				return err
 			}
 		}

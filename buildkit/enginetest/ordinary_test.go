@@ -87,6 +87,9 @@ func TestOrdinaryUser(t *testing.T) {
 	if got := tree.Digest("core-owners"); got != want {
 		t.Errorf("core-owners is %s, root's is %s", got, want)
 	}
+	if got := digestUnderRun(t, cred); got != want {
+		t.Errorf("core-owners in a tree under /run is %s, root's is %s", got, want)
+	}
 	tree.wantForeign(cred)
 	tree.WantNothingLeft()
 	tree.wantKilledClean()
@@ -103,6 +106,21 @@ func TestOrdinaryUser(t *testing.T) {
 	if entries, err := os.ReadDir(tree.Path(".sx/engine")); err == nil {
 		t.Errorf("left by engine clean: %v", entries)
 	}
+}
+
+// digestUnderRun builds core-owners in a tree under /run, which the engine covers.
+func digestUnderRun(t *testing.T, cred *syscall.Credential) string {
+	t.Helper()
+	home, err := os.MkdirTemp("/run", "sx-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	tree := NewTree(t, programs, filepath.Join(home, "tree"), owners)
+	tree.asUser(home, cred)
+	tree.Env = append(tree.Env, "SX_ENGINE_SNAPSHOTTER=native") // whatever /run is
+	tree.Sx("build", "core-owners")
+	return tree.Digest("core-owners")
 }
 
 func (t *Tree) wantAll() {
