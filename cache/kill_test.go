@@ -86,7 +86,7 @@ func TestKill(t *testing.T) {
 			for range rounds {
 				killOnce(t, tree, swap)
 				if swap == "exchange" {
-					checkKilled(t, &Store{tree: tree, stats: loadStats("", macKey{}, time.Now, zap.NewNop())})
+					checkKilled(t, &Store{tree: tree, stats: newStats("", macKey{}, time.Now, zap.NewNop())})
 				}
 				s := open(t, tree)
 				checkKilled(t, s)

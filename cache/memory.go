@@ -169,6 +169,21 @@ func (m *Memory) amend(path string, change func(value string) string) {
 	m.dirty = true
 }
 
+// files yields the stamp of every file in what is kept.
+func (m *Memory) files(yield func(stamp)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.kept {
+		if r, err := r.unpack(); err == nil {
+			for _, i := range r.items {
+				if i.Mode.IsRegular() {
+					yield(i.st)
+				}
+			}
+		}
+	}
+}
+
 // confirm looks again, hashes what is there, and fails where anything is not, or
 // may not be, what it was before.
 func (m *Memory) confirm(before Seen) ([]Item, error) {

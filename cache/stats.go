@@ -26,8 +26,11 @@ type Stats struct {
 
 	readOnly bool // Save has nowhere to write to
 
+	// inUse says of which files others than Stats know that they are as they were.
+	inUse func(yield func(stamp))
+
 	mu      sync.Mutex
-	entries map[inode]entry
+	entries map[inode]entry    // nil until table
 	dirty   map[inode]bool     // seen or changed since the file was read
 	reading map[inode][]*stamp // what hash reads right now, and the stamp it must have at the end
 }
@@ -180,7 +183,7 @@ func (s stamp) same(o stamp) bool {
 func (s *Stats) lookup(st stamp) (sum [sha256.Size]byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.entries[st.inode]
+	e, ok := s.table()[st.inode]
 	if !ok || !e.same(st) {
 		return sum, false
 	}
@@ -216,9 +219,9 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 	if err != nil {
 		return err
 	}
-	e, ok := s.entries[before.inode]
+	e, ok := s.table()[before.inode]
 	if after.Nlink == 0 {
-		delete(s.entries, before.inode)
+		delete(s.table(), before.inode)
 		s.dirty[before.inode] = true
 		return nil
 	}
@@ -240,7 +243,7 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 
 // put needs the lock.
 func (s *Stats) put(e entry) {
-	s.entries[e.inode] = e
+	s.table()[e.inode] = e
 	s.dirty[e.inode] = true
 }
 

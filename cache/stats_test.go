@@ -152,8 +152,8 @@ func TestStatsFileDamaged(t *testing.T) {
 	buildImage("layer").commit(t, s, "core-x")
 	must(0, s.stats.Save())(t)
 	data := must(os.ReadFile(s.stats.path))(t)
-	if entries := must(parseStats(data, s.key))(t); len(entries) != len(s.stats.entries) {
-		t.Errorf("got %d entries, want %d", len(entries), len(s.stats.entries))
+	if entries := must(parseStats(data, s.key))(t); len(entries) != len(s.stats.table()) {
+		t.Errorf("got %d entries, want %d", len(entries), len(s.stats.table()))
 	}
 	for n := range len(data) - 1 {
 		if entries, err := parseStats(data[:n], s.key); err == nil || entries != nil {
@@ -167,7 +167,7 @@ func TestStatsFileDamaged(t *testing.T) {
 	}
 	write(t, s.stats.path, data[:len(data)/2])
 	again := open(t, s.tree)
-	if len(again.stats.entries) != 0 {
+	if len(again.stats.table()) != 0 {
 		t.Error("a damaged cache must be an empty one")
 	}
 	must(again.Whole("core-x"))(t)

@@ -30,18 +30,25 @@ const (
 	statsDays    = 60 // an entry unused for longer is dropped
 )
 
-// loadStats reads the stat cache. A missing file is an empty cache, and so, with
-// a word in the log, is one that is damaged or not ours.
-func loadStats(path string, key macKey, now func() time.Time, log *zap.Logger) *Stats {
-	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]bool{}}
+// newStats returns the stat cache of a file, which is read once it is needed.
+func newStats(path string, key macKey, now func() time.Time, log *zap.Logger) *Stats {
+	return &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]bool{}}
+}
+
+// table needs the lock. A missing file is an empty cache, and so, with a word in
+// the log, is one that is damaged or not ours.
+func (s *Stats) table() map[inode]entry {
+	if s.entries != nil {
+		return s.entries
+	}
 	entries, err := s.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("stat cache is not used", zap.Error(err))
+		s.log.Warn("stat cache is not used", zap.Error(err))
 	}
 	if s.entries = entries; entries == nil {
 		s.entries = map[inode]entry{}
 	}
-	return s
+	return s.entries
 }
 
 // Save writes what was learnt since the last Save. Entries that another process
@@ -77,12 +84,28 @@ func (s *Stats) save() error {
 		}
 		s.entries = theirs
 	}
+	s.refresh()
 	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
 	if err := WriteFile(s.path, s.format(), 0o600, tmp); err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
 	clear(s.dirty)
 	return nil
+}
+
+// refresh counts as used what the memory of layouts spared looking up, before it
+// would be dropped.
+func (s *Stats) refresh() {
+	due := s.today() - statsDays/2
+	if s.inUse == nil || !slices.ContainsFunc(slices.Collect(maps.Values(s.entries)), func(e entry) bool { return e.used < due }) {
+		return
+	}
+	s.inUse(func(st stamp) {
+		if e, ok := s.entries[st.inode]; ok && e.same(st) {
+			e.used = s.today()
+			s.entries[st.inode] = e
+		}
+	})
 }
 
 func (s *Stats) format() []byte {

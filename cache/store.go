@@ -69,11 +69,14 @@ func Open(tree string, opts Options) (*Store, error) {
 	if s.key, err = loadKey(opts.KeyFile); err != nil {
 		return nil, err
 	}
-	s.stats = loadStats(s.Dir("stats"), s.key, s.now, s.log)
+	s.stats = newStats(s.Dir("stats"), s.key, s.now, s.log)
 	if s.build != "" {
 		s.layouts, s.records, s.vouched = NewMemory(s.out(""), ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
-		s.layouts.Attach(s, "layouts")
-		s.records.Attach(s, "records")
+		s.stats.inUse = s.layouts.files
+		var both sync.WaitGroup
+		both.Go(func() { s.layouts.Attach(s, "layouts") })
+		both.Go(func() { s.records.Attach(s, "records") })
+		both.Wait()
 	}
 	if s.readOnly != nil {
 		s.stats.readOnly = true

@@ -18,6 +18,23 @@ func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (b
 	if len(o.Deps) != len(rec.Deps) {
 		return false, nil
 	}
+	if t.evidence == nil {
+		return t.ask(o, platforms, rec)
+	}
+	s := t.evidence.of(rec.Output)
+	if s.current == rec.Key && slices.Equal(s.platforms, platforms) {
+		return true, nil
+	}
+	yes, err := t.ask(o, platforms, rec)
+	if yes {
+		s.current, s.platforms = rec.Key, platforms
+	}
+	return yes, err
+}
+
+// ask is current without what this run found out before.
+
+func (t *Tree) ask(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
 	sum, kept := t.question(o, platforms, rec)
 	if kept && t.Store.Vouched(sum) {
 		return true, nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,13 +23,19 @@ type evidence struct {
 }
 
 type sighting struct {
-	recordOnce, layoutOnce sync.Once
+	recordOnce, layoutOnce, timeOnce sync.Once
 
 	record    cache.Record
 	recordErr error
 	layout    cache.Layout
 	layoutErr error
 	looked    atomic.Bool // at the layout
+
+	time    time.Time // see modified
+	timeErr error
+
+	current   cache.Key // of a record that is current for these platforms
+	platforms []string
 }
 
 func newEvidence(store *cache.Store) *evidence {
@@ -89,21 +96,44 @@ func (t *Tree) proof(output string, d cache.Digest) (cache.Record, bool) {
 	return t.Store.Proof(output, d)
 }
 
-// lookAt gathers evidence of refs, several at once.
-func (t *Tree) lookAt(refs []graph.Ref) {
+// modified is the mtime of an output's index.json, which is what make compares.
+func (t *Tree) modified(output string) (time.Time, error) {
+	if t.evidence == nil {
+		return t.indexTime(output)
+	}
+	s := t.evidence.of(output)
+	s.timeOnce.Do(func() { s.time, s.timeErr = t.indexTime(output) })
+	return s.time, s.timeErr
+}
+
+// look gathers evidence of an output that platforms are wanted of (nil: those it
+// has), as far as it costs no hashing that nobody needs. Errors come again when the
+// evidence is asked for.
+func (t *Tree) look(o *graph.Output, platforms []string) {
 	if t.evidence == nil {
 		return
 	}
+	name := o.Ref.String()
+	// Of what was not built here, nobody may want to know more.
+	if rec, err := t.record(name); err == nil && rec.Origin == cache.BuiltHere {
+		if platforms == nil {
+			platforms = platformsIn(rec)
+		}
+		t.whole(name)
+		t.current(o, platforms, rec)
+		t.modified(name)
+	}
+}
+
+// parallel calls do for every number below n, as many at once as there are
+// processors.
+func parallel(n int, do func(i int)) {
 	var group errgroup.Group
 	var next atomic.Int64
-	for range runtime.GOMAXPROCS(0) {
+	for range min(n, runtime.GOMAXPROCS(0)) {
 		group.Go(func() error {
-			for i := int(next.Add(1)) - 1; i < len(refs); i = int(next.Add(1)) - 1 {
-				name := refs[i].String()
-				// Of what was not built here, nobody may want to know more.
-				if rec, err := t.record(name); err == nil && rec.Origin == cache.BuiltHere {
-					t.whole(name)
-				}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
 			}
 			return nil
 		})

@@ -19,9 +19,14 @@ type input struct {
 	on   map[string]int // kind of engine → unproven inputs
 }
 
+type inputID struct {
+	output string
+	digest cache.Digest
+}
+
 // inputs are all that were looked at, each after its deps.
 type inputs struct {
-	byID  map[string]*input
+	byID  map[inputID]*input
 	order []*input
 	stale bool // some have no counts yet
 }
@@ -41,7 +46,11 @@ func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) 
 // Prepare looks at refs and at all that they rest on before they are judged one by
 // one, which is much faster where there are many.
 func (j *Judge) Prepare(refs []graph.Ref) error {
-	j.Tree.lookAt(refs)
+	parallel(len(refs), func(i int) {
+		if o := j.Tree.Graph.Output(refs[i]); o != nil {
+			j.Tree.look(o, nil)
+		}
+	})
 	return j.prepare(refs)
 }
 
@@ -75,21 +84,18 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
-	ref, err := graph.ParseRef(name)
-	published := false
-	if err == nil {
-		var m cache.Digest
-		if m, published = j.publishedManifest(ref, ms); published {
-			d = m
-		}
+	o := j.output(name)
+	m, published := publishedManifest(o, ms)
+	if published {
+		d = m
 	}
-	return j.inputs.of(name+"@"+d.String(), func(in *input) error {
+	return j.inputs.of(inputID{name, d}, func(in *input) error {
 		rec, proven := j.Tree.proof(name, d)
 		if !proven {
 			return nil
 		}
 		in.kind = rec.Engine.Kind
-		if o := j.Tree.Graph.Output(ref); o != nil && published &&
+		if o != nil && published &&
 			rec.Engine.Probe == buildkit.ProbeDigest && j.Tree.Published[name] == d {
 			var err error
 			if in.full, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
@@ -100,14 +106,25 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 	})
 }
 
+// output is the tree's output of that name, or nil.
+func (j *Judge) output(name string) *graph.Output {
+	if j.outputs == nil {
+		j.outputs = map[string]*graph.Output{}
+		for _, o := range j.Tree.Graph.Outputs() {
+			j.outputs[o.Ref.String()] = o
+		}
+	}
+	return j.outputs[name]
+}
+
 // of returns the input id, which fill looks at when it is new. Only a forged record
 // could lead back to itself; the edge that does counts for nothing.
-func (s *inputs) of(id string, fill func(*input) error) (*input, error) {
+func (s *inputs) of(id inputID, fill func(*input) error) (*input, error) {
 	if in := s.byID[id]; in != nil {
 		return in, nil
 	}
 	if s.byID == nil {
-		s.byID = map[string]*input{}
+		s.byID = map[inputID]*input{}
 	}
 	in := &input{}
 	s.byID[id] = in

@@ -14,7 +14,7 @@ func TestInputsAreCountedOnce(t *testing.T) {
 		var s inputs
 		var all []*input
 		for i := range 300 {
-			in, err := s.of(fmt.Sprint(i), func(in *input) error {
+			in, err := s.of(inputID{output: fmt.Sprint(i)}, func(in *input) error {
 				in.kind = []string{"embedded", "docker", ""}[random.IntN(3)]
 				in.full = random.Float64() >= share
 				for range random.IntN(5) {

@@ -33,6 +33,7 @@ type Judge struct {
 	opened    bool
 	changed   map[string]bool
 	inputs    inputs
+	outputs   map[string]*graph.Output // by name
 }
 
 func (j *Judge) openHistory() (History, error) {
@@ -63,7 +64,8 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		v.Word, v.Note = Unproven, "damaged: "+err.Error()
 		return v, nil
 	}
-	got, published := j.publishedManifest(ref, layout.Manifests)
+	o := j.Tree.Graph.Output(ref)
+	got, published := publishedManifest(o, layout.Manifests)
 	v.Got = layout.Digest()
 	if published {
 		v.Got = got
@@ -78,7 +80,6 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
 		return v, nil
 	}
-	o := j.Tree.Graph.Output(ref)
 	current, err := o != nil, error(nil)
 	if current {
 		current, err = j.Tree.current(o, platformsIn(rec), rec)
@@ -154,9 +155,9 @@ func (j *Judge) definitionChanged(history History, d *graph.Definition) (bool, e
 
 // publishedManifest finds the manifest that digests/ speaks of: the platform
 // that the definition forces first, or linux/amd64.
-func (j *Judge) publishedManifest(ref graph.Ref, ms []cache.Manifest) (cache.Digest, bool) {
+func publishedManifest(o *graph.Output, ms []cache.Manifest) (cache.Digest, bool) {
 	want := graph.DefaultPlatform
-	if o := j.Tree.Graph.Output(ref); o != nil && len(o.Definition.Platforms) > 0 {
+	if o != nil && len(o.Definition.Platforms) > 0 {
 		want = o.Definition.Platforms[0]
 	}
 	i := slices.IndexFunc(ms, func(m cache.Manifest) bool { return m.Platform == want })

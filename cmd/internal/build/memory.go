@@ -27,7 +27,6 @@ type definitions struct {
 type recalled struct {
 	learnt string
 	items  []cache.Item
-	print  [32]byte
 }
 
 var _ graph.Memory = (*definitions)(nil)
@@ -48,7 +47,7 @@ func (d *definitions) Recall(dir string) (string, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if ok {
-		d.known[dir] = recalled{learnt, items, [32]byte{}}
+		d.known[dir] = recalled{learnt, items}
 	} else {
 		d.seen[dir] = seen
 	}
@@ -85,19 +84,18 @@ func (d *definitions) items(def *graph.Definition) []cache.Item {
 // fingerprint is a hash of all that a definition that was recalled says and holds.
 func (d *definitions) fingerprint(def *graph.Definition) (print [32]byte, ok bool) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	r, ok := d.known[def.Dir]
-	if !ok || r.print != print {
-		return r.print, ok
+	d.mu.Unlock()
+	if !ok {
+		return print, false
 	}
-	buf := append(binary.AppendUvarint(nil, uint64(len(r.learnt))), r.learnt...)
+	buf := make([]byte, 0, len(r.learnt)+80*len(r.items))
+	buf = append(binary.AppendUvarint(buf, uint64(len(r.learnt))), r.learnt...)
 	for _, i := range r.items {
 		buf = append(binary.AppendUvarint(buf, uint64(len(i.Path))), i.Path...)
 		buf = append(binary.AppendUvarint(buf, uint64(i.Mode)), i.Sum[:]...)
 	}
-	r.print = sha256.Sum256(buf)
-	d.known[def.Dir] = r
-	return r.print, true
+	return sha256.Sum256(buf), true
 }
 
 // listItems is list for what was recalled.

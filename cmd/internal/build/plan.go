@@ -88,14 +88,18 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 	}
 	will := pending{}
 	order := t.Graph.Order(targets)
-	t.lookAt(order)
-	for _, ref := range order {
+	p.Steps = make([]*Step, len(order))
+	parallel(len(order), func(i int) {
+		o := t.Graph.Output(order[i])
+		p.Steps[i] = &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild}
+		t.look(o, p.Steps[i].Request.Platforms)
+	})
+	for i, ref := range order {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		o := t.Graph.Output(ref)
-		s := &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild}
-		p.Steps = append(p.Steps, s)
+		s := p.Steps[i]
+		o := s.Output
 		r, err := t.why(o, s.Request, opts.Probe, will)
 		dep, depth := will.nearest(o.Deps)
 		switch {

@@ -2,8 +2,6 @@ package build
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -66,11 +64,10 @@ func allCurrent(deps []graph.Ref, current map[graph.Ref]bool) bool {
 func (t *Tree) timesHold(plan *Plan) bool {
 	var one time.Time
 	for _, s := range plan.Steps {
-		info, err := os.Lstat(filepath.Join(t.Dir, "out", s.Output.Ref.String(), "index.json"))
+		at, err := t.modified(s.Output.Ref.String())
 		if err != nil {
 			continue
 		}
-		at := info.ModTime()
 		if one.IsZero() {
 			one = at
 		}
