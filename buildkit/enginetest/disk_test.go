@@ -58,7 +58,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	tree, resize := newSmallDisk(t, 100)
 	log := tree.Start("build", "--all", "-k").Want(7).Stderr.String()
-	for _, want := range []string{"the disk is full", "free some space and run the same command again", "1 built", "not run"} {
+	for _, want := range []string{"the disk is full", "free some space (sx gc) and run the same command again", "1 built", "not run"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("no %q in\n%s", want, log)
 		}

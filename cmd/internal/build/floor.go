@@ -16,7 +16,7 @@ type FloorError struct {
 }
 
 func (e *FloorError) Error() string {
-	return fmt.Sprintf("%s free on the disk of %q, less than the floor of %s: nothing new starts; free some space and run the same command again, or lower --disk-floor",
+	return fmt.Sprintf("%s free on the disk of %q, less than the floor of %s: nothing new starts; free some space (sx gc) and run the same command again, or lower --disk-floor",
 		text.Bytes(e.Free), e.Path, text.Bytes(e.Floor))
 }
 

@@ -141,7 +141,7 @@ func fullDisk(err error) error {
 type DiskFullError struct{ Err error }
 
 func (e *DiskFullError) Error() string {
-	return fmt.Sprintf("the disk is full (%v); free some space and run the same command again", e.Err)
+	return fmt.Sprintf("the disk is full (%v); free some space (sx gc) and run the same command again", e.Err)
 }
 
 func (e *DiskFullError) Unwrap() error { return e.Err }
