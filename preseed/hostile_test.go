@@ -229,7 +229,9 @@ func TestHostile(t *testing.T) {
 			tree, store := newTree(t)
 			opts := options(t, store, s)
 			opts.Retries = -1
-			opts.Client.Header, opts.Client.Stall, opts.Client.MinRate = 200*time.Millisecond, 200*time.Millisecond, 100
+			if strings.HasSuffix(h.want, "00ms") { // what is about time; else a busy machine would be
+				opts.Client.Header, opts.Client.Stall, opts.Client.MinRate = 200*time.Millisecond, 200*time.Millisecond, 100
+			}
 			_, err := Run(t.Context(), wanted(img), opts)
 			var failed *Error
 			if !errors.As(err, &failed) {
