@@ -19,8 +19,8 @@ import (
 )
 
 type buildOptions struct {
-	all, dryRun, json, noCache, rebuild, offline bool
-	give                                         giveOptions
+	all, dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
+	give                                                              giveOptions
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -42,10 +42,16 @@ reason: --rebuild asks the engine again, which answers from its cache what it ha
 there, in seconds; --no-cache has it run every step again, whatever it has. An
 output that comes out as it was ends the matter: what waits for it is not built.
 
+What is preseeded (sx preseed) and still is what the tree says, by git's history,
+is not built again, but what is built from it is MATCH only "given" that. --preseed
+pulls the published images of what the selected outputs are built from, as far as
+they are read, instead of building them; --from-source takes none.
+
 Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
   sx build rust                 # core-rust and pallet-rust
   sx build 'core-*' -j 4 -k     # four at once, and go on after a failure
+  sx build pallet-rust --preseed   # pallet-rust from source, the rest as published
   sx build --all --dry-run      # what would be built, and why; see also sx explain`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runBuild(c.Context(), a, args, o, changedFlags(c))
@@ -59,6 +65,8 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs whatever their records say, every step of them anew")
 	f.BoolVar(&o.rebuild, "rebuild", false, "build the selected outputs whatever their records say, with what the engine's cache has")
 	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
+	f.BoolVar(&o.preseed, "preseed", false, "pull published images of what the selected outputs are built from")
+	f.BoolVar(&o.fromSource, "from-source", false, "take no published image: build everything that was not built here")
 	f.String("disk-floor", "", "start nothing when less than `SIZE` is free on the disk of out/ (default \"2GiB\")")
 	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "let all builds at once need at most `SIZE`, as far as that is known (default: nine tenths)")
@@ -76,6 +84,10 @@ func (o buildOptions) check(selectors []string) error {
 		return usagef("nothing is selected: name outputs (sx build core-curl) or use --all")
 	case o.json && !o.dryRun:
 		return usagef("--json goes with --dry-run")
+	case o.preseed && o.fromSource:
+		return usagef("--preseed and --from-source exclude each other")
+	case o.preseed && o.offline:
+		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is taken without --preseed")
 	}
 	return o.give.check(o.dryRun, o.offline)
 }
@@ -86,7 +98,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	}
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
 		if o.dryRun {
-			return dryRun(ctx, a.stdout, t, refs, set, o)
+			return dryRun(ctx, a, t, refs, set, o)
 		}
 		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
 			return buildRefs(ctx, a, t, set, refs, o, d)
@@ -102,6 +114,11 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
 		}
 	}
+	sub, done := substitution(t, set, o)
+	defer done()
+	if sub != nil {
+		sub.Preseed.Status = display.Images()
+	}
 	engine := a.engine(t.Store, set)
 	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
 	downloads, err := a.fetchSettings(set)
@@ -111,7 +128,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
 		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
-		Fetch: downloads, Status: display, Drain: drain,
+		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()
@@ -119,6 +136,15 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 		return err // nothing was built: nothing to conclude
 	}
 	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, display.Talks(), err))
+}
+
+// substitution is what the flags let stand for what is built.
+func substitution(t *build.Tree, set settings.Settings, o buildOptions) (*build.Substitution, func()) {
+	if o.fromSource {
+		return nil, func() {}
+	}
+	j, done := newJudge(t)
+	return &build.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}, done
 }
 
 // capacity is what the settings say of the machine and of packages.

@@ -14,6 +14,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // conclude prints the verdicts of what was built, of the targets, and of all in
@@ -71,6 +72,9 @@ func runCounts(report *build.Report) string {
 	said := fmt.Sprintf("%d built, %d up to date, %d saved, %d failed, %d skipped, %d not run",
 		report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
 		report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
+	if n := report.Count(build.Preseeded); n > 0 {
+		said += fmt.Sprintf(", %d preseeded", n)
+	}
 	if n := report.Count(build.Taken); n > 0 {
 		said += fmt.Sprintf(", %d taken from another sx", n)
 	}
@@ -97,7 +101,7 @@ func toTell(report *build.Report) map[graph.Ref]telling {
 		switch r.Outcome {
 		case build.Built, build.Taken:
 			told[r.Ref] = shown
-		case build.Saved:
+		case build.Saved, build.Preseeded:
 		default:
 			told[r.Ref] = lost
 		}
@@ -122,6 +126,12 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict) error {
 		}
 		printFailure(w, r)
 		var source *build.SourceError
+		var image *preseed.Error
+		if errors.As(r.Err, &image) {
+			failed = cmp.Or(failed, error(codeError(exitFetch)))
+			printRegistries(w, image)
+			continue
+		}
 		if !errors.As(r.Err, &source) {
 			failed = codeError(exitFailed)
 			continue

@@ -15,28 +15,48 @@ import (
 
 // dryRun prints what a build would do: a line for each output that is not up to
 // date, in an order in which they could be built, and the sums.
-func dryRun(ctx context.Context, w io.Writer, t *build.Tree, refs []graph.Ref, set settings.Settings, o buildOptions) error {
+func dryRun(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, set settings.Settings, o buildOptions) error {
+	w := a.stdout
+	sub, done := substitution(t, set, o)
+	defer done()
 	plan, err := t.Plan(ctx, refs, build.PlanOptions{
-		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest,
+		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
 	})
 	if err != nil {
 		return err
+	}
+	if o.preseed && sub.Unavailable() != nil {
+		fmt.Fprintf(a.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
 	f := t.Forecast(plan, capacity(set))
 	if o.json {
 		return planJSON(w, plan, f)
 	}
 	for _, s := range plan.Steps {
-		if s.Action != build.ActionNone {
-			fmt.Fprintf(w, "%s: %s, because %s\n", s.Output.Ref, s.Action, text.Field(s.Reason))
-		}
+		printStep(w, s)
 	}
-	fmt.Fprintf(w, "%s: %d to build, %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), plan.Count(build.ActionNone))
+	pull := ""
+	if n := plan.Count(build.ActionPreseed); n > 0 {
+		pull = fmt.Sprintf(" %d to preseed,", n)
+	}
+	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), pull, plan.Count(build.ActionNone))
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
 	printForecast(w, plan.Count(build.ActionBuild), f, set.Build.Jobs)
 	return nil
+}
+
+// printStep writes what happens with an output and why, unless it is nothing.
+func printStep(w io.Writer, s *build.Step) {
+	if s.Action == build.ActionNone && !s.Taken {
+		return
+	}
+	said := fmt.Sprintf("%s: %s, because %s", s.Output.Ref, s.Action, text.Field(s.Reason))
+	if s.NotTaken != "" {
+		said += "; its published image cannot stand for it: " + text.Field(s.NotTaken)
+	}
+	fmt.Fprintln(w, said)
 }
 
 // printForecast says how long n builds should take, where some are known.
@@ -61,6 +81,9 @@ type planStep struct {
 	Because *graph.Ref     `json:"because,omitempty"` // see build.Step
 	Changes []build.Change `json:"changes,omitempty"`
 	Request graph.Request  `json:"request"`
+	// Taken and NotTaken are build.Step's.
+	Taken    bool   `json:"taken,omitempty"`
+	NotTaken string `json:"not_taken,omitempty"`
 	// Expected is in seconds, of what will be built and was before.
 	Expected float64 `json:"expected_seconds,omitempty"`
 }
@@ -68,7 +91,10 @@ type planStep struct {
 func planJSON(w io.Writer, plan *build.Plan, f build.Forecast) error {
 	steps := []planStep{}
 	for _, s := range plan.Steps {
-		p := planStep{s.Output.Ref, s.Action, s.Reason, orNoRef(s.Because), s.Changes, s.Request, 0}
+		p := planStep{
+			Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Because: orNoRef(s.Because), Changes: s.Changes,
+			Request: s.Request, Taken: s.Taken, NotTaken: s.NotTaken,
+		}
 		if s.Action == build.ActionBuild && !s.Guessed {
 			p.Expected = s.Expected.Seconds()
 		}

@@ -50,7 +50,9 @@ and 2 for an output that the tree does not have.`,
 
 func runExplain(ctx context.Context, a *app, selectors []string, flags map[string]string, json bool) error {
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		all, err := t.Explain(ctx, refs, build.PlanOptions{Platforms: set.Build.Platforms, Probe: buildkit.ProbeDigest})
+		sub, done := substitution(t, set, buildOptions{})
+		defer done()
+		all, err := t.Explain(ctx, refs, build.PlanOptions{Platforms: set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
 		if err != nil {
 			return err
 		}

@@ -55,6 +55,9 @@ func (t *Tree) expect(steps []*Step, c Capacity) {
 	pasts := t.pasts()
 	var known []time.Duration
 	for _, s := range steps {
+		if s.Action == ActionPreseed {
+			continue // it was had before anything starts
+		}
 		name, hint := s.Output.Ref.String(), c.hint(s)
 		s.Expected = pasts[name].took()
 		if s.Expected == 0 && s.Action == ActionBuild {

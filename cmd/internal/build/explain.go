@@ -77,6 +77,7 @@ func (t *Tree) explain(steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
 	for _, other := range closure {
 		s := steps[other]
 		switch {
+		case s == nil: // behind a published image
 		case s.Action == ActionNone || s.Because != (graph.Ref{}) || other == root:
 		case s.Reason == neverBuilt:
 			e.Never++

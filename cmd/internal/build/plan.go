@@ -16,8 +16,9 @@ type Action string
 
 // The actions.
 const (
-	ActionBuild Action = "build"      // from source
-	ActionNone  Action = "up to date" // nothing
+	ActionBuild   Action = "build"      // from source
+	ActionPreseed Action = "preseed"    // its published image is pulled
+	ActionNone    Action = "up to date" // nothing
 )
 
 // Step is one output of a plan.
@@ -27,6 +28,10 @@ type Step struct {
 	Action  Action
 	// Reason is a sentence for a person: why this action.
 	Reason string
+	// Taken says that its published image stands for it, which nobody here proved;
+	// NotTaken why none does, where that was asked.
+	Taken    bool
+	NotTaken string
 	// Changes are all differences between what the output was built from and
 	// what it would be built from, as far as that is the reason.
 	Changes []Change
@@ -51,8 +56,8 @@ type Step struct {
 	Family []*Step
 }
 
-// Plan is what a build would do: every output in the closure of the targets,
-// each after all it is built from.
+// Plan is what a build would do: every output in the closure of the targets, or
+// what is not hidden behind published images, each after all it is built from.
 type Plan struct {
 	Targets []graph.Ref
 	Steps   []*Step
@@ -74,6 +79,9 @@ type PlanOptions struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say
 	Rebuild   bool     // the same
+	// Substitution lets published images stand for what the targets are built
+	// from; nil: none does.
+	Substitution *Substitution
 	// Probe is the probe result of the engine that would build.
 	Probe string
 }
@@ -87,20 +95,29 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 		asked[ref] = opts.NoCache || opts.Rebuild
 	}
 	will := pending{}
-	order := t.Graph.Order(targets)
-	p.Steps = make([]*Step, len(order))
-	parallel(len(order), func(i int) {
-		o := t.Graph.Output(order[i])
-		p.Steps[i] = &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild}
-		t.look(o, p.Steps[i].Request.Platforms)
+	cut, err := t.cut(t.Graph.Order(targets), targets, opts)
+	if err != nil {
+		return nil, err
+	}
+	p.Steps = make([]*Step, len(cut.order))
+	parallel(len(cut.order), func(i int) {
+		o := t.Graph.Output(cut.order[i])
+		p.Steps[i] = &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild, NotTaken: cut.not[o.Ref]}
+		if _, taken := cut.taken[o.Ref]; !taken {
+			t.look(o, p.Steps[i].Request.Platforms)
+		}
 	})
-	for i, ref := range order {
+	for i, ref := range cut.order {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
 		s := p.Steps[i]
 		o := s.Output
-		r, err := t.why(o, s.Request, opts.Probe, will)
+		if taken, ok := cut.taken[ref]; ok {
+			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
+			continue
+		}
+		r, err := t.why(o, s.Request, opts.Probe, will, cut.images)
 		dep, depth := will.nearest(o.Deps)
 		switch {
 		case err != nil:
@@ -123,6 +140,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			will[ref] = 1
 		}
 	}
+	p.dropUnread()
 	return p, nil
 }
 
@@ -142,7 +160,7 @@ func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 
 // stale says why o must be built, "" when it need not be.
 func (t *Tree) stale(o *graph.Output, req graph.Request, probe string) (string, error) {
-	r, err := t.why(o, req, probe, nil)
+	r, err := t.why(o, req, probe, nil, nil)
 	return r.text, err
 }
 
@@ -163,8 +181,8 @@ func because(format string, args ...any) (reason, error) {
 // why looks for the reason to build o: it has none when its record's key is what
 // the key is now, its layout is the recorded one, and every blob is whole. Of
 // dependencies that will be built it is not known what they will be: they count
-// as unchanged.
-func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pending) (reason, error) {
+// as unchanged. Of those that will be pulled it is known: images.
+func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
 	name := o.Ref.String()
 	rec, err := t.record(name)
 	switch {
@@ -178,6 +196,9 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 	case err != nil:
 		return because("its record cannot be believed: %v", err)
 	case rec.Origin != cache.BuiltHere:
+		if _, err := t.layout(name); errors.Is(err, fs.ErrNotExist) {
+			return reason{text: neverBuilt}, nil
+		}
 		return because("out/%s was not built here", name)
 	}
 	layout, err := t.whole(name)
@@ -190,7 +211,7 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 	if err := rec.Exact(layout); err != nil {
 		return because("out/%s is not what was built: %v", name, err)
 	}
-	deps, missing := t.currentDeps(o, rec, will)
+	deps, missing := t.currentDeps(o, rec, will, images)
 	if missing != "" {
 		return because("out/%s is gone", missing)
 	}
@@ -213,11 +234,15 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 
 // currentDeps are the manifests that o's dependencies have in out/ now; of those
 // that will be built, what they had when rec was made.
-func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending) (deps map[string][]cache.Manifest, missing string) {
+func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending, images map[graph.Ref][]cache.Manifest) (deps map[string][]cache.Manifest, missing string) {
 	deps = map[string][]cache.Manifest{}
 	for _, d := range o.Deps {
 		if will[d] > 0 {
 			deps[d.String()] = rec.Deps[d.String()]
+			continue
+		}
+		if ms := images[d]; ms != nil {
+			deps[d.String()] = ms
 			continue
 		}
 		l, err := t.layout(d.String())

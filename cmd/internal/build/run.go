@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -21,8 +22,13 @@ type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say, every step anew
 	Rebuild   bool     // build them so, with what the engine's cache has
-	KeepGoing bool     // go on with what does not depend on a failure
-	Offline   bool     // no download, and no network for any RUN
+	// Substitution lets published images stand for what the targets are built
+	// from; nil: everything is built from source.
+	Substitution *Substitution
+	// FromSource has the run say what that costs.
+	FromSource bool
+	KeepGoing  bool // go on with what does not depend on a failure
+	Offline    bool // no download, and no network for any RUN
 	Capacity
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for
 	// anything to start; 0: any.
@@ -95,11 +101,18 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	}
 	plan, err := t.Plan(ctx, targets, PlanOptions{
 		Platforms: opts.Platforms, NoCache: opts.NoCache, Rebuild: opts.Rebuild, Probe: probe,
+		Substitution: opts.Substitution,
 	})
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{Plan: plan}
+	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
+		opts.Status.Warn(fmt.Sprintf("--preseed takes nothing, everything is built: %v", s.Unavailable()))
+	}
+	if opts.FromSource && plan.Count(ActionBuild) > 0 {
+		opts.Status.Warn(t.notTaken(plan))
+	}
 	if plan.Count(ActionBuild) > 0 {
 		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
 			t.evidence = nil
@@ -120,7 +133,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 // toBuild names what plan replaces in out/.
 func toBuild(plan *Plan) (outputs []string) {
 	for _, s := range plan.Steps {
-		if s.Action == ActionBuild {
+		if s.Action != ActionNone {
 			outputs = append(outputs, s.Output.Ref.String())
 		}
 	}
@@ -162,6 +175,9 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 			return wait
 		}
 		return r.claim(u.steps)
+	}
+	if err := r.pull(ctx, plan); err != nil {
+		return err
 	}
 	if r.opts.Offline { // takes no time, and what is missing nobody brings
 		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {

@@ -16,6 +16,11 @@ import (
 
 // step builds one output and reports whether it is up to date now.
 func (r *run) step(ctx context.Context, s *Step) bool {
+	if s.Action == ActionPreseed {
+		release, _ := r.claimed(s)
+		defer release()
+		return r.pulled(s)
+	}
 	began := r.opts.Now()
 	res := r.attempt(ctx, s, began)
 	res.Elapsed = r.opts.Now().Sub(began)

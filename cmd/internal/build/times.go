@@ -23,14 +23,17 @@ func (t *Tree) equaliseTimes(ctx context.Context, plan *Plan, r *run) error {
 	newest := r.opts.Now()
 	for _, ref := range t.Graph.Order(t.Graph.All()) {
 		o := t.Graph.Output(ref)
-		if !allCurrent(o.Deps, current) {
-			continue
-		}
 		rec, err := t.record(ref.String())
 		if err != nil {
 			continue
 		}
-		if reason, err := t.stale(o, o.Request(platformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
+		if rec.Origin == cache.Preseeded {
+			if _, err := t.layout(ref.String()); err != nil || !r.stands(ref) {
+				continue
+			}
+		} else if !allCurrent(o.Deps, current, r.stands) {
+			continue
+		} else if reason, err := t.stale(o, o.Request(platformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
 			continue
 		}
 		current[ref] = true
@@ -50,9 +53,22 @@ func platformsIn(rec cache.Record) []string {
 	return ps
 }
 
-func allCurrent(deps []graph.Ref, current map[graph.Ref]bool) bool {
+// stands reports whether a published image lies in out/, or may be left out of it,
+// as the tree's digests/ has it and its definitions still say.
+func (r *run) stands(ref graph.Ref) bool {
+	if r.opts.Substitution == nil {
+		return false
+	}
+	if l, err := r.layout(ref.String()); err == nil && l.Digest() != r.Published[ref.String()] {
+		return false
+	}
+	why, err := r.opts.Substitution.whyNot(ref)
+	return err == nil && why == ""
+}
+
+func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.Ref) bool) bool {
 	for _, d := range deps {
-		if !current[d] {
+		if !current[d] && !stands(d) {
 			return false
 		}
 	}

@@ -55,6 +55,9 @@ func units(steps []*Step) []*unit {
 		all = append(all, u)
 	}
 	for _, u := range all {
+		if u.steps[0].Action == ActionPreseed {
+			continue // what it was built from is nobody's matter
+		}
 		for _, d := range u.steps[0].Output.Deps { // a family's are the same
 			if dep := place[d]; dep != nil {
 				u.needs++

@@ -1,0 +1,231 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// Substitution says which published images may stand for what a build needs.
+// Targets are never substituted: they are what is asked to be built.
+type Substitution struct {
+	Judge   *Judge          // tells whether a published digest stands
+	Pull    bool            // also those that out/ does not have
+	Preseed preseed.Options // how to pull them; the store is filled in
+
+	standing *Standing
+}
+
+// whyNot asks for the history only when it is needed.
+func (s *Substitution) whyNot(ref graph.Ref) (string, error) {
+	if s.standing == nil {
+		standing, err := s.Judge.Standing()
+		if err != nil {
+			return "", err
+		}
+		s.standing = standing
+	}
+	return s.standing.WhyNot(ref)
+}
+
+// Unavailable is why no published image can stand for anything: there is no
+// history that tells whether definitions changed. Its text names the remedy.
+func (s *Substitution) Unavailable() error {
+	_, err := s.Judge.openHistory()
+	return err
+}
+
+// cut is what a plan looks at: from the targets down to what is taken as published,
+// and nothing below that.
+type cut struct {
+	order  []graph.Ref
+	taken  map[graph.Ref]Step             // only its action and reasons
+	images map[graph.Ref][]cache.Manifest // of those that are still to be pulled
+	not    map[graph.Ref]string           // why a published image does not stand for an output
+}
+
+// cut walks from the targets to what they are built from. Everything in order comes
+// after what it is built from.
+func (t *Tree) cut(order, targets []graph.Ref, opts PlanOptions) (cut, error) {
+	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]cache.Manifest{}, not: map[graph.Ref]string{}}
+	if opts.Substitution == nil {
+		return c, nil
+	}
+	if t.evidence != nil {
+		parallel(len(order), func(i int) { t.record(order[i].String()) })
+	}
+	needed := map[graph.Ref]bool{}
+	for _, ref := range targets {
+		needed[ref] = true
+	}
+	for _, ref := range slices.Backward(order) {
+		if !needed[ref] {
+			continue
+		}
+		if !slices.Contains(targets, ref) {
+			if err := t.substitute(&c, ref, opts); err != nil {
+				return c, err
+			}
+		}
+		if _, taken := c.taken[ref]; !taken {
+			for _, d := range t.Graph.Output(ref).Deps {
+				needed[d] = true
+			}
+		}
+	}
+	c.order = slices.DeleteFunc(slices.Clone(order), func(ref graph.Ref) bool { return !needed[ref] })
+	return c, nil
+}
+
+// substitute takes the published image of ref where that is sound: it stands, and
+// nothing else lies in out/ that was built here.
+func (t *Tree) substitute(c *cut, ref graph.Ref, opts PlanOptions) error {
+	name, sub := ref.String(), opts.Substitution
+	digest, listed := t.Published[name]
+	rec, err := t.record(name)
+	if !sub.Pull && (err != nil || rec.Origin != cache.Preseeded) {
+		return nil
+	}
+	lies := false // something that its record speaks of
+	if err == nil {
+		l, err := t.whole(name)
+		lies = err == nil && rec.Exact(l) == nil
+	}
+	there := lies && listed && rec.Manifests[0].Digest == digest
+	switch {
+	case lies && rec.Origin == cache.BuiltHere && (!there || !sub.Pull):
+		return nil // the plan judges what was built here
+	case !there && !sub.Pull:
+		return nil
+	}
+	platforms := t.Graph.Output(ref).Request(opts.Platforms).Platforms
+	why, err := sub.whyNot(ref)
+	switch {
+	case err != nil:
+		return err
+	case why == "" && (len(platforms) != 1 || there && !cache.SamePlatform(rec.Manifests[0].Platform, platforms[0])):
+		why = fmt.Sprintf("its published image is not for %q", platforms)
+	}
+	if why != "" {
+		c.not[ref] = why
+		return nil
+	}
+	if there {
+		reason := "its published digest stands, and it was built here"
+		if rec.Origin == cache.Preseeded {
+			reason = "its published digest stands: preseeded from " + rec.From
+		}
+		c.taken[ref] = Step{Action: ActionNone, Reason: reason, Taken: true}
+		return nil
+	}
+	c.taken[ref] = Step{Action: ActionPreseed, Reason: "its published digest stands: nothing it is built from changed since digests/ did", Taken: true}
+	c.images[ref] = []cache.Manifest{{Digest: digest, Platform: platforms[0]}}
+	return nil
+}
+
+// dropUnread leaves out images that nothing reads that will be built.
+func (p *Plan) dropUnread() {
+	read := map[graph.Ref]bool{}
+	for _, s := range p.Steps {
+		if s.Action == ActionBuild {
+			for _, d := range s.Output.Deps {
+				read[d] = true
+			}
+		}
+	}
+	p.Steps = slices.DeleteFunc(p.Steps, func(s *Step) bool { return s.Action == ActionPreseed && !read[s.Output.Ref] })
+}
+
+// pull preseeds what the plan takes from registries, before anything is built. An
+// image that cannot be had breaks the step that wants it.
+func (r *run) pull(ctx context.Context, plan *Plan) error {
+	var images []preseed.Image
+	steps := map[string]*Step{}
+	for _, s := range plan.Steps {
+		if s.Action != ActionPreseed {
+			continue
+		}
+		img, ok, err := r.publishedImage(s.Output.Ref, r.opts.Platforms)
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("digests/ has no line for %s any more", s.Output.Ref))
+		}
+		images, steps[img.Output] = append(images, img), s
+	}
+	if len(images) == 0 {
+		return nil
+	}
+	opts := r.opts.Substitution.Preseed
+	opts.Store, opts.Log = r.Store, r.log
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() { // ends with this function
+		select {
+		case <-r.opts.Drain:
+			cancel()
+		case <-ended:
+		}
+	}()
+	_, err := preseed.Run(ctx, images, opts)
+	var failed *preseed.Error
+	if !errors.As(err, &failed) {
+		if r.stop() { // drained: nothing starts any more
+			return nil
+		}
+		return err
+	}
+	if !r.opts.KeepGoing {
+		return failed
+	}
+	for _, f := range failed.Failures {
+		r.breaks(steps[f.Image.Output], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
+	}
+	return nil
+}
+
+// ImageError says that the published image that was to stand for an output cannot
+// be had.
+type ImageError struct{ Err *preseed.Error }
+
+func (e *ImageError) Error() string {
+	return "its published image cannot be had; without --preseed it is built"
+}
+
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// pulled ends the step of an image that pull had, or could not have.
+func (r *run) pulled(s *Step) bool {
+	res := Result{Ref: s.Output.Ref, Outcome: Preseeded}
+	if err := r.brokenBy(s); err != nil {
+		res.Outcome, res.Err = Failed, err
+	} else if l, err := r.Store.Layout(s.Output.Ref.String()); err != nil {
+		res.Outcome, res.Err = Failed, err
+	} else {
+		res.Digest = l.Digest()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[res.Ref] = &res
+	if res.Outcome == Failed && !r.opts.KeepGoing {
+		r.stopped = true
+	}
+	return res.Outcome == Preseeded
+}
+
+// notTaken says what a build from source alone has to do, because it takes nobody's
+// word.
+func (t *Tree) notTaken(plan *Plan) string {
+	preseeded := 0
+	for _, s := range plan.Steps {
+		if rec, err := t.record(s.Output.Ref.String()); err == nil && rec.Origin == cache.Preseeded && s.Action == ActionBuild {
+			preseeded++
+		}
+	}
+	return fmt.Sprintf("--from-source: up to %d outputs are to be built; %d of them lie in out/ but were not built here", plan.Count(ActionBuild), preseeded)
+}
