@@ -91,7 +91,16 @@ func runcWith(t *testing.T, features string) string {
 	return fakeRunc(t, `[ "$*" = features ] && echo '`+features+`'`)
 }
 
+// noSbin hides the machine's own runc.
+func noSbin(t *testing.T) {
+	t.Helper()
+	was := sbin
+	sbin = nil
+	t.Cleanup(func() { sbin = was })
+}
+
 func TestFindRunc(t *testing.T) {
+	noSbin(t)
 	good := runcWith(t, realRunc)
 	if got, err := fit.findRunc(good, false); got != good || err != nil {
 		t.Errorf("findRunc: %q, %v", got, err)
@@ -101,6 +110,11 @@ func TestFindRunc(t *testing.T) {
 		t.Errorf("findRunc by PATH: %q, %v", got, err)
 	}
 	t.Setenv("PATH", t.TempDir())
+	sbin = []string{"/nowhere", filepath.Dir(good)}
+	if got, err := fit.findRunc("", false); got != good || err != nil {
+		t.Errorf("findRunc in sbin: %q, %v", got, err)
+	}
+	sbin = nil
 	_, err := fit.findRunc("", false)
 	wantUnfit(t, err, `there is no "runc"`, "apt-get install runc")
 	_, err = fit.findRunc("/nowhere/runc", false)
@@ -110,6 +124,7 @@ func TestFindRunc(t *testing.T) {
 // What somebody named is used or refused; what lies in PATH gives way to the runc
 // inside sx where it will not do.
 func TestRuncInside(t *testing.T) {
+	noSbin(t)
 	good, bad := runcWith(t, realRunc), runcWith(t, crun)
 	t.Setenv("PATH", filepath.Dir(good)+":/usr/bin:/bin")
 	if got, err := fit.findRunc("", true); got != good || err != nil {

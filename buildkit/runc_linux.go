@@ -28,7 +28,7 @@ func (m machine) findRunc(path string, inside bool) (string, error) {
 }
 
 func (m machine) checkRunc(path string) (string, error) {
-	full, err := exec.LookPath(path)
+	full, err := lookPath(path)
 	if err != nil {
 		return "", &UnfitError{
 			fmt.Sprintf("there is no %q, the program that runs build steps", path),
@@ -72,6 +72,24 @@ func (m machine) checkRunc(path string) (string, error) {
 		}
 	}
 	return full, nil
+}
+
+// sbin is where runc's own "make install" puts it (the first), and some
+// distributions: out of an ordinary user's PATH.
+var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
+
+// lookPath is exec.LookPath, which looks into sbin too.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil || strings.Contains(name, "/") {
+		return path, err
+	}
+	for _, dir := range sbin {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
 }
 
 // said is the last line that a failed program wrote to stderr, or its exit code.
