@@ -9,8 +9,10 @@
 // Credentials go to the registry they are for and to nobody else.
 //
 // Start at Run (run.go), which preseeds images; [Client] (client.go) is the
-// registry client, also for what is neither an image nor for out/. A request's way
-// is repository.go, auth.go, guard.go (what a connection may do), answer.go (what
-// an answer must be). The protocol is the OCI distribution specification 1.1;
-// names, authentication and credentials are go-containerregistry's.
+// registry client, also for what is neither an image nor for out/: [Pusher]
+// (push.go) gives images and sources to registries, SourceTransport (sources.go)
+// has sources from one. A request's way is repository.go, auth.go, guard.go (what a
+// connection may do), answer.go (what an answer must be). The protocol is the OCI
+// distribution specification 1.1; names, authentication, credentials and uploads
+// are go-containerregistry's.
 package preseed

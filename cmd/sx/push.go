@@ -113,6 +113,7 @@ func push(a *app, set settings.Settings, what string, total int, do func(build.P
 	defer client.Close()
 	var pushed, there int
 	pusher := client.NewPusher()
+	stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
 	err = do(build.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p build.Pushed) {
 		fmt.Fprintf(a.stdout, "%s@%s\n", p.Name, p.Digest)
 		if p.Present {
@@ -121,7 +122,29 @@ func push(a *app, set settings.Settings, what string, total int, do func(build.P
 			pushed++
 		}
 	}})
+	stop()
 	fmt.Fprintf(a.stderr, "sx: %s: %d pushed (%s sent), %d there before, %d not pushed\n", count(total, what),
 		pushed, text.Bytes(pusher.Sent()), there, total-pushed-there)
 	return err
+}
+
+// heartbeatEvery keeps CI systems, which end what is silent, from doing so.
+const heartbeatEvery = 20 * time.Second
+
+// heartbeat says now and then how far a long transfer is, until it is stopped.
+func heartbeat(a *app, said func() string) (stop func()) {
+	ticker := time.NewTicker(heartbeatEvery)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-ticker.C:
+				fmt.Fprintln(a.stderr, "sx: "+said())
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() { ticker.Stop(); close(end); <-ended }
 }

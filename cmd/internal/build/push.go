@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -35,12 +36,17 @@ type Pushed struct {
 // and the further tags. Before anything is sent, all must be there and whole. It
 // stops at the first failure: what was pushed is passed over by the next run.
 func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Registry, tags []string, o PushOptions) error {
+	var unfit []error
 	for _, ref := range refs {
 		img, err := t.Image(ref)
 		if err != nil {
-			return err
+			unfit = append(unfit, err)
+			continue
 		}
 		img.Close()
+	}
+	if len(unfit) > 0 {
+		return errors.Join(unfit...)
 	}
 	return o.each(ctx, len(refs), func(ctx context.Context, i int) (Pushed, error) {
 		img, err := t.Image(refs[i])
@@ -113,11 +119,11 @@ func (o PushOptions) each(ctx context.Context, n int, push func(context.Context,
 			return err
 		})
 	}
-	if err := workers.Wait(); err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	} else {
-		return err
+	err := workers.Wait()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
+	return err
 }
 
 // distinct keeps the first of equal tags.
