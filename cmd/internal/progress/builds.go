@@ -25,7 +25,9 @@ type builds struct {
 	started  int // in all
 	steps    int // instructions, in all
 	running  map[graph.Ref]*job
-	end      time.Time // when all should have ended; zero where nobody said
+	end      time.Time     // when all should have ended; zero where nobody said
+	known    time.Duration // expected of the plan, and how much of it is a guess
+	guess    time.Duration
 }
 
 // job is a build that runs.
@@ -51,6 +53,16 @@ func (b *builds) begin(plan *build.Plan) event {
 	steps, upToDate := plan.Count(build.ActionBuild), plan.Count(build.ActionNone)
 	b.total += steps
 	b.upToDate += upToDate
+	for _, s := range plan.Steps {
+		if s.Action == build.ActionNone {
+			continue
+		}
+		if s.Guessed {
+			b.guess += s.Expected
+		} else {
+			b.known += s.Expected
+		}
+	}
 	return event{Event: buildBegin, Steps: &steps, UpToDate: &upToDate}
 }
 
@@ -134,6 +146,9 @@ func (b *builds) left(now time.Time) (left time.Duration, ok bool) {
 	}
 	return b.end.Sub(now), true
 }
+
+// guessed reports that most of what is expected of the plan is a guess.
+func (b *builds) guessed() bool { return b.guess > b.known }
 
 // groups are what runs, in the order it started.
 func (b *builds) groups() []group {

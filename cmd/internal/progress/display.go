@@ -121,11 +121,18 @@ func (o *Options) defaults(w io.Writer) {
 func (d *Display) ticks(period time.Duration, resumed <-chan os.Signal) {
 	t := time.NewTicker(period)
 	defer t.Stop()
-	for {
+	for last := time.Now(); ; last = time.Now() {
 		select {
 		case <-d.stop:
 			return
 		case <-t.C:
+			if time.Since(last) > 3*period { // stopped? Its signal may come after the tick
+				select {
+				case <-resumed:
+					d.resume()
+				case <-time.After(period / 2):
+				}
+			}
 			d.tick()
 		case <-resumed:
 			d.resume()

@@ -20,9 +20,11 @@ func frame(s *state, now time.Time, width, height int) []line {
 	width--
 	rows := append(buildRows(s, now), downloadRows(s, now)...)
 	room := height - 2 // the cursor's row and the totals
-	if more := len(rows) - room; more > 0 {
-		keep := max(room-1, 0)
-		rows = append(rows[:keep], row{name: fmt.Sprintf("… and %d more", len(rows)-keep)})[:min(keep+1, room)]
+	switch {
+	case room < 2: // the oldest tells more than how many there are
+		rows = rows[:min(room, len(rows))]
+	case len(rows) > room:
+		rows = append(rows[:room-1], row{name: fmt.Sprintf("… and %d more", len(rows)-room+1)})
 	}
 	var out []line
 	for _, text := range layOut(rows, width) {
@@ -104,19 +106,20 @@ func pad(s string, width int) string {
 }
 
 func buildRows(s *state, now time.Time) []row {
+	const steady = len("59m59s") // so that what follows stays in its place, where there is room
 	var rows []row
-	elapsed := len("59m59s") // so that what follows stays in its place
+	elapsed := 0
 	groups := s.builds.groups()
 	for _, g := range groups {
 		elapsed = max(elapsed, len(took(g.began, now)))
 	}
 	for _, g := range groups {
-		at := fmt.Sprintf("%*s", elapsed, took(g.began, now))
-		full := at
+		at := took(g.began, now)
+		full, short := fmt.Sprintf("%*s", max(elapsed, steady), at), fmt.Sprintf("%*s", elapsed, at)
 		if g.expected > 0 {
 			full += " / " + about(g.expected, g.guessed)
 		}
-		rows = append(rows, row{text.Field(g.name), [levels]string{full, at, at}, text.Field(g.doing())})
+		rows = append(rows, row{text.Field(g.name), [levels]string{full, short, short}, text.Field(g.doing())})
 	}
 	return rows
 }

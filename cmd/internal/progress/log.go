@@ -59,8 +59,27 @@ func LogTail(path string, most int) ([]string, error) {
 		data = append([]byte("…"), data...)
 	}
 	all := strings.Split(string(data), "\n")
-	if strings.HasPrefix(all[len(all)-1], build.LogEnd) { // who shows the tail says that too
-		all = all[:len(all)-1]
-	}
+	all = withoutFrame(all)
 	return all[max(len(all)-most, 0):], nil
+}
+
+// withoutFrame drops the last line, which says what whoever shows the tail says
+// too, and of BuildKit's summary, which repeats the failed step's output between
+// two dashed lines, all but that output.
+func withoutFrame(all []string) []string {
+	const dashes = "------"
+	if last := len(all) - 1; strings.HasPrefix(all[last], build.LogEnd) {
+		all = all[:last]
+	}
+	last := len(all) - 1
+	if last < 0 || all[last] != dashes {
+		return all
+	}
+	all = all[:last]
+	for i := last - 1; i > 0; i-- {
+		if all[i-1] == dashes && strings.HasPrefix(all[i], " > ") {
+			return all[i:]
+		}
+	}
+	return all
 }

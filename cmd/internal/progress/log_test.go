@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestLogTail(t *testing.T) {
@@ -20,6 +21,11 @@ func TestLogTail(t *testing.T) {
 		"short":            {"a\n\nb\n", []string{"a", "", "b"}},
 		"no last line end": {"a\nb", []string{"a", "b"}},
 		"many":             {"x\n" + strings.Repeat("a\n", tailLines), strings.Split(strings.Repeat("a\n", tailLines-1)+"a", "\n")},
+		"sx's own end":     {"a\nsx: failed after 2s: exit code: 1\n", []string{"a"}},
+		"only that":        {"sx: not run after 2s\n", nil},
+		"BuildKit's":       {"#9 0.1 a\n#9 ERROR: x\n------\n > [2/3] RUN a:\n0.1 a\n------\nsx: failed\n", []string{" > [2/3] RUN a:", "0.1 a"}},
+		"half of that":     {"0.1 a\n------\n", []string{"0.1 a"}},
+		"only dashes":      {"------\n", nil},
 		"long line":        {long + "x\nend\n", []string{"…" + strings.Repeat("é", tailBytes/2-3) + "x", "end"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +37,7 @@ func TestLogTail(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
 		})

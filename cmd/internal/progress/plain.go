@@ -83,7 +83,7 @@ func heartbeat(s *state, now time.Time) string {
 		parts = append(parts, tally(b))
 	}
 	if left, ok := b.left(now); ok && !s.stopping {
-		parts = append(parts, leftWords(left))
+		parts = append(parts, leftWords(left, b.guessed()))
 	}
 	what := "fetching"
 	if b.total > 0 {

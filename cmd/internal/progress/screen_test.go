@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 )
 
 // screen is as much of a terminal as a Display needs, with the lines that
@@ -45,8 +46,8 @@ func (s *screen) write(out string) {
 			out = out[len(m[0]):]
 			continue
 		}
-		r := []rune(out)[0]
-		out = out[len(string(r)):]
+		r, n := utf8.DecodeRuneInString(out)
+		out = out[n:]
 		switch {
 		case r == '\r':
 			s.x = 0

@@ -55,7 +55,8 @@ func totalParts(s *state, now time.Time) []part {
 	case s.stopping && len(b.running) > 0:
 		parts = append(parts, part{"finishing " + count(len(b.running), "output") + ", Ctrl-C cancels", "finishing", 1})
 	case ok && !s.stopping:
-		parts = append(parts, part{leftWords(left), leftWords(left), 1})
+		said := leftWords(left, b.guessed())
+		parts = append(parts, part{said, said, 1})
 	}
 	return parts
 }
@@ -71,11 +72,11 @@ func fetchPart(what string, f *fetching, now time.Time) part {
 
 // leftWords say how long the rest takes. An estimate that turned out too short is
 // worth no number.
-func leftWords(left time.Duration) string {
+func leftWords(left time.Duration, guessed bool) string {
 	if left < 0 {
 		return "later than estimated"
 	}
-	return about(left, false) + " left"
+	return about(left, guessed) + " left"
 }
 
 // tally is "3/55 done, 1 failed".

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
 )
 
 const (
@@ -28,6 +30,7 @@ type tty struct {
 	foreground func() bool
 	idle       func() bool // what was painted is on its way to the screen
 	pending    []line      // to stay
+	skips      []event     // since the last paint
 
 	painted   []string // the live lines on the screen, without colours
 	paintedAt int      // at this width
@@ -37,12 +40,38 @@ var _ view = (*tty)(nil)
 
 func (v *tty) period() time.Duration { return ttyPeriod }
 func (v *tty) tick(now time.Time)    { v.refresh(now) }
-func (v *tty) close()                { v.paintFrame(nil, v.width()) }
+
+func (v *tty) close() {
+	v.tellSkips()
+	if !v.foreground() {
+		v.forget()
+	}
+	v.paintFrame(nil, v.width())
+}
 
 func (v *tty) show(e event) {
-	v.pending = append(v.pending, words(e)...)
+	if e.Event == buildFinish && build.Outcome(e.Outcome) == build.Skipped {
+		v.skips = append(v.skips, e)
+	} else {
+		v.tellSkips()
+		v.pending = append(v.pending, words(e)...)
+	}
 	if !v.state.busy() { // nothing may tick any more
 		v.refresh(e.Time)
+	}
+}
+
+// tellSkips puts what a failure skips into one line: it may be half the tree.
+func (v *tty) tellSkips() {
+	for len(v.skips) > 0 {
+		first, n := v.skips[0], 1
+		for n < len(v.skips) && v.skips[n].Cause == first.Cause {
+			n++
+		}
+		if v.skips = v.skips[n:]; n > 1 {
+			first.Ref = count(n, "output")
+		}
+		v.pending = append(v.pending, words(first)...)
 	}
 }
 
@@ -52,6 +81,7 @@ func (v *tty) refresh(now time.Time) {
 	if !v.idle() {
 		return
 	}
+	v.tellSkips()
 	if !v.foreground() {
 		v.forget()
 		v.paintFrame(nil, v.width())

@@ -161,7 +161,7 @@ func TestTTYResize(t *testing.T) {
 
 func TestTTYFewRows(t *testing.T) {
 	for height, rows := range map[int]string{
-		2: "", 3: "… and 4 more\n", 4: "core-a      1s\n… and 3 more\n", 6: "core-a      1s\ncore-b      1s\ncore-c      1s\ncore-d      1s\n",
+		2: "", 3: "core-a      1s\n", 4: "core-a      1s\n… and 3 more\n", 6: "core-a      1s\ncore-b      1s\ncore-c      1s\ncore-d      1s\n",
 	} {
 		onTerminal(t, 60, height, func(t *testing.T, d *terminal) {
 			d.Begin(plan(9))
