@@ -52,7 +52,7 @@ func (m *meter) stop() {
 // long that takes.
 func (s *schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
-	p := play{slots: slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.units))}
+	p := play{slots: slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.units)), takes: s.guesser()}
 	for i, u := range s.units {
 		if p.needs[i] = u.needs; u.state == unitOver {
 			p.needs[i] = math.MaxInt // never again
@@ -72,13 +72,14 @@ func (s *schedule) remaining(now time.Duration) time.Duration {
 type play struct {
 	slots
 	needs []int // by unit
+	takes func(*unit) time.Duration
 }
 
 // run returns when everything has ended.
 func (p *play) run(now time.Duration) time.Duration {
 	for {
 		for u := p.next(now); u != nil; u = p.next(now) {
-			p.occupy(u, now+u.expected)
+			p.occupy(u, now+p.takes(u))
 		}
 		if len(p.running) == 0 {
 			return now

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -50,10 +51,11 @@ func (t *Tree) Knows(name string) bool {
 
 // expect fills in how long each step should take and how much memory it should
 // need: as its last build here did. Where there was none and nobody says, it
-// guesses the median of what is known.
+// guesses the average of what is known: the median would leave out the few that
+// take most of the time.
 func (t *Tree) expect(steps []*Step, c Capacity) {
 	pasts := t.pasts()
-	var known []time.Duration
+	var known average
 	for _, s := range steps {
 		if s.Action == ActionPreseed {
 			continue // it was had before anything starts
@@ -68,23 +70,32 @@ func (t *Tree) expect(steps []*Step, c Capacity) {
 		}
 		s.Guessed = s.Expected == 0
 		if !s.Guessed {
-			known = append(known, s.Expected)
+			known.add(s.Expected)
 		}
 		if s.Memory = hint.Memory; s.Memory == 0 {
 			s.Memory = pasts[name].Peak
 		}
 	}
-	guess := defaultGuess
-	if len(known) > 0 {
-		slices.Sort(known)
-		guess = known[len(known)/2]
-	}
 	for _, s := range steps {
 		if s.Guessed {
-			s.Expected = guess
+			s.Expected = cmp.Or(known.value(), defaultGuess)
 		}
 	}
 }
+
+// average of durations.
+type average struct {
+	sum time.Duration
+	n   int
+}
+
+func (a *average) add(d time.Duration) {
+	a.sum += d
+	a.n++
+}
+
+// value is 0 where nothing was added.
+func (a *average) value() time.Duration { return a.sum / time.Duration(max(a.n, 1)) }
 
 // defaultGuess is for a tree of which nothing was ever built here: of StageX's
 // 42 hours for 513 outputs, most go into a few.

@@ -12,7 +12,7 @@ type Forecast struct {
 	Work     time.Duration // of all builds together
 	Longest  time.Duration // of the longest path, below which nothing gets it
 	Estimate time.Duration // with that capacity
-	Guessed  int           // steps that were never built here: a median stands for them
+	Guessed  int           // steps that were never built here: the average stands for them
 	Fetch    int           // sources that are not in fetch/
 }
 

@@ -85,6 +85,11 @@ func (t *Tree) remember(p past) {
 // rememberBuild notes what the build of s took and needed.
 func (r *run) rememberBuild(s *Step, took time.Duration, img *buildkit.Image) {
 	p := past{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
+	if s.Guessed {
+		r.mu.Lock()
+		r.unknown.add(took)
+		r.mu.Unlock()
+	}
 	if img.Cached && !s.Guessed {
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())
 		p.Peak = max(p.Peak, s.Memory)

@@ -79,6 +79,7 @@ type run struct {
 	results map[graph.Ref]*Result
 	claims  map[*Step]claim
 	broken  map[graph.Ref]error // outputs whose sources cannot be had
+	unknown average             // of builds of which nothing was known before
 	stopped bool                // a failure without KeepGoing
 	fatal   error               // the engine or the disk: nothing more can be built
 }
@@ -167,7 +168,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	family(plan.Steps)
 	s := &schedule{
 		slots: r.opts.slots(), stop: r.stop, run: r.unit, skip: r.skip,
-		estimate: r.estimate, now: r.opts.Now,
+		estimate: r.estimate, guess: r.guess, now: r.opts.Now,
 	}
 	a := newAhead(s, plan.Steps, r.breaks)
 	s.claim = func(u *unit) func(context.Context) {
@@ -255,6 +256,7 @@ func (r *run) brokenBy(s *Step) error {
 // unit builds the members of a unit together: the engine runs what they share
 // once as long as their builds overlap, even without its cache.
 func (r *run) unit(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
+	r.expectAgain(steps)
 	var members errgroup.Group
 	for _, s := range steps {
 		members.Go(func() error {
@@ -263,6 +265,23 @@ func (r *run) unit(ctx context.Context, steps []*Step, ended func(*Step, bool)) 
 		})
 	}
 	members.Wait() // step keeps its own errors
+}
+
+// expectAgain updates guesses, before anybody is told of them.
+func (r *run) expectAgain(steps []*Step) {
+	guess := r.guess()
+	for _, s := range steps {
+		if s.Guessed && guess > 0 {
+			s.Expected = guess
+		}
+	}
+}
+
+// guess is what the builds so far tell of those that were never done before.
+func (r *run) guess() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unknown.value()
 }
 
 func (r *run) estimate(left time.Duration) {

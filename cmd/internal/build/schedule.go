@@ -30,7 +30,10 @@ type schedule struct {
 	skip  func(s *Step, cause graph.Ref)
 	// estimate is told how long the rest should take; nil: nobody is.
 	estimate func(left time.Duration)
-	now      func() time.Time
+	// guess is how long what was never built should take, after what this run has
+	// built; 0, or nil: as expected before.
+	guess func() time.Duration
+	now   func() time.Time
 
 	mu     sync.Mutex // of slots and all below
 	began  time.Time
@@ -156,9 +159,23 @@ func (s *schedule) take() *unit {
 	now := s.now().Sub(s.began)
 	u := s.next(now)
 	if u != nil {
-		s.occupy(u, now+u.expected)
+		s.occupy(u, now+s.guesser()(u))
 	}
 	return u
+}
+
+// guesser tells how long a unit should take, by what is known at this moment.
+func (s *schedule) guesser() func(*unit) time.Duration {
+	var guess time.Duration
+	if s.guess != nil {
+		guess = s.guess()
+	}
+	return func(u *unit) time.Duration {
+		if u.guessed && guess > 0 {
+			return guess
+		}
+		return u.expected
+	}
 }
 
 // ended takes in that a member of u did.

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -197,6 +198,31 @@ func TestScheduleEstimate(t *testing.T) {
 		want := []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, 2 * time.Second, time.Second}
 		if !slices.Equal(left, want) {
 			t.Errorf("estimates %v, want %v", left, want)
+		}
+	})
+}
+
+// What the run has built tells how long the rest of what was never built takes.
+func TestScheduleGuess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left []time.Duration
+		var built average
+		var r ran
+		s := r.schedule(1)
+		s.estimate = func(d time.Duration) { left = append(left, d) }
+		s.guess = func() time.Duration { return built.value() }
+		s.run = func(_ context.Context, steps []*Step, ended func(*Step, bool)) {
+			time.Sleep(2 * time.Second)
+			built.add(2 * time.Second)
+			ended(steps[0], true)
+		}
+		all := steps(t, "a:\nb: a\nc: b\nd: c\n")
+		for _, s := range all {
+			s.Expected, s.Guessed = time.Minute, s.Output.Ref.Name != "d"
+		}
+		s.play(t, all)
+		if got := fmt.Sprint(left); got != "[4m0s 1m4s 1m2s 1m0s]" {
+			t.Errorf("estimates %s", got)
 		}
 	})
 }

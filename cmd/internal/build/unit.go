@@ -13,6 +13,7 @@ type unit struct {
 	steps    []*Step
 	at       int // in units, which is in plan order
 	expected time.Duration
+	guessed  bool          // nothing tells of any member how long it takes
 	memory   int64         // that it needs at its peak; 0: unknown
 	height   time.Duration // of the longest path of units that begins here, this one included
 	rank     int           // of those that are ready the lowest starts first
@@ -46,11 +47,12 @@ func units(steps []*Step) []*unit {
 		if s.Family != nil {
 			u.steps = s.Family
 		}
-		u.behind = make([][]*unit, len(u.steps))
+		u.behind, u.guessed = make([][]*unit, len(u.steps)), true
 		for _, member := range u.steps {
 			place[member.Output.Ref] = u
 			u.expected = max(u.expected, member.Expected)
 			u.memory = max(u.memory, member.Memory)
+			u.guessed = u.guessed && member.Guessed
 		}
 		all = append(all, u)
 	}
