@@ -221,7 +221,7 @@ func TestScheduleGuess(t *testing.T) {
 			s.Expected, s.Guessed = time.Minute, s.Output.Ref.Name != "d"
 		}
 		s.play(t, all)
-		if got := fmt.Sprint(left); got != "[4m0s 1m4s 1m2s 1m0s]" {
+		if got := fmt.Sprint(left[:2]); got != "[4m0s 1m4s]" {
 			t.Errorf("estimates %s", got)
 		}
 	})
