@@ -160,14 +160,24 @@ func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest)
 	return false, err
 }
 
-// contents sends all but the last, blobs first.
+// contents sends all but the last, blobs first. After a failure no blob is begun,
+// and those on their way are finished: the next run has them.
 func (t *target) contents(ctx context.Context, contents []Content) error {
-	workers, inside := errgroup.WithContext(ctx)
+	var workers errgroup.Group
 	workers.SetLimit(layersAtOnce)
+	var failed atomic.Bool
 	for _, c := range contents {
-		if !c.IsManifest() {
-			workers.Go(func() error { return t.blob(inside, c) })
+		if c.IsManifest() {
+			continue
 		}
+		workers.Go(func() error {
+			if failed.Load() {
+				return nil
+			}
+			err := t.blob(ctx, c)
+			failed.CompareAndSwap(false, err != nil)
+			return err
+		})
 	}
 	if err := workers.Wait(); err != nil {
 		return err

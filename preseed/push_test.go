@@ -2,6 +2,7 @@ package preseed
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +152,41 @@ func TestPushResumes(t *testing.T) {
 	}
 	if p.Sent() > 110_000 {
 		t.Errorf("%d bytes were sent again", p.Sent())
+	}
+	s.wantPushed(t, "core-a", img.contents(), "1.0")
+}
+
+// However often it is broken off, a push is finished in the end, and what the
+// registry takes for an image is one at every moment.
+func TestPushBrokenOff(t *testing.T) {
+	s := newServer(t)
+	img := newImage("core-a", noise(1, 30_000), noise(2, 30_000), noise(3, 30_000))
+	name := s.registry().Repository("core-a")
+	for after := 1; ; after++ {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := errors.New("pulled the plug")
+		var seen atomic.Int64
+		s.misbehave(func(http.ResponseWriter, *http.Request) bool {
+			if int(seen.Add(1)) >= after {
+				cancel(stop)
+			}
+			return false
+		})
+		_, err := newPusher(t).Push(ctx, name, img.contents(), []string{"1.0"})
+		cancel(nil)
+		s.misbehave(nil)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, stop) {
+			t.Fatalf("after %d requests: %v", after, err)
+		}
+		if code, _ := s.get("/v2/stagex/core-a/manifests/1.0"); code == http.StatusOK {
+			s.wantPushed(t, "core-a", img.contents(), "1.0")
+		}
+		if after > 100 {
+			t.Fatal("it never ends")
+		}
 	}
 	s.wantPushed(t, "core-a", img.contents(), "1.0")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,9 @@ func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, in
 		return err
 	}
 	var bad []error
+	var now atomic.Value
+	now.Store("nothing")
+	defer heartbeat(a, func() string { return fmt.Sprintf("importing %s", now.Load()) })()
 	done := 0
 	for _, ref := range refs {
 		img, err := t.Image(ref)
@@ -59,6 +63,7 @@ func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, in
 			bad = append(bad, err)
 			continue
 		}
+		now.Store(ref.String())
 		tag := t.Graph.Output(ref).Tag()
 		err = tool.Load(ctx, img, tag)
 		img.Close()

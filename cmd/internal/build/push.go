@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -48,7 +49,7 @@ func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Regi
 	if len(unfit) > 0 {
 		return errors.Join(unfit...)
 	}
-	return o.each(ctx, len(refs), func(ctx context.Context, i int) (Pushed, error) {
+	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
 		img, err := t.Image(refs[i])
 		if err != nil {
 			return Pushed{}, err
@@ -64,7 +65,7 @@ func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Regi
 // PushSources gives the sources of definitions, which must lie in fetch/, to a
 // repository, with an artifact for each definition.
 func (t *Tree) PushSources(ctx context.Context, definitions []*graph.Definition, repository string, o PushOptions) error {
-	return o.each(ctx, len(definitions), func(ctx context.Context, i int) (Pushed, error) {
+	return o.each(ctx, len(definitions), func(i int) (Pushed, error) {
 		d := definitions[i]
 		files, err := t.sourceFiles(d)
 		if err != nil {
@@ -100,30 +101,33 @@ func (t *Tree) sourceFiles(d *graph.Definition) ([]preseed.File, error) {
 	return files, nil
 }
 
-// each pushes so many at once, until one fails.
-func (o PushOptions) each(ctx context.Context, n int, push func(context.Context, int) (Pushed, error)) error {
+// each pushes so many at once. After a failure nothing is begun, and what is on its
+// way is finished.
+func (o PushOptions) each(ctx context.Context, n int, push func(i int) (Pushed, error)) error {
 	var mu sync.Mutex
-	workers, inside := errgroup.WithContext(ctx)
+	var failed atomic.Bool
+	var workers errgroup.Group
 	workers.SetLimit(max(o.Jobs, 1))
 	for i := range n {
 		workers.Go(func() error {
-			if inside.Err() != nil {
-				return context.Cause(inside)
+			if failed.Load() || ctx.Err() != nil {
+				return nil
 			}
-			done, err := push(inside, i)
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				o.Done(done)
+			done, err := push(i)
+			if err != nil {
+				failed.Store(true)
+				return err
 			}
-			return err
+			mu.Lock()
+			defer mu.Unlock()
+			o.Done(done)
+			return nil
 		})
 	}
-	err := workers.Wait()
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	if err := workers.Wait(); err != nil && ctx.Err() == nil {
+		return err
 	}
-	return err
+	return context.Cause(ctx)
 }
 
 // distinct keeps the first of equal tags.
