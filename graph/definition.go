@@ -7,6 +7,7 @@ type Definition struct {
 	Stage, Name string
 	Dir         string // "packages/<stage>/<name>", slashes
 	Version     string // resolved through version_from; "" when it has none
+	VersionFrom Ref    // the output whose version it takes; zero where it takes none
 
 	Description, License, Website string
 

@@ -74,6 +74,7 @@ func (l *loader) resolveVersion(d *draft) {
 	default:
 		l.resolveVersion(owner)
 		d.def.Version = owner.def.Version
+		d.def.VersionFrom, _ = ParseRef(*d.manifest.Package.VersionFrom) // versionOwner parsed it
 		if d.def.Version == "" {
 			d.refuse("version_from", "version_from: %q has no version", *d.manifest.Package.VersionFrom)
 		}

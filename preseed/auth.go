@@ -2,7 +2,6 @@ package preseed
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -20,10 +19,7 @@ func (c *Client) authenticated(ctx context.Context, repo name.Repository, action
 	if err != nil {
 		return nil, nil, err
 	}
-	auth, err := authn.Resolve(ctx, c.opts.Keychain, repo)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading credentials for %s: %w", repo.RegistryStr(), err)
-	}
+	auth := c.credentials(ctx, repo)
 	token, err := exchange(ctx, repo, auth, h.guard, challenge, action)
 	if err != nil {
 		return nil, nil, err

@@ -42,6 +42,8 @@ type ClientOptions struct {
 	// Keychain has the credentials; nil: those of docker login and podman login,
 	// and of credential helpers.
 	Keychain authn.Keychain
+	// Warn is told what the user should know and what stops nothing; nil: nobody is.
+	Warn func(text string)
 	// OnQuota is told when a registry says how many pulls are left.
 	OnQuota func(host string, q Quota)
 	Log     *zap.Logger      // nil: none
@@ -53,8 +55,9 @@ type Client struct {
 	opts ClientOptions
 	base *http.Transport
 
-	mu    sync.Mutex
-	hosts map[string]*host
+	mu       sync.Mutex
+	hosts    map[string]*host
+	helpless sync.Once // credentials that could not be had were told of
 }
 
 // host is what is known of one registry.
@@ -92,7 +95,10 @@ func (o ClientOptions) withDefaults() ClientOptions {
 	set(&o.MinRate, DefaultMinRate)
 	set(&o.Log, zap.NewNop())
 	if o.Keychain == nil {
-		o.Keychain = authn.DefaultKeychain
+		o.Keychain = logins{os.Getenv}
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
 	}
 	if o.OnQuota == nil {
 		o.OnQuota = func(string, Quota) {}

@@ -122,6 +122,7 @@ func newRun(opts Options) (*run, error) {
 	r := &run{opts: opts, status: &serial{status: opts.Status}, outcome: map[string]string{}, quotas: map[string]Quota{}}
 	r.opts.Client.OnQuota = r.quota
 	r.opts.Client.Log = opts.Log
+	r.opts.Client.Warn = func(text string) { r.status.tell(func(s Status) { s.Warn(text) }) }
 	client, err := NewClient(r.opts.Client)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type Judge struct {
 	history   History
 	noHistory error
 	opened    bool
-	changed   map[string]bool
+	changed   map[string]string // folder of a definition → the folder that changed
 	inputs    inputs
 	outputs   map[string]*graph.Output // by name
 }
@@ -122,35 +122,45 @@ func (j *Judge) differs(v Verdict) (Verdict, error) {
 	}
 	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
 		d := j.Tree.Graph.Output(ref).Definition
-		changed, err := j.definitionChanged(history, d)
+		changed, err := j.changedSince(history, d)
 		if err != nil {
 			return v, err
 		}
-		if changed {
-			v.Word, v.Note = Changed, d.Dir+" changed since digests/ did"
+		if changed != "" {
+			v.Word, v.Note = Changed, changed+" changed since digests/ did"
 			return v, nil
 		}
 	}
 	return v, nil
 }
 
-func (j *Judge) definitionChanged(history History, d *graph.Definition) (bool, error) {
-	if c, ok := j.changed[d.Dir]; ok {
-		return c, nil
+// changedSince is the folder that changed, of a definition's own or of that whose
+// version it takes, which is part of what it builds; "" where none did.
+func (j *Judge) changedSince(history History, d *graph.Definition) (string, error) {
+	if dir, ok := j.changed[d.Dir]; ok {
+		return dir, nil
 	}
 	snap, err := j.Tree.snapshot(d)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	c, err := history.Changed(d.Dir, snap.files)
+	changed, err := history.Changed(d.Dir, snap.files)
+	dir := ""
+	switch {
+	case err != nil:
+	case changed:
+		dir = d.Dir
+	case d.VersionFrom != graph.Ref{}:
+		dir, err = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition)
+	}
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	if j.changed == nil {
-		j.changed = map[string]bool{}
+		j.changed = map[string]string{}
 	}
-	j.changed[d.Dir] = c
-	return c, nil
+	j.changed[d.Dir] = dir
+	return dir, nil
 }
 
 // publishedManifest finds the manifest that digests/ speaks of: the platform

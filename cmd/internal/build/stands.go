@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"fmt"
 
 	"codeberg.org/stagex/sx/cache"
@@ -15,6 +16,7 @@ type Standing struct {
 	judge     *Judge
 	published cache.Published // at that commit; nil where the history does not tell
 	memo      map[graph.Ref]string
+	roots     map[graph.Ref]graph.Ref // of those that only do not stand because of another: which
 }
 
 // Committed is what a History may also know: what digests/ was at that commit.
@@ -24,7 +26,7 @@ type Committed interface {
 
 // Standing is asked with the judge's history.
 func (j *Judge) Standing() (*Standing, error) {
-	s := &Standing{judge: j, memo: map[graph.Ref]string{}}
+	s := &Standing{judge: j, memo: map[graph.Ref]string{}, roots: map[graph.Ref]graph.Ref{}}
 	history, _ := j.openHistory()
 	if c, ok := history.(Committed); ok {
 		published, err := c.Digests()
@@ -61,12 +63,12 @@ func (s *Standing) whyNot(ref graph.Ref) (string, error) {
 		return "its line in digests/ is not committed", nil
 	}
 	o := j.Tree.Graph.Output(ref)
-	changed, err := j.definitionChanged(history, o.Definition)
+	changed, err := j.changedSince(history, o.Definition)
 	if err != nil {
 		return "", err
 	}
-	if changed {
-		return o.Definition.Dir + " changed since digests/ did", nil
+	if changed != "" {
+		return changed + " changed since digests/ did", nil
 	}
 	for _, d := range o.Deps {
 		why, err := s.WhyNot(d)
@@ -74,7 +76,9 @@ func (s *Standing) whyNot(ref graph.Ref) (string, error) {
 			return "", err
 		}
 		if why != "" {
-			return fmt.Sprintf("%s is built into it: %s", d, why), nil
+			root := cmp.Or(s.roots[d], d)
+			s.roots[ref] = root
+			return fmt.Sprintf("%s is built into it, and %s", root, s.memo[root]), nil
 		}
 	}
 	return "", nil
