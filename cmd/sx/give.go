@@ -20,11 +20,11 @@ type giveOptions struct {
 	push, into string
 }
 
-const anyTool = "docker or podman" // --import without a value
+const anyTool = "auto" // --import without a value
 
 func (o *giveOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.push, "push", "", "then push the selected outputs to `REGISTRY/NAMESPACE`, as sx push does")
-	f.StringVar(&o.into, "import", "", "then give the selected outputs to docker or podman (--import=podman), as sx import does")
+	f.StringVar(&o.into, "import", "", "then give the selected outputs to docker or podman (`TOOL`, default docker), as sx import does")
 	f.Lookup("import").NoOptDefVal = anyTool
 }
 

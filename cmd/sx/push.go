@@ -24,9 +24,9 @@ func newPushCommand(a *app) *cobra.Command {
 		Long: `Gives the selected outputs, or all that out/ holds, to a registry, each as
 REGISTRY/NAMESPACE/<output>:<version>, with the digests that they have here and for
 all platforms that they hold. All must be whole before anything is sent. Blobs that
-the registry has, in this repository or another one, are not sent; manifests come
-last, so that it never names what it lacks. A push that broke off goes on when it is
-run again.
+the repository has are not sent, and those that several outputs share are sent once;
+manifests come last, so that a registry never names what it lacks. A push that broke
+off goes on when it is run again.
 
 Credentials are those of docker login and podman login. Plain http is spoken on
 this machine, and to registries.plain_http of your stagex.toml. Nothing is said of
