@@ -1,0 +1,122 @@
+package build
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// BenchmarkNoOp measures whole processes that have nothing to build, on trees in
+// which every output is up to date: sx build --all, then sx build --all --dry-run
+// after a comment was added to a definition that nearly all depend on, and before
+// both sx graph that remembers nothing. Where
+// SX_TEST_TREE names a StageX checkout make does the same beside it, for which
+// "build" is "make -n" after the edit.
+//
+// Its metrics are of the processes: cpu-ms is user and system time, which other
+// load disturbs least, MB the largest resident set.
+func BenchmarkNoOp(b *testing.B) {
+	sx := filepath.Join(b.TempDir(), "sx")
+	build := exec.Command("go", "build", "-o", sx, "codeberg.org/stagex/sx/cmd/sx")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	b.Run("513", func(b *testing.B) { benchmarkNoOp(b, sx, func(dir string) { writeShaped(b, dir, 1) }) })
+	b.Run("51300", func(b *testing.B) { benchmarkNoOp(b, sx, func(dir string) { writeShaped(b, dir, 100) }) })
+	if stagex := os.Getenv("SX_TEST_TREE"); stagex != "" {
+		b.Run("StageX", func(b *testing.B) { benchmarkNoOp(b, sx, func(dir string) { copyTree(b, stagex, dir) }) })
+	}
+}
+
+func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
+	dir, state := b.TempDir(), b.TempDir()
+	write(dir)
+	env := append(os.Environ(), "HOME="+state, "XDG_STATE_HOME="+state, "XDG_CONFIG_HOME="+state)
+	tree, err := OpenTree(b.Context(), dir, TreeOptions{KeyFile: filepath.Join(state, "sx", "record.key")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	fakeBuild(b, tree, versionOf(b, sx))
+	hub := mostNeeded(tree)
+	if err := tree.Close(); err != nil {
+		b.Fatal(err)
+	}
+	forget := func() { os.RemoveAll(dir + "/.sx/memory") }
+	b.Run("sx-graph-cold", func(b *testing.B) { measure(b, forget, dir, env, sx, "graph", "core") })
+	time.Sleep(200 * time.Millisecond) // what is younger is not remembered
+	for range 3 {                      // and what was not remembered is read again
+		process(b, dir, env, sx, "build", "--all")
+	}
+	b.Run("sx", func(b *testing.B) { measure(b, nil, dir, env, sx, "build", "--all") })
+	_, err = os.Stat(dir + "/Makefile")
+	if err == nil {
+		process(b, dir, env, "make", "BUILDER=false", "all")
+		b.Run("make", func(b *testing.B) { measure(b, nil, dir, env, "make", "BUILDER=false", "all") })
+	}
+	data, rerr := os.ReadFile(hub)
+	if rerr != nil {
+		b.Fatal(rerr)
+	}
+	edit(b, hub, "# edited\n"+string(data))
+	b.Run("sx-edited", func(b *testing.B) { measure(b, nil, dir, env, sx, "build", "--all", "--dry-run") })
+	if err == nil {
+		b.Run("make-edited", func(b *testing.B) { measure(b, nil, dir, env, "make", "-n", "BUILDER=false", "all") })
+	}
+}
+
+func versionOf(b *testing.B, sx string) string {
+	b.Helper()
+	out, err := exec.Command(sx, "version", "--json").Output()
+	var v struct{ Version, Build string }
+	if err == nil {
+		err = json.Unmarshal(out, &v)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v.Version + " " + v.Build
+}
+
+// mostNeeded is the Containerfile of the definition that most others name.
+func mostNeeded(t *Tree) string {
+	most, at := -1, ""
+	for _, o := range t.Graph.Outputs() {
+		if n := len(t.Graph.Dependents(o.Ref)); n > most {
+			most, at = n, filepath.Join(t.Dir, o.Definition.Dir, "Containerfile")
+		}
+	}
+	return at
+}
+
+// measure runs before, where there is something to do, and then the command.
+func measure(b *testing.B, before func(), dir string, env []string, name string, args ...string) {
+	var cpu time.Duration
+	var rss int64
+	for b.Loop() {
+		if before != nil {
+			before()
+		}
+		state := process(b, dir, env, name, args...)
+		cpu += state.UserTime() + state.SystemTime()
+		rss = max(rss, state.SysUsage().(*syscall.Rusage).Maxrss)
+	}
+	b.ReportMetric(float64(cpu.Microseconds())/1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(rss)/1024, "MB")
+}
+
+func process(b *testing.B, dir string, env []string, name string, args ...string) *os.ProcessState {
+	b.Helper()
+	c := exec.Command(name, args...)
+	var out strings.Builder
+	c.Dir, c.Env, c.Stdout, c.Stderr = dir, env, &out, &out
+	if err := c.Run(); err != nil {
+		b.Fatalf("%s %q: %v\n%.2000s", name, args, err, out.String())
+	}
+	return c.ProcessState
+}
