@@ -221,8 +221,13 @@ func (m *Memory) check(path string, r *recollection, read bool) (*recollection, 
 		return nil, err
 	}
 	started := m.now()
+	at, err := m.stand(path, len(again.items))
+	if err != nil {
+		return nil, err
+	}
+	defer at.leave()
 	for i, item := range again.items {
-		st, mode, err := lstat(m.path(path, item.Path))
+		st, mode, err := at.lstat(item.Path)
 		switch {
 		case err != nil:
 			return nil, err

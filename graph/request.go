@@ -37,7 +37,7 @@ func (o *Output) Request(platforms []string) Request {
 		File:      o.Definition.Dir + "/Containerfile",
 		Fetch:     o.Definition.Fetch(),
 		Target:    o.Target,
-		Platforms: o.platforms(platforms),
+		Platforms: o.Platforms(platforms),
 		BuildArgs: o.Definition.buildArgs(),
 		Contexts:  make(map[string]string, len(o.Deps)),
 		Tags:      []string{name + ":" + o.Tag()},
@@ -54,7 +54,8 @@ func (o *Output) Request(platforms []string) Request {
 	return r
 }
 
-func (o *Output) platforms(chosen []string) []string {
+// Platforms are those that a request for o has.
+func (o *Output) Platforms(chosen []string) []string {
 	switch {
 	case len(o.Definition.Platforms) > 0:
 		return slices.Clone(o.Definition.Platforms)

@@ -93,7 +93,7 @@ func planJSON(w io.Writer, plan *build.Plan, f build.Forecast) error {
 	for _, s := range plan.Steps {
 		p := planStep{
 			Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Because: orNoRef(s.Because), Changes: s.Changes,
-			Request: s.Request, Taken: s.Taken, NotTaken: s.NotTaken,
+			Request: s.Output.Request(s.Request.Platforms), Taken: s.Taken, NotTaken: s.NotTaken,
 		}
 		if s.Action == build.ActionBuild && !s.Guessed {
 			p.Expected = s.Expected.Seconds()

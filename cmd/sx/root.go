@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ type app struct {
 
 // run is sx as a function: it returns the exit code.
 func run(args []string) int {
-	debug.SetGCPercent(400)      // commands are short and small: reading 444 definitions takes a third less
+	collectLate()
 	logrus.SetOutput(io.Discard) // BuildKit's client and containerd's stores log there
 	log.SetOutput(io.Discard)    // and gRPC's HTTP/2 server here
 	ctx, stop := withSignals(context.Background())

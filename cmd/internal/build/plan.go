@@ -23,7 +23,9 @@ const (
 
 // Step is one output of a plan.
 type Step struct {
-	Output  *graph.Output
+	Output *graph.Output
+	// Request has only its platforms where nothing is built: [graph.Output.Request]
+	// says the rest.
 	Request graph.Request
 	Action  Action
 	// Reason is a sentence for a person: why this action.
@@ -102,7 +104,8 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 	p.Steps = make([]*Step, len(cut.order))
 	parallel(len(cut.order), func(i int) {
 		o := t.Graph.Output(cut.order[i])
-		p.Steps[i] = &Step{Output: o, Request: o.Request(opts.Platforms), Action: ActionBuild, NotTaken: cut.not[o.Ref]}
+		p.Steps[i] = &Step{Output: o, Action: ActionBuild, NotTaken: cut.not[o.Ref]}
+		p.Steps[i].Request.Platforms = o.Platforms(opts.Platforms)
 		if _, taken := cut.taken[o.Ref]; !taken {
 			t.look(o, p.Steps[i].Request.Platforms)
 		}
@@ -117,7 +120,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
 			continue
 		}
-		r, err := t.why(o, s.Request, opts.Probe, will, cut.images)
+		r, err := t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
 		dep, depth := will.nearest(o.Deps)
 		switch {
 		case err != nil:
@@ -135,6 +138,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			s.Action, s.Reason = ActionNone, "up to date"
 			continue
 		}
+		s.Request = o.Request(opts.Platforms)
 		will[ref] = depth + 1
 		if s.Because == (graph.Ref{}) {
 			will[ref] = 1
@@ -160,7 +164,7 @@ func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 
 // stale says why o must be built, "" when it need not be.
 func (t *Tree) stale(o *graph.Output, req graph.Request, probe string) (string, error) {
-	r, err := t.why(o, req, probe, nil, nil)
+	r, err := t.why(o, req.Platforms, probe, nil, nil)
 	return r.text, err
 }
 
@@ -182,7 +186,7 @@ func because(format string, args ...any) (reason, error) {
 // the key is now, its layout is the recorded one, and every blob is whole. Of
 // dependencies that will be built it is not known what they will be: they count
 // as unchanged. Of those that will be pulled it is known: images.
-func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
+func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
 	name := o.Ref.String()
 	rec, err := t.record(name)
 	switch {
@@ -216,11 +220,11 @@ func (t *Tree) why(o *graph.Output, req graph.Request, probe string, will pendin
 		return because("out/%s is gone", missing)
 	}
 	if rec.Engine.Probe == probe && sameDeps(deps, rec.Deps) {
-		if current, err := t.current(o, req.Platforms, rec); err != nil || current {
+		if current, err := t.current(o, platforms, rec); err != nil || current {
 			return reason{}, err
 		}
 	}
-	now, err := t.parts(o, req, deps, probe)
+	now, err := t.parts(o, o.Request(platforms), deps, probe)
 	if err != nil {
 		return reason{}, err
 	}

@@ -59,15 +59,15 @@ func (t *Tree) cut(order, targets []graph.Ref, opts PlanOptions) (cut, error) {
 	if t.evidence != nil {
 		parallel(len(order), func(i int) { t.record(order[i].String()) })
 	}
-	needed := map[graph.Ref]bool{}
+	needed, target := map[graph.Ref]bool{}, map[graph.Ref]bool{}
 	for _, ref := range targets {
-		needed[ref] = true
+		needed[ref], target[ref] = true, true
 	}
 	for _, ref := range slices.Backward(order) {
 		if !needed[ref] {
 			continue
 		}
-		if !slices.Contains(targets, ref) {
+		if !target[ref] {
 			if err := t.substitute(&c, ref, opts); err != nil {
 				return c, err
 			}

@@ -1,0 +1,6 @@
+package cache
+
+import "golang.org/x/sys/unix"
+
+// openPath opens a folder to look below it.
+const openPath = unix.O_PATH
