@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,6 +23,7 @@ import (
 // go-containerregistry's.
 type Pusher struct {
 	client *Client
+	opts   PushOptions
 	blobs  keyed
 	sent   atomic.Int64
 
@@ -30,9 +32,27 @@ type Pusher struct {
 	at      map[cache.Digest]name.Repository // where a blob is known to be
 }
 
+// PushOptions says how patient a Pusher is with a registry that answered before:
+// one that never did is given up at once.
+type PushOptions struct {
+	Retries int                       // further tries after what may be better in a moment
+	Backoff func(n int) time.Duration // before try n+1 where the registry did not say; nil: 1, 2, 4 … 30 s with jitter
+	Warn    func(text string)         // told of each wait; nil: nobody is
+}
+
+// maxPushWait is how long a registry may want not to be asked: nobody else is
+// there to push to.
+const maxPushWait = 15 * time.Minute
+
 // NewPusher connects to nothing yet.
-func (c *Client) NewPusher() *Pusher {
-	return &Pusher{client: c, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}}
+func (c *Client) NewPusher(o PushOptions) *Pusher {
+	if o.Backoff == nil {
+		o.Backoff = exponential
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}}
 }
 
 // Sent is how many bytes of blobs were sent, those of broken uploads too.
@@ -64,6 +84,34 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 	if err != nil {
 		return false, &PushError{repository, err}
 	}
+	for try := 0; ; try++ {
+		present, err = t.all(ctx, contents, tags)
+		wait, again := t.again(err, try)
+		if !again {
+			return present, err
+		}
+		p.opts.Warn(fmt.Sprintf("%v; trying again in %s", err, wait.Round(time.Second)))
+		if err := pause(ctx, wait); err != nil {
+			return false, err
+		}
+	}
+}
+
+// again says whether, and when, to try once more after err.
+func (t *target) again(err error, try int) (wait time.Duration, again bool) {
+	var push *PushError
+	var limit *LimitError
+	switch {
+	case !errors.As(err, &push) || try >= t.opts.Retries || !t.answered.Load():
+		return 0, false
+	case errors.As(err, &limit) && limit.After > 0:
+		return limit.After, limit.After <= maxPushWait
+	}
+	return t.opts.Backoff(try), !final(err)
+}
+
+// all is one try of Push.
+func (t *target) all(ctx context.Context, contents []Content, tags []string) (present bool, err error) {
 	root, err := manifestOf(contents[len(contents)-1])
 	if err != nil {
 		return false, err
@@ -78,7 +126,7 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 	}
 	if present {
 		for _, c := range contents {
-			p.known(c, t.repo)
+			t.known(c, t.repo)
 		}
 		return true, nil
 	}
@@ -95,8 +143,9 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 
 // peer is a registry.
 type peer struct {
-	pull *remote.Puller
-	push *remote.Pusher
+	pull     *remote.Puller
+	push     *remote.Pusher
+	answered atomic.Bool // once, as a registry does
 }
 
 // ImageContents are what an output's image consists of, to be pushed.
@@ -120,6 +169,8 @@ func (p *Pusher) open(ctx context.Context, repository string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Trying again is this package's: it listens to Retry-After.
+	options = append(options, remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reg := p.remotes[repo.RegistryStr()]
@@ -150,11 +201,13 @@ func (t *target) failed(ctx context.Context, err error) error {
 func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest) (bool, error) {
 	d, err := t.pull.Head(ctx, ref)
 	if err == nil {
+		t.answered.Store(true)
 		return d.Digest == hashOf(root.descriptor), nil
 	}
 	var none *NotFoundError
 	var denied *DeniedError
 	if why := t.client.explain(ctx, t.repo, err); errors.As(why, &none) || errors.As(why, &denied) {
+		t.answered.Store(true)
 		return false, nil
 	}
 	return false, err

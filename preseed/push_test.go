@@ -39,7 +39,7 @@ func newPusher(t testing.TB) *Pusher {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c.NewPusher()
+	return c.NewPusher(PushOptions{})
 }
 
 // get reads from the registry without going through its handler's counting.
@@ -227,6 +227,60 @@ func TestPushRefused(t *testing.T) {
 	_, err := newPusher(t).Push(t.Context(), s.registry().Repository("core-a"), img.contents(), []string{"1.0"})
 	wantError(t, err, "docker login "+s.host())
 	wantError(t, err, "pushing to "+s.host()+"/stagex/core-a")
+}
+
+// A registry that is busy is tried again, when it says, and one that was never
+// there is not.
+func TestPushAgain(t *testing.T) {
+	s := newServer(t)
+	img := newImage("core-a", noise(1, 30_000))
+	var left atomic.Int64
+	code, after := http.StatusServiceUnavailable, ""
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || left.Add(-1) < 0 {
+			return false
+		}
+		w.Header().Set("Retry-After", after)
+		w.WriteHeader(code)
+		return true
+	})
+	var waits []string
+	again := func(repository string) error {
+		c, err := NewClient(ClientOptions{Keychain: anonymous{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		waits = nil
+		p := c.NewPusher(PushOptions{Retries: 3, Backoff: func(int) time.Duration { return 0 }, Warn: func(text string) { waits = append(waits, text) }})
+		_, err = p.Push(t.Context(), repository, img.contents(), []string{"1.0"})
+		return err
+	}
+	left.Store(3)
+	if err := again(s.registry().Repository("core-a")); err != nil || len(waits) == 0 {
+		t.Errorf("waits %q, then %v", waits, err)
+	}
+	s.wantPushed(t, "core-a", img.contents(), "1.0")
+
+	left.Store(100)
+	if err := again(s.registry().Repository("core-b")); err == nil || len(waits) != 3 {
+		t.Errorf("waits %q, then %v", waits, err)
+	}
+	left.Store(100)
+	code, after = http.StatusTooManyRequests, "7200"
+	err := again(s.registry().Repository("core-c"))
+	if len(waits) != 0 {
+		t.Errorf("waits %q", waits)
+	}
+	wantError(t, err, "asked again in 2h0m0s")
+	left.Store(100)
+	code = http.StatusForbidden
+	if err := again(s.registry().Repository("core-d")); err == nil || len(waits) != 0 {
+		t.Errorf("waits %q, then %v", waits, err)
+	}
+	if err := again("127.0.0.1:1/stagex/core-a"); err == nil || len(waits) != 0 {
+		t.Errorf("waits %q, then %v", waits, err)
+	}
 }
 
 // An upload may take longer than an answer, as long as it moves.

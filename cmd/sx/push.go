@@ -112,7 +112,9 @@ func push(a *app, set settings.Settings, what string, total int, do func(build.P
 	}
 	defer client.Close()
 	var pushed, there int
-	pusher := client.NewPusher()
+	pusher := client.NewPusher(preseed.PushOptions{Retries: set.Fetch.Retries, Warn: func(said string) {
+		fmt.Fprintln(a.stderr, "sx: "+text.Field(said))
+	}})
 	stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
 	err = do(build.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p build.Pushed) {
 		fmt.Fprintf(a.stdout, "%s@%s\n", p.Name, p.Digest)
