@@ -177,9 +177,6 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 		}
 		return r.claim(u.steps)
 	}
-	if err := r.pull(ctx, plan); err != nil {
-		return err
-	}
 	if r.opts.Offline { // takes no time, and what is missing nobody brings
 		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {
 			return err
@@ -228,6 +225,13 @@ func (r *run) runAhead(ctx context.Context, s *schedule, a *ahead) {
 		download(a.run)
 	}
 	download(a.serve)
+	beside.Go(func() error {
+		if err := r.pull(ends, s); err != nil && ends.Err() == nil {
+			r.endWith(err)
+			s.poke()
+		}
+		return nil
+	})
 	s.Run(ctx)
 }
 

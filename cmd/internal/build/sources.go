@@ -28,18 +28,19 @@ type ahead struct {
 	over     chan struct{} // closed when nothing is downloaded any more
 }
 
-// newAhead prepares s to wait for the sources of what is built from source.
+// newAhead prepares s to wait for the sources of what is built from source, and for
+// images, which are another's matter.
 func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
 	a := &ahead{
 		schedule: s, broke: broke, owner: map[string]*unit{}, lacking: map[*unit]int{},
 		demands: map[*unit]chan struct{}{}, demanded: make(chan *unit, len(steps)),
 		over: make(chan struct{}),
 	}
-	s.prepare(steps, func(u *unit) bool { return hasSources(u) && sure(u) })
+	s.prepare(steps, func(u *unit) bool { return hasSources(u) && sure(u) || isImage(u) })
 	byRank := slices.Clone(s.units)
 	slices.SortFunc(byRank, func(x, y *unit) int { return x.rank - y.rank })
 	for _, u := range byRank {
-		if !u.lacks {
+		if !u.lacks || isImage(u) {
 			continue
 		}
 		for _, src := range Sources(u.steps[0].Output.Definition) {
@@ -52,6 +53,8 @@ func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
 	}
 	return a
 }
+
+func isImage(u *unit) bool { return u.steps[0].Action == ActionPreseed }
 
 func hasSources(u *unit) bool {
 	return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0

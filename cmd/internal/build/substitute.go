@@ -141,52 +141,57 @@ func (p *Plan) dropUnread() {
 	p.Steps = slices.DeleteFunc(p.Steps, func(s *Step) bool { return s.Action == ActionPreseed && !read[s.Output.Ref] })
 }
 
-// pull preseeds what the plan takes from registries, before anything is built. An
-// image that cannot be had breaks the step that wants it.
-func (r *run) pull(ctx context.Context, plan *Plan) error {
+// pull preseeds what the schedule takes from registries, while it builds what needs
+// none of it. An image that cannot be had breaks its step.
+func (r *run) pull(ctx context.Context, s *schedule) error {
 	var images []preseed.Image
-	steps := map[string]*Step{}
-	for _, s := range plan.Steps {
-		if s.Action != ActionPreseed {
+	waiting := map[string]*unit{}
+	for _, u := range s.units {
+		if !isImage(u) {
 			continue
 		}
-		img, ok, err := r.publishedImage(s.Output.Ref, r.opts.Platforms)
+		img, ok, err := r.publishedImage(u.steps[0].Output.Ref, r.opts.Platforms)
 		if err != nil || !ok {
-			return errors.Join(err, fmt.Errorf("digests/ has no line for %s any more", s.Output.Ref))
+			return errors.Join(err, fmt.Errorf("digests/ has no line for %s any more", u.steps[0].Output.Ref))
 		}
-		images, steps[img.Output] = append(images, img), s
+		images, waiting[img.Output] = append(images, img), u
 	}
 	if len(images) == 0 {
 		return nil
 	}
 	opts := r.opts.Substitution.Preseed
 	opts.Store, opts.Log = r.Store, r.log
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() { // ends with this function
-		select {
-		case <-r.opts.Drain:
-			cancel()
-		case <-ended:
+	opts.Status = pulls{opts.Status, func(output string, failure error) {
+		u := waiting[output]
+		var f preseed.Failure
+		if errors.As(failure, &f) {
+			r.breaks(u.steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
 		}
-	}()
+		s.arrive(u)
+	}}
 	_, err := preseed.Run(ctx, images, opts)
-	var failed *preseed.Error
-	if !errors.As(err, &failed) {
-		if r.stop() { // drained: nothing starts any more
-			return nil
-		}
-		return err
+	if failed := (*preseed.Error)(nil); errors.As(err, &failed) {
+		return nil // each was told of
 	}
-	if !r.opts.KeepGoing {
-		return failed
+	return err
+}
+
+// pulls tells of each image that is settled.
+type pulls struct {
+	preseed.Status
+	settle func(output string, failure error)
+}
+
+func (p pulls) Done(output, how string) {
+	p.Status.Done(output, how)
+	p.settle(output, nil)
+}
+
+func (p pulls) Fail(output, registry string, err error) {
+	p.Status.Fail(output, registry, err)
+	if registry == "" {
+		p.settle(output, err)
 	}
-	for _, f := range failed.Failures {
-		r.breaks(steps[f.Image.Output], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
-	}
-	return nil
 }
 
 // ImageError says that the published image that was to stand for an output cannot
