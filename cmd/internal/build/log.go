@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -54,7 +52,7 @@ func (r *run) openLog(s *Step, at time.Time) (*buildLog, error) {
 	}
 	// Where the filesystem has no locks nobody can follow the log; no reason not
 	// to build.
-	unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	holdLog(l.f)
 	return l, nil
 }
 

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Log is the log of a build that runs, or that ran. Reading takes no lock and
@@ -75,11 +73,7 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 func (l *Log) Close() error { return l.f.Close() }
 
 // Running reports that a process still builds into the log.
-func (l *Log) Running() bool {
-	// Asking does not take the lock, not even for a moment.
-	lock := unix.Flock_t{Type: unix.F_RDLCK}
-	return unix.FcntlFlock(l.f.Fd(), unix.F_OFD_GETLK, &lock) == nil && lock.Type != unix.F_UNLCK
-}
+func (l *Log) Running() bool { return logHeld(l.f) }
 
 // Print writes what the log has and has not been printed yet.
 func (l *Log) Print(w io.Writer) error {
