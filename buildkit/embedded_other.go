@@ -4,6 +4,7 @@ package buildkit
 
 import (
 	"context"
+	"io"
 
 	"go.uber.org/zap"
 
@@ -34,7 +35,22 @@ type Embedded struct {
 // Kind implements [Engine].
 func (e *Embedded) Kind() string { return "embedded" }
 
-// Connect implements [Engine]: it says that there is no such engine here.
-func (e *Embedded) Connect(context.Context) (*Conn, error) {
-	return nil, &UnfitError{"the embedded engine runs on Linux only", "run sx on Linux"}
-}
+var _ Managed = (*Embedded)(nil)
+
+// errNotHere is the answer to whoever wants such an engine.
+var errNotHere = &UnfitError{"the embedded engine runs on Linux only", "run sx on Linux"}
+
+// Connect implements [Engine]: there is no such engine here.
+func (e *Embedded) Connect(context.Context) (*Conn, error) { return nil, errNotHere }
+
+// Status implements [Managed]: it never runs, and holds nothing.
+func (e *Embedded) Status(context.Context) (*Status, error) { return &Status{Kind: e.Kind()}, nil }
+
+// Stop implements [Managed]: it is stopped.
+func (e *Embedded) Stop(context.Context, bool) error { return nil }
+
+// Clean implements [Managed]: there is nothing to remove.
+func (e *Embedded) Clean(context.Context, bool) error { return nil }
+
+// Logs implements [Managed]: there are none.
+func (e *Embedded) Logs(context.Context, io.Writer) error { return errNotHere }
