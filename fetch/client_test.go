@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"syscall"
 	"testing"
+
+	"codeberg.org/stagex/sx/internal/slow"
 )
 
 func TestTransient(t *testing.T) {
@@ -22,7 +24,7 @@ func TestTransient(t *testing.T) {
 		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
 		{&net.DNSError{IsTimeout: true}, true},
 		{&net.DNSError{IsNotFound: true}, false},
-		{&SlowError{What: "no byte"}, true},
+		{&slow.Error{What: "no byte"}, true},
 		{&StatusError{408}, true},
 		{&StatusError{425}, true},
 		{&StatusError{429}, true},

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -221,24 +220,6 @@ func TestBackoff(t *testing.T) {
 	if got := exponential(1 << 40); got > maxBackoff || got < maxBackoff*3/4 {
 		t.Errorf("the last wait is %v", got)
 	}
-}
-
-// The time that our own disk takes is not the mirror's.
-func TestSlowReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := &guard{stall: time.Second, now: time.Now, minRate: 1}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		b := &guardedBody{ReadCloser: io.NopCloser(strings.NewReader("abc")), guard: g, ctx: ctx, cancel: cancel}
-		for range 3 {
-			if _, err := b.Read(make([]byte, 1)); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Hour) // of synctest's clock
-		}
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func TestAdvanceIsThrottled(t *testing.T) {

@@ -96,14 +96,6 @@ func (e *AnswerError) Error() string { return e.Reason }
 
 func answerf(format string, args ...any) error { return &AnswerError{fmt.Sprintf(format, args...)} }
 
-// SlowError says that a registry was given up for being too slow, and how.
-type SlowError struct {
-	What string // "no answer", "no byte", "5 bytes per second"
-	For  time.Duration
-}
-
-func (e *SlowError) Error() string { return fmt.Sprintf("%s for %s", e.What, e.For) }
-
 // rangeError is a refusal of the range asked for; the whole blob may be had.
 type rangeError struct{ reason string }
 

@@ -6,8 +6,9 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"codeberg.org/stagex/sx/internal/slow"
 )
 
 // guard is the transport to one registry and to where it redirects. It is below
@@ -47,7 +48,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	wait := newAnswerTimer(g.opts.Header, func() { cancel(&SlowError{"no answer", g.opts.Header}) })
+	wait := newAnswerTimer(g.opts.Header, func() { cancel(&slow.Error{What: "no answer", For: g.opts.Header}) })
 	req = req.Clone(ctx)
 	req.Header.Set("User-Agent", g.opts.UserAgent)
 	if req.Body != nil {
@@ -56,11 +57,11 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.base.RoundTrip(req)
 	wait.stop()
 	if err != nil {
-		err = because(ctx, err)
+		err = slow.Because(ctx, err)
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &guardedBody{ReadCloser: resp.Body, opts: g.opts, ctx: ctx, cancel: cancel}
+	resp.Body = slow.NewBody(ctx, cancel, resp.Body, slow.Limits{Stall: g.opts.Stall, MinRate: g.opts.MinRate, Now: g.opts.Now})
 	return g.limited(req, resp)
 }
 
@@ -117,65 +118,4 @@ type sentBody struct {
 func (b *sentBody) Read(p []byte) (int, error) {
 	b.wait.again()
 	return b.ReadCloser.Read(p)
-}
-
-// because is why ctx ended, if it did: that explains err.
-func because(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// guardedBody watches only while a Read waits: time that the reader spends on a
-// slow disk is not the registry's.
-type guardedBody struct {
-	io.ReadCloser
-	opts   ClientOptions
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-
-	waited time.Duration // in this window
-	bytes  int64         // in this window
-}
-
-func (b *guardedBody) Read(p []byte) (int, error) {
-	var done atomic.Bool // a timer that fires too late must not spoil the next Read
-	timer := time.AfterFunc(b.opts.Stall, func() {
-		if !done.Load() {
-			b.cancel(&SlowError{"no byte", b.opts.Stall})
-		}
-	})
-	start := b.opts.Now()
-	n, err := b.ReadCloser.Read(p)
-	done.Store(true)
-	timer.Stop()
-	b.waited += b.opts.Now().Sub(start)
-	b.bytes += int64(n)
-	if err != nil && err != io.EOF {
-		return n, because(b.ctx, err)
-	}
-	if err == nil {
-		err = b.slow()
-	}
-	return n, err
-}
-
-// slow looks at one window after the other, each twice as long as a stall.
-func (b *guardedBody) slow() error {
-	window := 2 * b.opts.Stall
-	if b.waited < window {
-		return nil
-	}
-	rate := int64(float64(b.bytes) / b.waited.Seconds())
-	b.waited, b.bytes = 0, 0
-	if rate >= b.opts.MinRate {
-		return nil
-	}
-	return &SlowError{fmt.Sprintf("%d bytes per second", rate), window}
-}
-
-func (b *guardedBody) Close() error {
-	defer b.cancel(nil)
-	return b.ReadCloser.Close()
 }

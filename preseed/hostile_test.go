@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/internal/slow"
 )
 
 // A hostile way to answer. The registry has the image core-a, of one layer of a
@@ -153,7 +154,7 @@ var hostiles = []hostile{
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-	}), want: "bytes per second for 400ms"},
+	}), want: "bytes per second on average for 400ms"},
 	{name: "a stall", misuse: onLayer(func(w http.ResponseWriter, r *http.Request, l []byte) {
 		w.Write(l[:10])
 		w.(http.Flusher).Flush()
@@ -249,8 +250,8 @@ func TestHostile(t *testing.T) {
 
 // half is the layer where a good beginning of it may be kept for the next run.
 func half(err error, img image) cache.Digest {
-	var slow *SlowError
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &slow) {
+	var late *slow.Error
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &late) {
 		return img.layers[0]
 	}
 	return cache.Digest{}

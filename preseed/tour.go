@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/internal/slow"
 )
 
 // tour asks the registries in order until one has it, in rounds: one that may do
@@ -40,7 +41,7 @@ func (r *run) tour(ctx context.Context, states *states, img Image, size func() i
 			}
 			var local *localError
 			if ctx.Err() != nil || errors.As(err, &local) {
-				return Registry{}, because(ctx, err)
+				return Registry{}, slow.Because(ctx, err)
 			}
 			said[reg] = err
 			if !final(err) {
@@ -136,12 +137,12 @@ func final(err error) bool {
 func unreachable(err error) bool {
 	var (
 		op   *net.OpError
-		slow *SlowError
+		late *slow.Error
 		dns  *net.DNSError
 		cert *tls.CertificateVerificationError
 		http *PlainHTTPError
 	)
-	return errors.As(err, &op) || errors.As(err, &slow) || errors.As(err, &dns) || errors.As(err, &cert) || errors.As(err, &http)
+	return errors.As(err, &op) || errors.As(err, &late) || errors.As(err, &dns) || errors.As(err, &cert) || errors.As(err, &http)
 }
 
 // states are what is known of the registries, whatever image they are asked for:

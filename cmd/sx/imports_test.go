@@ -37,6 +37,7 @@ var bans = []ban{
 	{in: "cache", what: "net/http", direct: true, reason: "out/ is local"},
 	{in: "cache", what: "os/exec", reason: "reading out/ must not run anything"},
 
+	{in: "internal/slow", what: module + "...", reason: "it knows an answer's body and a clock"},
 	{in: "fetch", what: module + "buildkit...", reason: "workers do not know each other"},
 	{in: "fetch", what: module + "preseed...", reason: "workers do not know each other"},
 	{in: "fetch", what: "os/exec", reason: "downloading must not run anything"},

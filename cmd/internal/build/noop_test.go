@@ -49,10 +49,7 @@ func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
 	}
 	forget := func() { os.RemoveAll(dir + "/.sx/memory") }
 	b.Run("sx-graph-cold", func(b *testing.B) { measure(b, forget, dir, env, sx, "graph", "core") })
-	time.Sleep(200 * time.Millisecond) // what is younger is not remembered
-	for range 3 {                      // and what was not remembered is read again
-		process(b, dir, env, sx, "build", "--all")
-	}
+	settle(b, dir, func() { process(b, dir, env, sx, "build", "--all") })
 	b.Run("sx", func(b *testing.B) { measure(b, nil, dir, env, sx, "build", "--all") })
 	_, err = os.Stat(dir + "/Makefile")
 	if err == nil {
@@ -68,6 +65,36 @@ func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
 	if err == nil {
 		b.Run("make-edited", func(b *testing.B) { measure(b, nil, dir, env, "make", "-n", "BUILDER=false", "all") })
 	}
+}
+
+// settle runs until a run remembers nothing new: files that are too young are read
+// again.
+func settle(b *testing.B, dir string, run func()) {
+	b.Helper()
+	var last string
+	for range 50 {
+		run()
+		now := memoryFiles(b, dir)
+		if now == last {
+			return
+		}
+		last = now
+	}
+	b.Fatal("there is always something new to remember")
+}
+
+// memoryFiles are the files of .sx/memory and when each was written.
+func memoryFiles(b *testing.B, dir string) (files string) {
+	b.Helper()
+	paths, _ := filepath.Glob(dir + "/.sx/memory/*")
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		files += path + info.ModTime().String() + "\n"
+	}
+	return files
 }
 
 func versionOf(b *testing.B, sx string) string {

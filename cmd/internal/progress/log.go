@@ -65,7 +65,8 @@ func LogTail(path string, most int) ([]string, error) {
 
 // withoutFrame drops the last line, which says what whoever shows the tail says
 // too, and of BuildKit's summary, which repeats the failed step's output between
-// two dashed lines, all but that output.
+// two dashed lines, all but that output. Where the step printed nothing, what comes
+// before the summary tells more.
 func withoutFrame(all []string) []string {
 	const dashes = "------"
 	if last := len(all) - 1; strings.HasPrefix(all[last], build.LogEnd) {
@@ -78,6 +79,9 @@ func withoutFrame(all []string) []string {
 	all = all[:last]
 	for i := last - 1; i > 0; i-- {
 		if all[i-1] == dashes && strings.HasPrefix(all[i], " > ") {
+			if i == last-1 {
+				return all[:i-1]
+			}
 			return all[i:]
 		}
 	}

@@ -24,6 +24,7 @@ func TestLogTail(t *testing.T) {
 		"sx's own end":     {"a\nsx: failed after 2s: exit code: 1\n", []string{"a"}},
 		"only that":        {"sx: not run after 2s\n", nil},
 		"BuildKit's":       {"#9 0.1 a\n#9 ERROR: x\n------\n > [2/3] RUN a:\n0.1 a\n------\nsx: failed\n", []string{" > [2/3] RUN a:", "0.1 a"}},
+		"silent step":      {"#8 0.1 a\n#9 ERROR: x\n------\n > [2/3] RUN a:\n------\n", []string{"#8 0.1 a", "#9 ERROR: x"}},
 		"half of that":     {"0.1 a\n------\n", []string{"0.1 a"}},
 		"only dashes":      {"------\n", nil},
 		"long line":        {long + "x\nend\n", []string{"…" + strings.Repeat("é", tailBytes/2-3) + "x", "end"}},
