@@ -1,10 +1,12 @@
 package buildkit
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
@@ -31,11 +33,11 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := filepath.Join(cfg.Dir, "state", stateName(name, cfg.Maps))
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	root, err := stateRoot(filepath.Join(cfg.Dir, "state", stateName(name, cfg.Maps)))
+	if err != nil {
 		return nil, err
 	}
-	clearCgroups(cgroupOf(cfg.Dir))
+	clearCgroups(cgroupOf(root))
 	w, err := openWorker(root, name, newSnapshotter, cfg)
 	if err == nil {
 		return w, nil
@@ -63,6 +65,30 @@ func stateName(snapshotter, maps string) string {
 	return snapshotter + "-" + maps
 }
 
+// stateRoot is the one folder in dir, made with a name that no other has. Whoever
+// removes all of sx's folder under a live engine leaves that a few seconds in which
+// it clears snapshots that it does not know: by their paths, which must not be
+// those of the next engine.
+func stateRoot(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) == 1 && entries[0].IsDir() {
+		return filepath.Join(dir, entries[0].Name()), nil
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return "", fmt.Errorf("clearing %q: %w", dir, err)
+		}
+	}
+	root := filepath.Join(dir, strings.ToLower(rand.Text()[:8]))
+	return root, os.Mkdir(root, 0o700)
+}
+
 // openWorker opens the state in root. A damaged one is an error.
 func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (w *engineWorker, err error) {
 	w = &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
@@ -88,7 +114,7 @@ func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapsh
 	if err := w.control(root, opt); err != nil {
 		return w, err
 	}
-	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(cfg.Dir)); return nil })
+	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(root)); return nil })
 	// BuildKit replaces some damaged files by empty ones, which the rest of
 	// the state does not know of.
 	if set, _ := filepath.Glob(filepath.Join(root, "*.bak")); len(set) > 0 {

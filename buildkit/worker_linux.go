@@ -87,7 +87,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	exe, err := runcexecutor.New(runcexecutor.Opt{
 		Root:                executorRoot,
 		CommandCandidates:   []string{"runc"},
-		DefaultCgroupParent: cgroupOf(cfg.Dir),
+		DefaultCgroupParent: cgroupOf(root),
 		ProcessMode:         oci.ProcessSandbox,
 		ResourceMonitor:     monitor,
 		// Without /sys and without cgroups: neither can be had there.
@@ -138,7 +138,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		Platforms:        supported,
 		GCPolicy:         gcPolicy(size),
 		NetworkProviders: networks,
-		Executor:         &peakExecutor{exe, cgroupOf(cfg.Dir)},
+		Executor:         &peakExecutor{exe, cgroupOf(root)},
 		Snapshotter:      containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil),
 		ContentStore:     content,
 		Applier:          apply.NewFileSystemApplier(content),

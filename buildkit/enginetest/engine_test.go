@@ -175,28 +175,55 @@ func TestDamagedState(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
 	tree.Sx("build", "core-hex")
-	dbs, err := filepath.Glob(tree.Path(".sx/engine/state/*/*.db"))
+	dbs, err := filepath.Glob(tree.Path(".sx/engine/state/*/*/*.db"))
 	if err != nil || len(dbs) == 0 {
 		t.Fatalf("no databases: %v", err)
 	}
 	for _, db := range dbs {
-		for how, damage := range map[string]func(size int64) error{
-			"overwritten": func(n int64) error { return os.WriteFile(db, bytes.Repeat([]byte("damage"), int(n/6)), 0o600) },
-			"cut":         func(n int64) error { return os.Truncate(db, n/2+1) },
-			"empty":       func(int64) error { return os.Truncate(db, 0) },
+		for how, damage := range map[string]func(db string, size int64) error{
+			"overwritten": func(db string, n int64) error {
+				return os.WriteFile(db, bytes.Repeat([]byte("damage"), int(n/6)), 0o600)
+			},
+			"cut":   func(db string, n int64) error { return os.Truncate(db, n/2+1) },
+			"empty": func(db string, _ int64) error { return os.Truncate(db, 0) },
 		} {
 			tree.stopEngine()
-			info, err := os.Stat(db)
+			now, _ := filepath.Glob(tree.Path(".sx/engine/state/*/*", filepath.Base(db))) // a new state is elsewhere
+			if len(now) != 1 {
+				t.Fatalf("%s: %d of them, want one", filepath.Base(db), len(now))
+			}
+			info, err := os.Stat(now[0])
 			tree.must(err)
-			tree.must(damage(info.Size()))
+			tree.must(damage(now[0], info.Size()))
 			if out := tree.Sx("build", "--no-cache", "core-hex"); !strings.Contains(out, "core-hex MATCH") {
 				t.Errorf("%s %s:\n%s", filepath.Base(db), how, out)
 			}
 		}
 	}
-	if left, _ := filepath.Glob(tree.Path(".sx/engine/state/*/*.bak")); len(left) > 0 {
+	if left, _ := filepath.Glob(tree.Path(".sx/engine/state/*/*/*.bak")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
+}
+
+// Whoever removes .sx under a live engine gets a new one, which the old one leaves
+// alone for as long as it lives.
+func TestStateRemoved(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	for range 4 {
+		tree.must(os.RemoveAll(tree.Path(".sx")))
+		tree.must(os.RemoveAll(tree.Path("out")))
+		tree.Sx("build", "core-filesystem") // takes less than the old engine waits for a client
+	}
+	old := len(tree.Engines())
+	Until(t, patience, "only the last engine is left", func() bool {
+		tree.Sx("build", "--no-cache", "core-hex", "core-filesystem")
+		return len(tree.Engines()) == 1
+	})
+	if old < 2 {
+		t.Errorf("%d engines at the end: no old one lived beside the new one", old)
+	}
+	buildExamples(t, tree)
 }
 
 // A killed engine's cgroups are gone with the next one's.
