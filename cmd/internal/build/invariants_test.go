@@ -24,7 +24,7 @@ type fakeEngine struct {
 	stopOn   bool // a failure stops the run
 
 	mu      sync.Mutex
-	stopped bool
+	stopped time.Time // zero: not yet
 	running int
 	used    int64
 	active  map[graph.Ref]bool // that the plan builds
@@ -52,12 +52,19 @@ func newFake(t *testing.T, all []*Step, c Capacity) *fakeEngine {
 func (e *fakeEngine) stop() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.stopped
+	return !e.stopped.IsZero()
+}
+
+// halt says that nothing may start from now on. e.mu is held.
+func (e *fakeEngine) halt() {
+	if e.stopped.IsZero() {
+		e.stopped = time.Now()
+	}
 }
 
 func (e *fakeEngine) end() {
 	e.mu.Lock()
-	e.stopped = true
+	e.halt()
 	e.mu.Unlock()
 	e.schedule.poke()
 }
@@ -76,7 +83,9 @@ func (e *fakeEngine) run(ctx context.Context, steps []*Step, ended func(*Step, b
 			ok := !e.fails(s) && ctx.Err() == nil
 			e.mu.Lock()
 			e.ended[s.Output.Ref] = ok
-			e.stopped = e.stopped || !ok && e.stopOn
+			if !ok && e.stopOn {
+				e.halt()
+			}
 			e.mu.Unlock()
 			ended(s, ok)
 		})
@@ -97,7 +106,8 @@ func (e *fakeEngine) begin(steps []*Step, need int64) {
 	if e.used += need; e.used > e.schedule.memory {
 		e.t.Errorf("what runs needs %d of %d bytes", e.used, e.schedule.memory)
 	}
-	if e.stopped {
+	// What was decided at the very moment of the stop may still begin in it.
+	if !e.stopped.IsZero() && time.Now().After(e.stopped) {
 		e.t.Errorf("%s started after the stop", steps[0].Output.Ref)
 	}
 	for _, s := range steps {

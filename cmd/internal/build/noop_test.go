@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -18,8 +17,7 @@ import (
 // SX_TEST_TREE names a StageX checkout make does the same beside it, for which
 // "build" is "make -n" after the edit.
 //
-// Its metrics are of the processes: cpu-ms is user and system time, which other
-// load disturbs least, MB the largest resident set.
+// cpu-ms is the processes' user and system time, which other load disturbs least.
 func BenchmarkNoOp(b *testing.B) {
 	sx := filepath.Join(b.TempDir(), "sx")
 	build := exec.Command("go", "build", "-o", sx, "codeberg.org/stagex/sx/cmd/sx")
@@ -124,17 +122,14 @@ func mostNeeded(t *Tree) string {
 // measure runs before, where there is something to do, and then the command.
 func measure(b *testing.B, before func(), dir string, env []string, name string, args ...string) {
 	var cpu time.Duration
-	var rss int64
 	for b.Loop() {
 		if before != nil {
 			before()
 		}
 		state := process(b, dir, env, name, args...)
 		cpu += state.UserTime() + state.SystemTime()
-		rss = max(rss, state.SysUsage().(*syscall.Rusage).Maxrss)
 	}
 	b.ReportMetric(float64(cpu.Microseconds())/1000/float64(b.N), "cpu-ms/op")
-	b.ReportMetric(float64(rss)/1024, "MB")
 }
 
 func process(b *testing.B, dir string, env []string, name string, args ...string) *os.ProcessState {
