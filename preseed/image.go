@@ -80,7 +80,7 @@ func (r *run) there(img Image) string {
 		cache.SamePlatform(l.Manifests[0].Platform, img.Platform) {
 		return Present
 	}
-	if proof, ok := r.opts.Store.Proof(img.Output, l.Digest()); ok && proof.Exact(l) == nil && l.Digest() != img.Digest && !r.opts.Replace {
+	if proof, ok := r.opts.Store.Proof(img.Output, l.Digest()); ok && proof.Exact(l) == nil && l.Digest() != img.Digest {
 		return Kept
 	}
 	return ""

@@ -43,8 +43,6 @@ type Options struct {
 	Images     int   // images at once, default DefaultImages
 	MaxBlob    int64 // bytes of the largest blob accepted, default DefaultMaxBlob
 	Retries    int   // further rounds over the registries that brought nothing, default DefaultRetries, negative: none
-	// Replace says that what was built here and is not the published image gives way.
-	Replace bool
 
 	Backoff func(n int) time.Duration // before round n+1; nil: 1, 2, 4 … 30 s with jitter
 	Status  Status                    // nil: nobody is told
