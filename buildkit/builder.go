@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/session"
 	sessioncontent "github.com/moby/buildkit/session/content"
 	"github.com/moby/buildkit/session/filesync"
+	"github.com/moby/buildkit/worker/label"
 	"github.com/tonistiigi/fsutil"
 	"go.uber.org/zap"
 
@@ -74,7 +75,7 @@ func (b *Builder) open(ctx context.Context, scratch string) (err error) {
 	if b.scratch, err = os.MkdirTemp(scratch, "results-"); err != nil {
 		return fmt.Errorf("making a folder for results: %w", err)
 	}
-	if b.sink, err = newSink(b.scratch, b.conn.ContentDir); err != nil {
+	if b.sink, err = newSink(b.scratch, b.conn.ContentDir, b.store); err != nil {
 		return err
 	}
 	b.dirs = &dirs{byName: map[string]*contextFS{}, uses: map[string]int{}}
@@ -95,6 +96,9 @@ func (b *Builder) open(ctx context.Context, scratch string) (err error) {
 			b.log.Debug("session ended", zap.Error(err))
 		}
 	}()
+	if b.conn.Elsewhere {
+		go b.watch(ctx, watchInterval, answerTime) // ended as the session is
+	}
 	return nil
 }
 
@@ -103,6 +107,9 @@ func (b *Builder) Close() error {
 	b.cancel()
 	b.session.Close()
 	<-b.ended
+	if m := b.conn.moved; m != nil {
+		b.log.Info("connection to the engine closed", zap.Int64("bytes_sent", m.sent.Load()), zap.Int64("bytes_received", m.received.Load()))
+	}
 	return errors.Join(b.conn.Client.Close(), os.RemoveAll(b.scratch))
 }
 
@@ -136,6 +143,23 @@ func (b *Builder) Version(ctx context.Context) (string, error) {
 	return info.BuildkitVersion.Version, nil
 }
 
+// Overlayfs is the snapshotter of the engines that published StageX's digests.
+// The native one, which copies, gives other bytes where a step makes a hard link
+// to a file of an earlier layer: its layer then holds all names of that file.
+const Overlayfs = "overlayfs"
+
+// Snapshotter names how the engine stacks layers: [Overlayfs], "native", ….
+func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
+	workers, err := b.conn.Client.ListWorkers(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking the engine how it stacks layers: %w", err)
+	}
+	if len(workers) == 0 {
+		return "", fmt.Errorf("the engine has no worker, so it cannot build")
+	}
+	return workers[0].Labels[label.Snapshotter], nil // the first is the one that builds
+}
+
 // CheckPlatforms returns an *UnfitError for the first platform whose programs
 // the engine cannot run.
 func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
@@ -149,7 +173,15 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 			have = append(have, platforms.Format(platforms.Normalize(p)))
 		}
 	}
-	return checkPlatforms(have, want)
+	if b.conn.Hides386 && slices.Contains(have, "linux/amd64") {
+		have = append(have, "linux/386")
+	}
+	err = checkPlatforms(have, want)
+	var unfit *UnfitError
+	if b.conn.Elsewhere && errors.As(err, &unfit) {
+		return &EngineError{engineName(b.engine), unfit.Problem, unfit.Remedy}
+	}
+	return err
 }
 
 func checkPlatforms(have, want []string) error {

@@ -33,7 +33,7 @@ func newCrafted(t *testing.T) *crafted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSink(t.TempDir(), "")
+	s, err := newSink(t.TempDir(), "", store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestCollectLies(t *testing.T) {
 // The sink links what the engine has, and takes the rest as it comes.
 func TestSink(t *testing.T) {
 	contentDir, root := t.TempDir(), t.TempDir()
-	s, err := newSink(root, contentDir)
+	s, err := newSink(root, contentDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,15 +19,17 @@ import (
 // sink receives what the exporter sends: all builds of a session share it,
 // because BuildKit knows one store named "export" per session; blobs are named
 // by digest, so nothing mixes. Where the engine's blobs lie on this machine
-// they are hard-linked and nothing travels; they are hashed when they enter a
-// staging folder.
+// they are hard-linked and nothing travels; from an engine elsewhere travels
+// what out/ does not have: not the layers that a FROM brought. They are hashed
+// when they enter a staging folder.
 type sink struct {
 	content.Store
 	root       string // of the local content store
 	contentDir string // the engine's blobs, or ""
+	store      *cache.Store
 }
 
-func newSink(root, contentDir string) (*sink, error) {
+func newSink(root, contentDir string, store *cache.Store) (*sink, error) {
 	st, err := local.NewStore(root)
 	if err != nil {
 		return nil, fmt.Errorf("making the store for results: %w", err)
@@ -35,7 +37,7 @@ func newSink(root, contentDir string) (*sink, error) {
 	if err := os.MkdirAll(filepath.Join(root, "blobs", "sha256"), 0o700); err != nil {
 		return nil, err
 	}
-	return &sink{Store: st, root: root, contentDir: contentDir}, nil
+	return &sink{Store: st, root: root, contentDir: contentDir, store: store}, nil
 }
 
 func (s *sink) path(d digest.Digest) string {
@@ -51,14 +53,22 @@ func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.W
 			return nil, err
 		}
 	}
-	d := w.Desc.Digest
-	if s.contentDir != "" && d.Validate() == nil && d.Algorithm() == digest.SHA256 {
-		err := os.Link(filepath.Join(s.contentDir, d.Encoded()), s.path(d))
-		if err == nil || os.IsExist(err) {
-			return nil, fmt.Errorf("blob %s: %w", d, errdefs.ErrAlreadyExists)
-		}
+	if err := s.link(w.Desc.Digest); err == nil || os.IsExist(err) {
+		return nil, fmt.Errorf("blob %s: %w", w.Desc.Digest, errdefs.ErrAlreadyExists)
 	}
 	return s.Store.Writer(ctx, opts...)
+}
+
+// link takes a blob from where it lies on this machine.
+func (s *sink) link(d digest.Digest) error {
+	cd, err := cache.ParseDigest(d.String())
+	if err != nil {
+		return err
+	}
+	if s.contentDir != "" {
+		return os.Link(filepath.Join(s.contentDir, d.Encoded()), s.path(d))
+	}
+	return s.store.Link(cd, s.path(d))
 }
 
 // blobs serves the dependencies' blobs from out/ to the engine, by digest.

@@ -11,5 +11,5 @@
 // hashed while the engine reads them, dependencies come by digest.
 //
 // Start reading at builder.go, then embedded_linux.go; userns_linux.go is about
-// ordinary users.
+// ordinary users, address.go about engines elsewhere.
 package buildkit

@@ -25,6 +25,12 @@ type Conn struct {
 	// it lies on this machine, so that blobs can be hard-linked in and out
 	// instead of travelling through the session; empty elsewhere.
 	ContentDir string
+	// Elsewhere is set where the connection may break, or fall silent, while the
+	// engine and this machine are well.
+	Elsewhere bool
+	// Hides386 is set where the engine's list of platforms leaves out linux/386
+	// because linux/amd64 is in it (moby: builder-next/worker, mergePlatforms).
+	Hides386 bool
 	// RuncLog is the file runc writes its errors to, empty where unknown.
 	RuncLog string
 	// ProbeFile keeps the answer to [Builder.Probe] of an engine that always
@@ -32,6 +38,8 @@ type Conn struct {
 	ProbeFile string
 	// UserNS: the engine is root of a user namespace only, as far as is known.
 	UserNS bool
+
+	moved *traffic // nil where nothing is counted
 }
 
 // Version is that of the BuildKit in this program, such as "v0.34.2".

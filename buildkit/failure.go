@@ -67,7 +67,7 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 	if transient(err) || b.Lost(ctx) {
 		return &LostError{err}
 	}
-	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(rootMessage(err), job))}
+	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(programMessage(rootMessage(err)), job))}
 	for _, s := range errdefs.Sources(err) {
 		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
 			be.Line = int(s.Ranges[0].Start.Line)
@@ -110,6 +110,13 @@ func rootMessage(err error) string {
 		m = strings.TrimPrefix(m, prefix)
 	}
 	return m
+}
+
+// programMessage says of a program that BuildKit unpacks archives with, and an
+// engine elsewhere does not have, where it is missing.
+func programMessage(m string) string {
+	return strings.Replace(m, `exec: "xz": executable file not found in $PATH`,
+		"the engine has no xz in its PATH, with which BuildKit unpacks .xz archives: install it there (Debian: apt-get install xz-utils)", 1)
 }
 
 // missingFile is how BuildKit says that a COPY or ADD names nothing.

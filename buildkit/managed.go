@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/worker/label"
 )
 
 // Managed is an engine whose life sx decides on: it starts by itself when it is
@@ -71,31 +72,38 @@ func Ask(ctx context.Context, e Engine) (*Status, error) {
 	if m, ok := e.(Managed); ok {
 		return m.Status(ctx)
 	}
+	s := &Status{Kind: e.Kind(), Place: engineName(e), Running: true}
+	return s, ask(ctx, e, s)
+}
+
+// ask fills in what an engine that is dialled tells.
+func ask(ctx context.Context, e Engine, s *Status) error {
 	conn, err := e.Connect(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Client.Close()
 	info, err := conn.Client.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking the engine for its version: %w", err)
+		return fmt.Errorf("asking the engine for its version: %w", err)
 	}
-	s := &Status{Kind: e.Kind(), Running: true, BuildKit: info.BuildkitVersion.Version}
+	s.BuildKit = info.BuildkitVersion.Version
 	workers, err := conn.Client.ListWorkers(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking the engine for its workers: %w", err)
+		return fmt.Errorf("asking the engine for its workers: %w", err)
 	}
 	for _, w := range workers {
+		s.Snapshotter = w.Labels[label.Snapshotter]
 		for _, p := range w.Platforms {
 			s.Platforms = append(s.Platforms, platforms.Format(platforms.Normalize(p)))
 		}
 	}
 	used, err := conn.Client.DiskUsage(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking the engine for its disk usage: %w", err)
+		return fmt.Errorf("asking the engine for its disk usage: %w", err)
 	}
 	for _, u := range used {
 		s.Bytes += u.Size
 	}
-	return s, nil
+	return nil
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
+	"github.com/moby/buildkit/worker/label"
 	"github.com/moby/sys/userns"
 	bolt "go.etcd.io/bbolt"
 )
@@ -134,7 +135,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	return base.WorkerOpt{
 		ID:               id,
 		Root:             root,
-		Labels:           map[string]string{},
+		Labels:           map[string]string{label.Snapshotter: name},
 		Platforms:        supported,
 		GCPolicy:         gcPolicy(size),
 		NetworkProviders: networks,

@@ -39,10 +39,12 @@ type Record struct {
 
 // EngineInfo is what a build ran on; empty for a preseeded output.
 type EngineInfo struct {
-	Kind     string `json:"kind,omitempty"`     // "embedded", "docker", "address"
+	Kind     string `json:"kind,omitempty"`     // "embedded", "docker", "ssh", …
 	BuildKit string `json:"buildkit,omitempty"` // its version
 	SX       string `json:"sx,omitempty"`       // the version of sx
 	Probe    string `json:"probe,omitempty"`    // digest of the probe image it built
+	// Snapshotter is how it stacks layers, such as "overlayfs".
+	Snapshotter string `json:"snapshotter,omitempty"`
 }
 
 // ForgedError says that a record was not written with this user's key: it came

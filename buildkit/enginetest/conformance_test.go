@@ -6,6 +6,9 @@ import (
 	"compress/gzip"
 	"os"
 	"os/exec"
+	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +69,18 @@ EXPOSE 80
 STOPSIGNAL 9
 ENTRYPOINT ["/bin/tool"]
 CMD ["fail", "3"]
+-- packages/core/final/package.toml --
+[package]
+name = "final"
+version = "3"
+-- packages/core/final/Containerfile --
+FROM stagex/core-worked AS below
+USER 0
+RUN --network=none ["/bin/tool", "mkdir", "/opaque/in/deep", ",", "write", "/opaque/in/deep/gone", "1", ",", "write", "/opaque/kept", "2"]
+
+FROM below
+RUN --network=none ["/bin/tool", "rm", "/opaque", ",", "mkdir", "/opaque/in", ",", "write", "/opaque/in/new", "3", ",", "link", "/opaque/in/new", "/opaque/hard", ",", "fifo", "/opaque/fifo", ",", "write", "/opaque/suid", "4", ",", "chown", "77777", "4294967000", "/opaque/suid", ",", "chmod", "6755", "/opaque/suid", ",", "touch", "86400", "/opaque/in/new", ",", "touch", "4102444800", "/opaque/in", ",", "mkdir", "/LONG/LONG", ",", "write", "/LONG/LONG/LONG", "5", ",", "symlink", "/LONG/LONG/LONG/LONG", "/LONG/link"]
+RUN --network=none ["/bin/tool", "rm", "/LONG/link", ",", "link", "/opaque/hard", "/opaque/harder"]
 -- packages/user/family/package.toml --
 [package]
 name = "family"
@@ -97,36 +112,106 @@ COPY only-${TARGETARCH} /only
 amd64
 `
 
-// What sx leaves in out/ is, byte for byte, what a stock buildkitd does.
+// What sx leaves in out/ is, byte for byte, what buildctl on a stock buildkitd
+// leaves by upstream's options: on every engine.
 func TestConformance(t *testing.T) {
-	if os.Getenv("SX_TEST_STOCK") != "1" {
-		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd and compares with it")
-	}
+	engines := wantedEngines(t)
 	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
 		t.Fatal(err)
 	}
-	stock := StartStock(t, programs)
-	for _, c := range []struct {
-		name string
-		tree *Tree
-	}{{"odd", oddTree(t)}, {"examples", Examples(t, programs, "")}} {
-		t.Run(c.name, func(t *testing.T) {
-			ref := NewTree(t, programs, "", "")
-			for _, part := range []string{"packages", "fetch"} {
-				if out, err := exec.Command("cp", "-a", c.tree.Path(part), ref.Dir).CombinedOutput(); err != nil {
-					t.Fatalf("copying the tree: %v: %s", err, out)
-				}
+	stock := StartStockTLS(t, programs)
+	examples, odd := Examples(t, programs, ""), oddTree(t)
+	reference(stock, examples)
+	reference(stock, odd)
+	named := os.Getenv("SX_TEST_ENGINES") != ""
+	for _, e := range engines {
+		t.Run(e.Name, func(t *testing.T) {
+			stock := stock
+			if e.Shared && named { // nothing that another way built is in its cache
+				stock, e.Shared = StartStockTLS(t, programs), false
 			}
-			c.tree.Sx("build", "--all")
-			for _, step := range c.tree.Requests() {
-				stock.Build(ref, step)
-			}
-			if out, err := exec.Command("diff", "-r", ref.Path("out"), c.tree.Path("out")).CombinedOutput(); err != nil {
-				t.Errorf("diff -r of stock and sx: %v\n%s", err, out)
-			}
+			way := e.Open(t, stock)
+			t.Run("examples", func(t *testing.T) { conform(t, e, way, examples) })
+			t.Run("odd", func(t *testing.T) { conform(t, e, way, odd) })
 		})
 	}
 }
+
+// reference builds a tree upstream's way.
+func reference(stock *Stock, tree *Tree) {
+	steps := tree.Requests()
+	for _, step := range steps {
+		stock.Build(tree, step)
+	}
+	for _, step := range steps { // which upstream's way leaves in the tree
+		tree.must(os.RemoveAll(tree.Path(step.Request.Context, "fetch")))
+	}
+}
+
+// wantedEngines are those of SX_TEST_ENGINES, names with commas between, or else
+// all that are not heavy.
+func wantedEngines(t *testing.T) (wanted []Engine) {
+	names := strings.FieldsFunc(os.Getenv("SX_TEST_ENGINES"), func(r rune) bool { return r == ',' })
+	if len(names) == 0 && os.Getenv("SX_TEST_STOCK") != "1" {
+		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd and compares with it; SX_TEST_ENGINES names engines")
+	}
+	for _, e := range Engines {
+		if i := slices.Index(names, e.Name); i >= 0 {
+			names = slices.Delete(names, i, i+1)
+			wanted = append(wanted, e)
+		} else if os.Getenv("SX_TEST_ENGINES") == "" && !e.Heavy {
+			wanted = append(wanted, e)
+		}
+	}
+	if len(names) > 0 {
+		t.Fatalf("SX_TEST_ENGINES names engines that are none: %q", names)
+	}
+	return wanted
+}
+
+// conform builds a copy of ref's tree by sx and compares.
+func conform(t *testing.T, e Engine, way Way, ref *Tree) {
+	tree := NewTree(t, programs, "", "")
+	tree.Env = append(tree.Env, way...)
+	for _, part := range []string{"packages", "fetch", "digests"} {
+		if _, err := os.Stat(ref.Path(part)); err == nil {
+			if out, err := exec.Command("cp", "-a", ref.Path(part), tree.Dir).CombinedOutput(); err != nil {
+				t.Fatalf("copying the tree: %v: %s", err, out)
+			}
+		}
+	}
+	args, word := []string{"-v", "build", "--all"}, " MATCH"
+	if e.Kind != "" {
+		word += " (on " + e.Kind + ")"
+	}
+	if e.Shared {
+		word += " given 1 unproven input ("
+	} else {
+		args = append(args, "--no-cache")
+		word += "\n"
+	}
+	began := time.Now()
+	run := tree.Start(args...).Want(0)
+	if m := moved.FindStringSubmatch(run.Stderr.String()); m != nil {
+		t.Logf("%-16s %s: %4.1f s, %8s bytes sent, %8s received", e.Name, path.Base(t.Name()), time.Since(began).Seconds(), m[1], m[2])
+	} else {
+		t.Logf("%-16s %s: %4.1f s", e.Name, path.Base(t.Name()), time.Since(began).Seconds())
+	}
+	if out, err := exec.Command("diff", "-r", ref.Path("out"), tree.Path("out")).CombinedOutput(); err != nil {
+		t.Errorf("diff -r of stock and sx: %v\n%s", err, out)
+	}
+	if _, err := os.Stat(tree.Path("digests")); err != nil {
+		return // nothing is published of this one
+	}
+	for line := range strings.Lines(run.Stdout.String()) {
+		if _, verdict, _ := strings.Cut(line, "-"); !strings.HasPrefix(line, "16 outputs: 16 MATCH") && !strings.Contains(verdict, word) {
+			t.Errorf("the verdict %q, want%s", line, word)
+		}
+	}
+}
+
+// moved is what sx -v says of a connection.
+var moved = regexp.MustCompile(`\{"bytes_sent": (\d+), "bytes_received": (\d+)\}`)
 
 // oddTree adds to odd what txtar cannot hold.
 func oddTree(t *testing.T) *Tree {
@@ -147,6 +232,8 @@ func oddTree(t *testing.T) *Tree {
 
 	base := "packages/core/base/files/"
 	long := strings.Repeat("long-name-", 20)
+	final := tree.Read("packages/core/final/Containerfile")
+	tree.Write("packages/core/final/Containerfile", []byte(strings.ReplaceAll(final, "LONG", long)))
 	tree.Write(base+long+"/"+long, []byte("long\n"))
 	tree.Write(base+"ünïcödé \U0001f331", []byte("utf-8\n"))
 	tree.Write(base+"empty", nil)

@@ -39,7 +39,7 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	programs = Programs{dir}
+	programs = NewPrograms(dir)
 	if err := programs.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

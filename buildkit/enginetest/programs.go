@@ -6,12 +6,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // Programs are what the tests run, compiled once into one folder. The cgo-less
 // sx is the one that users have; the race detector would make BuildKit's code
 // ten times slower.
-type Programs struct{ Dir string }
+type Programs struct {
+	Dir   string
+	stock *sync.Map // name of a stock program -> what compiles it once
+}
+
+// NewPrograms will be in dir.
+func NewPrograms(dir string) Programs { return Programs{dir, new(sync.Map)} }
 
 func (p Programs) path(name string) string { return filepath.Join(p.Dir, name) }
 
@@ -47,7 +54,10 @@ func (p Programs) BuildStock(names ...string) error {
 		return err
 	}
 	for _, name := range names {
-		if err := compile(dir, p.path(name), "-mod=readonly", "-ldflags=-s -w", "./cmd/"+name); err != nil {
+		once, _ := p.stock.LoadOrStore(name, sync.OnceValue(func() error {
+			return compile(dir, p.path(name), "-mod=readonly", "-ldflags=-s -w", "./cmd/"+name)
+		}))
+		if err := once.(func() error)(); err != nil {
 			return err
 		}
 	}

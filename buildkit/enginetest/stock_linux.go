@@ -16,38 +16,64 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Stock is a running stock buildkitd and the buildctl that goes with it.
+// Stock is a stock buildkitd and the buildctl that goes with it.
 type Stock struct {
+	Dir      string // of its state
+	Socket   string
 	t        testing.TB
+	programs Programs
 	buildctl string
 	addr     string
+	args     []string
+	certs    string // folder of [MutualTLS], where it listens at a port
+	port     int
+	cmd      *exec.Cmd
+	log      Buffer
 }
 
-// StartStock starts buildkitd, compiled by [Programs.BuildStock]. Its mounts
-// are its own and end with the test.
-func StartStock(t testing.TB, p Programs) *Stock {
+// StartStock starts buildkitd, compiled by [Programs.BuildStock], with further
+// arguments. Its mounts are its own and end with the test.
+func StartStock(t testing.TB, p Programs, args ...string) *Stock {
 	t.Helper()
-	dir := t.TempDir()
-	s := &Stock{t: t, buildctl: p.path("buildctl"), addr: "unix://" + filepath.Join(dir, "sock")}
-	var log Buffer
-	cmd := exec.Command(p.path("buildkitd"), "--root", filepath.Join(dir, "root"), "--addr", s.addr,
-		"--containerd-worker=false", "--oci-worker-gc=false")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := &Stock{}
+	s.start(t, p, args...)
+	return s
+}
+
+func (s *Stock) start(t testing.TB, p Programs, args ...string) {
+	t.Helper()
+	s.Dir = t.TempDir()
+	s.Socket = filepath.Join(s.Dir, "sock")
+	s.t, s.programs, s.buildctl, s.addr, s.args = t, p, p.path("buildctl"), "unix://"+s.Socket, args
+	s.Start()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		s.cmd.Wait()
 		if t.Failed() {
-			t.Logf("buildkitd: %s", &log)
+			t.Logf("buildkitd: %s", &s.log)
 		}
 	})
-	Until(t, 30*time.Second, "buildkitd answers", func() bool {
+}
+
+// Start starts buildkitd, again after a [Stock.Kill].
+func (s *Stock) Start() {
+	s.t.Helper()
+	args := append([]string{"--root", filepath.Join(s.Dir, "root"), "--addr", s.addr, "--containerd-worker=false", "--oci-worker-gc=false"}, s.args...)
+	s.cmd = exec.Command(s.programs.path("buildkitd"), args...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	Until(s.t, 30*time.Second, "buildkitd answers", func() bool {
 		return exec.Command(s.buildctl, "--addr", s.addr, "debug", "workers").Run() == nil
 	})
-	return s
+}
+
+// Kill ends buildkitd as a power cut would.
+func (s *Stock) Kill() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
 }
 
 // step is what `sx build --dry-run --json` says of an output.

@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/buildkit"
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -52,7 +50,8 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
   sx build rust                 # core-rust and pallet-rust
   sx build 'core-*' -j 4 -k     # four at once, and go on after a failure
   sx build pallet-rust --preseed   # pallet-rust from source, the rest as published
-  sx build --all --dry-run      # what would be built, and why; see also sx explain`,
+  sx build --all --dry-run      # what would be built, and why; see also sx explain
+  sx build --all --no-cache --engine ssh://builder.example.org`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runBuild(c.Context(), a, args, o, changedFlags(c))
 		},
@@ -73,6 +72,7 @@ Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 	f.String("platform", graph.DefaultPlatform, "platforms to build for, with commas between; a package's own win")
 	o.give.addFlags(f)
 	addProgressFlag(c)
+	addEngineFlags(f)
 	return c
 }
 
@@ -119,15 +119,18 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if sub != nil {
 		sub.Preseed.Status = display.Images()
 	}
-	engine := a.engine(t.Store, set)
-	engine.Waiting = func() { display.Waiting("another sx, whose engine is of another build") }
+	engine, err := a.engine(t.Store, set, display)
+	if err != nil {
+		return err
+	}
 	downloads, err := a.fetchSettings(set)
 	if err != nil {
 		return err
 	}
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
-		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor, Engine: engine, Version: engineVersion(),
+		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor,
+		Engine: engine, Reconnect: set.Engine.Reconnect, Version: engineVersion(),
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
@@ -159,11 +162,4 @@ func capacity(set settings.Settings) build.Capacity {
 func engineVersion() string {
 	v := sxVersion()
 	return v.Version + " " + v.Build
-}
-
-func (a *app) engine(store *cache.Store, set settings.Settings) *buildkit.Embedded {
-	return &buildkit.Embedded{
-		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
-		CacheSize: set.Engine.CacheSize, Log: a.logger(),
-	}
 }

@@ -29,7 +29,7 @@ The engine is the embedded one: the caches of others are theirs to tell.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.inTree(c.Context(), nil, nil, func(t *build.Tree, set settings.Settings, _ []graph.Ref) error {
-				u := t.Usage(c.Context(), a.embedded(t, set))
+				u := t.Usage(c.Context(), a.embedded(t.Store, set))
 				if json {
 					return printJSON(a.stdout, struct {
 						build.Usage

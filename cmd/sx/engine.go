@@ -26,12 +26,13 @@ func newEngineCommand(a *app) *cobra.Command {
 few seconds after the last sx is done with it: none of this is ever necessary.
 What it holds is a cache: without it the next builds run every step again.
 
-Of an engine that sx did not start (a BuildKit elsewhere, docker) only the status
-can be had here.
+--engine, or what else names one, says which. Of an engine that sx did not start
+(a BuildKit elsewhere, docker) only the status can be had here.
 
 Exit codes: 0 done, also where there was nothing to do; 1 the engine is in use,
 or cannot be ended; 2 wrong usage; 6 this machine or the engine refuses.`,
 		Example: `  sx engine status
+  sx engine status --engine docker
   sx engine stop
   sx engine logs | less
   sx engine clean`,
@@ -42,6 +43,7 @@ or cannot be ended; 2 wrong usage; 6 this machine or the engine refuses.`,
 			return usagef("no command given")
 		},
 	}
+	addEngineFlags(c.PersistentFlags())
 	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a))
 	return c
 }
@@ -161,6 +163,13 @@ func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error
 	if err != nil {
 		return err
 	}
+	if set.Engine.Address != "embedded" {
+		e, err := a.engine(nil, set, plainTalk{a.stderr})
+		if err != nil {
+			return err
+		}
+		return do(e)
+	}
 	state := set.Paths.StateDir(dir)
 	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
 		return do(neverRan{})
@@ -169,7 +178,7 @@ func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error
 	if err != nil {
 		return err
 	}
-	return do(a.engine(store, set))
+	return do(a.embedded(store, set))
 }
 
 // withManaged is withEngine for what only an engine of ours can do.

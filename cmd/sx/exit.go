@@ -66,6 +66,7 @@ func exitCode(err error) int {
 		usage  usageError
 		signal signalError
 		unfit  *buildkit.UnfitError
+		engine *buildkit.EngineError
 		disk   *build.DiskFullError
 		floor  *build.FloorError
 		gone   *build.EngineGoneError
@@ -95,7 +96,7 @@ func exitCode(err error) int {
 		return exitInterrupt
 	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &empty), errors.As(err, &listed), errors.As(err, &many):
 		return exitUsage
-	case errors.As(err, &unfit), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
+	case errors.As(err, &unfit), errors.As(err, &engine), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
 		return exitMachine
 	case errors.As(err, &disk), errors.As(err, &floor), errors.As(err, &fdisk):
 		return exitDisk

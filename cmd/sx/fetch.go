@@ -174,6 +174,8 @@ func retries(n int) int {
 // settingOfFlag names the settings that flags stand for.
 var settingOfFlag = map[string]string{
 	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
+	"engine": "engine.address", "tlscacert": "engine.tlscacert", "tlscert": "engine.tlscert", "tlskey": "engine.tlskey",
+	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir",
 }
 
 // changedFlags are the settings that the command line gives.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -73,7 +72,7 @@ func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 	}
 	freed := t.Frees(waste)
 	printWaste(a.stdout, waste, t.Dir)
-	if over := t.Usage(ctx, a.embedded(t, set)).Engine.Bytes - keep; over > 0 {
+	if over := t.Usage(ctx, a.embedded(t.Store, set)).Engine.Bytes - keep; over > 0 {
 		fmt.Fprintf(a.stdout, "trim    the engine's cache by about %s, to %s\n", text.Bytes(over), text.Bytes(keep))
 		freed += over
 	}
@@ -102,21 +101,11 @@ func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, 
 // trim starts the embedded engine where its cache is too large, for it alone knows
 // what of that was used when.
 func trim(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (int64, error) {
-	freed, err := t.TrimEngine(ctx, a.embedded(t, set), keep)
+	freed, err := t.TrimEngine(ctx, a.embedded(t.Store, set), keep)
 	if err == nil && freed > 0 {
 		fmt.Fprintf(a.stdout, "trim    the engine's cache by %s\n", text.Bytes(freed))
 	}
 	return freed, err
-}
-
-// embedded is the tree's embedded engine, whatever builds run on now: the caches of
-// other engines are not sx's.
-func (a *app) embedded(t *build.Tree, set settings.Settings) *buildkit.Embedded {
-	return &buildkit.Embedded{
-		Dir: t.Store.Dir("engine"), Store: t.Store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
-		CacheSize: set.Engine.CacheSize, Log: a.logger(),
-		Waiting: func() { fmt.Fprintln(a.stderr, "sx: waiting for another sx, whose engine is of another build") },
-	}
 }
 
 // printWaste names outputs and sources one by one, what is only sx's in sums, and

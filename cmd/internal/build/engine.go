@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -14,8 +16,9 @@ import (
 // replaced as a whole when it is lost.
 type engine struct {
 	*buildkit.Builder
-	version string // of BuildKit
-	probe   string // digest of the probe image
+	version     string // of BuildKit
+	snapshotter string // how it stacks layers
+	probe       string // digest of the probe image
 }
 
 // recordedProbe is what bytes the engine makes, as far as the records of this
@@ -54,6 +57,13 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	snapshotter, err := b.Snapshotter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if snapshotter != buildkit.Overlayfs {
+		r.warn(otherSnapshotter(snapshotter))
+	}
 	into, err := r.Store.Stage("sx-probe")
 	if err != nil {
 		return nil, err
@@ -66,7 +76,12 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	if probe.String() != buildkit.ProbeDigest {
 		r.warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
 	}
-	return &engine{Builder: b, version: version, probe: probe.String()}, nil
+	return &engine{Builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
+}
+
+// otherSnapshotter says what a MISMATCH on such an engine may come from.
+func otherSnapshotter(name string) string {
+	return fmt.Sprintf("the engine stacks layers with %q, which gives other bytes than overlayfs where a step hard-links a file of an earlier layer", name)
 }
 
 // connected is the engine of this moment.
@@ -87,7 +102,8 @@ func (e *EngineGoneError) Error() string {
 func (e *EngineGoneError) Unwrap() error { return e.Err }
 
 // reopenWaits are the pauses before each further attempt to reach a lost engine:
-// a machine out of memory, or a host that restarts, needs a moment.
+// a machine out of memory, or a host that restarts, needs a moment. The last is
+// repeated for an engine elsewhere, for as long as [Options].Reconnect says.
 var reopenWaits = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second}
 
 // reopen replaces the engine that a build lost, unless another build has done so
@@ -100,6 +116,7 @@ func (r *run) reopen(ctx context.Context, was *engine) error {
 	}
 	r.warn("the engine was lost; what it was building begins again")
 	was.Close()
+	began := time.Now()
 	for try := 0; ; try++ {
 		e, err := r.open(ctx)
 		if err == nil {
@@ -112,15 +129,29 @@ func (r *run) reopen(ctx context.Context, was *engine) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if try == len(reopenWaits) || errors.As(err, &unfit) {
+		var away *buildkit.EngineError
+		last := len(reopenWaits) - 1
+		switch {
+		case errors.As(err, &away) && time.Since(began) > r.opts.Reconnect,
+			!errors.As(err, &away) && try > last, errors.As(err, &unfit):
 			return &EngineGoneError{err}
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(reopenWaits[try]):
+		case <-time.After(reopenWaits[min(try, last)]):
 		}
 	}
+}
+
+// fullEngine tells a full disk of an engine elsewhere from one of this machine:
+// what an engine says arrives as text.
+func (r *run) fullEngine(err error) error {
+	kind := r.opts.Engine.Kind()
+	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return err
+	}
+	return &DiskFullError{Err: err, Engine: kind}
 }
 
 func (r *run) warn(text string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -105,19 +106,24 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 			v.Engine = rec.Engine.Kind
 			if !rec.NoCache {
 				v.Given++ // its cache may hold what it did not build
+				v.Note = "the engine's cache counts as one: --no-cache builds without it"
 			}
 		}
 		return v, nil
 	}
-	return j.differs(v)
+	return j.differs(v, rec)
 }
 
 // differs tells MISMATCH from CHANGED.
-func (j *Judge) differs(v Verdict) (Verdict, error) {
+func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
 	v.Word = Mismatch
+	if name := rec.Engine.Snapshotter; name != "" && name != buildkit.Overlayfs {
+		v.Note = otherSnapshotter(name)
+	}
 	history, err := j.openHistory()
 	if err != nil {
-		v.Note = fmt.Sprintf("whether definitions changed is unknown: %v", err)
+		unknown := fmt.Sprintf("whether definitions changed is unknown: %v", err)
+		v.Note = strings.TrimPrefix(v.Note+"; "+unknown, "; ")
 		return v, nil
 	}
 	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {

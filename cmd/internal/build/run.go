@@ -34,6 +34,8 @@ type Options struct {
 	// anything to start; 0: any.
 	DiskFloor int64
 	Engine    buildkit.Engine
+	// Reconnect is how long an engine elsewhere that went away is waited for.
+	Reconnect time.Duration
 	// Version is that of sx and its build, for records: the probe is trusted
 	// for a record of the same build only.
 	Version string

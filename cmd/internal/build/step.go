@@ -82,6 +82,7 @@ func (r *run) persist(ctx context.Context, s *Step, log string, began time.Time)
 				continue
 			}
 		}
+		err = r.fullEngine(err)
 		r.noteFatal(err)
 		return Result{Outcome: Failed, Err: err, Log: log}
 	}
@@ -143,9 +144,15 @@ func fullDisk(err error) error {
 }
 
 // DiskFullError says that the disk is full: everything finished is kept.
-type DiskFullError struct{ Err error }
+type DiskFullError struct {
+	Err    error
+	Engine string // whose disk it is, "" for this machine's
+}
 
 func (e *DiskFullError) Error() string {
+	if e.Engine != "" {
+		return fmt.Sprintf("the disk of the engine (%s) is full (%v); free some space there and run the same command again", e.Engine, e.Err)
+	}
 	return fmt.Sprintf("the disk is full (%v); free some space (sx gc) and run the same command again", e.Err)
 }
 
@@ -232,7 +239,7 @@ func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.
 	}
 	return job, cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps,
-		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe},
+		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter},
 		NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.containerfile()),
 	}, nil

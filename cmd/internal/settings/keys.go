@@ -8,6 +8,7 @@ import (
 // key is one setting.
 type key struct {
 	name     string // "fetch.per_host": section and key of stagex.toml
+	also     string // a variable of other programs that says the same where ours does not; "" for none
 	userOnly string // why a tree may not say it; "" where it may
 	set      func(*Settings, string) error
 	limit    func(*Settings) *int64 // of a cap, which a tree can only lower
@@ -51,6 +52,14 @@ var keys = []key{
 	{name: "registries.ca_file", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Registries.CAFile })},
 	{name: "registries.per_host", set: to(number(1, 64), func(s *Settings) *int { return &s.Registries.PerHost })},
 
+	{name: "engine.address", also: "BUILDKIT_HOST", userOnly: ofTheAudit, set: to(parseEngine, func(s *Settings) *string { return &s.Engine.Address })},
+	{name: "engine.tlscacert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCACert })},
+	{name: "engine.tlscert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCert })},
+	{name: "engine.tlskey", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSKey })},
+	{name: "engine.tlsservername", userOnly: ofTheAudit, set: to(parseWord, func(s *Settings) *string { return &s.Engine.TLSServerName })},
+	{name: "engine.tlsdir", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSDir })},
+	{name: "engine.reconnect", userOnly: ofTheMachine, set: to(parseDuration(time.Second, 24*time.Hour), func(s *Settings) *time.Duration { return &s.Engine.Reconnect })},
+	{name: "engine.podman_image", userOnly: ofTheAudit, set: to(parseWord, func(s *Settings) *string { return &s.Engine.PodmanImage })},
 	{name: "engine.runc", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.Runc })},
 	{name: "engine.snapshotter", userOnly: ofTheAudit, set: to(oneOf("auto", "overlayfs", "native"),
 		func(s *Settings) *string { return &s.Engine.Snapshotter })},

@@ -112,8 +112,11 @@ func (l *loader) environment() {
 		return
 	}
 	for _, k := range keys {
-		if text := l.options.Getenv(k.env()); text != "" {
-			l.add(k.env(), "", k.set(&l.settings, text))
+		for _, name := range []string{k.env(), k.also} {
+			if text := l.options.Getenv(name); name != "" && text != "" {
+				l.add(name, "", k.set(&l.settings, text))
+				break
+			}
 		}
 	}
 }

@@ -64,8 +64,15 @@ type Registries struct {
 	PerHost   int      // requests at once to one registry, at least 1
 }
 
-// Engine is about the embedded build engine.
+// Engine is about where builds run.
 type Engine struct {
+	Address string // "embedded", "docker", "podman", or a URL
+	// How to meet an engine at tcp://; "" each where nothing is said. Paths are absolute.
+	TLSDir, TLSCACert, TLSCert, TLSKey, TLSServerName string
+	Reconnect                                         time.Duration // an engine elsewhere that went away is waited for so long
+	PodmanImage                                       string        // "" means BuildKit's own image
+
+	// Of the embedded engine:
 	Runc        string // absolute path; "" means the runc of PATH, else the one inside sx
 	Snapshotter string // auto, overlayfs or native
 	CacheSize   int64  // bytes that the engine's cache keeps after a build
@@ -96,6 +103,6 @@ func Default() Settings {
 			MaxFile: 8 << 30, MaxPartial: 32 << 30,
 		},
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
-		Engine:     Engine{Snapshotter: "auto", CacheSize: 50 << 30},
+		Engine:     Engine{Address: "embedded", Reconnect: 5 * time.Minute, Snapshotter: "auto", CacheSize: 50 << 30},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +23,7 @@ var commands = map[string]struct {
 	"rm":      {1, func(a []string) error { return os.RemoveAll(a[0]) }},
 	"mv":      {2, func(a []string) error { return os.Rename(a[0], a[1]) }},
 	"link":    {2, func(a []string) error { return os.Link(a[0], a[1]) }},
+	"fifo":    {1, func(a []string) error { return syscall.Mkfifo(a[0], 0o622) }},
 	"symlink": {2, func(a []string) error { return os.Symlink(a[0], a[1]) }},
 	"chmod":   {2, chmod},
 	"chown":   {3, chown},

@@ -1,0 +1,133 @@
+package buildkit
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/client/connhelper"
+	"github.com/moby/buildkit/client/connhelper/dockercontainer"
+	"github.com/moby/buildkit/client/connhelper/kubepod"
+	"github.com/moby/buildkit/client/connhelper/podmancontainer"
+	"github.com/moby/buildkit/client/connhelper/ssh"
+)
+
+// Remote is a buildkitd at an address: on another machine, in a container, or
+// on this machine under someone else's hand.
+type Remote struct {
+	address string
+	scheme  string
+	dial    dialer
+	client  string // the program that carries the connection; "" where none does
+	plain   bool   // over a network and not encrypted
+}
+
+var _ Engine = (*Remote)(nil)
+
+// dialer opens one connection to a buildkitd.
+type dialer func(ctx context.Context) (net.Conn, error)
+
+// addressForms is what [NewRemote] takes.
+const addressForms = "unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET], docker-container://NAME, podman-container://NAME or kube-pod://POD"
+
+// NewRemote reads an address as buildctl's --addr takes it. TLS counts for
+// tcp:// alone; its files are read when the engine is dialled.
+func NewRemote(address string, tls TLS) (*Remote, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address: %w", err)
+	}
+	r := &Remote{address: address, scheme: u.Scheme}
+	switch u.Scheme {
+	case "unix":
+		err = r.unix(u)
+	case "tcp":
+		err = r.tcp(u, tls)
+	case "ssh":
+		err = r.through("ssh", ssh.Helper, u)
+	case "docker-container":
+		err = r.through("docker", dockercontainer.Helper, u)
+	case "podman-container":
+		err = r.through("podman", podmancontainer.Helper, u)
+	case "kube-pod":
+		err = r.through("kubectl", kubepod.Helper, u)
+	default:
+		err = fmt.Errorf("want %s", addressForms)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Remote) unix(u *url.URL) error {
+	if u.Host != "" || !filepath.IsAbs(u.Path) {
+		return fmt.Errorf("want unix:// and an absolute path (unix:///run/buildkit/buildkitd.sock)")
+	}
+	r.dial = func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", u.Path)
+	}
+	return nil
+}
+
+func (r *Remote) tcp(u *url.URL, tls TLS) error {
+	host, port := u.Hostname(), u.Port()
+	switch {
+	case host == "" || port == "":
+		return fmt.Errorf("want tcp://HOST:PORT (buildkitd's port is usually 1234)")
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
+		return fmt.Errorf("want tcp://HOST:PORT and nothing more")
+	}
+	// A peer that vanishes without a word is told by [Builder.watch]; the
+	// timeout is for one that was never there.
+	d := &net.Dialer{Timeout: dialTimeout}
+	r.dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", u.Host) }
+	if tls.on() {
+		r.dial = tls.over(r.dial, host)
+	} else {
+		ip := net.ParseIP(host)
+		r.plain = host != "localhost" && (ip == nil || !ip.IsLoopback())
+	}
+	return nil
+}
+
+const dialTimeout = 15 * time.Second
+
+// through dials with a client program of the user's, whose standard streams are
+// the connection: at its far end runs `buildctl dial-stdio`.
+func (r *Remote) through(program string, helper func(*url.URL) (*connhelper.ConnectionHelper, error), u *url.URL) error {
+	h, err := helper(u)
+	if err != nil {
+		return err
+	}
+	r.client = program
+	r.dial = func(ctx context.Context) (net.Conn, error) { return h.ContextDialer(ctx, "") }
+	return nil
+}
+
+func (r *Remote) String() string { return r.address }
+
+// Kind implements [Engine]: the address's scheme.
+func (r *Remote) Kind() string { return r.scheme }
+
+// Plain reports whether the engine is reached over a network without TLS: who
+// sits on the way can change what it builds.
+func (r *Remote) Plain() bool { return r.plain }
+
+// Connect implements [Engine].
+func (r *Remote) Connect(ctx context.Context) (*Conn, error) {
+	if r.client != "" {
+		if err := findClient(r.client); err != nil {
+			return nil, &EngineError{r.address, err.Error(), clientRemedy(r.client)}
+		}
+	}
+	c, err := connect(ctx, r.dial)
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return c, nil
+}

@@ -1,0 +1,182 @@
+package enginetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// remote is a tree that is built on a stock buildkitd behind a proxy.
+type remote struct {
+	*Tree
+	stock *Stock
+	proxy *Proxy
+	mark  string // of core-sleep
+}
+
+func newRemote(t *testing.T, tree *Tree) *remote {
+	t.Helper()
+	if os.Getenv("SX_TEST_STOCK") != "1" {
+		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd to build on")
+	}
+	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
+		t.Fatal(err)
+	}
+	r := &remote{Tree: tree, stock: StartStockTLS(t, programs)}
+	r.proxy = StartProxy(t, fmt.Sprintf("127.0.0.1:%d", r.stock.port))
+	r.Env = append(r.Env, "SX_ENGINE_ADDRESS=tcp://"+r.proxy.Addr, "SX_ENGINE_TLSDIR="+r.stock.certs)
+	return r
+}
+
+// newRemoteSleeper is a tree whose core-sleep sleeps; core-first is finished
+// before.
+func newRemoteSleeper(t *testing.T) *remote {
+	t.Helper()
+	tree, mark := newSleeper(t, 2*time.Second)
+	r := newRemote(t, tree)
+	r.mark = mark
+	r.Write("packages/core/first/package.toml", []byte("[package]\nname = \"first\"\nversion = \"1\"\n"))
+	r.Write("packages/core/first/Containerfile", []byte("FROM scratch\nCOPY file /\n"))
+	r.Write("packages/core/first/file", []byte("first\n"))
+	containerfile := r.Read("packages/core/sleep/Containerfile")
+	r.Write("packages/core/sleep/Containerfile", []byte(containerfile+"COPY --from=stagex/core-first /file /first\n"))
+	return r
+}
+
+// wantSame compares with what the embedded engine makes of the same tree.
+func (r *remote) wantSame() {
+	r.t.Helper()
+	got := r.Digest("core-sleep")
+	embedded := slices.Clone(r.Env)
+	r.Env = append(embedded, "SX_ENGINE_ADDRESS=embedded")
+	r.Sx("build", "core-sleep", "--no-cache")
+	if want := r.Digest("core-sleep"); got != want || got == "" {
+		r.t.Errorf("digest %q, want %q as the embedded engine makes it", got, want)
+	}
+}
+
+// A connection that breaks in the middle of a build is made again, and what was
+// finished is not built again.
+func TestRemoteCut(t *testing.T) {
+	t.Parallel()
+	r := newRemoteSleeper(t)
+	run := r.Start("build", "core-sleep")
+	r.sleeping(r.mark)
+	r.proxy.Cut(false)
+	run.Want(0)
+	if n := strings.Count(run.Stderr.String(), "core-first: built"); n != 1 {
+		t.Errorf("core-first was built %d times:\n%s", n, &run.Stderr)
+	}
+	r.wantSame()
+}
+
+// Where it cannot be made again the run ends with one error and no half output;
+// the next one goes on where it was.
+func TestRemoteCutForGood(t *testing.T) {
+	t.Parallel()
+	r := newRemoteSleeper(t)
+	r.Env = append(r.Env, "SX_ENGINE_RECONNECT=1s")
+	run := r.Start("build", "core-sleep")
+	r.sleeping(r.mark)
+	r.proxy.Cut(true)
+	run.Want(6)
+	log := run.Stderr.String()
+	if n := strings.Count(log, "sx: the engine was lost and cannot be reached again: the engine tcp://"+r.proxy.Addr+" cannot be used: "); n != 1 {
+		t.Errorf("not one clear error:\n%s", log)
+	}
+	if _, err := os.Stat(r.Path("out/core-sleep")); err == nil {
+		t.Error("there is an output")
+	}
+	r.proxy.Mend()
+	again := r.Start("build", "core-sleep").Want(0)
+	if strings.Contains(again.Stderr.String(), "core-first: built") {
+		t.Errorf("core-first was built again:\n%s", &again.Stderr)
+	}
+	r.wantSame()
+}
+
+// An engine that is killed in the middle of a build and comes back goes on with
+// the right bytes.
+func TestRemoteKilled(t *testing.T) {
+	t.Parallel()
+	r := newRemoteSleeper(t)
+	run := r.Start("build", "core-sleep")
+	r.sleeping(r.mark)
+	r.stock.Kill()
+	for _, pid := range running(r.mark) { // its container does not die with it
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	r.stock.Start()
+	run.Want(0)
+	r.wantSame()
+}
+
+const travelling = `
+-- packages/core/heavy/package.toml --
+[package]
+name = "heavy"
+version = "1"
+-- packages/core/heavy/Containerfile --
+FROM scratch
+COPY noise /
+-- packages/core/from/package.toml --
+[package]
+name = "from"
+version = "1"
+-- packages/core/from/Containerfile --
+FROM stagex/core-heavy
+COPY package.toml /
+-- packages/core/copy/package.toml --
+[package]
+name = "copy"
+version = "1"
+-- packages/core/copy/Containerfile --
+FROM scratch
+COPY --from=stagex/core-heavy /noise /again
+COPY package.toml /
+`
+
+// A dependency goes to an engine once, by digest, however many builds and runs
+// of sx need it there; what out/ has does not come back.
+func TestRemoteTravelsOnce(t *testing.T) {
+	t.Parallel()
+	const size = 4 << 20
+	r := newRemote(t, NewTree(t, programs, "", travelling))
+	noise := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	r.Write("packages/core/heavy/noise", noise)
+	r.Env = append(r.Env, "SX_ENGINE_ADDRESS=embedded")
+	r.Sx("build", "core-heavy")
+	r.Env = r.Env[:len(r.Env)-1]
+	for _, c := range []struct {
+		what           string
+		args           []string
+		sent, received bool // as much as the dependency
+	}{
+		{"the first build that needs it", []string{"build", "core-from"}, true, false},
+		{"the same again", []string{"build", "core-from", "--no-cache"}, false, false},
+		{"another that copies from it", []string{"build", "core-copy"}, false, true},
+	} {
+		run := r.Start(append(c.args, "-v")...).Want(0)
+		m := moved.FindStringSubmatch(run.Stderr.String())
+		if m == nil {
+			t.Fatalf("%s: no word of what travelled:\n%s", c.what, &run.Stderr)
+		}
+		sent, _ := strconv.Atoi(m[1])
+		received, _ := strconv.Atoi(m[2])
+		t.Logf("%s: %d sent, %d received", c.what, sent, received)
+		if c.sent != (sent > size) || sent > size+size/2 {
+			t.Errorf("%s: %d bytes sent", c.what, sent)
+		}
+		if c.received != (received > size) || received > size+size/2 {
+			t.Errorf("%s: %d bytes received", c.what, received)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Way is how sx reaches an engine: environment variables of sx.
+type Way []string
+
+// Engine is an engine that the suite can be run on. Adding one is adding a line
+// to Engines.
+type Engine struct {
+	Name string
+	// Kind is what verdicts call it; "" for the embedded one.
+	Kind string
+	// Shared ones dial the stock buildkitd that another of the suite builds on:
+	// what is tested is the way, so they may take its cache.
+	Shared bool
+	// Heavy ones run only when SX_TEST_ENGINES names them: they need programs
+	// that are not there, or minutes.
+	Heavy bool
+	// Open starts it and says how to dial it; it ends with the test. stock is
+	// a running buildkitd, for those that only dial another way.
+	Open func(t testing.TB, stock *Stock) Way
+}
+
+// Engines are all that the suite knows.
+var Engines = []Engine{
+	{Name: "embedded", Open: func(testing.TB, *Stock) Way { return nil }},
+	{Name: "tcp", Kind: "tcp", Open: openTCP},
+	{Name: "unix", Kind: "unix", Shared: true, Open: func(_ testing.TB, s *Stock) Way { return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket} }},
+	{Name: "ssh", Kind: "ssh", Shared: true, Open: openSSH},
+	{Name: "kube-pod", Kind: "kube-pod", Shared: true, Open: openKubePod},
+	{Name: "docker", Kind: "docker", Heavy: true, Open: openDocker},
+	{Name: "docker-container", Kind: "docker-container", Heavy: true, Open: openDockerContainer},
+	{Name: "podman", Kind: "podman", Heavy: true, Open: openPodman},
+}
+
+// StartStockTLS is a stock buildkitd that also listens at a port of loopback,
+// where it speaks TLS and wants a client certificate.
+func StartStockTLS(t testing.TB, p Programs) *Stock {
+	t.Helper()
+	s := &Stock{certs: MutualTLS(t), port: FreePort(t)}
+	s.start(t, p, "--addr", fmt.Sprintf("tcp://127.0.0.1:%d", s.port), "--tlscacert", s.certs+"/ca.pem",
+		"--tlscert", s.certs+"/server.pem", "--tlskey", s.certs+"/server-key.pem")
+	return s
+}
+
+func openTCP(_ testing.TB, s *Stock) Way {
+	return Way{fmt.Sprintf("SX_ENGINE_ADDRESS=tcp://127.0.0.1:%d", s.port), "SX_ENGINE_TLSDIR=" + s.certs}
+}
+
+// openKubePod has a kubectl that runs the command here: there is no cluster.
+func openKubePod(t testing.TB, s *Stock) Way {
+	t.Helper()
+	bin := fakeProgram(t, "kubectl", fmt.Sprintf(`
+[ "$*" = "--context= --namespace=builds exec --container= -i buildkitd-0 -- buildctl dial-stdio" ] || { echo "kubectl: $*" >&2; exit 64; }
+exec %q --addr %q dial-stdio`, s.buildctl, s.addr))
+	return Way{"SX_ENGINE_ADDRESS=kube-pod://buildkitd-0?namespace=builds", withPath(bin)}
+}
+
+// fakeProgram makes a shell script and returns its folder.
+func fakeProgram(t testing.TB, name, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func withPath(dir string) string { return "PATH=" + dir + ":" + os.Getenv("PATH") }

@@ -1,0 +1,178 @@
+package buildkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Podman is a buildkitd in a container of the user's podman, which sx makes when
+// it is missing, and keeps. Podman's own builder, buildah, is never used: its
+// bytes are not StageX's.
+type Podman struct {
+	// Image holds buildkitd, buildctl and runc, with buildkitd as entrypoint;
+	// empty: [PodmanImage].
+	Image string
+}
+
+var _ Engine = (*Podman)(nil)
+
+// PodmanImage is BuildKit's own, of the version inside sx.
+func PodmanImage() string { return "docker.io/moby/buildkit:" + Version() }
+
+// podmanLabel marks the containers that sx made.
+const podmanLabel = "stagex.sx=engine"
+
+// Kind implements [Engine].
+func (p *Podman) Kind() string { return "podman" }
+
+func (p *Podman) image() string {
+	if p.Image != "" {
+		return p.Image
+	}
+	return PodmanImage()
+}
+
+// args are those of podman run. The container is privileged because BuildKit
+// mounts and makes namespaces (under a rootless podman: within the user's), and
+// has the host's network, as the embedded engine's builds have.
+func (p *Podman) args() []string {
+	return []string{"--privileged", "--network=host", "--label=" + podmanLabel}
+}
+
+// limits are those of this process: podman's own may exceed them, which takes
+// CAP_SYS_RESOURCE. Elsewhere than on Linux podman runs in a machine of its own.
+func limits() (args []string) {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	for _, limit := range []struct {
+		name  string
+		which int
+		most  uint64
+	}{{"nofile", unix.RLIMIT_NOFILE, 1 << 20}, {"nproc", unix.RLIMIT_NPROC, 30000}} {
+		var l unix.Rlimit
+		if err := unix.Getrlimit(limit.which, &l); err == nil {
+			n := min(l.Max, limit.most)
+			args = append(args, fmt.Sprintf("--ulimit=%s=%d:%d", limit.name, n, n))
+		}
+	}
+	return args
+}
+
+// name tells the image, so that two versions of sx never fight over one
+// container, and a night's build is not stopped by another sx.
+func (p *Podman) name() string {
+	sum := sha256.Sum256([]byte(strings.Join(append(p.args(), p.image()), "\x00")))
+	return "sx-buildkit-" + hex.EncodeToString(sum[:4])
+}
+
+// podmanStart bounds how long a started container may take to answer.
+const podmanStart = 30 * time.Second
+
+// podmanPoll is how often it is tried meanwhile.
+const podmanPoll = 200 * time.Millisecond
+
+// Connect implements [Engine].
+func (p *Podman) Connect(ctx context.Context) (*Conn, error) {
+	if err := findClient("podman"); err != nil {
+		return nil, &EngineError{"podman", err.Error(), clientRemedy("podman")}
+	}
+	r, err := NewRemote("podman-container://"+p.name(), TLS{})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; {
+		conn, err := r.Connect(ctx)
+		if err == nil || time.Since(began) > podmanStart {
+			return conn, err
+		}
+		if state, serr := p.state(ctx); serr == nil && state != "running" {
+			return nil, p.ended(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(podmanPoll):
+		}
+	}
+}
+
+// start makes the container run, and makes it first where there is none.
+func (p *Podman) start(ctx context.Context) error {
+	state, err := p.state(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case state == "running":
+		return nil
+	case err == nil:
+		if _, err := podman(ctx, "container", "start", p.name()); err != nil {
+			return &EngineError{"podman", err.Error(), "remove the container, sx makes another: podman rm -f " + p.name()}
+		}
+		return nil
+	case !noContainer(err):
+		return &EngineError{"podman", err.Error(), "make podman info work for this user"}
+	}
+	args := append([]string{"run", "--detach", "--name=" + p.name(), "--volume=" + p.name() + ":/var/lib/buildkit"}, p.args()...)
+	_, err = podman(ctx, slices.Concat(args, limits(), []string{p.image()})...)
+	if err == nil {
+		return nil
+	}
+	if state, _ := p.state(ctx); state == "running" { // another sx was faster
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &EngineError{"podman", "it cannot run a container of " + p.image() + ": " + err.Error(),
+		"see whether podman pull " + p.image() + " works, or name another image of BuildKit in engine.podman_image of your stagex.toml"}
+}
+
+// state is the container's, such as "running" or "exited".
+func (p *Podman) state(ctx context.Context) (string, error) {
+	return podman(ctx, "container", "inspect", "--format={{.State.Status}}", p.name())
+}
+
+// ended says why the container stopped by itself.
+func (p *Podman) ended(ctx context.Context) error {
+	log, err := podman(ctx, "logs", "--tail=3", p.name())
+	if err != nil {
+		log = err.Error()
+	}
+	return &EngineError{"podman", fmt.Sprintf("buildkitd in the container ended: %s", lastLine(log)), "see podman logs " + p.name()}
+}
+
+// podman runs podman and returns what it wrote to stdout. The error is its last
+// line on stderr.
+func podman(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "podman", args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && stderr.Len() > 0 {
+		err = errors.New(lastLine(stderr.String()))
+	}
+	if len(args) > 0 && args[0] == "logs" { // of a container: its stderr
+		return string(out) + stderr.String(), err
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}

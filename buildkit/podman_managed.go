@@ -1,0 +1,92 @@
+package buildkit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+var _ Managed = (*Podman)(nil)
+
+// Status implements [Managed]. Clients are the connections into the container,
+// of which each sx has one.
+func (p *Podman) Status(ctx context.Context) (*Status, error) {
+	if err := findClient("podman"); err != nil {
+		return nil, &EngineError{"podman", err.Error(), clientRemedy("podman")}
+	}
+	s := &Status{Kind: p.Kind(), Place: "container " + p.name()}
+	said, err := podman(ctx, "container", "inspect", "--format={{.State.Status}} {{len .ExecIDs}} {{.State.StartedAt.Unix}}", p.name())
+	if noContainer(err) {
+		return s, nil
+	} else if err != nil {
+		return nil, &EngineError{"podman", err.Error(), "make podman info work for this user"}
+	}
+	var state string
+	var since int64
+	if _, err := fmt.Sscan(said, &state, &s.Clients, &since); err != nil {
+		return nil, fmt.Errorf("reading what podman says of %s (%q): %w", p.name(), said, err)
+	}
+	if state != "running" {
+		s.Unmeasured = "it is not running; podman system df --verbose tells"
+		return s, nil
+	}
+	s.Running, s.Since = true, time.Unix(since, 0)
+	return s, ask(ctx, p, s)
+}
+
+// Stop implements [Managed].
+func (p *Podman) Stop(ctx context.Context, force bool) error {
+	if err := p.free(ctx, force); err != nil {
+		return err
+	}
+	_, err := podman(ctx, "container", "stop", p.name())
+	return unlessGone(err)
+}
+
+// Clean implements [Managed]: container and volume go.
+func (p *Podman) Clean(ctx context.Context, force bool) error {
+	if err := p.free(ctx, force); err != nil {
+		return err
+	}
+	if _, err := podman(ctx, "container", "rm", "--force", p.name()); unlessGone(err) != nil {
+		return err
+	}
+	_, err := podman(ctx, "volume", "rm", p.name())
+	return unlessGone(err)
+}
+
+// free refuses a container that other sx build in, unless force is set.
+func (p *Podman) free(ctx context.Context, force bool) error {
+	s, err := p.Status(ctx)
+	if err == nil && s.Clients > 0 && !force {
+		return &BusyError{s.Clients}
+	}
+	return err
+}
+
+// Logs implements [Managed].
+func (p *Podman) Logs(ctx context.Context, w io.Writer) error {
+	log, err := podman(ctx, "logs", p.name())
+	if noContainer(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("reading the log of %s: %w", p.name(), err)
+	}
+	_, err = io.WriteString(w, log)
+	return err
+}
+
+// noContainer tells that podman knows no container, or volume, of that name.
+func noContainer(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "no such container") || strings.Contains(err.Error(), "no container with name") ||
+		strings.Contains(err.Error(), "no such volume") || strings.Contains(err.Error(), "no volume with name"))
+}
+
+func unlessGone(err error) error {
+	if noContainer(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+// addEngineFlags adds --engine and what it takes to reach one; all are settings.
+func addEngineFlags(f *pflag.FlagSet) {
+	f.String("engine", "embedded", "build on `ENGINE`: embedded, docker, podman, or a buildkitd at unix://, tcp://, ssh://,\ndocker-container://, podman-container:// or kube-pod:// (default: $BUILDKIT_HOST)")
+	f.Var(new(pathFlag), "tlscacert", "tcp://: `FILE` with the authority of the engine's certificate")
+	f.Var(new(pathFlag), "tlscert", "tcp://: `FILE` with the client's certificate")
+	f.Var(new(pathFlag), "tlskey", "tcp://: `FILE` with the client's key")
+	f.String("tlsservername", "", "tcp://: `NAME` in the engine's certificate, if not the host's")
+	f.Var(new(pathFlag), "tlsdir", "tcp://: `DIR` with ca.pem, cert.pem and key.pem instead")
+}
+
+// pathFlag is a path, made absolute where it was typed.
+type pathFlag string
+
+func (p *pathFlag) String() string { return string(*p) }
+func (p *pathFlag) Type() string   { return "path" }
+func (p *pathFlag) Set(text string) error {
+	abs, err := filepath.Abs(text)
+	*p = pathFlag(abs)
+	return err
+}
+
+// talker is told what the user should know before a build.
+type talker interface {
+	Waiting(what string)
+	Warn(text string)
+}
+
+// otherEngine is what an sx waits for whose engine cannot start yet.
+const otherEngine = "another sx, whose engine is of another build"
+
+// plainTalk is a talker without a display.
+type plainTalk struct{ w io.Writer }
+
+func (p plainTalk) Waiting(what string) { fmt.Fprintln(p.w, "sx: waiting for "+text.Field(what)) }
+func (p plainTalk) waitingForEngine()   { p.Waiting(otherEngine) }
+func (p plainTalk) Warn(warning string) { fmt.Fprintln(p.w, "sx: warning: "+text.Field(warning)) }
+
+// engine is the one that the settings name.
+func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (buildkit.Engine, error) {
+	switch set.Engine.Address {
+	case "embedded":
+		e := a.embedded(store, set)
+		e.Waiting = func() { talk.Waiting(otherEngine) }
+		return e, nil
+	case "docker":
+		return buildkit.Docker{}, nil
+	case "podman":
+		return &buildkit.Podman{Image: set.Engine.PodmanImage}, nil
+	default:
+		return remoteEngine(set.Engine, talk)
+	}
+}
+
+// embedded is the tree's embedded engine, whatever builds run on now: the caches of
+// other engines are not sx's.
+func (a *app) embedded(store *cache.Store, set settings.Settings) *buildkit.Embedded {
+	return &buildkit.Embedded{
+		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
+		CacheSize: set.Engine.CacheSize, Log: a.logger(),
+		Waiting: plainTalk{a.stderr}.waitingForEngine,
+	}
+}
+
+func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
+	r, err := buildkit.NewRemote(e.Address, buildkit.TLS{
+		Dir: e.TLSDir, CACert: e.TLSCACert, Cert: e.TLSCert, Key: e.TLSKey, ServerName: e.TLSServerName,
+	})
+	if err != nil {
+		return nil, usagef("the engine %q: %w", e.Address, err)
+	}
+	if r.Plain() {
+		talk.Warn("nothing protects the connection to " + e.Address + ": whoever sits on the way can change what is built; buildkitd and sx speak TLS (--tlscacert)")
+	}
+	return r, nil
+}
