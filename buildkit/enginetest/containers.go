@@ -37,7 +37,7 @@ func StartDockerd(t testing.TB, args ...string) Way {
 	}, args...)...)
 	d.Env = append(os.Environ(), withPath(bin))
 	d.Stdout, d.Stderr = &log, &log
-	d.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	ownMounts(d)
 	if err := os.WriteFile(dir+"/none.json", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}

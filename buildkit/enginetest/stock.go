@@ -61,7 +61,7 @@ func (s *Stock) Start() {
 	args := append([]string{"--root", filepath.Join(s.Dir, "root"), "--addr", s.addr, "--containerd-worker=false", "--oci-worker-gc=false"}, s.args...)
 	s.cmd = exec.Command(s.programs.path("buildkitd"), args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	ownMounts(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
