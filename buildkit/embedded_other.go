@@ -38,7 +38,7 @@ func (e *Embedded) Kind() string { return "embedded" }
 var _ Managed = (*Embedded)(nil)
 
 // errNotHere is the answer to whoever wants such an engine.
-var errNotHere = &UnfitError{"the embedded engine runs on Linux only", "run sx on Linux"}
+var errNotHere = &UnfitError{"the embedded engine runs on Linux only", "name one elsewhere, such as --engine ssh://HOST, docker or podman (docs/engines.md)"}
 
 // Connect implements [Engine]: there is no such engine here.
 func (e *Embedded) Connect(context.Context) (*Conn, error) { return nil, errNotHere }

@@ -95,7 +95,7 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 			return nil
 		}
 		in.kind = rec.Engine.Kind
-		if o != nil && published &&
+		if o != nil && published && !onCache(rec) &&
 			rec.Engine.Probe == buildkit.ProbeDigest && j.Tree.Published[name] == d {
 			var err error
 			if in.full, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
@@ -104,6 +104,12 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 		}
 		return j.addDeps(in, rec)
 	})
+}
+
+// onCache tells of a build that may have used what the cache of an engine elsewhere
+// holds, which nobody here need have built.
+func onCache(rec cache.Record) bool {
+	return rec.Engine.Kind != "embedded" && !rec.NoCache
 }
 
 // output is the tree's output of that name, or nil.

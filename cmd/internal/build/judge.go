@@ -104,10 +104,10 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		}
 		if rec.Engine.Kind != "embedded" {
 			v.Engine = rec.Engine.Kind
-			if !rec.NoCache {
-				v.Given++ // its cache may hold what it did not build
-				v.Note = "the engine's cache counts as one: --no-cache builds without it"
-			}
+		}
+		if onCache(rec) {
+			v.Given++
+			v.Note = "the engine's cache counts as one: --no-cache builds without it"
 		}
 		return v, nil
 	}
