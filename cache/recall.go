@@ -162,7 +162,7 @@ func packRecord(r Record, vouched [][32]byte) string {
 		buf = appendText(buf, name)
 		buf = appendManifests(buf, r.Deps[name])
 	}
-	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe} {
+	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter} {
 		buf = appendText(buf, text)
 	}
 	buf = appendBool(buf, r.NoCache)
@@ -191,7 +191,7 @@ func (u *unpacker) record() (r Record) {
 			r.Deps[name] = list
 		}
 	}
-	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string()}
+	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string(), Snapshotter: u.string()}
 	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.string()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.string()
 	return r
