@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 )
 
 // Layout is what out/<output> holds, in either of two forms: as a build leaves it
@@ -54,6 +55,9 @@ const (
 	AnnotationRefName = "org.opencontainers.image.ref.name"
 )
 
+// indexName is the file that a layout is read from.
+const indexName = "index.json"
+
 // ociLayout is the whole of the file oci-layout.
 const ociLayout = `{"imageLayoutVersion":"1.0.0"}`
 
@@ -72,21 +76,31 @@ func (s *Store) Layout(output string) (Layout, error) {
 // Whole is Layout and the proof that every blob is there, its bytes those of its
 // digest. The stat cache spares reading blobs that are as they were.
 func (s *Store) Whole(output string) (Layout, error) {
-	if l, ok := s.recallLayout(output); ok {
-		return l, nil
+	l, _, err := s.WholeTime(output)
+	return l, err
+}
+
+// WholeTime is Whole, and the mtime of index.json, which is all that make compares.
+func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
+	if l, at, ok := s.recallLayout(output); ok {
+		return l, at, nil
 	}
-	remember := s.learning(s.layouts, output)
+	var at stamp
+	remember := s.learning(s.layouts, outName(output))
 	l, err := s.read(output, func(r *reader) (contents, error) {
 		c, err := r.whole(context.Background(), s.stats, true)
 		if err == nil {
 			c.Stray, err = r.strays(c)
+		}
+		if err == nil {
+			at, err = r.folder.stat(indexName)
 		}
 		return c, err
 	})
 	if err == nil {
 		remember(string(appendLayout(nil, l)))
 	}
-	return l, err
+	return l, time.Unix(0, at.Mtime), err
 }
 
 // Verify is Whole, but reads and hashes every blob whatever the stat cache says,
@@ -138,7 +152,7 @@ func (s *Store) openLayout(output string) (*reader, error) {
 
 // openReader takes over folder.
 func openReader(folder dir) (*reader, error) {
-	index, err := folder.read("index.json", maxJSON)
+	index, err := folder.read(indexName, maxJSON)
 	if err != nil {
 		folder.close()
 		return nil, err

@@ -30,6 +30,7 @@ type Memory struct {
 	file, heading string
 
 	mu    sync.Mutex
+	open  *os.File // root, nil until base
 	kept  map[string]*recollection
 	dirty bool
 }

@@ -42,6 +42,10 @@ func (m *Memory) Attach(s *Store, name string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(m.kept) == 0 && kept != nil {
+		m.kept = kept
+		return
+	}
 	for path, r := range kept {
 		if m.kept[path] == nil {
 			m.kept[path] = r
@@ -92,14 +96,23 @@ func (m *Memory) read() (map[string]*recollection, error) {
 	if !ok {
 		return nil, errors.New("it is of another build of sx")
 	}
-	kept := map[string]*recollection{}
-	for u := (unpacker{text: rest}); u.text != ""; {
-		packed := u.string()
-		path := (&unpacker{text: packed}).string()
-		if u.failed || path == "" {
+	n := 0
+	u := unpacker{text: rest}
+	for ; u.text != ""; n++ {
+		u.string()
+	}
+	if u.failed {
+		return nil, errors.New("it is damaged")
+	}
+	kept, all := make(map[string]*recollection, n), make([]recollection, n)
+	u.text = rest
+	for i := range all {
+		all[i].packed = u.string()
+		path := (&unpacker{text: all[i].packed}).string()
+		if path == "" {
 			return nil, errors.New("it is damaged")
 		}
-		kept[path] = &recollection{packed: packed}
+		kept[path] = &all[i]
 	}
 	return kept, nil
 }

@@ -120,30 +120,44 @@ func (m *Memory) hash(at string, item *Item) error {
 	return nil
 }
 
-// place is where items are looked at: below a folder that is open, which spares
-// walking to it for each of many, or below its path.
+// place is where items are looked at: from an open folder on, which spares walking
+// to it for each.
 type place struct {
 	m    *Memory
 	path string
-	fd   int // -1: none
+	fd   int // of path itself, or of the memory's root
+	own  bool
 }
 
-// stand opens no folder for a few items. It follows no link to one.
+// stand opens path where it holds many items. It follows no link to it.
 func (m *Memory) stand(path string, items int) (place, error) {
-	p := place{m, path, -1}
-	if items < 5 {
-		return p, nil
+	base, err := m.base()
+	if err != nil || items < 5 {
+		return place{m, path, base, false}, err
 	}
-	fd, err := unix.Open(m.path(path, ""), openPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(base, path, openPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return p, &fs.PathError{Op: "open", Path: m.path(path, ""), Err: err}
+		return place{}, &fs.PathError{Op: "open", Path: m.path(path, ""), Err: err}
 	}
-	p.fd = fd
-	return p, nil
+	return place{m, path, fd, true}, nil
+}
+
+// base is the memory's root, opened once it is there.
+func (m *Memory) base() (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.open == nil {
+		fd, err := unix.Open(m.root, openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: m.root, Err: err}
+		}
+		m.open = os.NewFile(uintptr(fd), m.root)
+	}
+	return int(m.open.Fd()), nil
 }
 
 func (p place) leave() {
-	if p.fd >= 0 {
+	if p.own {
 		unix.Close(p.fd)
 	}
 }
@@ -152,8 +166,10 @@ func (p place) lstat(item string) (stamp, fs.FileMode, error) {
 	var st unix.Stat_t
 	var err error
 	switch {
-	case p.fd < 0:
-		return lstat(p.m.path(p.path, item))
+	case !p.own && item != "":
+		err = unix.Fstatat(p.fd, p.path+"/"+item, &st, unix.AT_SYMLINK_NOFOLLOW)
+	case !p.own:
+		err = unix.Fstatat(p.fd, p.path, &st, unix.AT_SYMLINK_NOFOLLOW)
 	case item == "":
 		err = unix.Fstat(p.fd, &st)
 	default:

@@ -7,25 +7,32 @@ import (
 	"time"
 )
 
-// recallLayout is Whole for a layout that was whole before and of which everything
-// is what it was.
-func (s *Store) recallLayout(output string) (Layout, bool) {
+// recallLayout is WholeTime for a layout that was whole before and of which
+// everything is what it was.
+func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
 	if s.layouts == nil || checkOutput(output) != nil {
-		return Layout{}, false
+		return Layout{}, at, false
 	}
-	learnt, _, ok := s.layouts.Recall(output)
+	learnt, items, ok := s.layouts.Recall(outName(output))
 	if !ok {
-		return Layout{}, false
+		return Layout{}, at, false
 	}
-	return s.unpackLayout(output, learnt)
+	if i := slices.IndexFunc(items, func(i Item) bool { return i.Path == indexName }); i >= 0 {
+		at = items[i].ModTime()
+	}
+	l, ok = s.unpackLayout(output, learnt)
+	return l, at, ok
 }
+
+// outName is the path of an output's folder as the memory of layouts has it.
+func outName(output string) string { return "out/" + output }
 
 // glanceLayout is Layout for what recallLayout would recall without reading.
 func (s *Store) glanceLayout(output string) (Layout, bool) {
 	if s.layouts == nil || checkOutput(output) != nil {
 		return Layout{}, false
 	}
-	learnt, ok := s.layouts.Glance(output)
+	learnt, ok := s.layouts.Glance(outName(output))
 	if !ok {
 		return Layout{}, false
 	}
@@ -36,7 +43,7 @@ func (s *Store) unpackLayout(output, learnt string) (Layout, bool) {
 	u := unpacker{text: learnt}
 	l := u.layout()
 	if u.failed || u.text != "" || l.Output != output {
-		s.layouts.Forget(output)
+		s.layouts.Forget(outName(output))
 		return Layout{}, false
 	}
 	return l, true

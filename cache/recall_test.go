@@ -168,8 +168,11 @@ func TestTouchCostsNoHashing(t *testing.T) {
 	if err := s.Touch([]string{"core-x"}, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.recallLayout("core-x"); !ok {
-		t.Error("it is forgotten")
+	if _, at, ok := s.recallLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
+		t.Errorf("it is forgotten, or its time is %v", at)
+	}
+	if _, at, err := open(t, s.tree).WholeTime("core-x"); err != nil || !at.Equal(time.Unix(1, 0)) {
+		t.Errorf("read: its time is %v, %v", at, err)
 	}
 }
 

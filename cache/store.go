@@ -71,7 +71,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	}
 	s.stats = newStats(s.Dir("stats"), s.key, s.now, s.log)
 	if s.build != "" {
-		s.layouts, s.records, s.vouched = NewMemory(s.out(""), ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
+		s.layouts, s.records, s.vouched = NewMemory(s.tree, ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
 		s.stats.inUse = s.layouts.files
 		var both sync.WaitGroup
 		both.Go(func() { s.layouts.Attach(s, "layouts") })

@@ -23,16 +23,14 @@ type evidence struct {
 }
 
 type sighting struct {
-	recordOnce, layoutOnce, timeOnce sync.Once
+	recordOnce, layoutOnce sync.Once
 
 	record    cache.Record
 	recordErr error
 	layout    cache.Layout
 	layoutErr error
+	time      time.Time   // see modified
 	looked    atomic.Bool // at the layout
-
-	time    time.Time // see modified
-	timeErr error
 
 	current   cache.Key // of a record that is current for these platforms
 	platforms []string
@@ -70,7 +68,7 @@ func (t *Tree) whole(output string) (cache.Layout, error) {
 	}
 	s := t.evidence.of(output)
 	s.layoutOnce.Do(func() {
-		s.layout, s.layoutErr = t.Store.Whole(output)
+		s.layout, s.time, s.layoutErr = t.Store.WholeTime(output)
 		s.looked.Store(true)
 	})
 	return s.layout, s.layoutErr
@@ -98,12 +96,12 @@ func (t *Tree) proof(output string, d cache.Digest) (cache.Record, bool) {
 
 // modified is the mtime of an output's index.json, which is what make compares.
 func (t *Tree) modified(output string) (time.Time, error) {
-	if t.evidence == nil {
-		return t.indexTime(output)
+	if t.evidence != nil {
+		if s := t.evidence.of(output); s.looked.Load() && s.layoutErr == nil {
+			return s.time, nil
+		}
 	}
-	s := t.evidence.of(output)
-	s.timeOnce.Do(func() { s.time, s.timeErr = t.indexTime(output) })
-	return s.time, s.timeErr
+	return t.indexTime(output)
 }
 
 // look gathers evidence of an output that platforms are wanted of (nil: those it
@@ -121,7 +119,6 @@ func (t *Tree) look(o *graph.Output, platforms []string) {
 		}
 		t.whole(name)
 		t.current(o, platforms, rec)
-		t.modified(name)
 	}
 }
 
