@@ -9,51 +9,52 @@ func (g *Graph) cycles() [][]Ref {
 	var cycles [][]Ref
 	for _, knot := range g.knots() {
 		slices.SortFunc(knot, Ref.Compare)
-		if len(knot) > 1 || slices.Contains(g.depsOf(knot[0]), knot[0]) {
-			cycles = append(cycles, g.shortestCycle(knot))
-		}
+		cycles = append(cycles, g.shortestCycle(knot))
 	}
 	slices.SortFunc(cycles, func(a, b []Ref) int { return a[0].Compare(b[0]) })
 	return cycles
 }
 
-// knots are the strongly connected components.
+// knots are the strongly connected components that hold a cycle.
 //
 // Source: R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
 func (g *Graph) knots() [][]Ref {
 	var knots [][]Ref
-	var stack []Ref
-	number := make(map[Ref]int, len(g.outputs)) // order of arrival, from 1
-	lowest := make(map[Ref]int, len(g.outputs)) // reachable without leaving the stack
-	onStack := make(map[Ref]bool, len(g.outputs))
-	var visit func(Ref)
-	visit = func(r Ref) {
-		number[r] = len(number) + 1
-		lowest[r] = number[r]
-		stack = append(stack, r)
-		onStack[r] = true
-		for _, dep := range g.depsOf(r) {
-			if number[dep] == 0 {
+	var stack []*Output
+	arrived := 0
+	number := make([]int, len(g.outputs)) // order of arrival, from 1
+	lowest := make([]int, len(g.outputs)) // reachable without leaving the stack
+	onStack := make([]bool, len(g.outputs))
+	var visit func(*Output)
+	visit = func(o *Output) {
+		arrived++
+		number[o.at], lowest[o.at] = arrived, arrived
+		stack = append(stack, o)
+		onStack[o.at] = true
+		for _, dep := range o.deps {
+			if number[dep.at] == 0 {
 				visit(dep)
-				lowest[r] = min(lowest[r], lowest[dep])
-			} else if onStack[dep] {
-				lowest[r] = min(lowest[r], number[dep])
+				lowest[o.at] = min(lowest[o.at], lowest[dep.at])
+			} else if onStack[dep.at] {
+				lowest[o.at] = min(lowest[o.at], number[dep.at])
 			}
 		}
-		if lowest[r] != number[r] {
+		if lowest[o.at] != number[o.at] {
 			return
 		}
 		i := len(stack) - 1
-		for ; stack[i] != r; i-- {
-			onStack[stack[i]] = false
+		for ; stack[i] != o; i-- {
+			onStack[stack[i].at] = false
 		}
-		onStack[r] = false
-		knots = append(knots, slices.Clone(stack[i:]))
+		onStack[o.at] = false
+		if knot := stack[i:]; len(knot) > 1 || slices.Contains(o.deps, o) {
+			knots = append(knots, refsOf(knot))
+		}
 		stack = stack[:i]
 	}
 	for _, o := range g.outputs {
-		if number[o.Ref] == 0 {
-			visit(o.Ref)
+		if number[o.at] == 0 {
+			visit(o)
 		}
 	}
 	return knots

@@ -49,6 +49,9 @@ type Output struct {
 	Version    string // the definition's
 	Target     string // stage of the Containerfile; "" is the last
 	Deps       []Ref  // sorted, distinct
+
+	at   int       // among the graph's outputs
+	deps []*Output // Deps
 }
 
 // Tag is the version, or "latest".

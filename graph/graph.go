@@ -2,6 +2,7 @@ package graph
 
 import (
 	"slices"
+	"sync"
 )
 
 // Graph is all that the tree's definitions say. It is immutable, and safe for
@@ -11,7 +12,7 @@ type Graph struct {
 	definitions []*Definition
 	outputs     []*Output // sorted by ref
 	index       map[Ref]*Output
-	dependents  map[Ref][]Ref
+	dependents  func() map[Ref][]Ref
 	warnings    []string
 	skipped     map[Ref]string // why there is no such output
 }
@@ -19,20 +20,35 @@ type Graph struct {
 func newGraph(definitions []*Definition, outputs map[Ref]*Output, warnings []string) *Graph {
 	g := &Graph{
 		definitions: definitions,
+		outputs:     make([]*Output, 0, len(outputs)),
 		index:       outputs,
-		dependents:  make(map[Ref][]Ref, len(outputs)),
 		warnings:    warnings,
 	}
 	for _, o := range outputs {
 		g.outputs = append(g.outputs, o)
 	}
 	slices.SortFunc(g.outputs, func(a, b *Output) int { return a.Ref.Compare(b.Ref) })
-	for _, o := range g.outputs {
-		for _, dep := range o.Deps {
-			g.dependents[dep] = append(g.dependents[dep], o.Ref)
+	for i, o := range g.outputs {
+		o.at, o.deps = i, make([]*Output, 0, len(o.Deps))
+		for _, r := range o.Deps {
+			if dep := outputs[r]; dep != nil { // else it is an error of its own
+				o.deps = append(o.deps, dep)
+			}
 		}
 	}
+	g.dependents = sync.OnceValue(g.turn)
 	return g
+}
+
+// turn turns all edges around.
+func (g *Graph) turn() map[Ref][]Ref {
+	dependents := make(map[Ref][]Ref, len(g.outputs))
+	for _, o := range g.outputs {
+		for _, dep := range o.Deps {
+			dependents[dep] = append(dependents[dep], o.Ref)
+		}
+	}
+	return dependents
 }
 
 // Outputs returns all outputs, sorted by ref.
@@ -49,21 +65,31 @@ func (g *Graph) Warnings() []string { return slices.Clone(g.warnings) }
 
 // All returns the refs of all outputs, sorted.
 func (g *Graph) All() []Ref {
-	refs := make([]Ref, len(g.outputs))
-	for i, o := range g.outputs {
+	return refsOf(g.outputs)
+}
+
+func refsOf(outputs []*Output) []Ref {
+	refs := make([]Ref, len(outputs))
+	for i, o := range outputs {
 		refs[i] = o.Ref
 	}
 	return refs
 }
 
 // Dependents returns the outputs that name r directly, sorted.
-func (g *Graph) Dependents(r Ref) []Ref { return slices.Clone(g.dependents[r]) }
+func (g *Graph) Dependents(r Ref) []Ref { return slices.Clone(g.dependents()[r]) }
 
 // Closure returns refs and all that they are built from, sorted and distinct.
 // A ref that is no output of the graph is left out.
 func (g *Graph) Closure(refs []Ref) []Ref {
-	closure := g.Order(refs)
-	slices.SortFunc(closure, Ref.Compare)
+	closure := make([]Ref, 0, len(refs))
+	seen := make([]bool, len(g.outputs))
+	g.visit(refs, seen, func(*Output) {})
+	for i, o := range g.outputs {
+		if seen[i] {
+			closure = append(closure, o.Ref)
+		}
+	}
 	return closure
 }
 
@@ -73,23 +99,29 @@ func (g *Graph) Order(refs []Ref) []Ref {
 	sorted := slices.Clone(refs)
 	slices.SortFunc(sorted, Ref.Compare)
 	order := make([]Ref, 0, len(sorted))
-	seen := make(map[Ref]bool, len(sorted))
-	var visit func(Ref)
-	visit = func(r Ref) {
-		o := g.index[r]
-		if o == nil || seen[r] {
+	g.visit(sorted, make([]bool, len(g.outputs)), func(o *Output) { order = append(order, o.Ref) })
+	return order
+}
+
+// visit calls leave for every output in the closure of refs that was not seen yet,
+// after all that it is built from.
+func (g *Graph) visit(refs []Ref, seen []bool, leave func(*Output)) {
+	var visit func(*Output)
+	visit = func(o *Output) {
+		if seen[o.at] {
 			return
 		}
-		seen[r] = true
-		for _, dep := range o.Deps {
+		seen[o.at] = true
+		for _, dep := range o.deps {
 			visit(dep)
 		}
-		order = append(order, r)
+		leave(o)
 	}
-	for _, r := range sorted {
-		visit(r)
+	for _, r := range refs {
+		if o := g.index[r]; o != nil {
+			visit(o)
+		}
 	}
-	return order
 }
 
 // Skipped reports whether r would be an output of a definition, or of a stage,
