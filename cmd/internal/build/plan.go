@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -110,6 +111,12 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			t.look(o, p.Steps[i].Request.Platforms)
 		}
 	})
+	settled := make([]bool, len(cut.order))
+	parallel(len(cut.order), func(i int) {
+		if _, taken := cut.taken[cut.order[i]]; !taken {
+			settled[i] = t.settled(p.Steps[i], opts.Probe)
+		}
+	})
 	for i, ref := range cut.order {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -120,8 +127,12 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
 			continue
 		}
-		r, err := t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
 		dep, depth := will.nearest(o.Deps)
+		if settled[i] && depth == 0 && !asked[ref] && len(cut.images) == 0 {
+			s.Action, s.Reason = ActionNone, "up to date"
+			continue
+		}
+		r, err := t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
 		switch {
 		case err != nil:
 			return nil, err
@@ -154,6 +165,9 @@ type pending map[graph.Ref]int
 
 // nearest is the dependency with the smallest number; 0 where none is pending.
 func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
+	if len(p) == 0 {
+		return dep, 0
+	}
 	for _, d := range deps {
 		if n := p[d]; n > 0 && (depth == 0 || n < depth) {
 			dep, depth = d, n
@@ -234,6 +248,29 @@ func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pendi
 	}
 	cs := t.since(rec, now)
 	return reason{sentence(cs), cs}, nil
+}
+
+// settled reports whether why surely finds no reason for s when nothing that it is
+// built from changes: it asks the same of the evidence, and builds no sentence.
+func (t *Tree) settled(s *Step, probe string) bool {
+	o := s.Output
+	rec, err := t.record(o.Ref.String())
+	if t.evidence == nil || err != nil || rec.Origin != cache.BuiltHere || rec.Engine.Probe != probe || len(rec.Deps) != len(o.Deps) {
+		return false
+	}
+	layout, err := t.whole(o.Ref.String())
+	if err != nil || rec.Exact(layout) != nil {
+		return false
+	}
+	for _, d := range o.Deps {
+		dep := d.String()
+		is, err := t.layout(dep)
+		if was, ok := rec.Deps[dep]; err != nil || !ok || !slices.Equal(is.Manifests, was) {
+			return false
+		}
+	}
+	current, err := t.current(o, s.Request.Platforms, rec)
+	return err == nil && current
 }
 
 // currentDeps are the manifests that o's dependencies have in out/ now; of those

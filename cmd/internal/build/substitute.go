@@ -53,7 +53,7 @@ type cut struct {
 // after what it is built from.
 func (t *Tree) cut(order, targets []graph.Ref, opts PlanOptions) (cut, error) {
 	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]cache.Manifest{}, not: map[graph.Ref]string{}}
-	if opts.Substitution == nil {
+	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
 		return c, nil
 	}
 	if t.evidence != nil {
