@@ -24,6 +24,7 @@ type Tree struct {
 	Published cache.Published
 
 	root      *os.Root
+	closeFS   func() error
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
@@ -89,6 +90,8 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 		return nil, err
 	}
 	defer root.Close()
+	tree, closeTree := beneathRoot(root)
+	defer closeTree()
 	memory := newDefinitions(dir)
 	if opts.Build != "" && opts.exists(dir) {
 		if store, err := opts.store(dir); err == nil {
@@ -96,7 +99,7 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 			memory.attach(store)
 		}
 	}
-	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory})
+	g, err := graph.Load(ctx, tree, graph.LoadOptions{Memory: memory})
 	if err == nil {
 		err = memory.memory.Save()
 	}
@@ -109,7 +112,8 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, FS: root.FS(), root: root, log: opts.Log, memory: newDefinitions(dir)}
+	t := &Tree{Dir: dir, root: root, log: opts.Log, memory: newDefinitions(dir)}
+	t.FS, t.closeFS = beneathRoot(root)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -150,7 +154,7 @@ func (t *Tree) Close() error {
 }
 
 func (t *Tree) close() error {
-	err := t.root.Close()
+	err := errors.Join(t.closeFS(), t.root.Close())
 	if t.Store != nil {
 		err = errors.Join(t.Store.Close(), err)
 	}
