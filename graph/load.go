@@ -40,7 +40,7 @@ func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
 		g, err = l.load(ctx)
 	}
 	if err == nil {
-		l.remember()
+		l.remember(ctx)
 	}
 	return g, err
 }

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"encoding/binary"
 	"slices"
 )
@@ -12,7 +13,7 @@ type Memory interface {
 	// everything in it but fetch is what it was then. Several goroutines call it.
 	Recall(dir string) (learnt string, ok bool)
 	// Remember is called for a folder of which Recall knew nothing, with what was
-	// learnt by reading it since.
+	// learnt by reading it since. Several goroutines call it.
 	Remember(dir, learnt string)
 	// Forget makes Recall know nothing of a folder.
 	Forget(dir string)
@@ -37,15 +38,15 @@ func (l *loader) recall(d *draft) bool {
 }
 
 // remember tells the memory of what was read. Nothing is wrong in any draft.
-func (l *loader) remember() {
+func (l *loader) remember(ctx context.Context) {
 	if l.memory == nil {
 		return
 	}
-	for _, d := range l.drafts {
+	l.each(ctx, func(d *draft) {
 		if d.recalled == nil {
 			l.memory.Remember(d.def.Dir, d.encode())
 		}
-	}
+	})
 }
 
 // forgetOutdated finds the definitions that were learnt under another version than

@@ -14,7 +14,11 @@ type version string
 // tagPattern is the tag of an OCI image, which every version becomes.
 //
 // Source: OCI distribution specification, "Pulling manifests".
-var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+// maxTag is how many characters a tag may have. (In the pattern it would make each
+// start of sx compile a large one.)
+const maxTag = 128
 
 func (v version) under() string { return strings.ReplaceAll(string(v), ".", "_") }
 func (v version) dash() string  { return strings.ReplaceAll(string(v), ".", "-") }
@@ -51,7 +55,7 @@ func (v version) placeholders() map[string]string {
 }
 
 func checkVersion(v string) error {
-	if !tagPattern.MatchString(v) {
+	if len(v) > maxTag || !tagPattern.MatchString(v) {
 		return fmt.Errorf("version %q is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", v)
 	}
 	return nil

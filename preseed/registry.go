@@ -38,11 +38,15 @@ func (r Registry) String() string { return r.Host + "/" + r.Namespace }
 func (r Registry) Repository(output string) string { return r.String() + "/" + output }
 
 // tagPattern is distribution-spec's, "Pulling manifests".
-var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+// maxTag is how many characters a tag may have. (In the pattern it would make each
+// start of sx compile a large one.)
+const maxTag = 128
 
 // CheckTag says why s is no tag of a repository.
 func CheckTag(s string) error {
-	if !tagPattern.MatchString(s) {
+	if len(s) > maxTag || !tagPattern.MatchString(s) {
 		return fmt.Errorf("%q is no tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", s)
 	}
 	return nil
