@@ -105,7 +105,13 @@ func (r *Remote) through(program string, helper func(*url.URL) (*connhelper.Conn
 		return err
 	}
 	r.client = program
-	r.dial = func(ctx context.Context) (net.Conn, error) { return h.ContextDialer(ctx, "") }
+	r.dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := h.ContextDialer(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		return &clientConn{conn}, nil
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
 	sessioncontent "github.com/moby/buildkit/session/content"
 	"github.com/moby/buildkit/session/filesync"
@@ -169,12 +170,7 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 	}
 	var have []string
 	for _, w := range workers {
-		for _, p := range w.Platforms {
-			have = append(have, platforms.Format(platforms.Normalize(p)))
-		}
-	}
-	if b.conn.Hides386 && slices.Contains(have, "linux/amd64") {
-		have = append(have, "linux/386")
+		have = append(have, b.conn.platforms(w)...)
 	}
 	err = checkPlatforms(have, want)
 	var unfit *UnfitError
@@ -182,6 +178,17 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 		return &EngineError{engineName(b.engine), unfit.Problem, unfit.Remedy}
 	}
 	return err
+}
+
+// platforms are those that a worker of the engine builds for.
+func (c *Conn) platforms(w *client.WorkerInfo) (names []string) {
+	for _, p := range w.Platforms {
+		names = append(names, platforms.Format(platforms.Normalize(p)))
+	}
+	if c.Hides386 && slices.Contains(names, "linux/amd64") {
+		names = append(names, "linux/386")
+	}
+	return names
 }
 
 func checkPlatforms(have, want []string) error {

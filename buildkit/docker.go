@@ -32,6 +32,12 @@ const oldestDocker = "29.1.5"
 // Kind implements [Engine].
 func (Docker) Kind() string { return "docker" }
 
+// String tells where it is, as docker would be told.
+func (Docker) String() string {
+	where, _, _ := dockerEndpoint()
+	return where
+}
+
 // Connect implements [Engine]. BuildKit's API is behind an upgrade of dockerd's
 // own (POST /grpc), and needs the containerd image store: without it dockerd's
 // BuildKit has no OCI exporter.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/worker/label"
 )
 
@@ -94,9 +93,7 @@ func ask(ctx context.Context, e Engine, s *Status) error {
 	}
 	for _, w := range workers {
 		s.Snapshotter = w.Labels[label.Snapshotter]
-		for _, p := range w.Platforms {
-			s.Platforms = append(s.Platforms, platforms.Format(platforms.Normalize(p)))
-		}
+		s.Platforms = append(s.Platforms, conn.platforms(w)...)
 	}
 	used, err := conn.Client.DiskUsage(ctx)
 	if err != nil {

@@ -17,7 +17,7 @@ func (p *Podman) Status(ctx context.Context) (*Status, error) {
 		return nil, &EngineError{"podman", err.Error(), clientRemedy("podman")}
 	}
 	s := &Status{Kind: p.Kind(), Place: "container " + p.name()}
-	said, err := podman(ctx, "container", "inspect", "--format={{.State.Status}} {{len .ExecIDs}} {{.State.StartedAt.Unix}}", p.name())
+	said, err := podman(ctx, "container", "inspect", "--format={{.State.Status}} {{.State.StartedAt.Unix}}", p.name())
 	if noContainer(err) {
 		return s, nil
 	} else if err != nil {
@@ -25,14 +25,19 @@ func (p *Podman) Status(ctx context.Context) (*Status, error) {
 	}
 	var state string
 	var since int64
-	if _, err := fmt.Sscan(said, &state, &s.Clients, &since); err != nil {
+	if _, err := fmt.Sscan(said, &state, &since); err != nil {
 		return nil, fmt.Errorf("reading what podman says of %s (%q): %w", p.name(), said, err)
 	}
 	if state != "running" {
 		s.Unmeasured = "it is not running; podman system df --verbose tells"
 		return s, nil
 	}
-	s.Running, s.Since = true, time.Unix(since, 0)
+	// Podman's own list of what was exec'ed keeps those whose client was killed.
+	processes, err := podman(ctx, "container", "top", p.name(), "args")
+	if err != nil {
+		return nil, fmt.Errorf("reading who uses %s: %w", p.name(), err)
+	}
+	s.Running, s.Since, s.Clients = true, time.Unix(since, 0), strings.Count(processes, "buildctl dial-stdio")
 	return s, ask(ctx, p, s)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -164,9 +165,23 @@ func (r *Remote) byHand() string {
 	case "ssh":
 		return "ssh " + r.target() + " buildctl debug workers"
 	case "kubectl":
-		return "kubectl exec -i " + r.target() + " -- buildctl debug workers"
+		return "kubectl" + r.kubeOptions() + " exec -i " + r.target() + " -- buildctl debug workers"
 	}
 	return r.client + " exec -i " + r.target() + " buildctl debug workers"
+}
+
+// kubeOptions say which cluster and namespace the pod is in.
+func (r *Remote) kubeOptions() (options string) {
+	u, err := url.Parse(r.address)
+	if err != nil {
+		return ""
+	}
+	for _, name := range []string{"context", "namespace"} {
+		if value := u.Query().Get(name); value != "" {
+			options += " --" + name + "=" + value
+		}
+	}
+	return options
 }
 
 func (r *Remote) farPath() string {
@@ -181,7 +196,7 @@ func (r *Remote) socketRemedy() string {
 	case "ssh":
 		return "start it there, let the login's user open its socket (buildkitd --group), or name another socket: ssh://HOST/PATH"
 	case "kubectl":
-		return "see why it does not run: kubectl logs " + r.target()
+		return "see why it does not run: kubectl" + r.kubeOptions() + " logs " + r.target()
 	}
 	return "see why it does not run: " + r.client + " logs " + r.target()
 }

@@ -172,7 +172,7 @@ func TestClientMistakes(t *testing.T) {
 		{"ssh://h", "ssh: connect to host h port 22: Connection refused", "ssh says: ssh: connect to host h port 22: Connection refused; try by hand what sx does: ssh h buildctl debug workers"},
 		{"podman-container://c", `OCI runtime error: runc: exec failed: unable to start container process: exec: "buildctl": executable file not found in $PATH`, "there is no buildctl at the far end"},
 		{"docker-container://c", "Error response from daemon: No such container: c", "docker says: Error response from daemon: No such container: c; try by hand what sx does: docker exec -i c buildctl debug workers"},
-		{"kube-pod://p?namespace=n", `Error from server (NotFound): pods "p" not found`, "kubectl exec -i p -- buildctl debug workers"},
+		{"kube-pod://p?namespace=n", `Error from server (NotFound): pods "p" not found`, "kubectl --namespace=n exec -i p -- buildctl debug workers"},
 		{"kube-pod://p", "", "kubectl ended without a word (exit status 127)"},
 	} {
 		for _, program := range []string{"ssh", "podman", "docker", "kubectl"} {
@@ -183,6 +183,21 @@ func TestClientMistakes(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(bin, program), []byte(script), 0o755))
 		}
 		wantRefusal(t, c.says, c.address, TLS{}, c.want)
+	}
+}
+
+// A client program hears of the end before it is ended, so that its far side does.
+func TestClientHearsOfTheEnd(t *testing.T) {
+	bin, ended := t.TempDir(), filepath.Join(t.TempDir(), "ended")
+	must(t, os.WriteFile(filepath.Join(bin, "podman"), []byte("#!/bin/sh\ncat >/dev/null\n: >"+ended+"\n"), 0o755))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	r, err := NewRemote("podman-container://c", TLS{})
+	must(t, err)
+	conn, err := r.dial(t.Context())
+	must(t, err)
+	must(t, conn.Close())
+	if _, err := os.Stat(ended); err != nil {
+		t.Error("podman was killed before its input ended")
 	}
 }
 

@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,9 +125,10 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	stock := StartStockTLS(t, programs)
-	examples, odd := Examples(t, programs, ""), oddTree(t)
-	reference(stock, examples)
-	reference(stock, odd)
+	examples, odd, modest := Examples(t, programs, ""), oddTree(t, false), oddTree(t, true)
+	for _, tree := range []*Tree{examples, odd, modest} {
+		reference(stock, tree)
+	}
 	named := os.Getenv("SX_TEST_ENGINES") != ""
 	for _, e := range engines {
 		t.Run(e.Name, func(t *testing.T) {
@@ -134,6 +138,10 @@ func TestConformance(t *testing.T) {
 			}
 			way := e.Open(t, stock)
 			t.Run("examples", func(t *testing.T) { conform(t, e, way, examples) })
+			odd := odd
+			if e.Ordinary {
+				odd = modest
+			}
 			t.Run("odd", func(t *testing.T) { conform(t, e, way, odd) })
 		})
 	}
@@ -173,8 +181,13 @@ func wantedEngines(t *testing.T) (wanted []Engine) {
 
 // conform builds a copy of ref's tree by sx and compares.
 func conform(t *testing.T, e Engine, way Way, ref *Tree) {
-	tree := NewTree(t, programs, "", "")
-	tree.Env = append(tree.Env, way...)
+	var dir, home string
+	var user *syscall.Credential
+	if e.Ordinary {
+		home, user = newUser(t)
+		dir = filepath.Join(home, "tree")
+	}
+	tree := NewTree(t, programs, dir, "")
 	for _, part := range []string{"packages", "fetch", "digests"} {
 		if _, err := os.Stat(ref.Path(part)); err == nil {
 			if out, err := exec.Command("cp", "-a", ref.Path(part), tree.Dir).CombinedOutput(); err != nil {
@@ -182,6 +195,10 @@ func conform(t *testing.T, e Engine, way Way, ref *Tree) {
 			}
 		}
 	}
+	if e.Ordinary {
+		tree.asUser(home, user)
+	}
+	tree.Env = append(tree.Env, way...)
 	args, word := []string{"-v", "build", "--all"}, "MATCH"
 	if e.Kind != "" {
 		word += " (on " + e.Kind + ")"
@@ -240,16 +257,25 @@ func closureSizes(steps []step) map[string]int {
 // moved is what sx -v says of a connection.
 var moved = regexp.MustCompile(`\{"bytes_sent": (\d+), "bytes_received": (\d+)\}`)
 
-// oddTree adds to odd what txtar cannot hold.
-func oddTree(t *testing.T) *Tree {
+// modestly puts owners into odd that useradd gives a user. The seed is another
+// because a stock buildkitd that knows a dependency already says so in index.json.
+var modestly = strings.NewReplacer("4294967000", "60000", "77777", "7777", "70000", "7000", "/data --\nseed", "/data --\nmodest seed")
+
+// oddTree adds to odd what txtar cannot hold. A modest one asks for nothing that
+// takes root.
+func oddTree(t *testing.T, modest bool) *Tree {
+	odd := odd
+	if modest {
+		odd = modestly.Replace(odd)
+	}
 	tree := NewTree(t, programs, "", odd)
 	var gz, x bytes.Buffer
 	zip := gzip.NewWriter(&gz)
-	oddTar(t, zip)
+	oddTar(t, zip, modest)
 	tree.must(zip.Close())
 	xw, err := xz.NewWriter(&x)
 	tree.must(err)
-	oddTar(t, xw)
+	oddTar(t, xw, modest)
 	tree.must(xw.Close())
 	sources := tree.Source("user/family", "gz.tar.gz", gz.Bytes()) +
 		tree.Source("user/family", "xz.tar.xz", x.Bytes()) +
@@ -276,7 +302,7 @@ func oddTree(t *testing.T) *Tree {
 }
 
 // oddTar is an archive whose owners, modes and times are not the builder's.
-func oddTar(t *testing.T, w interface{ Write([]byte) (int, error) }) {
+func oddTar(t *testing.T, w io.Writer, modest bool) {
 	tw := tar.NewWriter(w)
 	at := time.Unix(1_500_000_000, 123_000_000)
 	for _, h := range []tar.Header{
@@ -287,7 +313,12 @@ func oddTar(t *testing.T, w interface{ Write([]byte) (int, error) }) {
 		{Typeflag: tar.TypeChar, Name: "dir/null", Mode: 0o666, Devmajor: 1, Devminor: 3},
 		{Typeflag: tar.TypeFifo, Name: "dir/fifo", Mode: 0o600},
 	} {
-		h.ModTime, h.Format = at, tar.FormatPAX
+		if h.ModTime, h.Format = at, tar.FormatPAX; modest {
+			if h.Typeflag == tar.TypeChar {
+				continue
+			}
+			h.Uid = min(h.Uid, 60000)
+		}
 		if err := tw.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,9 @@ type Engine struct {
 	// Shared ones dial the stock buildkitd that another of the suite builds on:
 	// what is tested is the way, so they may take its cache.
 	Shared bool
+	// Ordinary: sx runs as a user who is not root, who has no more owners than
+	// useradd gives and makes no device nodes.
+	Ordinary bool
 	// Heavy ones run only when SX_TEST_ENGINES names them: they need programs
 	// that are not there, or minutes.
 	Heavy bool
@@ -29,7 +32,8 @@ type Engine struct {
 
 // Engines are all that the suite knows.
 var Engines = []Engine{
-	{Name: "embedded", Open: func(testing.TB, *Stock) Way { return nil }},
+	{Name: "embedded", Open: noWay},
+	{Name: "ordinary user", Ordinary: true, Open: noWay},
 	{Name: "tcp", Kind: "tcp", Open: openTCP},
 	{Name: "unix", Kind: "unix", Shared: true, Open: func(_ testing.TB, s *Stock) Way { return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket} }},
 	{Name: "ssh", Kind: "ssh", Shared: true, Open: openSSH},
@@ -38,6 +42,9 @@ var Engines = []Engine{
 	{Name: "docker-container", Kind: "docker-container", Heavy: true, Open: openDockerContainer},
 	{Name: "podman", Kind: "podman", Heavy: true, Open: openPodman},
 }
+
+// noWay is the default.
+func noWay(testing.TB, *Stock) Way { return nil }
 
 // StartStockTLS is a stock buildkitd that also listens at a port of loopback,
 // where it speaks TLS and wants a client certificate.

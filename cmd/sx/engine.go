@@ -84,7 +84,7 @@ loses its engine, starts a new one and begins its running steps again.`,
 		Example: `  sx engine stop`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "stop", func(e buildkit.Managed) error {
+			return a.withManaged(c, "stop it", func(e buildkit.Managed) error {
 				return busy(e.Stop(c.Context(), force))
 			})
 		},
@@ -102,7 +102,7 @@ one that crashed, if any did. What builds print is in .sx/logs.`,
 		Example: `  sx engine logs | tail`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "logs", func(e buildkit.Managed) error {
+			return a.withManaged(c, "read its log", func(e buildkit.Managed) error {
 				w := text.NewLogWriter(a.stdout)
 				return errors.Join(e.Logs(c.Context(), w), w.Close())
 			})
@@ -122,7 +122,7 @@ remove them without root, before the tree is removed for example.`,
 		Example: `  sx engine clean && rm -rf ~/stagex`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "clean", func(e buildkit.Managed) error {
+			return a.withManaged(c, "clean it", func(e buildkit.Managed) error {
 				before, err := e.Status(c.Context())
 				if err != nil {
 					return err
@@ -130,8 +130,12 @@ remove them without root, before the tree is removed for example.`,
 				if err := busy(e.Clean(c.Context(), force)); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.stdout, "%s removed\n", text.Bytes(before.Bytes-before.Shared))
-				return nil
+				removed := text.Bytes(before.Bytes - before.Shared)
+				if before.Unmeasured != "" {
+					removed = "all that it held is"
+				}
+				_, err = fmt.Fprintf(a.stdout, "%s removed\n", removed)
+				return err
 			})
 		},
 	}
@@ -186,7 +190,7 @@ func (a *app) withManaged(c *cobra.Command, what string, do func(buildkit.Manage
 	return a.withEngine(c, func(e buildkit.Engine) error {
 		m, ok := e.(buildkit.Managed)
 		if !ok {
-			return usagef("sx did not start the %s engine and cannot %s it: do that where it runs", e.Kind(), what)
+			return usagef("sx did not start the %s engine and cannot %s: do that where it runs", e.Kind(), what)
 		}
 		return do(m)
 	})

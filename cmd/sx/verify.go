@@ -97,19 +97,20 @@ func printVerdict(w io.Writer, v build.Verdict) {
 
 // summarise writes how many there are of each word and returns the counts.
 func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
-	counts, given := map[build.Word]int{}, 0
+	counts, given, cached := map[build.Word]int{}, 0, false
 	for _, v := range vs {
 		counts[v.Word]++
 		if v.Word == build.Match && v.Given > 0 {
 			given++
 		}
+		cached = cached || v.Cached
 	}
 	var parts []string
 	for _, word := range []build.Word{build.Match, build.Mismatch, build.Changed, build.Unproven, build.Missing, build.Unpublished} {
 		if n := counts[word]; n > 0 {
 			part := fmt.Sprintf("%d %s", n, word)
 			if word == build.Match && given > 0 {
-				part += fmt.Sprintf(" (%d of them given unproven inputs)", given)
+				part += fmt.Sprintf(" (%d of them given unproven inputs%s)", given, cacheNote(cached))
 			}
 			parts = append(parts, part)
 		}
@@ -121,7 +122,14 @@ func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
 	return counts
 }
 
-// outputs is a count of outputs in words.
+// cacheNote says where unproven inputs come from that are no outputs.
+func cacheNote(cached bool) string {
+	if !cached {
+		return ""
+	}
+	return "; the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without"
+}
+
 // count is "1 output" or "2 outputs".
 func count(n int, noun string) string {
 	if n == 1 {

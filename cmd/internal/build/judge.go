@@ -106,8 +106,8 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 			v.Engine = rec.Engine.Kind
 		}
 		if onCache(rec) {
+			v.Cached = true
 			v.Given++
-			v.Note = "the engine's cache counts as one: --no-cache builds without it"
 		}
 		return v, nil
 	}

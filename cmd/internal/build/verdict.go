@@ -31,6 +31,9 @@ type Verdict struct {
 	Given int
 	// Engine is set where it is not the embedded one.
 	Engine string
+	// Cached is set where that engine may have used its cache, which counts as one
+	// of Given.
+	Cached bool
 	// Note says more, for a person.
 	Note string
 }
