@@ -2,6 +2,7 @@ package buildkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -41,7 +42,10 @@ func NewRemote(address string, tls TLS) (*Remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the address: %w", err)
 	}
-	r := &Remote{address: address, scheme: u.Scheme}
+	r := &Remote{address: u.Redacted(), scheme: u.Scheme}
+	if _, ok := u.User.Password(); ok {
+		return nil, errors.New("an address must not hold a password: log in by a key or an agent")
+	}
 	switch u.Scheme {
 	case "unix":
 		err = r.unix(u)

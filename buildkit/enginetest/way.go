@@ -33,7 +33,7 @@ type Engine struct {
 // Engines are all that the suite knows.
 var Engines = []Engine{
 	{Name: "embedded", Open: noWay},
-	{Name: "ordinary user", Ordinary: true, Open: noWay},
+	{Name: "rootless", Ordinary: true, Open: noWay},
 	{Name: "tcp", Kind: "tcp", Open: openTCP},
 	{Name: "unix", Kind: "unix", Shared: true, Open: func(_ testing.TB, s *Stock) Way { return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket} }},
 	{Name: "ssh", Kind: "ssh", Shared: true, Open: openSSH},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
@@ -76,12 +77,20 @@ func (a *app) embedded(store *cache.Store, set settings.Settings) *buildkit.Embe
 	}
 }
 
+// redacted is an address without a password.
+func redacted(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		return u.Redacted()
+	}
+	return address
+}
+
 func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
 	r, err := buildkit.NewRemote(e.Address, buildkit.TLS{
 		Dir: e.TLSDir, CACert: e.TLSCACert, Cert: e.TLSCert, Key: e.TLSKey, ServerName: e.TLSServerName,
 	})
 	if err != nil {
-		return nil, usagef("the engine %q: %w", e.Address, err)
+		return nil, usagef("the engine %q: %w", redacted(e.Address), err)
 	}
 	if r.Plain() {
 		talk.Warn("nothing protects the connection to " + e.Address + ": whoever sits on the way can change what is built; buildkitd and sx speak TLS (--tlscacert)")
