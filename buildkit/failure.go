@@ -60,7 +60,8 @@ func (e *LostError) Error() string { return fmt.Sprintf("the engine was lost: %v
 func (e *LostError) Unwrap() error { return e.Err }
 
 // explain turns what Solve returned into an error of this package.
-func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err error) error {
+func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err error) error {
+	job := w.job
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -78,11 +79,19 @@ func (b *Builder) explain(ctx context.Context, job Job, began time.Time, err err
 		be.ExitCode = int(exit.ExitCode)
 		be.Detail = runcDetail(b.conn.RuncLog, began)
 	}
-	if b.conn.UserNS {
+	switch {
+	case b.conn.UserNS:
 		be.Hint = usernsHint(be)
+	case b.conn.Elsewhere && w.rlimit:
+		be.Hint = rlimitHint
 	}
 	return be
 }
+
+// rlimitHint is the way out where runc says that it cannot set a limit. The embedded
+// engine is checked before anything is built.
+const rlimitHint = "the engine may not raise the limit of open files to that of StageX's builds: " +
+	"start it with more (ulimit -Hn 16384; systemd: LimitNOFILE=1048576; docker, podman: --ulimit nofile=16384:16384)"
 
 // damagedState tells that the engine read a blob of its own that is not what it
 // wrote (containerd: core/images, core/content).

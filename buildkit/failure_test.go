@@ -12,7 +12,6 @@ import (
 	"time"
 
 	controlapi "github.com/moby/buildkit/api/services/control"
-	types "github.com/moby/buildkit/api/types"
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
@@ -40,7 +39,7 @@ func failing(t *testing.T, lost bool) *Builder {
 			t.Fatal(err)
 		}
 		srv := grpc.NewServer()
-		controlapi.RegisterControlServer(srv, answering{})
+		controlapi.RegisterControlServer(srv, &answerer{})
 		go srv.Serve(l) // until Stop
 		t.Cleanup(srv.Stop)
 	}
@@ -50,15 +49,6 @@ func failing(t *testing.T, lost bool) *Builder {
 	}
 	t.Cleanup(func() { c.Close() })
 	return &Builder{conn: &Conn{Client: c}, ended: make(chan struct{})}
-}
-
-// answering is an engine that only says that it is there.
-type answering struct {
-	controlapi.UnimplementedControlServer
-}
-
-func (answering) Info(context.Context, *controlapi.InfoRequest) (*controlapi.InfoResponse, error) {
-	return &controlapi.InfoResponse{BuildkitVersion: &types.BuildkitVersion{}}, nil
 }
 
 // overWire is err as a client gets it from the engine.
@@ -71,7 +61,7 @@ func TestExplainRun(t *testing.T) {
 	err = errdefs.WithSource(err, &errdefs.Source{
 		Info: &pb.SourceInfo{}, Ranges: []*pb.Range{{Start: &pb.Position{Line: 12}, End: &pb.Position{Line: 12}}},
 	})
-	got := failing(t, false).explain(t.Context(), failingJob, time.Now(), overWire(err))
+	got := failing(t, false).explain(t.Context(), &watch{job: failingJob}, time.Now(), overWire(err))
 	var be *BuildError
 	if !errors.As(got, &be) || be.Line != 12 || be.ExitCode != 7 || be.Ref != failingJob.Ref {
 		t.Fatalf("explain: %#v", got)
@@ -82,8 +72,20 @@ func TestExplainRun(t *testing.T) {
 	}
 }
 
+// An engine elsewhere cannot be checked before: runc's words are told with a way out.
+func TestExplainRlimit(t *testing.T) {
+	b := failing(t, false)
+	b.conn.Elsewhere = true
+	w := &watch{job: failingJob, started: map[string]bool{}}
+	w.see(&client.SolveStatus{Logs: []*client.VertexLog{{Data: []byte("runc run failed: unable to start container process: error setting rlimits for ready process: error setting rlimit type 7: operation not permitted\n")}}})
+	got := b.explain(t.Context(), w, time.Now(), overWire(&gateway.ExitError{ExitCode: 1}))
+	if !strings.Contains(got.Error(), "(the engine may not raise the limit of open files") {
+		t.Errorf("no hint: %v", got)
+	}
+}
+
 func TestExplainOther(t *testing.T) {
-	got := failing(t, false).explain(t.Context(), failingJob, time.Now(), overWire(status.Error(codes.Unknown, "no such file")))
+	got := failing(t, false).explain(t.Context(), &watch{job: failingJob}, time.Now(), overWire(status.Error(codes.Unknown, "no such file")))
 	var be *BuildError
 	if !errors.As(got, &be) || be.Line != 0 || be.ExitCode != 0 || be.Error() != "no such file" {
 		t.Errorf("explain: %#v", got)
@@ -105,7 +107,7 @@ func TestExplainLost(t *testing.T) {
 		{overWire(status.Error(codes.Unknown, "solver: context canceled")), false, true},
 	} {
 		var lost *LostError
-		got := failing(t, tt.lost).explain(t.Context(), failingJob, time.Now(), tt.err)
+		got := failing(t, tt.lost).explain(t.Context(), &watch{job: failingJob}, time.Now(), tt.err)
 		if errors.As(got, &lost) != tt.want {
 			t.Errorf("%v, lost %v: %#v", tt.err, tt.lost, got)
 		}
@@ -113,7 +115,7 @@ func TestExplainLost(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	cancel(interrupted)
-	if got := failing(t, true).explain(ctx, failingJob, time.Now(), plain); got != interrupted {
+	if got := failing(t, true).explain(ctx, &watch{job: failingJob}, time.Now(), plain); got != interrupted {
 		t.Errorf("a cancelled build: %v, want the cause", got)
 	}
 }

@@ -89,6 +89,10 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	if err == nil || !errors.As(err, &damaged) && !damagedState(err) {
 		return img, err
 	}
+	if _, ours := b.engine.(Managed); !ours { // others build on its cache too
+		return nil, &EngineError{engineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
+			"empty its cache: buildctl prune --all, or docker builder prune --all"}
+	}
 	// The engine shares its blobs with out/, so what was damaged there is
 	// damaged here: it must forget it, or it would answer with it for ever.
 	b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
@@ -104,7 +108,7 @@ func (b *Builder) run(ctx context.Context, job Job, deps contents, attrs map[str
 	w := &watch{job: job}
 	resp, err := b.solve(ctx, w, attrs, input)
 	if err != nil {
-		return nil, b.explain(ctx, job, began, err)
+		return nil, b.explain(ctx, w, began, err)
 	}
 	img, err := b.collect(job, deps, resp.ExporterResponse)
 	if err == nil {

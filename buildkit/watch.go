@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"slices"
@@ -17,6 +18,7 @@ type watch struct {
 	started map[string]bool
 	cached  bool  // some RUN was
 	peak    int64 // the most that one RUN needed
+	rlimit  bool  // runc could not set a limit
 }
 
 // drain reads status to its end, writing the plain log and naming steps.
@@ -58,6 +60,9 @@ func (w *watch) see(s *client.SolveStatus) {
 			w.started[v.Digest.String()] = true
 			w.job.Step(v.Name)
 		}
+	}
+	for _, l := range s.Logs {
+		w.rlimit = w.rlimit || bytes.Contains(l.Data, []byte("error setting rlimit"))
 	}
 	s.Statuses = slices.DeleteFunc(s.Statuses, func(v *client.VertexStatus) bool {
 		if v.ID != peakStatus {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,5 +179,34 @@ func TestRemoteTravelsOnce(t *testing.T) {
 		if c.received != (received > size) || received > size+size/2 {
 			t.Errorf("%s: %d bytes received", c.what, received)
 		}
+	}
+}
+
+// A damaged blob in the cache of an engine that others use too is told, and the
+// cache left alone.
+func TestRemoteDamaged(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, NewTree(t, programs, "", travelling))
+	r.Write("packages/core/heavy/noise", []byte("noise\n"))
+	r.Sx("build", "core-heavy")
+	blobs, err := filepath.Glob(filepath.Join(r.stock.Dir, "root", "*", "content", "blobs", "sha256", "*"))
+	r.must(err)
+	for _, path := range blobs {
+		data, err := os.ReadFile(path)
+		r.must(err)
+		data[len(data)-1] ^= 1
+		r.must(os.Chmod(path, 0o644))
+		r.must(os.WriteFile(path, data, 0o644))
+	}
+	r.must(os.RemoveAll(r.Path("out")))
+	log := r.Start("build", "core-heavy").Want(6).Stderr.String()
+	if !strings.Contains(log, "a blob in its cache is damaged") || !strings.Contains(log, "empty its cache: buildctl prune --all, or docker builder prune --all") {
+		t.Errorf("not said:\n%s", log)
+	}
+	if _, err := os.Stat(r.Path("out/core-heavy")); err == nil {
+		t.Error("there is an output")
+	}
+	if left, _ := filepath.Glob(blobs[0]); left == nil {
+		t.Error("the cache was emptied")
 	}
 }
