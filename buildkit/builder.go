@@ -175,7 +175,7 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 	err = checkPlatforms(have, want)
 	var unfit *UnfitError
 	if b.conn.Elsewhere && errors.As(err, &unfit) {
-		return &EngineError{engineName(b.engine), unfit.Problem, unfit.Remedy}
+		return &EngineError{EngineName(b.engine), unfit.Problem, unfit.Remedy}
 	}
 	return err
 }

@@ -28,8 +28,9 @@ func (e *EngineError) Error() string {
 	return fmt.Sprintf("the engine %s cannot be used: %s; %s", e.Engine, e.Problem, e.Remedy)
 }
 
-// engineName names an engine in messages: by its address, where it has one.
-func engineName(e Engine) string {
+// EngineName names an engine for a person: by its address, where it has one, else by
+// its kind.
+func EngineName(e Engine) string {
 	if s, ok := e.(fmt.Stringer); ok {
 		return s.String()
 	}

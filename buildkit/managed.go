@@ -71,7 +71,7 @@ func Ask(ctx context.Context, e Engine) (*Status, error) {
 	if m, ok := e.(Managed); ok {
 		return m.Status(ctx)
 	}
-	s := &Status{Kind: e.Kind(), Place: engineName(e), Running: true}
+	s := &Status{Kind: e.Kind(), Place: EngineName(e), Running: true}
 	return s, ask(ctx, e, s)
 }
 

@@ -90,7 +90,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 		return img, err
 	}
 	if _, ours := b.engine.(Managed); !ours { // others build on its cache too
-		return nil, &EngineError{engineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
+		return nil, &EngineError{EngineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
 			"empty its cache: buildctl prune --all, or docker builder prune --all"}
 	}
 	// The engine shares its blobs with out/, so what was damaged there is

@@ -64,6 +64,7 @@ type Step struct {
 type Plan struct {
 	Targets []graph.Ref
 	Steps   []*Step
+	Engine  string // where a run builds, see [buildkit.EngineName]; "" without one
 }
 
 // Count returns how many steps have the action.

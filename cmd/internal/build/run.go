@@ -184,6 +184,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 			return err
 		}
 	}
+	plan.Engine = buildkit.EngineName(r.opts.Engine)
 	r.opts.Status.Begin(plan)
 	r.runAhead(ctx, s, a)
 	if ctx.Err() != nil {

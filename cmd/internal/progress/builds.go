@@ -63,7 +63,7 @@ func (b *builds) begin(plan *build.Plan) event {
 			b.known += s.Expected
 		}
 	}
-	return event{Event: buildBegin, Steps: &steps, UpToDate: &upToDate}
+	return event{Event: buildBegin, Engine: plan.Engine, Steps: &steps, UpToDate: &upToDate}
 }
 
 // planned is a step of the plan.

@@ -63,6 +63,7 @@ type event struct {
 	Preseeded *int   `json:"preseeded,omitempty"`
 	Kept      *int   `json:"kept,omitempty"`
 
+	Engine      string  `json:"engine,omitempty"`
 	Ref         string  `json:"ref,omitempty"`
 	Action      string  `json:"action,omitempty"`
 	Reason      string  `json:"reason,omitempty"`

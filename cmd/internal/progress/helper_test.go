@@ -127,7 +127,7 @@ func play(t *testing.T, d *progress.Display, log string) {
 	libc.Expected, gcc.Expected, gcc.Guessed = 80*time.Second, time.Minute, true
 	llvm := familyOf("llvm", "clang", "lld")
 	d.Waiting("another sx runs the engine")
-	d.Begin(&build.Plan{Steps: append([]*build.Step{libc, gcc, rust, zlib, bash, {Action: build.ActionNone}}, llvm...)})
+	d.Begin(&build.Plan{Engine: "ssh://builder", Steps: append([]*build.Step{libc, gcc, rust, zlib, bash, {Action: build.ActionNone}}, llvm...)})
 	d.Start(libc)
 	d.Estimate(150 * time.Second)
 	d.Progress(libc, "[2/3] RUN make")

@@ -35,7 +35,7 @@ func words(e event) []line {
 	case fetchProgress, buildStep, planStep, buildLeft, runEnd:
 		return nil
 	}
-	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause, &e.Registry} {
+	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause, &e.Registry, &e.Engine} {
 		*f = text.Field(*f)
 	}
 	switch e.Event {
@@ -50,7 +50,7 @@ func words(e event) []line {
 	case lost:
 		return lines(trouble, yellow, count(*e.Events, "message")+" came faster than they were read, and are not shown")
 	case buildBegin:
-		return lines(detail, none, "building "+count(*e.Steps, "output"))
+		return lines(detail, none, "building "+count(*e.Steps, "output")+on(e.Engine))
 	case buildStart:
 		return lines(detail, none, startedWords(e))
 	case buildFinish:
@@ -60,6 +60,14 @@ func words(e event) []line {
 		return imageWords(e)
 	}
 	return fetchWords(e)
+}
+
+// on names an engine that is not the one inside sx.
+func on(engine string) string {
+	if engine == "" || engine == "embedded" {
+		return ""
+	}
+	return " on " + engine
 }
 
 func startedWords(e event) string {
