@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,22 +77,29 @@ func NewMemory(root, skip string) *Memory {
 var errForgotten = errors.New("it is not what it was")
 
 // Recall returns what Remember was given for path when all of it is as it was
-// then, and the items that make it up. Both are the memory's, not to be changed.
-// Else it knows nothing of path from then on.
-func (m *Memory) Recall(path string) (value string, items []Item, ok bool) {
+// then, and calls see, which may be nil, for every item that makes it up. Else it
+// knows nothing of path from then on.
+func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
 	m.mu.Lock()
 	r := m.kept[path]
 	m.mu.Unlock()
 	if r == nil {
-		return "", nil, false
+		return "", false
 	}
-	again, err := m.check(path, r, true)
+	scratch := scratches.Get().(*[]Item)
+	defer scratches.Put(scratch)
+	again, err := m.check(path, r, scratch, true)
 	if err != nil {
 		m.Forget(path)
-		return "", nil, false
+		return "", false
+	}
+	if see != nil {
+		for _, i := range again.items {
+			see(i)
+		}
 	}
 	m.keep(path, again)
-	return again.value, again.items, true
+	return again.value, true
 }
 
 // Glance is Recall that reads no file: it knows nothing where stamps differ.
@@ -102,12 +110,32 @@ func (m *Memory) Glance(path string) (value string, ok bool) {
 	if r == nil {
 		return "", false
 	}
-	again, err := m.check(path, r, false)
+	scratch := scratches.Get().(*[]Item)
+	defer scratches.Put(scratch)
+	again, err := m.check(path, r, scratch, false)
 	if err != nil {
 		return "", false
 	}
 	return again.value, true
 }
+
+// Items are those of what is kept of path, as they were when it was last recalled or
+// remembered.
+func (m *Memory) Items(path string) []Item {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept[path] == nil {
+		return nil
+	}
+	r, err := m.kept[path].unpack(new([]Item))
+	if err != nil {
+		return nil
+	}
+	return r.items
+}
+
+// scratches are for the items of one recollection.
+var scratches = sync.Pool{New: func() any { return new([]Item) }}
 
 // Look sees what is at path. Whoever learns something by reading it looks first,
 // and tells Remember what was seen.
@@ -119,13 +147,14 @@ func (m *Memory) Look(path string) Seen {
 
 // keep puts again, which check made, in the place of what it was made of. One that
 // is packed already is that.
-func (m *Memory) keep(path string, again *recollection) {
+func (m *Memory) keep(path string, again recollection) {
 	if again.packed != "" {
 		return
 	}
+	again.items = slices.Clone(again.items)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[path] = again
+	m.kept[path] = &again
 	m.dirty = true
 }
 
@@ -161,12 +190,12 @@ func (m *Memory) amend(path string, change func(value string) string) {
 	if m.kept[path] == nil {
 		return
 	}
-	r, err := m.kept[path].unpack()
+	r, err := m.kept[path].unpack(new([]Item))
 	if err != nil {
 		return
 	}
 	r.packed, r.value = "", change(r.value)
-	m.kept[path] = r
+	m.kept[path] = &r
 	m.dirty = true
 }
 
@@ -174,8 +203,9 @@ func (m *Memory) amend(path string, change func(value string) string) {
 func (m *Memory) files(yield func(stamp)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var scratch []Item
 	for _, r := range m.kept {
-		if r, err := r.unpack(); err == nil {
+		if r, err := r.unpack(&scratch); err == nil {
 			for _, i := range r.items {
 				if i.Mode.IsRegular() {
 					yield(i.st)
@@ -215,32 +245,31 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 
 // check compares every item with what is there now, where stamps differ by what it
 // holds, if it may read that. The recollection that it returns has the stamps of
-// now.
-func (m *Memory) check(path string, r *recollection, read bool) (*recollection, error) {
-	again, err := r.unpack() // a copy
-	if err != nil {
-		return nil, err
+// now; its items are in scratch.
+func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool) (again recollection, err error) {
+	if again, err = r.unpack(scratch); err != nil {
+		return again, err
 	}
 	started := m.now()
 	at, err := m.stand(path, len(again.items))
 	if err != nil {
-		return nil, err
+		return again, err
 	}
 	defer at.leave()
 	for i, item := range again.items {
 		st, mode, err := at.lstat(item.Path)
 		switch {
 		case err != nil:
-			return nil, err
+			return again, err
 		case mode != item.Mode:
-			return nil, errForgotten
+			return again, errForgotten
 		case st.same(item.st):
 			continue
 		case !read:
-			return nil, errForgotten
+			return again, errForgotten
 		}
 		if err := m.recheck(path, again.items, i, st); err != nil {
-			return nil, err
+			return again, err
 		}
 		if !racy(st, started) {
 			again.items[i].st, again.packed = st, ""

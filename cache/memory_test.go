@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func newFolder(t testing.TB, s *Store) string {
 func learn(t testing.TB, s *Store, value string) {
 	t.Helper()
 	m := remembering(t, s)
-	if got, _, ok := m.Recall("d"); ok {
+	if got, ok := m.Recall("d", nil); ok {
 		t.Fatalf("recalled %q before anything was remembered", got)
 	}
 	m.Remember(m.Look("d"), value)
@@ -49,7 +50,7 @@ func learn(t testing.TB, s *Store, value string) {
 func recalls(t testing.TB, s *Store, want string) {
 	t.Helper()
 	m := remembering(t, s)
-	got, _, ok := m.Recall("d")
+	got, ok := m.Recall("d", nil)
 	if ok != (want != "") || got != want {
 		t.Errorf("recalled %q, %v; want %q", got, ok, want)
 	}
@@ -142,9 +143,13 @@ func TestMemoryHolds(t *testing.T) {
 		}
 	}
 	m := remembering(t, s)
-	got, items, ok := m.Recall("d")
+	var items []Item
+	got, ok := m.Recall("d", func(i Item) { items = append(items, i) })
 	if !ok || got != "learnt" {
 		t.Fatalf("recalled %q, %v", got, ok)
+	}
+	if !slices.Equal(items, m.Items("d")) || len(items) != 5 {
+		t.Errorf("recalled items\n%v, kept\n%v", items, m.Items("d"))
 	}
 	for _, i := range items {
 		if i.Path == "below/deep" && !i.ModTime().Equal(time.Unix(1, 0)) {
@@ -163,7 +168,7 @@ func TestMemoryHolds(t *testing.T) {
 }
 
 func recallsClean(m *Memory) bool {
-	_, _, ok := m.Recall("d")
+	_, ok := m.Recall("d", nil)
 	return ok && !m.dirty
 }
 
@@ -182,13 +187,13 @@ func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 		return time.Unix(0, info.Ctime).Add(50 * time.Millisecond)
 	}
 	m.Remember(m.Look("d"), "learnt")
-	if _, _, ok := m.Recall("d"); ok {
+	if _, ok := m.Recall("d", nil); ok {
 		t.Error("remembered what may have changed since")
 	}
 	// nor where the clock was set back since the file was written
 	m.now = func() time.Time { return time.Now().Add(-time.Hour) }
 	m.Remember(m.Look("d"), "learnt")
-	if _, _, ok := m.Recall("d"); ok {
+	if _, ok := m.Recall("d", nil); ok {
 		t.Error("remembered what is from the future")
 	}
 }
@@ -203,14 +208,14 @@ func TestMemoryOfWhatChangesMeanwhile(t *testing.T) {
 	m.Remember(seen, "what was learnt of one")
 	recallsNothing(t, m)
 	m.Remember(m.Look("absent"), "x")
-	if _, _, ok := m.Recall("absent"); ok {
+	if _, ok := m.Recall("absent", nil); ok {
 		t.Error("remembered what is not there")
 	}
 }
 
 func recallsNothing(t *testing.T, m *Memory) {
 	t.Helper()
-	if got, _, ok := m.Recall("d"); ok {
+	if got, ok := m.Recall("d", nil); ok {
 		t.Errorf("recalled %q", got)
 	}
 }
@@ -289,7 +294,7 @@ func TestMemoryOfTwo(t *testing.T) {
 			for range 20 {
 				m := NewMemory(s.tree, "fetch")
 				m.Attach(s, "test")
-				if got, _, ok := m.Recall("d"); !ok || got != "learnt" {
+				if got, ok := m.Recall("d", nil); !ok || got != "learnt" {
 					errs = append(errs, fmt.Errorf("recalled %q, %v", got, ok))
 				}
 				m.dirty = true

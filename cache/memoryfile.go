@@ -28,7 +28,8 @@ const (
 // Attach reads what Save left in the store under the same name, by the same build
 // of sx, and lets the store's stat cache spare hashing. What is damaged, of another build
 // or not this user's is not believed, with a word in the log: who learnt it might
-// have understood something else.
+// have understood something else. It reads beside its caller; whoever asks the memory
+// of something waits for it.
 func (m *Memory) Attach(s *Store, name string) {
 	m.now, m.log, m.stats = s.now, s.log, s.stats
 	if s.build == "" {
@@ -36,20 +37,22 @@ func (m *Memory) Attach(s *Store, name string) {
 	}
 	m.store, m.heading = s, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, s.build)
 	m.file = s.Dir("memory", name)
+	m.mu.Lock()
+	go func() {
+		defer m.mu.Unlock()
+		m.readKept()
+	}()
+}
+
+// readKept needs the lock.
+func (m *Memory) readKept() {
 	kept, err := m.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
+		m.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.kept) == 0 && kept != nil {
+	if err == nil {
+		maps.Copy(kept, m.kept)
 		m.kept = kept
-		return
-	}
-	for path, r := range kept {
-		if m.kept[path] == nil {
-			m.kept[path] = r
-		}
 	}
 }
 
@@ -133,7 +136,7 @@ func (m *Memory) readChecked() (string, error) {
 	if at < 0 || at > memoryLimit {
 		return "", errors.New("it is damaged")
 	}
-	data := make([]byte, info.Size())
+	data := outside(int(info.Size()))
 	if _, err := io.ReadFull(f, data); err != nil {
 		return "", err
 	}
@@ -141,6 +144,17 @@ func (m *Memory) readChecked() (string, error) {
 		return "", errors.New("it is damaged, or not written by this user")
 	}
 	return unsafe.String(unsafe.SliceData(data), at), nil
+}
+
+// outside returns memory for as long as the process lives. Where it is much, it is
+// not the garbage collector's, which would let garbage grow by a share of it.
+func outside(n int) []byte {
+	if n >= 1<<20 {
+		if data, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err == nil {
+			return data
+		}
+	}
+	return make([]byte, n)
 }
 
 func pack(path string, r *recollection) string {
@@ -159,33 +173,35 @@ func pack(path string, r *recollection) string {
 	return string(append(buf, r.value...))
 }
 
-// unpack returns a copy of r, which may be packed.
-func (r *recollection) unpack() (*recollection, error) {
+// unpack returns a copy of r, which may be packed. Its items are in scratch, which
+// grows where it must.
+func (r *recollection) unpack(scratch *[]Item) (recollection, error) {
 	if r.packed == "" {
-		return &recollection{items: slices.Clone(r.items), value: r.value}, nil
+		*scratch = append((*scratch)[:0], r.items...)
+		return recollection{items: *scratch, value: r.value}, nil
 	}
 	u := unpacker{text: r.packed}
 	u.string()
 	n := u.uint()
 	if n > maxItems {
-		return nil, errors.New("it is damaged")
+		return recollection{}, errors.New("it is damaged")
 	}
-	again := &recollection{packed: r.packed, items: make([]Item, n)}
-	for i := range again.items {
-		u.item(&again.items[i])
+	items := slices.Grow((*scratch)[:0], int(n))[:n]
+	*scratch = items
+	for i := range items {
+		u.item(&items[i])
 	}
 	if u.failed {
-		return nil, errors.New("it is damaged")
+		return recollection{}, errors.New("it is damaged")
 	}
-	again.value = u.text
-	return again, nil
+	return recollection{packed: r.packed, items: items, value: u.text}, nil
 }
 
 func (u *unpacker) item(i *Item) {
 	i.Path, i.Mode = u.string(), fs.FileMode(u.uint())
 	i.st.Dev, i.st.Ino = uint64(u.int()), uint64(u.int())
 	i.st.Size, i.st.Mtime, i.st.Ctime = u.int(), u.int(), u.int()
-	if !i.Mode.IsDir() {
+	if i.Sum = [32]byte{}; !i.Mode.IsDir() {
 		i.Sum = u.sum()
 	}
 }

@@ -13,12 +13,13 @@ func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
 	if s.layouts == nil || checkOutput(output) != nil {
 		return Layout{}, at, false
 	}
-	learnt, items, ok := s.layouts.Recall(outName(output))
+	learnt, ok := s.layouts.Recall(outName(output), func(i Item) {
+		if i.Path == indexName {
+			at = i.ModTime()
+		}
+	})
 	if !ok {
 		return Layout{}, at, false
-	}
-	if i := slices.IndexFunc(items, func(i Item) bool { return i.Path == indexName }); i >= 0 {
-		at = items[i].ModTime()
 	}
 	l, ok = s.unpackLayout(output, learnt)
 	return l, at, ok
@@ -55,7 +56,7 @@ func (s *Store) recallRecord(path, output string) (Record, bool) {
 	if !ok {
 		return Record{}, false
 	}
-	learnt, _, ok := s.records.Recall(name)
+	learnt, ok := s.records.Recall(name, nil)
 	if !ok {
 		return Record{}, false
 	}

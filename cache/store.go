@@ -73,10 +73,8 @@ func Open(tree string, opts Options) (*Store, error) {
 	if s.build != "" {
 		s.layouts, s.records, s.vouched = NewMemory(s.tree, ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
 		s.stats.inUse = s.layouts.files
-		var both sync.WaitGroup
-		both.Go(func() { s.layouts.Attach(s, "layouts") })
-		both.Go(func() { s.records.Attach(s, "records") })
-		both.Wait()
+		s.layouts.Attach(s, "layouts")
+		s.records.Attach(s, "records")
 	}
 	if s.readOnly != nil {
 		s.stats.readOnly = true

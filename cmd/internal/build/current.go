@@ -33,7 +33,6 @@ func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (b
 }
 
 // ask is current without what this run found out before.
-
 func (t *Tree) ask(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
 	sum, kept := t.question(o, platforms, rec)
 	if kept && t.Store.Vouched(sum) {
@@ -52,11 +51,11 @@ func (t *Tree) ask(o *graph.Output, platforms []string, rec cache.Record) (bool,
 // question is a hash of all that current's answer depends on: the key stands for
 // the dependencies and the engine. It is known of definitions that were recalled.
 func (t *Tree) question(o *graph.Output, platforms []string, rec cache.Record) (sum [32]byte, ok bool) {
-	definition, ok := t.memory.fingerprint(o.Definition)
+	definition, ok := t.memory.recalled(o.Definition)
 	if !ok {
 		return sum, false
 	}
-	buf := append([]byte("sx current 1\x00"), definition[:]...)
+	buf := append([]byte("sx current 2\x00"), definition.print[:]...)
 	for _, text := range append([]string{o.Ref.Stage, o.Ref.Name, rec.Key.String()}, platforms...) {
 		buf = append(binary.AppendUvarint(buf, uint64(len(text))), text...)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -24,9 +25,10 @@ type definitions struct {
 	seen   map[string]cache.Seen // those that are read
 }
 
+// recalled is what every run wants to know of a definition.
 type recalled struct {
-	learnt string
-	items  []cache.Item
+	print  [32]byte  // a hash of all that it says and holds
+	newest time.Time // mtime of its files
 }
 
 var _ graph.Memory = (*definitions)(nil)
@@ -39,15 +41,30 @@ func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s, "definitions")
 
 // Recall implements [graph.Memory].
 func (d *definitions) Recall(dir string) (string, bool) {
-	learnt, items, ok := d.memory.Recall(dir)
+	var known recalled
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	buf := (*scratch)[:0]
+	learnt, ok := d.memory.Recall(dir, func(i cache.Item) {
+		buf = append(binary.AppendUvarint(buf, uint64(len(i.Path))), i.Path...)
+		buf = append(binary.AppendUvarint(buf, uint64(i.Mode)), i.Sum[:]...)
+		if !i.Mode.IsDir() && i.ModTime().After(known.newest) {
+			known.newest = i.ModTime()
+		}
+	})
 	var seen cache.Seen
-	if !ok {
+	if ok {
+		items := sha256.Sum256(buf)
+		buf = append(append(buf[:0], items[:]...), learnt...)
+		known.print = sha256.Sum256(buf)
+	} else {
 		seen = d.memory.Look(dir)
 	}
+	*scratch = buf
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if ok {
-		d.known[dir] = recalled{learnt, items}
+		d.known[dir] = known
 	} else {
 		d.seen[dir] = seen
 	}
@@ -76,27 +93,22 @@ func (d *definitions) Forget(dir string) {
 // items are what a definition's folder held when it was recalled, none when it was
 // read.
 func (d *definitions) items(def *graph.Definition) []cache.Item {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.known[def.Dir].items
+	if _, ok := d.recalled(def); !ok {
+		return nil
+	}
+	return d.memory.Items(def.Dir)
 }
 
-// fingerprint is a hash of all that a definition that was recalled says and holds.
-func (d *definitions) fingerprint(def *graph.Definition) (print [32]byte, ok bool) {
+// recalled is what is known of a definition that was not read.
+func (d *definitions) recalled(def *graph.Definition) (recalled, bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	r, ok := d.known[def.Dir]
-	d.mu.Unlock()
-	if !ok {
-		return print, false
-	}
-	buf := make([]byte, 0, len(r.learnt)+80*len(r.items))
-	buf = append(binary.AppendUvarint(buf, uint64(len(r.learnt))), r.learnt...)
-	for _, i := range r.items {
-		buf = append(binary.AppendUvarint(buf, uint64(len(i.Path))), i.Path...)
-		buf = append(binary.AppendUvarint(buf, uint64(i.Mode)), i.Sum[:]...)
-	}
-	return sha256.Sum256(buf), true
+	return r, ok
 }
+
+// scratches spare a run of thousands of definitions as many kilobytes of garbage.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
 // listItems is list for what was recalled.
 func listItems(items []cache.Item) []listed {

@@ -96,15 +96,10 @@ func (t *Tree) timesHold(plan *Plan) bool {
 
 // definitionTime is the newest mtime of a definition's files.
 func (t *Tree) definitionTime(d *graph.Definition) time.Time {
-	var newest time.Time
-	if items := t.memory.items(d); items != nil {
-		for _, i := range items {
-			if !i.Mode.IsDir() && i.ModTime().After(newest) {
-				newest = i.ModTime()
-			}
-		}
-		return newest
+	if r, ok := t.memory.recalled(d); ok {
+		return r.newest
 	}
+	var newest time.Time
 	snap, err := t.snapshot(d)
 	if err != nil {
 		return newest
