@@ -17,9 +17,9 @@ import (
 // once, so that a plan and the verdicts after it speak of the same. A run that
 // builds gives it up before and looks anew after.
 type evidence struct {
-	store *cache.Store
-	mu    sync.Mutex
-	seen  map[string]*sighting
+	known  map[string]*sighting // of the graph's outputs
+	mu     sync.Mutex
+	others map[string]*sighting
 }
 
 type sighting struct {
@@ -36,17 +36,26 @@ type sighting struct {
 	platforms []string
 }
 
-func newEvidence(store *cache.Store) *evidence {
-	return &evidence{store: store, seen: map[string]*sighting{}}
+func newEvidence(g *graph.Graph) *evidence {
+	outputs := g.Outputs()
+	e := &evidence{known: make(map[string]*sighting, len(outputs)), others: map[string]*sighting{}}
+	sightings := make([]sighting, len(outputs))
+	for i, o := range outputs {
+		e.known[o.Ref.String()] = &sightings[i]
+	}
+	return e
 }
 
 func (e *evidence) of(output string) *sighting {
+	if s := e.known[output]; s != nil {
+		return s
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.seen[output]
+	s := e.others[output]
 	if s == nil {
 		s = &sighting{}
-		e.seen[output] = s
+		e.others[output] = s
 	}
 	return s
 }

@@ -84,6 +84,9 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
+	if in := j.inputs.byID[inputID{name, d}]; in != nil && len(ms) == 1 {
+		return in, nil
+	}
 	o := j.output(name)
 	m, published := publishedManifest(o, ms)
 	if published {

@@ -120,7 +120,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
 			t.evidence = nil
 			err = r.execute(ctx, plan)
-			t.evidence = newEvidence(t.Store)
+			t.evidence = newEvidence(t.Graph)
 		}
 	}
 	for _, s := range plan.Steps {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -127,16 +128,28 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
-	if t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory}); err != nil {
+	if err := t.read(ctx); err != nil {
 		return nil, err
-	}
-	if t.Published, err = cache.LoadDigests(t.FS); err != nil {
-		return nil, &PublishedError{err}
 	}
 	if t.Store == nil { // which a tree that cannot be read does not get
 		err = t.openStore(opts)
 	}
+	t.evidence = newEvidence(t.Graph)
 	return t, err
+}
+
+// read loads what the tree says.
+func (t *Tree) read(ctx context.Context) (err error) {
+	var digests errgroup.Group
+	digests.Go(func() (err error) {
+		t.Published, err = cache.LoadDigests(t.FS)
+		return err
+	})
+	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory})
+	if wrong := digests.Wait(); wrong != nil && err == nil {
+		err = &PublishedError{wrong}
+	}
+	return err
 }
 
 func (t *Tree) openStore(opts TreeOptions) (err error) {
@@ -144,7 +157,6 @@ func (t *Tree) openStore(opts TreeOptions) (err error) {
 		return fullDisk(err)
 	}
 	t.memory.attach(t.Store)
-	t.evidence = newEvidence(t.Store)
 	return nil
 }
 
