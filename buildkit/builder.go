@@ -98,7 +98,7 @@ func (b *Builder) open(ctx context.Context, scratch string) (err error) {
 		}
 	}()
 	if b.conn.Elsewhere {
-		go b.watch(ctx, watchInterval, answerTime) // ended as the session is
+		go b.watch(ctx, watchInterval, silence) // ended as the session is
 	}
 	return nil
 }

@@ -171,6 +171,10 @@ func clientRemedy(program string) string {
 // watchInterval is how often an engine elsewhere is asked whether it is there.
 const watchInterval = 15 * time.Second
 
+// silence is how long it may take to answer. A machine that swaps, or a
+// slow line full of layers, is no reason to throw hours of a build away.
+const silence = 2 * time.Minute
+
 // watch ends the connection of an engine that stopped answering: a cable that
 // was pulled tells nobody, and a build would wait for ever. What is killed is
 // the connection, so that builds fail as lost and are tried again.
