@@ -251,13 +251,12 @@ func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool)
 		return again, err
 	}
 	started := m.now()
-	at, err := m.stand(path, len(again.items))
+	base, err := m.base()
 	if err != nil {
 		return again, err
 	}
-	defer at.leave()
 	for i, item := range again.items {
-		st, mode, err := at.lstat(item.Path)
+		st, mode, err := m.lstatItem(base, path, item.Path)
 		switch {
 		case err != nil:
 			return again, err

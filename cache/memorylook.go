@@ -120,63 +120,30 @@ func (m *Memory) hash(at string, item *Item) error {
 	return nil
 }
 
-// place is where items are looked at: from an open folder on, which spares walking
-// to it for each.
-type place struct {
-	m    *Memory
-	path string
-	fd   int // of path itself, or of the memory's root
-	own  bool
-}
-
-// stand opens path where it holds many items. It follows no link to it.
-func (m *Memory) stand(path string, items int) (place, error) {
-	base, err := m.base()
-	if err != nil || items < 5 {
-		return place{m, path, base, false}, err
-	}
-	fd, err := unix.Openat(base, path, openPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return place{}, &fs.PathError{Op: "open", Path: m.path(path, ""), Err: err}
-	}
-	return place{m, path, fd, true}, nil
-}
-
-// base is the memory's root, opened once it is there.
-func (m *Memory) base() (int, error) {
+// base is the memory's root, opened once it is there: to walk from it to each item
+// takes half the time of walking from the root of all.
+func (m *Memory) base() (*os.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.open == nil {
 		fd, err := unix.Open(m.root, openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return -1, &fs.PathError{Op: "open", Path: m.root, Err: err}
+			return nil, &fs.PathError{Op: "open", Path: m.root, Err: err}
 		}
 		m.open = os.NewFile(uintptr(fd), m.root)
 	}
-	return int(m.open.Fd()), nil
+	return m.open, nil
 }
 
-func (p place) leave() {
-	if p.own {
-		unix.Close(p.fd)
+// lstatItem is lstat of an item, from base on.
+func (m *Memory) lstatItem(base *os.File, path, item string) (stamp, fs.FileMode, error) {
+	name := path
+	if item != "" {
+		name += "/" + item
 	}
-}
-
-func (p place) lstat(item string) (stamp, fs.FileMode, error) {
 	var st unix.Stat_t
-	var err error
-	switch {
-	case !p.own && item != "":
-		err = unix.Fstatat(p.fd, p.path+"/"+item, &st, unix.AT_SYMLINK_NOFOLLOW)
-	case !p.own:
-		err = unix.Fstatat(p.fd, p.path, &st, unix.AT_SYMLINK_NOFOLLOW)
-	case item == "":
-		err = unix.Fstat(p.fd, &st)
-	default:
-		err = unix.Fstatat(p.fd, item, &st, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
-		return stamp{}, 0, &fs.PathError{Op: "stat", Path: p.m.path(p.path, item), Err: err}
+	if err := unix.Fstatat(int(base.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
 	}
 	return stampOf(&st), modeOf(&st), nil
 }

@@ -49,22 +49,18 @@ func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verd
 	defer done()
 	told := toTell(report)
 	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
-	if err := j.Prepare(refs); err != nil {
+	all, err := j.All(refs)
+	if err != nil {
 		return nil, err
 	}
 	lines := bufio.NewWriter(w)
-	defer func() { err = errors.Join(err, lines.Flush()) }()
-	for _, ref := range refs {
-		v, err := j.Judge(ref)
-		if err != nil {
-			return vs, err
-		}
-		if told[ref] == shown || v.Word == build.Mismatch {
+	for _, v := range all {
+		if told[v.Ref] == shown || v.Word == build.Mismatch {
 			vs = append(vs, v)
 			printVerdict(lines, v)
 		}
 	}
-	return vs, nil
+	return vs, lines.Flush()
 }
 
 // runCounts is the last line of a run.

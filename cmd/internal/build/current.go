@@ -22,6 +22,8 @@ func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (b
 		return t.ask(o, platforms, rec)
 	}
 	s := t.evidence.of(rec.Output)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.current == rec.Key && slices.Equal(s.platforms, platforms) {
 		return true, nil
 	}

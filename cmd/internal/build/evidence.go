@@ -32,6 +32,7 @@ type sighting struct {
 	time      time.Time   // see modified
 	looked    atomic.Bool // at the layout
 
+	mu        sync.Mutex
 	current   cache.Key // of a record that is current for these platforms
 	platforms []string
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"math/bits"
+	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -35,6 +36,8 @@ type inputs struct {
 // without proof: outputs in its closure, by digest, that were not built here on the
 // same kind of engine, from the tree's definitions, with the published digest.
 func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	in, err := j.input(ref.String(), ms)
 	if err != nil {
 		return 0, err
@@ -43,17 +46,25 @@ func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) 
 	return in.on[in.kind], nil
 }
 
-// Prepare looks at refs and at all that they rest on before they are judged one by
-// one, which is much faster where there are many.
-func (j *Judge) Prepare(refs []graph.Ref) error {
+// All judges refs, which is much faster than one by one where there are many.
+func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
 	parallel(len(refs), func(i int) {
 		if o := j.Tree.Graph.Output(refs[i]); o != nil {
 			j.Tree.look(o, nil)
 		}
 	})
-	return j.prepare(refs)
+	if err := j.prepare(refs); err != nil {
+		return nil, err
+	}
+	vs, errs := make([]Verdict, len(refs)), make([]error, len(refs))
+	parallel(len(refs), func(i int) { vs[i], errs[i] = j.Judge(refs[i]) })
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, errs[i]
+	}
+	return vs, nil
 }
 
+// prepare looks at all that refs rest on.
 func (j *Judge) prepare(refs []graph.Ref) error {
 	for _, ref := range refs {
 		rec, err := j.Tree.record(ref.String())
@@ -68,6 +79,7 @@ func (j *Judge) prepare(refs []graph.Ref) error {
 }
 
 func (j *Judge) addDeps(in *input, rec cache.Record) error {
+	in.deps = make([]*input, 0, len(rec.Deps))
 	for name, ms := range rec.Deps {
 		dep, err := j.input(name, ms)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -29,6 +30,7 @@ type Judge struct {
 	// CHANGED; so it is without Open.
 	Open func() (History, error)
 
+	mu        sync.Mutex // of all below, while several are judged at once
 	history   History
 	noHistory error
 	opened    bool
@@ -116,6 +118,8 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 
 // differs tells MISMATCH from CHANGED.
 func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	v.Word = Mismatch
 	if name := rec.Engine.Snapshotter; name != "" && name != buildkit.Overlayfs {
 		v.Note = otherSnapshotter(name)
