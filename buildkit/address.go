@@ -83,6 +83,8 @@ func (r *Remote) tcp(u *url.URL, tls TLS) error {
 	switch {
 	case host == "" || port == "":
 		return fmt.Errorf("want tcp://HOST:PORT (buildkitd's port is usually 1234)")
+	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
+		return fmt.Errorf("an IPv6 address stands in brackets: tcp://[ADDRESS]:PORT")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
 		return fmt.Errorf("want tcp://HOST:PORT and nothing more")
 	}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
+	"github.com/containerd/platforms"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -44,6 +47,9 @@ func (c *collector) take(desc ocispecs.Descriptor) error {
 		return nil
 	}
 	err = c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the engine named blob %s and did not send it", d)
+	}
 	var damaged *cache.DamagedError
 	if errors.As(err, &damaged) {
 		os.Remove(c.sink.path(desc.Digest)) // or the next export would find it there
@@ -76,6 +82,33 @@ func decode(path string, want digest.Digest, into any) error {
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("reading blob %s: %w", want, err)
+	}
+	return nil
+}
+
+// checkAnswer wants one image for each platform that was asked for and nothing else:
+// no image that only some machines would take, no attestation, none of which anybody
+// would compare with what is published.
+func checkAnswer(got []ocispecs.Descriptor, want []string) error {
+	have := make([]string, len(got))
+	for i, m := range got {
+		have[i] = "no platform"
+		if m.Platform != nil {
+			have[i] = platforms.Format(platforms.Normalize(*m.Platform))
+		}
+	}
+	asked := make([]string, len(want))
+	for i, w := range want {
+		p, err := platforms.Parse(w)
+		if err != nil {
+			return fmt.Errorf("reading the platform %q: %w", w, err)
+		}
+		asked[i] = platforms.Format(platforms.Normalize(p))
+	}
+	slices.Sort(have)
+	slices.Sort(asked)
+	if !slices.Equal(have, asked) {
+		return fmt.Errorf("the engine answered with images for %s, not for %s", strings.Join(have, ", "), strings.Join(asked, ", "))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -74,7 +75,16 @@ func (c *crafted) image(layers ...ocispecs.Descriptor) ocispecs.Descriptor {
 	}
 	m := ocispecs.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageManifest}
 	m.Config, m.Layers = c.json(ocispecs.MediaTypeImageConfig, cfg), layers
-	return c.json(ocispecs.MediaTypeImageManifest, m)
+	d := c.json(ocispecs.MediaTypeImageManifest, m)
+	d.Platform = &cfg.Platform
+	return d
+}
+
+// on has an index say of an image what it is for.
+func on(platform string, image ocispecs.Descriptor) ocispecs.Descriptor {
+	p := platforms.MustParse(platform)
+	image.Platform = &p
+	return image
 }
 
 func (c *crafted) index(manifests ...ocispecs.Descriptor) ocispecs.Descriptor {
@@ -83,8 +93,9 @@ func (c *crafted) index(manifests ...ocispecs.Descriptor) ocispecs.Descriptor {
 	})
 }
 
-// collect does what Build does with an engine's answer.
-func (c *crafted) collect(top ocispecs.Descriptor, base map[digest.Digest]struct{}) (*Image, error) {
+// collect does what Build does with an engine's answer for linux/amd64, or what else
+// was asked.
+func (c *crafted) collect(top ocispecs.Descriptor, base map[digest.Digest]struct{}, asked ...string) (*Image, error) {
 	c.t.Helper()
 	into, err := c.store.Stage("core-x")
 	if err != nil {
@@ -95,7 +106,10 @@ func (c *crafted) collect(top ocispecs.Descriptor, base map[digest.Digest]struct
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	job := Job{Into: into, Request: graph.Request{Tags: []string{"stagex/core-x:1.2"}}}
+	if asked == nil {
+		asked = []string{"linux/amd64"}
+	}
+	job := Job{Into: into, Request: graph.Request{Platforms: asked, Tags: []string{"stagex/core-x:1.2"}}}
 	return c.b.collect(job, contents{layers: base}, map[string]string{
 		"containerimage.descriptor": base64.StdEncoding.EncodeToString(raw),
 	})
@@ -127,7 +141,8 @@ func TestUnrewritten(t *testing.T) {
 	if _, err := c.collect(c.index(c.image(bad, good)), base); err != nil {
 		t.Errorf("a layer of the base image is not rewritten again: %v", err)
 	}
-	if _, err := c.collect(c.index(c.image(good), c.image(bad)), nil); !errors.As(err, &unrewritten) {
+	second := on("linux/arm64", c.image(bad))
+	if _, err := c.collect(c.index(c.image(good), second), nil, "linux/arm64", "linux/amd64"); !errors.As(err, &unrewritten) {
 		t.Errorf("in the second platform: %v", err)
 	}
 }
@@ -146,6 +161,9 @@ func TestCollectLies(t *testing.T) {
 	}
 	short := ocispecs.Manifest{MediaType: ocispecs.MediaTypeImageManifest, Layers: []ocispecs.Descriptor{c.layer("s", "1")}}
 	short.Config = c.json(ocispecs.MediaTypeImageConfig, ocispecs.Image{})
+	other := c.image(c.layer("b", "1"))
+	unsaid := img
+	unsaid.Platform = nil
 	hostile := img
 	hostile.Digest = "sha256:../../../../etc/passwd"
 	for what, top := range map[string]ocispecs.Descriptor{
@@ -155,10 +173,19 @@ func TestCollectLies(t *testing.T) {
 		"a missing layer":        gone,
 		"more layers than ids":   c.index(c.json(ocispecs.MediaTypeImageManifest, short)),
 		"a digest that is a way": c.index(hostile),
+		"no image":               c.index(),
+		"no platform":            c.index(unsaid),
+		"another platform":       c.index(on("linux/arm64", img)),
+		"one more platform":      c.index(img, on("linux/arm64", other)),
+		"what some would take":   c.index(img, on("linux/amd64/v2", other)),
+		"an attestation":         c.index(img, on("unknown/unknown", other)),
 	} {
 		if got, err := c.collect(top, nil); err == nil {
 			t.Errorf("%s is taken: %+v", what, got)
 		}
+	}
+	if _, err := c.collect(c.index(on("linux/arm64/v8", img)), nil, "linux/arm64"); err != nil {
+		t.Errorf("a variant that goes without saying: %v", err)
 	}
 	for _, answer := range []string{"", "?", base64.StdEncoding.EncodeToString([]byte("nonsense"))} {
 		if _, err := c.b.collect(Job{}, contents{}, map[string]string{"containerimage.descriptor": answer}); err == nil {

@@ -2,10 +2,13 @@ package buildkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -27,6 +30,7 @@ type sink struct {
 	root       string // of the local content store
 	contentDir string // the engine's blobs, or ""
 	store      *cache.Store
+	full       atomic.Bool // this machine's disk was, when a blob came
 }
 
 func newSink(root, contentDir string, store *cache.Store) (*sink, error) {
@@ -56,7 +60,34 @@ func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.W
 	if err := s.link(w.Desc.Digest); err == nil || os.IsExist(err) {
 		return nil, fmt.Errorf("blob %s: %w", w.Desc.Digest, errdefs.ErrAlreadyExists)
 	}
-	return s.Store.Writer(ctx, opts...)
+	out, err := s.Store.Writer(ctx, opts...)
+	if err != nil {
+		return nil, s.note(err)
+	}
+	return &sinkWriter{out, s}, nil
+}
+
+// note remembers a full disk: the engine gives this error back as text, in which
+// its own disk and this one are the same.
+func (s *sink) note(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		s.full.Store(true)
+	}
+	return err
+}
+
+type sinkWriter struct {
+	content.Writer
+	sink *sink
+}
+
+func (w *sinkWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	return n, w.sink.note(err)
+}
+
+func (w *sinkWriter) Commit(ctx context.Context, size int64, want digest.Digest, opts ...content.Opt) error {
+	return w.sink.note(w.Writer.Commit(ctx, size, want, opts...))
 }
 
 // link takes a blob from where it lies on this machine.

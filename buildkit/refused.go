@@ -149,13 +149,21 @@ func (r *Remote) clientRefusal(exit, said string) refusal {
 	return refusal{problem, "try by hand what sx does: " + r.byHand()}
 }
 
-// target is the host, container or pod.
+// target is the host, container or pod, as the client program takes it.
 func (r *Remote) target() string {
-	_, rest, _ := strings.Cut(r.address, "://")
-	target, _, _ := strings.Cut(rest, "/")
-	target, _, _ = strings.Cut(target, "?")
-	if host, port, ok := strings.Cut(target, ":"); ok && r.client == "ssh" {
-		return "-p " + port + " " + host
+	u, err := url.Parse(r.address)
+	switch {
+	case err != nil:
+		return r.address
+	case r.client != "ssh":
+		return u.Host
+	}
+	target := u.Hostname()
+	if u.User != nil {
+		target = u.User.Username() + "@" + target
+	}
+	if u.Port() != "" {
+		target = "-p " + u.Port() + " " + target
 	}
 	return target
 }

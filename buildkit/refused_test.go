@@ -166,6 +166,8 @@ func TestClientMistakes(t *testing.T) {
 	wantRefusal(t, "no ssh", "ssh://h", TLS{}, "there is no ssh in PATH, by which it is reached; install it (Debian: apt-get install openssh-client)")
 	for _, c := range []struct{ address, says, want string }{
 		{"ssh://me@h:22", "bash: line 1: buildctl: command not found", "there is no buildctl at the far end (ssh says: bash: line 1: buildctl: command not found); install it there, in the PATH of a login without a terminal (ssh -p 22 me@h command -v buildctl)"},
+		{"ssh://me@[fe80::1]:22", "Host key verification failed.", "log in once by hand and check the host's key: ssh -p 22 me@fe80::1"},
+		{"ssh://[::1]", "Permission denied (publickey).", "make a login without a password work, by a key or an agent: ssh ::1"},
 		{"ssh://h", "Warning: x\nHost key verification failed.", "log in once by hand and check the host's key: ssh h"},
 		{"ssh://h", "me@h: Permission denied (publickey).", "make a login without a password work, by a key or an agent: ssh h"},
 		{"ssh://h/run/b.sock", "error: dial unix /run/b.sock: connect: no such file or directory", "no buildkitd that it may speak to listens at the far end"},
@@ -206,7 +208,7 @@ func TestAddresses(t *testing.T) {
 	for address, ok := range map[string]bool{
 		"unix:///run/buildkit/buildkitd.sock": true, "tcp://h:1234": true, "tcp://[::1]:1234": true, "ssh://u@h:22/run/sock": true,
 		"docker-container://my_box": true, "podman-container://box": true, "kube-pod://pod-0?namespace=n&container=c&context=x": true,
-		"unix://run/sock": false, "unix://": false, "tcp://h": false, "tcp://:1234": false, "tcp://h:1/x": false, "ssh://": false, "ssh://u:password@h": false,
+		"unix://run/sock": false, "unix://": false, "tcp://h": false, "tcp://:1234": false, "tcp://::1:1234": false, "tcp://h:1/x": false, "ssh://": false, "ssh://u:password@h": false,
 		"docker-container://": false, "kube-pod://UPPER": false, "http://h": false, "npipe:////./pipe/x": false, "": false, "::": false,
 	} {
 		if _, err := NewRemote(address, TLS{}); (err == nil) != ok {

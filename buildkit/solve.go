@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -107,6 +108,9 @@ func (b *Builder) run(ctx context.Context, job Job, deps contents, attrs map[str
 	began := time.Now()
 	w := &watch{job: job}
 	resp, err := b.solve(ctx, w, attrs, input)
+	if err != nil && ctx.Err() == nil && b.sink.full.Load() && strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return nil, fmt.Errorf("receiving the result: %w", syscall.ENOSPC)
+	}
 	if err != nil {
 		return nil, b.explain(ctx, w, began, err)
 	}
@@ -215,6 +219,9 @@ func (b *Builder) collect(job Job, deps contents, resp map[string]string) (*Imag
 	c := collector{sink: b.sink, into: job.Into}
 	var idx ocispecs.Index
 	if err := c.read(index, &idx); err != nil {
+		return nil, err
+	}
+	if err := checkAnswer(idx.Manifests, job.Request.Platforms); err != nil {
 		return nil, err
 	}
 	for _, m := range idx.Manifests {

@@ -51,6 +51,7 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	defer func() {
 		if err != nil {
 			b.Close()
+			err = r.fullEngine(err)
 		}
 	}()
 	version, err := b.Version(ctx)

@@ -33,8 +33,9 @@ type inputs struct {
 }
 
 // unprovenInputs counts what ref, which has the manifests ms and a proof, rests on
-// without proof: outputs in its closure, by digest, that were not built here on the
-// same kind of engine, from the tree's definitions, with the published digest.
+// without proof: outputs in its closure, by digest, that were not built here, from
+// the tree's definitions, with the published digest, on the kind of engine that
+// ref's verdict names or on the embedded one, whose word needs no name.
 func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -180,7 +181,7 @@ func (s *inputs) count() {
 func (s *inputs) countOn(kind string) {
 	var round []*input
 	for i, in := range s.order {
-		if !in.full || in.kind != kind {
+		if !in.full || in.kind != kind && in.kind != "embedded" {
 			round = append(round, in)
 		}
 		if len(round) == 64 || i == len(s.order)-1 && len(round) > 0 {

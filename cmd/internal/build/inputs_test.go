@@ -50,7 +50,7 @@ func walk(in *input, kind string, seen map[*input]bool) (unproven int) {
 			continue
 		}
 		seen[dep] = true
-		if !dep.full || dep.kind != kind {
+		if !dep.full || dep.kind != kind && dep.kind != "embedded" {
 			unproven++
 		}
 		unproven += walk(dep, kind, seen)
