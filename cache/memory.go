@@ -26,8 +26,8 @@ type Memory struct {
 	now        func() time.Time
 	log        *zap.Logger
 
-	store         *Store // nil until Attach, and so is stats
-	stats         *Stats
+	store         *Store // nil until Attach
+	stats         *Stats // spares hashing files that are large; nil: they are not
 	file, heading string
 
 	mu    sync.Mutex
@@ -221,6 +221,10 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 	if before.err != nil {
 		return nil, before.err
 	}
+	base, err := m.base()
+	if err != nil {
+		return nil, err
+	}
 	items, err := m.look(before.path)
 	if err != nil {
 		return nil, err
@@ -236,7 +240,7 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 		case racy(is.st, before.at):
 			return nil, errors.New("it changed too short a time ago")
 		}
-		if err := m.hash(before.path, is); err != nil {
+		if err := m.hash(base, before.path, is); err != nil {
 			return nil, err
 		}
 	}
@@ -267,7 +271,7 @@ func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool)
 		case !read:
 			return again, errForgotten
 		}
-		if err := m.recheck(path, again.items, i, st); err != nil {
+		if err := m.recheck(base, path, again.items, i, st); err != nil {
 			return again, err
 		}
 		if !racy(st, started) {
@@ -278,16 +282,16 @@ func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool)
 }
 
 // recheck compares an item whose stamp is not what it was by what it holds.
-func (m *Memory) recheck(path string, items []Item, i int, st stamp) error {
+func (m *Memory) recheck(base *os.File, path string, items []Item, i int, st stamp) error {
 	was := items[i]
 	if was.Mode.IsDir() {
-		return m.sameNames(path, items, i)
+		return m.sameNames(base, path, items, i)
 	}
 	if was.Mode.IsRegular() && st.Size != was.st.Size {
 		return errForgotten
 	}
 	now := Item{Path: was.Path, Mode: was.Mode, st: st}
-	if err := m.hash(path, &now); err != nil {
+	if err := m.hash(base, path, &now); err != nil {
 		return err
 	}
 	if now.Sum != was.Sum {

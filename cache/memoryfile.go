@@ -26,12 +26,11 @@ const (
 )
 
 // Attach reads what Save left in the store under the same name, by the same build
-// of sx, and lets the store's stat cache spare hashing. What is damaged, of another build
-// or not this user's is not believed, with a word in the log: who learnt it might
-// have understood something else. It reads beside its caller; whoever asks the memory
+// of sx. What is damaged, of another build or not this user's is not believed, with a
+// word in the log: who learnt it might have understood something else. It reads beside its caller; whoever asks the memory
 // of something waits for it.
 func (m *Memory) Attach(s *Store, name string) {
-	m.now, m.log, m.stats = s.now, s.log, s.stats
+	m.now, m.log = s.now, s.log
 	if s.build == "" {
 		return
 	}

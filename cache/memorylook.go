@@ -19,24 +19,31 @@ import (
 const maxItems = 4096
 
 // path is that of an item on this machine.
-func (m *Memory) path(at, item string) string {
+func (m *Memory) path(at, item string) string { return m.root + "/" + below(at, item) }
+
+// below is the path of an item from the root on.
+func below(at, item string) string {
 	if item == "" {
-		return m.root + "/" + at
+		return at
 	}
-	return m.root + "/" + at + "/" + item
+	return at + "/" + item
 }
 
 // look lists and stats path and all below it, a folder before what is in it, names
 // sorted.
 func (m *Memory) look(at string) ([]Item, error) {
-	return m.lookBelow(nil, at, "")
+	base, err := m.base()
+	if err != nil {
+		return nil, err
+	}
+	return m.lookBelow(base, nil, at, "")
 }
 
-func (m *Memory) lookBelow(items []Item, at, item string) ([]Item, error) {
+func (m *Memory) lookBelow(base *os.File, items []Item, at, item string) ([]Item, error) {
 	if len(items) == maxItems {
 		return nil, errors.New("there is too much in it")
 	}
-	st, mode, err := lstat(m.path(at, item))
+	st, mode, err := m.lstatItem(base, at, item)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +51,9 @@ func (m *Memory) lookBelow(items []Item, at, item string) ([]Item, error) {
 	if !mode.IsDir() {
 		return items, nil
 	}
-	names, err := m.names(at, item)
+	names, err := m.names(base, at, item)
 	for _, name := range names {
-		if items, err = m.lookBelow(items, at, path.Join(item, name)); err != nil {
+		if items, err = m.lookBelow(base, items, at, path.Join(item, name)); err != nil {
 			return nil, err
 		}
 	}
@@ -54,13 +61,13 @@ func (m *Memory) lookBelow(items []Item, at, item string) ([]Item, error) {
 }
 
 // names lists a folder, sorted, without what is skipped.
-func (m *Memory) names(at, item string) ([]string, error) {
-	folder, err := openDir(m.path(at, item))
+func (m *Memory) names(base *os.File, at, item string) ([]string, error) {
+	folder, err := openAt(int(base.Fd()), below(at, item), m.path(at, item), unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
-	defer folder.close()
-	names, err := folder.f.Readdirnames(maxItems + 1)
+	defer folder.Close()
+	names, err := folder.Readdirnames(maxItems + 1)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -73,9 +80,9 @@ func (m *Memory) names(at, item string) ([]string, error) {
 
 // sameNames fails where the folder that is item i holds other names than those
 // of the items in it.
-func (m *Memory) sameNames(at string, items []Item, i int) error {
+func (m *Memory) sameNames(base *os.File, at string, items []Item, i int) error {
 	dir := items[i].Path
-	names, err := m.names(at, dir)
+	names, err := m.names(base, at, dir)
 	if err != nil {
 		return err
 	}
@@ -93,7 +100,7 @@ func (m *Memory) sameNames(at string, items []Item, i int) error {
 }
 
 // hash fills in an item's sum.
-func (m *Memory) hash(at string, item *Item) error {
+func (m *Memory) hash(base *os.File, at string, item *Item) error {
 	full := m.path(at, item.Path)
 	switch {
 	case item.Mode.IsDir():
@@ -104,7 +111,7 @@ func (m *Memory) hash(at string, item *Item) error {
 		}
 		item.Sum = sha256.Sum256([]byte(target))
 	case item.Mode.IsRegular():
-		f, err := openRegular(unix.AT_FDCWD, full, full)
+		f, err := openRegular(int(base.Fd()), below(at, item.Path), full)
 		if err != nil {
 			return err
 		}
@@ -137,12 +144,8 @@ func (m *Memory) base() (*os.File, error) {
 
 // lstatItem is lstat of an item, from base on.
 func (m *Memory) lstatItem(base *os.File, path, item string) (stamp, fs.FileMode, error) {
-	name := path
-	if item != "" {
-		name += "/" + item
-	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(base.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(int(base.Fd()), below(path, item), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
 	}
 	return stampOf(&st), modeOf(&st), nil

@@ -72,7 +72,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	s.stats = newStats(s.Dir("stats"), s.key, s.now, s.log)
 	if s.build != "" {
 		s.layouts, s.records, s.vouched = NewMemory(s.tree, ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
-		s.stats.inUse = s.layouts.files
+		s.layouts.stats, s.stats.inUse = s.stats, s.layouts.files
 		s.layouts.Attach(s, "layouts")
 		s.records.Attach(s, "records")
 	}
