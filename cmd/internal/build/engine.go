@@ -22,24 +22,21 @@ type engine struct {
 }
 
 // recordedProbe is what bytes the engine makes, as far as the records of this
-// very sx tell; "" where only another sx built here, so that the engine must be
-// asked.
-func (r *run) recordedProbe() string {
-	foreign := false
+// very sx tell. Else it is known only that what is in out/ need not be built again
+// where it is of StageX's bytes: before something is built the engine must be asked.
+func (r *run) recordedProbe() (probe string, known bool) {
+	known = true
 	for _, ref := range r.Graph.Order(r.targets) {
 		rec, err := r.record(ref.String())
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}
 		if rec.Engine.SX == r.opts.Version && rec.Engine.Kind == r.opts.Engine.Kind() {
-			return rec.Engine.Probe
+			return rec.Engine.Probe, true
 		}
-		foreign = true
+		known = false
 	}
-	if foreign {
-		return ""
-	}
-	return buildkit.ProbeDigest
+	return buildkit.ProbeDigest, known
 }
 
 // open connects to the engine and probes it.

@@ -94,20 +94,9 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	}
 	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
 	defer r.close()
-	probe := r.recordedProbe()
-	if probe == "" {
-		e, err := r.open(ctx)
-		if err != nil {
-			return nil, fullDisk(err)
-		}
-		r.engine, probe = e, e.probe
-	}
-	plan, err := t.Plan(ctx, targets, PlanOptions{
-		Platforms: opts.Platforms, NoCache: opts.NoCache, Rebuild: opts.Rebuild, Probe: probe,
-		Substitution: opts.Substitution,
-	})
+	plan, err := r.plan(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fullDisk(err)
 	}
 	report := &Report{Plan: plan}
 	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
@@ -131,6 +120,24 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		}
 	}
 	return report, fullDisk(errors.Join(err, r.fatal, t.equaliseTimes(ctx, plan, r)))
+}
+
+// plan starts no engine where nothing is to be built.
+func (r *run) plan(ctx context.Context) (*Plan, error) {
+	probe, known := r.recordedProbe()
+	opts := PlanOptions{
+		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
+		Substitution: r.opts.Substitution,
+	}
+	plan, err := r.Plan(ctx, r.targets, opts)
+	if err != nil || known || plan.Count(ActionBuild) == 0 {
+		return plan, err
+	}
+	if r.engine, err = r.open(ctx); err != nil || r.engine.probe == probe {
+		return plan, err
+	}
+	opts.Probe = r.engine.probe
+	return r.Plan(ctx, r.targets, opts)
 }
 
 // toBuild names what plan replaces in out/.
