@@ -92,6 +92,9 @@ func TestRemoteCutForGood(t *testing.T) {
 	if n := strings.Count(log, "sx: the engine was lost and cannot be reached again: the engine tcp://"+r.proxy.Addr+" cannot be used: "); n != 1 {
 		t.Errorf("not one clear error:\n%s", log)
 	}
+	if n := strings.Count(log, "meanwhile nothing is built, and sx tries again for 1s"); n != 1 {
+		t.Errorf("it is told %d times that sx waits:\n%s", n, log)
+	}
 	if _, err := os.Stat(r.Path("out/core-sleep")); err == nil {
 		t.Error("there is an output")
 	}

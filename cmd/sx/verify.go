@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,20 +98,16 @@ func printVerdict(w io.Writer, v build.Verdict) {
 
 // summarise writes how many there are of each word and returns the counts.
 func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
-	counts, given, cached := map[build.Word]int{}, 0, false
+	counts := map[build.Word]int{}
 	for _, v := range vs {
 		counts[v.Word]++
-		if v.Word == build.Match && v.Given > 0 {
-			given++
-		}
-		cached = cached || v.Cached
 	}
 	var parts []string
 	for _, word := range []build.Word{build.Match, build.Mismatch, build.Changed, build.Unproven, build.Missing, build.Unpublished} {
 		if n := counts[word]; n > 0 {
 			part := fmt.Sprintf("%d %s", n, word)
-			if word == build.Match && given > 0 {
-				part += fmt.Sprintf(" (%d of them given unproven inputs%s)", given, cacheNote(cached))
+			if notes := matchNotes(vs); word == build.Match && len(notes) > 0 {
+				part += " (" + strings.Join(notes, "; ") + ")"
 			}
 			parts = append(parts, part)
 		}
@@ -122,12 +119,34 @@ func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
 	return counts
 }
 
-// cacheNote says where unproven inputs come from that are no outputs.
-func cacheNote(cached bool) string {
-	if !cached {
-		return ""
+// matchNotes say of all that is MATCH what its words say of each: where it was built,
+// where that is not the embedded engine, and what it rests on.
+func matchNotes(vs []build.Verdict) (notes []string) {
+	given, elsewhere, cached := 0, 0, false
+	engines := map[string]bool{}
+	for _, v := range vs {
+		if v.Word != build.Match {
+			continue
+		}
+		if v.Engine != "" {
+			elsewhere++
+			engines[v.Engine] = true
+		}
+		if v.Given > 0 {
+			given++
+		}
+		cached = cached || v.Cached
 	}
-	return "; the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without"
+	if elsewhere > 0 {
+		notes = append(notes, fmt.Sprintf("%d of them on %s", elsewhere, strings.Join(slices.Sorted(maps.Keys(engines)), ", ")))
+	}
+	if given > 0 {
+		notes = append(notes, fmt.Sprintf("%d of them given unproven inputs", given))
+	}
+	if cached { // unproven inputs that are no outputs
+		notes = append(notes, "the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without")
+	}
+	return notes
 }
 
 // count is "1 output" or "2 outputs".

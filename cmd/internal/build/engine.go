@@ -134,6 +134,9 @@ func (r *run) reopen(ctx context.Context, was *engine) error {
 			!errors.As(err, &away) && try > last, errors.As(err, &unfit):
 			return &EngineGoneError{err}
 		}
+		if away != nil && try == 0 {
+			r.warn(fmt.Sprintf("%v; meanwhile nothing is built, and sx tries again for %s", err, r.opts.Reconnect))
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
