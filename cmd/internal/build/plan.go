@@ -128,12 +128,12 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
 			continue
 		}
-		dep, depth := will.nearest(o.Deps)
-		if settled[i] && depth == 0 && !asked[ref] && len(cut.images) == 0 {
-			s.Action, s.Reason = ActionNone, "up to date"
-			continue
+		var r reason
+		var err error
+		if !settled[i] || len(cut.images) > 0 {
+			r, err = t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
 		}
-		r, err := t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
+		dep, depth := will.nearest(o.Deps)
 		switch {
 		case err != nil:
 			return nil, err
