@@ -4,102 +4,142 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
-// canonicalValue copies one JSON value from dec to out in the form that NewKey
-// documents.
-func canonicalValue(dec *json.Decoder, out *bytes.Buffer) error {
-	token, err := dec.Token()
-	if err != nil {
+// canonicalizer copies compact JSON, as encoding/json makes it, in the form that
+// NewKey documents. It looks at each byte once and decodes next to nothing: keys
+// are made of thousands of outputs.
+type canonicalizer struct {
+	in  []byte // what is left
+	out []byte
+}
+
+func (c *canonicalizer) value() error {
+	switch c.in[0] {
+	case '{':
+		return c.object()
+	case '[':
+		return c.array()
+	case '"':
+		_, err := c.text()
 		return err
 	}
-	switch v := token.(type) {
-	case json.Delim:
-		if v == '[' {
-			return canonicalArray(dec, out)
+	n := bytes.IndexAny(c.in, ",]}\n")
+	word := string(c.in[:n])
+	c.in = c.in[n:]
+	switch word {
+	case "true", "false", "null":
+	case "-0":
+		word = "0"
+	default:
+		if _, err := strconv.ParseInt(word, 10, 64); err != nil {
+			return fmt.Errorf("number %s is not a 64-bit integer", word)
 		}
-		return canonicalObject(dec, out)
-	case json.Number:
-		if _, err := strconv.ParseInt(v.String(), 10, 64); err != nil {
-			return fmt.Errorf("number %s is not a 64-bit integer", v)
-		}
-		if v == "-0" {
-			v = "0"
-		}
-		out.WriteString(v.String())
-	case string:
-		return canonicalString(v, out)
-	case bool:
-		out.WriteString(strconv.FormatBool(v))
-	case nil:
-		out.WriteString("null")
 	}
+	c.out = append(c.out, word...)
 	return nil
 }
 
-func canonicalArray(dec *json.Decoder, out *bytes.Buffer) error {
-	out.WriteByte('[')
-	for first := true; dec.More(); first = false {
-		if !first {
-			out.WriteByte(',')
+func (c *canonicalizer) array() error {
+	for c.put(); c.in[0] != ']'; {
+		if c.in[0] == ',' {
+			c.put()
 		}
-		if err := canonicalValue(dec, out); err != nil {
+		if err := c.value(); err != nil {
 			return err
 		}
 	}
-	out.WriteByte(']')
-	_, err := dec.Token()
-	return err
+	c.put()
+	return nil
 }
 
-func canonicalObject(dec *json.Decoder, out *bytes.Buffer) error {
-	members := map[string][]byte{}
-	for dec.More() {
-		token, err := dec.Token()
+// put copies one byte of punctuation.
+func (c *canonicalizer) put() {
+	c.out = append(c.out, c.in[0])
+	c.in = c.in[1:]
+}
+
+// member is one of an object: where it is in out.
+type member struct {
+	name     string
+	from, to int
+}
+
+func (c *canonicalizer) object() error {
+	start := len(c.out)
+	var members []member
+	for c.put(); c.in[0] != '}'; {
+		if c.in[0] == ',' {
+			c.put()
+		}
+		from := len(c.out)
+		name, err := c.text()
 		if err != nil {
 			return err
 		}
-		name := token.(string)
-		if _, twice := members[name]; twice {
-			return fmt.Errorf("object names %q twice", name)
-		}
-		var value bytes.Buffer
-		if err := canonicalValue(dec, &value); err != nil {
+		c.put() // the colon
+		if err := c.value(); err != nil {
 			return err
 		}
-		members[name] = value.Bytes()
+		members = append(members, member{name, from, len(c.out)})
 	}
-	if _, err := dec.Token(); err != nil {
-		return err
-	}
-	return writeMembers(members, out)
+	c.put()
+	return c.sort(start, members)
 }
 
-func writeMembers(members map[string][]byte, out *bytes.Buffer) error {
-	out.WriteByte('{')
-	for i, name := range slices.Sorted(maps.Keys(members)) {
-		if i > 0 {
-			out.WriteByte(',')
+// sort puts the members of the object that begins at start in order.
+func (c *canonicalizer) sort(start int, members []member) error {
+	byName := func(a, b member) int { return strings.Compare(a.name, b.name) }
+	if !slices.IsSortedFunc(members, byName) {
+		was := slices.Clone(c.out[start:])
+		slices.SortFunc(members, byName)
+		c.out = append(c.out[:start], '{')
+		for i, m := range members {
+			if i > 0 {
+				c.out = append(c.out, ',')
+			}
+			c.out = append(c.out, was[m.from-start:m.to-start]...)
 		}
-		if err := canonicalString(name, out); err != nil {
-			return err
-		}
-		out.WriteByte(':')
-		out.Write(members[name])
+		c.out = append(c.out, '}')
 	}
-	out.WriteByte('}')
+	for i := range members {
+		if i > 0 && members[i].name == members[i-1].name {
+			return fmt.Errorf("object names %q twice", members[i].name)
+		}
+	}
 	return nil
 }
 
-func canonicalString(s string, out *bytes.Buffer) error {
-	enc := json.NewEncoder(out)
+// text copies a string and returns what it says. One that is plain ASCII is written
+// in one way only; others are decoded and encoded again.
+func (c *canonicalizer) text() (string, error) {
+	plain, n := true, 1
+	for ; c.in[n] != '"'; n++ {
+		if c.in[n] == '\\' {
+			plain = false
+			n++
+		}
+		plain = plain && c.in[n] < 0x80
+	}
+	raw := c.in[:n+1]
+	c.in = c.in[n+1:]
+	if plain {
+		c.out = append(c.out, raw...)
+		return string(raw[1:n]), nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", err
+	}
+	var again bytes.Buffer
+	enc := json.NewEncoder(&again)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(s); err != nil {
-		return err
+		return "", err
 	}
-	out.Truncate(out.Len() - 1) // Encode's newline
-	return nil
+	c.out = append(c.out, bytes.TrimSuffix(again.Bytes(), []byte("\n"))...)
+	return s, nil
 }

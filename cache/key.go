@@ -74,13 +74,11 @@ func canonical(v any) ([]byte, error) {
 	if err := refuseReplaced(buf.Bytes()); err != nil {
 		return nil, err
 	}
-	dec := json.NewDecoder(&buf)
-	dec.UseNumber()
-	var out bytes.Buffer
-	if err := canonicalValue(dec, &out); err != nil {
+	c := canonicalizer{in: buf.Bytes(), out: make([]byte, 0, buf.Len())}
+	if err := c.value(); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), nil
+	return c.out, nil
 }
 
 // refuseReplaced finds the escape that encoding/json puts, and puts only, where a

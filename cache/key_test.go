@@ -76,11 +76,17 @@ func TestKey(t *testing.T) {
 func FuzzCanonical(f *testing.F) {
 	f.Add([]byte(`{"a":[1,null,true,{"b":"\ud800"}],"":"\\ufffd"}`))
 	f.Add([]byte(`{"a":1,"a":2}`))
+	f.Add([]byte(` { "b" : [ { "z":-0, "\u0061":"<\u003c\u2028" } , 12 ], "\\\"":true, "é" : "\/\t\u0009" , "Z":{} , "e":[] } `))
+	f.Add([]byte(`{"zz":1,"z":{"y":[],"x":null},"":false}`))
+	f.Add([]byte(`"\ud83d\ude00"`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if !json.Valid(data) {
 			return
 		}
 		once, err := canonical(json.RawMessage(data))
+		if plain, plainErr := plainCanonical(data); (err == nil) != (plainErr == nil) || err == nil && string(plain) != string(once) {
+			t.Errorf("got %s, %v, decoding gives %s, %v", once, err, plain, plainErr)
+		}
 		if err != nil {
 			return
 		}
