@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -156,9 +157,13 @@ func (p *Podman) ended(ctx context.Context) error {
 }
 
 // podman runs podman and returns what it wrote to stdout. The error is its last
-// line on stderr.
+// line on stderr. It has a session of its own, as the programs that carry
+// connections have: a first Ctrl-C is sx's, and ends no image that is being pulled.
 func podman(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "podman", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = clientEnd
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -3,8 +3,10 @@ package buildkit
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -43,6 +45,21 @@ func TestPodmanUnfit(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := p.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no podman in PATH, by which it is reached; install it (Debian: apt-get install podman)") {
 		t.Errorf("without podman: %v", err)
+	}
+}
+
+// A Ctrl-C, which goes to the terminal's whole group, is not podman's.
+func TestPodmanSession(t *testing.T) {
+	fakePodman(t, `*) kill -CONT 0; echo running;;`) // to its own group
+	told := make(chan os.Signal, 2)
+	signal.Notify(told, syscall.SIGCONT, syscall.SIGWINCH)
+	defer signal.Stop(told)
+	if state, err := (&Podman{}).state(t.Context()); state != "running" || err != nil {
+		t.Fatalf("got %q, %v", state, err)
+	}
+	must(t, syscall.Kill(os.Getpid(), syscall.SIGWINCH)) // comes after any SIGCONT
+	if s := <-told; s != syscall.SIGWINCH {
+		t.Errorf("podman is in the group of sx: %v", s)
 	}
 }
 
