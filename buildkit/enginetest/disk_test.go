@@ -1,10 +1,16 @@
 package enginetest
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,5 +95,50 @@ func TestDiskFloor(t *testing.T) {
 	log = tree.Start("build", "--all", "-k", "--disk-floor", "220MiB").Want(0).Stderr.String()
 	if !strings.Contains(log, "1 built, 2 up to date") {
 		t.Errorf("it did not go on where it was:\n%s", log)
+	}
+}
+
+// Below the floor downloads that run ahead of the builds end too. What they have is
+// kept, and the next run goes on from there.
+func TestDiskFloorEndsDownloads(t *testing.T) {
+	t.Parallel()
+	tree, resize := newSmallDisk(t, 300)
+	source := make([]byte, 4<<20)
+	rand.NewChaCha8([32]byte{2}).Read(source)
+	var hangs atomic.Bool
+	hangs.Store(true)
+	gone := make(chan struct{})
+	var ranges sync.Map
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ranges.Store(r.Header.Get("Range"), true)
+		if !hangs.Load() {
+			http.ServeContent(w, r, "source", time.Unix(1, 0), bytes.NewReader(source))
+			return
+		}
+		w.Header().Set("Last-Modified", time.Unix(1, 0).UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Length", fmt.Sprint(len(source)))
+		w.Write(source[:1<<20])
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))
+	t.Cleanup(mirror.Close)
+	tree.Write("packages/core/late/package.toml", fmt.Appendf(nil, "[package]\nname = \"late\"\n[sources.source]\nhash = \"%x\"\nmirrors = [%q]\n", sha256.Sum256(source), mirror.URL+"/source"))
+	tree.Write("packages/core/late/Containerfile", []byte("FROM scratch\nADD fetch/source /\n"))
+	log := tree.Start("build", "--all", "-k", "--disk-floor", "220MiB").Want(7).Stderr.String()
+	if !strings.Contains(log, "less than the floor of 220MiB") || !strings.Contains(log, "2 not run") {
+		t.Errorf("the floor did not end the run:\n%s", log)
+	}
+	<-gone
+	hangs.Store(false)
+	resize(600)
+	log = tree.Start("build", "--all", "-k", "--disk-floor", "220MiB").Want(0).Stderr.String()
+	if !strings.Contains(log, "2 built, 2 up to date") {
+		t.Errorf("it did not go on where it was:\n%s", log)
+	}
+	if _, resumed := ranges.Load("bytes=1048576-"); !resumed {
+		var asked []any
+		ranges.Range(func(r, _ any) bool { asked = append(asked, r); return true })
+		t.Errorf("what was downloaded was not kept: the mirror was asked for %q", asked)
 	}
 }
