@@ -95,10 +95,14 @@ func (r *Remote) tcp(u *url.URL, tls TLS) error {
 	if tls.on() {
 		r.dial = tls.over(r.dial, host)
 	} else {
-		ip := net.ParseIP(host)
-		r.plain = host != "localhost" && (ip == nil || !ip.IsLoopback())
+		r.plain = !loopback(host)
 	}
 	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 const dialTimeout = 15 * time.Second

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -34,19 +36,27 @@ func (Docker) Kind() string { return "docker" }
 
 // String tells where it is, as docker would be told.
 func (Docker) String() string {
-	where, _, _ := dockerEndpoint()
-	return where
+	d, _ := dockerEndpoint()
+	return d.where
+}
+
+// Plain reports whether it is reached over a network without TLS that proves who
+// answers: who sits on the way can change what it builds.
+func (Docker) Plain() bool {
+	d, _ := dockerEndpoint()
+	return d.plain
 }
 
 // Connect implements [Engine]. BuildKit's API is behind an upgrade of dockerd's
 // own (POST /grpc), and needs the containerd image store: without it dockerd's
 // BuildKit has no OCI exporter.
 func (Docker) Connect(ctx context.Context) (*Conn, error) {
-	where, opts, err := dockerEndpoint()
+	d, err := dockerEndpoint()
+	where := d.where
 	if err != nil {
 		return nil, &EngineError{where, err.Error(), "see docker context ls; DOCKER_HOST names a dockerd too"}
 	}
-	api, err := moby.New(opts...)
+	api, err := moby.New(d.opts...)
 	if err != nil {
 		return nil, &EngineError{where, err.Error(), "check DOCKER_HOST, or the context (docker context inspect)"}
 	}
@@ -106,9 +116,16 @@ func dockerRefusal(where string, err error) error {
 	return &EngineError{where, "no dockerd answers there", "start it, or name another by DOCKER_HOST or docker context use"}
 }
 
+// dockerd is the one that the docker client would take.
+type dockerd struct {
+	where string // for messages
+	opts  []moby.Opt
+	plain bool // see [Docker.Plain]
+}
+
 // dockerEndpoint reads which dockerd the docker client would take (docker/cli:
-// cli/command, resolveContextName), and names it for messages.
-func dockerEndpoint() (where string, opts []moby.Opt, err error) {
+// cli/command, resolveContextName).
+func dockerEndpoint() (d dockerd, err error) {
 	if host := os.Getenv(moby.EnvOverrideHost); host != "" {
 		return dockerDefault(host)
 	}
@@ -116,51 +133,66 @@ func dockerEndpoint() (where string, opts []moby.Opt, err error) {
 	if name == "" {
 		file, err := config.Load(config.Dir())
 		if err != nil {
-			return "docker", nil, err
+			return dockerd{where: "docker"}, err
 		}
 		name = file.CurrentContext
 	}
 	if name == "" || name == "default" {
 		return dockerDefault("")
 	}
-	where = "docker (context " + name + ")"
+	d.where = "docker (context " + name + ")"
 	s := store.New(config.ContextStoreDir(), store.NewConfig(
 		func() any { return &map[string]any{} },
 		store.EndpointTypeGetter(dockercontext.DockerEndpoint, func() any { return &dockercontext.EndpointMeta{} })))
 	meta, err := s.GetMetadata(name)
 	if errdefs.IsNotFound(err) {
-		return where, nil, errors.New("there is no such context")
+		return d, errors.New("there is no such context")
 	} else if err != nil {
-		return where, nil, err
+		return d, err
 	}
 	endpoint, err := dockercontext.EndpointFromContext(meta)
 	if err != nil {
-		return where, nil, err
+		return d, err
 	}
 	full, err := dockercontext.WithTLSData(s, name, endpoint)
 	if err != nil {
-		return where, nil, err
+		return d, err
 	}
-	opts, err = full.ClientOpts()
-	return where + " at " + endpoint.Host, opts, err
+	d.where += " at " + endpoint.Host
+	d.plain = overNetwork(endpoint.Host) && (full.TLSData == nil || full.SkipTLSVerify)
+	d.opts, err = full.ClientOpts()
+	return d, err
 }
 
 // dockerDefault is the dockerd at host, or the usual one; DOCKER_TLS_VERIFY,
 // DOCKER_CERT_PATH and DOCKER_API_VERSION count as they do for docker.
-func dockerDefault(host string) (where string, opts []moby.Opt, err error) {
+func dockerDefault(host string) (d dockerd, err error) {
 	if host == "" {
-		return "docker at " + moby.DefaultDockerHost, []moby.Opt{moby.FromEnv}, nil
+		return dockerd{where: "docker at " + moby.DefaultDockerHost, opts: []moby.Opt{moby.FromEnv}}, nil
 	}
-	where = "docker at " + host
+	d = dockerd{where: "docker at " + host, opts: []moby.Opt{moby.FromEnv}}
 	helper, err := connhelper.GetConnectionHelper(host)
+	verify := os.Getenv(moby.EnvTLSVerify) != ""
 	switch {
 	case err != nil:
-		return where, nil, err
-	case helper == nil:
-		return where, []moby.Opt{moby.FromEnv}, nil
+		return d, err
+	case helper != nil:
+		d.opts = []moby.Opt{
+			moby.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: helper.Dialer}}),
+			moby.WithHost(helper.Host), moby.WithDialContext(helper.Dialer), moby.WithAPIVersionFromEnv(),
+		}
+		return d, nil
+	case overNetwork(host) && verify && os.Getenv(moby.EnvOverrideCertPath) == "":
+		// Moby's client would not encrypt at all; docker has its certificates here.
+		file := func(name string) string { return filepath.Join(config.Dir(), name) }
+		d.opts = []moby.Opt{moby.WithTLSClientConfig(file("ca.pem"), file("cert.pem"), file("key.pem")), moby.WithHostFromEnv(), moby.WithAPIVersionFromEnv()}
 	}
-	return where, []moby.Opt{
-		moby.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: helper.Dialer}}),
-		moby.WithHost(helper.Host), moby.WithDialContext(helper.Dialer), moby.WithAPIVersionFromEnv(),
-	}, nil
+	d.plain = overNetwork(host) && !verify
+	return d, nil
+}
+
+// overNetwork tells a dockerd behind a port of another machine.
+func overNetwork(host string) bool {
+	u, err := url.Parse(host)
+	return err == nil && (u.Scheme == "tcp" || u.Scheme == "http" || u.Scheme == "https") && !loopback(u.Hostname())
 }

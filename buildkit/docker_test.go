@@ -83,6 +83,42 @@ func TestDockerContexts(t *testing.T) {
 	wantDocker(t, "docker at "+host, "it is Docker 27.0.0")
 }
 
+// Who may change what is built on the way is told from the settings, and whoever
+// asks docker for TLS gets it.
+func TestDockerPlain(t *testing.T) {
+	dir := t.TempDir()
+	was := config.Dir()
+	config.SetDir(dir)
+	t.Cleanup(func() { config.SetDir(was) })
+	t.Setenv("DOCKER_CONTEXT", "")
+	for _, c := range []struct {
+		host, verify, certs string
+		plain               bool
+	}{
+		{"tcp://h:2375", "", "", true},
+		{"tcp://h:2376", "", dir, true}, // encrypted, but to anybody
+		{"tcp://h:2376", "1", dir, false},
+		{"tcp://h:2376", "1", "", false},
+		{"http://h:2375", "", "", true},
+		{"tcp://127.0.0.1:2375", "", "", false},
+		{"tcp://[::1]:2375", "", "", false},
+		{"ssh://h", "", "", false},
+		{"unix:///run/docker.sock", "", "", false},
+		{"", "", "", false},
+	} {
+		t.Setenv("DOCKER_HOST", c.host)
+		t.Setenv("DOCKER_TLS_VERIFY", c.verify)
+		t.Setenv("DOCKER_CERT_PATH", c.certs)
+		if got := (Docker{}).Plain(); got != c.plain {
+			t.Errorf("%+v: plain is %t", c, got)
+		}
+	}
+	t.Setenv("DOCKER_HOST", "tcp://h:2376")
+	t.Setenv("DOCKER_TLS_VERIFY", "1")
+	t.Setenv("DOCKER_CERT_PATH", "")
+	wantDocker(t, "docker at tcp://h:2376", filepath.Join(dir, "ca.pem")) // which docker reads, too
+}
+
 func wantDocker(t *testing.T, engine, want string) {
 	t.Helper()
 	_, err := Docker{}.Connect(t.Context())

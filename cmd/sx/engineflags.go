@@ -59,7 +59,11 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 		e.Waiting = func() { talk.Waiting(otherEngine) }
 		return e, nil
 	case "docker":
-		return buildkit.Docker{}, nil
+		d := buildkit.Docker{}
+		if d.Plain() {
+			warnPlain(talk, d.String(), "give DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or a DOCKER_HOST that is ssh://")
+		}
+		return d, nil
 	case "podman":
 		return &buildkit.Podman{Image: set.Engine.PodmanImage}, nil
 	default:
@@ -93,7 +97,11 @@ func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
 		return nil, usagef("the engine %q: %w", redacted(e.Address), err)
 	}
 	if r.Plain() {
-		talk.Warn("nothing protects the connection to " + e.Address + ": whoever sits on the way can change what is built; buildkitd and sx speak TLS (--tlscacert)")
+		warnPlain(talk, e.Address, "buildkitd and sx speak TLS (--tlscacert)")
 	}
 	return r, nil
+}
+
+func warnPlain(talk talker, engine, remedy string) {
+	talk.Warn("nothing protects the connection to " + engine + ": whoever sits on the way can change what is built; " + remedy)
 }
