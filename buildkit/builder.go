@@ -30,12 +30,9 @@ const storeID = "sx"
 
 // Options of [Open].
 type Options struct {
-	// Store is where dependencies are read from.
+	// Store is where dependencies are read from, and results lie on their way in.
 	Store *cache.Store
-	// Scratch is a folder for results on their way into the cache, on the
-	// filesystem of out/. Open makes a folder of its own in it.
-	Scratch string
-	Log     *zap.Logger
+	Log   *zap.Logger
 }
 
 // Builder runs builds on one engine. All of them share one session: with a
@@ -51,7 +48,7 @@ type Builder struct {
 	blobs   *blobs
 	sink    *sink
 	store   *cache.Store
-	scratch string
+	scratch *cache.TempDir // of the sink
 	log     *zap.Logger
 }
 
@@ -65,18 +62,18 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Builder, error) {
 	if b.log == nil {
 		b.log = zap.NewNop()
 	}
-	if err := b.open(ctx, opts.Scratch); err != nil {
+	if err := b.open(ctx); err != nil {
 		conn.Client.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Builder) open(ctx context.Context, scratch string) (err error) {
-	if b.scratch, err = os.MkdirTemp(scratch, "results-"); err != nil {
-		return fmt.Errorf("making a folder for results: %w", err)
+func (b *Builder) open(ctx context.Context) (err error) {
+	if b.scratch, err = b.store.TempDir("results"); err != nil {
+		return err
 	}
-	if b.sink, err = newSink(b.scratch, b.conn.ContentDir, b.store); err != nil {
+	if b.sink, err = newSink(b.scratch.Path, b.conn.ContentDir, b.store); err != nil {
 		return err
 	}
 	b.dirs = &dirs{byName: map[string]*contextFS{}, uses: map[string]int{}}
@@ -111,7 +108,7 @@ func (b *Builder) Close() error {
 	if m := b.conn.moved; m != nil {
 		b.log.Info("connection to the engine closed", zap.Int64("bytes_sent", m.sent.Load()), zap.Int64("bytes_received", m.received.Load()))
 	}
-	return errors.Join(b.conn.Client.Close(), os.RemoveAll(b.scratch))
+	return errors.Join(b.conn.Client.Close(), b.scratch.Close())
 }
 
 // Kind is the engine's.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,7 +77,7 @@ func (h *hostile) open(t *testing.T, store *cache.Store) *Builder {
 	must(t, err)
 	engine, err := NewRemote(serve(t, h, nil), TLS{})
 	must(t, err)
-	b, err := Open(t.Context(), engine, Options{Store: store, Scratch: t.TempDir()})
+	b, err := Open(t.Context(), engine, Options{Store: store})
 	must(t, err)
 	t.Cleanup(func() { b.Close() })
 	return b
@@ -146,6 +148,27 @@ func TestHostileSession(t *testing.T) {
 	}
 	if err := h.build(t, b); err == nil || !strings.Contains(err.Error(), "done") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An sx that starts while another builds takes nothing from it: what it removes is
+// of those that are gone.
+func TestAnotherStarts(t *testing.T) {
+	tree, opts := t.TempDir(), cache.Options{KeyFile: filepath.Join(t.TempDir(), "key")}
+	store, err := cache.Open(tree, opts)
+	must(t, err)
+	h := &hostile{solve: func(ctx context.Context, sx session.Caller) (ocispecs.Descriptor, error) {
+		return send(ctx, sx, "not JSON")
+	}}
+	b := h.open(t, store)
+	_, err = cache.Open(tree, opts)
+	must(t, err)
+	if err := h.build(t, b); err == nil || !strings.Contains(err.Error(), "invalid character") {
+		t.Errorf("the result did not come: %v", err)
+	}
+	must(t, b.Close())
+	if left, err := os.ReadDir(store.Dir("tmp")); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -46,7 +46,7 @@ func newBench(b *testing.B) *bench {
 }
 
 func (t *bench) open() *buildkit.Builder {
-	b, err := buildkit.Open(t.t.Context(), t.engine, buildkit.Options{Store: t.store, Scratch: t.store.Dir("tmp")})
+	b, err := buildkit.Open(t.t.Context(), t.engine, buildkit.Options{Store: t.store})
 	t.must(err)
 	return b
 }

@@ -41,7 +41,7 @@ func (r *run) recordedProbe() (probe string, known bool) {
 
 // open connects to the engine and probes it.
 func (r *run) open(ctx context.Context) (e *engine, err error) {
-	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Scratch: r.Store.Dir("tmp"), Log: r.log})
+	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.log})
 	if err != nil {
 		return nil, err
 	}
