@@ -129,6 +129,19 @@ func (b *Builder) Lost(ctx context.Context) bool {
 	}
 }
 
+// Away makes an *EngineError of an error that only says that an engine elsewhere
+// went away again: who asked it may wait for it.
+func (b *Builder) Away(err error) error {
+	var lost *LostError
+	if !b.conn.Elsewhere || !errors.As(err, &lost) && !transient(err) {
+		return err
+	}
+	if lost != nil {
+		err = lost.Err
+	}
+	return &EngineError{EngineName(b.engine), "it went away as soon as it was reached (" + rootMessage(err) + ")", "try again, or see its log"}
+}
+
 // answerTime bounds how long a live engine may take to answer.
 const answerTime = 20 * time.Second
 

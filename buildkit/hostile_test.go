@@ -22,7 +22,9 @@ import (
 	"github.com/moby/buildkit/session/grpchijack"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -181,6 +183,22 @@ func TestHostileUnsent(t *testing.T) {
 	err := h.build(t, h.open(t, newCrafted(t).store))
 	if err == nil || !strings.Contains(err.Error(), "named blob "+digest.FromString("{}").String()+" and did not send it") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What an engine that is lost leaves of its first build is an engine to wait for.
+func TestAway(t *testing.T) {
+	h := &hostile{solve: func(context.Context, session.Caller) (answer ocispecs.Descriptor, err error) {
+		return answer, status.Error(codes.Unavailable, "cut")
+	}}
+	b := h.open(t, newCrafted(t).store)
+	var away *EngineError
+	if err := b.Away(h.build(t, b)); !errors.As(err, &away) || !strings.Contains(err.Error(), "went away as soon as it was reached (Unavailable: cut)") {
+		t.Errorf("got %v", err)
+	}
+	failed := errors.New("exit code: 1")
+	if err := b.Away(failed); err != failed {
+		t.Errorf("a failed build is %v", err)
 	}
 }
 

@@ -48,7 +48,9 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	defer func() {
 		if err != nil {
 			b.Close()
-			err = r.fullEngine(err)
+			if ctx.Err() == nil {
+				err = r.fullEngine(b.Away(err))
+			}
 		}
 	}()
 	version, err := b.Version(ctx)
