@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -309,4 +310,24 @@ func TestMemoryOfTwo(t *testing.T) {
 		}
 	}
 	recalls(t, s, "learnt")
+}
+
+// FuzzRecollection: what no memory packed is an error or something that packs and
+// unpacks alike.
+func FuzzRecollection(f *testing.F) {
+	f.Add(pack("d", &recollection{items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
+	f.Add("\x01d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+	f.Fuzz(func(t *testing.T, packed string) {
+		if packed == "" {
+			return
+		}
+		r, err := (&recollection{packed: packed}).unpack(new([]Item))
+		if err != nil {
+			return
+		}
+		again, err := (&recollection{packed: pack("d", &recollection{items: r.items, value: r.value})}).unpack(new([]Item))
+		if err != nil || again.value != r.value || !slices.Equal(again.items, r.items) {
+			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.items, r.value, again.items, again.value, err)
+		}
+	})
 }

@@ -53,7 +53,7 @@ func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verd
 	if err != nil {
 		return nil, err
 	}
-	lines := bufio.NewWriter(w)
+	lines := bufio.NewWriterSize(w, 1<<16)
 	for _, v := range all {
 		if told[v.Ref] == shown || v.Word == build.Mismatch {
 			vs = append(vs, v)
@@ -89,7 +89,7 @@ const (
 // toTell sorts the outputs of a run: verdicts are due for what was built and for
 // the targets.
 func toTell(report *build.Report) map[graph.Ref]telling {
-	told := map[graph.Ref]telling{}
+	told := make(map[graph.Ref]telling, len(report.Plan.Targets))
 	for _, ref := range report.Plan.Targets {
 		told[ref] = shown
 	}

@@ -67,6 +67,9 @@ func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
 
 // prepare looks at all that refs rest on.
 func (j *Judge) prepare(refs []graph.Ref) error {
+	if j.inputs.byID == nil {
+		j.inputs.byID = make(map[inputID]*input, len(refs))
+	}
 	for _, ref := range refs {
 		rec, err := j.Tree.record(ref.String())
 		if err != nil || rec.Origin != cache.BuiltHere {
