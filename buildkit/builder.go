@@ -49,6 +49,7 @@ type Builder struct {
 	sink    *sink
 	store   *cache.Store
 	scratch *cache.TempDir // of the sink
+	builds  sync.RWMutex   // held by each for reading: the sink is theirs
 	log     *zap.Logger
 }
 
@@ -100,7 +101,8 @@ func (b *Builder) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close ends the session and with it every build that still runs.
+// Close ends the session and with it every build that still runs. One whose result
+// has come takes it first, which may be long after the engine was lost.
 func (b *Builder) Close() error {
 	b.cancel()
 	b.session.Close()
@@ -108,7 +110,10 @@ func (b *Builder) Close() error {
 	if m := b.conn.moved; m != nil {
 		b.log.Info("connection to the engine closed", zap.Int64("bytes_sent", m.sent.Load()), zap.Int64("bytes_received", m.received.Load()))
 	}
-	return errors.Join(b.conn.Client.Close(), b.scratch.Close())
+	err := b.conn.Client.Close()
+	b.builds.Lock()
+	defer b.builds.Unlock()
+	return errors.Join(err, b.scratch.Close())
 }
 
 // Kind is the engine's.

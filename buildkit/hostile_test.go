@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -184,6 +185,25 @@ func TestHostileUnsent(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "named blob "+digest.FromString("{}").String()+" and did not send it") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A result that has come is not lost with the engine: what lies in the sink stays
+// until the build that asked for it is done with it.
+func TestCloseWaits(t *testing.T) {
+	b := (&hostile{}).open(t, newCrafted(t).store)
+	b.builds.RLock() // as a build does
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }() // ended below
+	select {
+	case <-closed:
+		t.Error("the results are gone before they were taken")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if _, err := os.Stat(b.sink.root); err != nil {
+		t.Error(err)
+	}
+	b.builds.RUnlock()
+	must(t, <-closed)
 }
 
 // What an engine that is lost leaves of its first build is an engine to wait for.

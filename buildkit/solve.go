@@ -56,6 +56,8 @@ type Image struct {
 
 // Build runs job and fills job.Into. A failed step is a *BuildError.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
+	b.builds.RLock()
+	defer b.builds.RUnlock()
 	deps, err := b.contents(job.Deps)
 	if err != nil {
 		return nil, err
