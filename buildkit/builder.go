@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -49,6 +50,7 @@ type Builder struct {
 	sink    *sink
 	store   *cache.Store
 	scratch *cache.TempDir // of the sink
+	dropped atomic.Bool    // the engine knows the session no more
 	builds  sync.RWMutex   // held by each for reading: the sink is theirs
 	log     *zap.Logger
 }
@@ -130,7 +132,7 @@ func (b *Builder) Lost(ctx context.Context) bool {
 	case <-b.ended:
 		return true
 	default:
-		return err != nil
+		return err != nil || b.dropped.Load()
 	}
 }
 

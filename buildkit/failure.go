@@ -65,6 +65,11 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if strings.Contains(err.Error(), "no active session for "+b.session.ID()) {
+		// This machine slept, or sx was stopped (Ctrl-Z): the engine gave the session
+		// up, and cannot say so before this end closes it (moby: session/grpchijack).
+		b.dropped.Store(true)
+	}
 	if transient(err) || b.Lost(ctx) {
 		return &LostError{err}
 	}

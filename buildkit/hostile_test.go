@@ -206,6 +206,25 @@ func TestCloseWaits(t *testing.T) {
 	must(t, <-closed)
 }
 
+// An engine that gave up the session of an sx that was stopped for a while answers,
+// and is lost to it all the same.
+func TestSessionDropped(t *testing.T) {
+	h := &hostile{}
+	b := h.open(t, newCrafted(t).store)
+	for _, c := range []struct {
+		id   string
+		lost bool
+	}{{"another", false}, {b.session.ID(), true}} {
+		h.solve = func(context.Context, session.Caller) (answer ocispecs.Descriptor, err error) {
+			return answer, status.Errorf(codes.DeadlineExceeded, "no active session for %s: context deadline exceeded", c.id)
+		}
+		var lost *LostError
+		if err := h.build(t, b); !errors.As(err, &lost) || b.Lost(t.Context()) != c.lost {
+			t.Errorf("of session %s: %v, lost is %t", c.id, err, !c.lost)
+		}
+	}
+}
+
 // What an engine that is lost leaves of its first build is an engine to wait for.
 func TestAway(t *testing.T) {
 	h := &hostile{solve: func(context.Context, session.Caller) (answer ocispecs.Descriptor, err error) {
