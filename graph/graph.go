@@ -17,21 +17,21 @@ type Graph struct {
 	skipped     map[Ref]string // why there is no such output
 }
 
-func newGraph(definitions []*Definition, outputs map[Ref]*Output, warnings []string) *Graph {
+func newGraph(definitions []*Definition, outputs []*Output, warnings []string) *Graph {
 	g := &Graph{
 		definitions: definitions,
-		outputs:     make([]*Output, 0, len(outputs)),
-		index:       outputs,
+		outputs:     outputs,
+		index:       make(map[Ref]*Output, len(outputs)),
 		warnings:    warnings,
-	}
-	for _, o := range outputs {
-		g.outputs = append(g.outputs, o)
 	}
 	slices.SortFunc(g.outputs, func(a, b *Output) int { return a.Ref.Compare(b.Ref) })
 	for i, o := range g.outputs {
-		o.at, o.deps = i, make([]*Output, 0, len(o.Deps))
+		o.at, g.index[o.Ref] = i, o
+	}
+	for _, o := range g.outputs {
+		o.deps = make([]*Output, 0, len(o.Deps))
 		for _, r := range o.Deps {
-			if dep := outputs[r]; dep != nil { // else it is an error of its own
+			if dep := g.index[r]; dep != nil { // else it is an error of its own
 				o.deps = append(o.deps, dep)
 			}
 		}

@@ -138,7 +138,7 @@ func (l *loader) unknown(r Ref) error {
 // finish makes the graph, or tells all that is wrong.
 func (l *loader) finish() (*Graph, error) {
 	var definitions []*Definition
-	outputs := make(map[Ref]*Output, len(l.owners))
+	outputs := make([]*Output, 0, len(l.owners))
 	for _, d := range l.drafts {
 		definitions = append(definitions, d.def)
 		deps := l.deps(d)
@@ -148,7 +148,7 @@ func (l *loader) finish() (*Graph, error) {
 				o.Target = "package-" + r.Name
 			}
 			if l.owners[r] == d && !slices.Contains(d.def.Outputs[:i], r) {
-				outputs[r] = o
+				outputs = append(outputs, o)
 			}
 		}
 	}

@@ -86,14 +86,14 @@ func printVerdict(w io.Writer, v build.Verdict) {
 	if !v.Got.IsZero() {
 		digest = v.Got.Hex()
 	}
-	line := fmt.Sprintf("%s %s %s", digest, v.Ref, v)
+	line := digest + " " + v.Ref.String() + " " + v.String()
 	if v.Word == build.Mismatch || v.Word == build.Changed {
 		line += ", published " + v.Want.Hex()
 	}
 	if v.Note != "" {
 		line += " (" + text.Field(v.Note) + ")"
 	}
-	fmt.Fprintln(w, line)
+	io.WriteString(w, line+"\n")
 }
 
 // summarise writes how many there are of each word and returns the counts.

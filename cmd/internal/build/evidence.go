@@ -122,6 +122,9 @@ func (t *Tree) look(o *graph.Output, platforms []string) {
 		return
 	}
 	name := o.Ref.String()
+	if t.evidence.of(name).looked.Load() {
+		return
+	}
 	// Of what was not built here, nobody may want to know more.
 	if rec, err := t.record(name); err == nil && rec.Origin == cache.BuiltHere {
 		if platforms == nil {
