@@ -88,7 +88,7 @@ func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
 	}
 	scratch := scratches.Get().(*[]Item)
 	defer scratches.Put(scratch)
-	again, err := m.check(path, r, scratch, true)
+	again, keep, err := m.check(path, r, scratch, true)
 	if err != nil {
 		m.Forget(path)
 		return "", false
@@ -98,7 +98,9 @@ func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
 			see(i)
 		}
 	}
-	m.keep(path, again)
+	if keep {
+		m.keep(path, again)
+	}
 	return again.value, true
 }
 
@@ -112,7 +114,7 @@ func (m *Memory) Glance(path string) (value string, ok bool) {
 	}
 	scratch := scratches.Get().(*[]Item)
 	defer scratches.Put(scratch)
-	again, err := m.check(path, r, scratch, false)
+	again, _, err := m.check(path, r, scratch, false)
 	if err != nil {
 		return "", false
 	}
@@ -145,16 +147,11 @@ func (m *Memory) Look(path string) Seen {
 	return Seen{path, items, started, err}
 }
 
-// keep puts again, which check made, in the place of what it was made of. One that
-// is packed already is that.
+// keep puts again, which check made, in the place of what it was made of.
 func (m *Memory) keep(path string, again recollection) {
-	if again.packed != "" {
-		return
-	}
-	again.items = slices.Clone(again.items)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[path] = &again
+	m.kept[path] = &recollection{items: slices.Clone(again.items), value: again.value}
 	m.dirty = true
 }
 
@@ -249,36 +246,37 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 
 // check compares every item with what is there now, where stamps differ by what it
 // holds, if it may read that. The recollection that it returns has the stamps of
-// now; its items are in scratch.
-func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool) (again recollection, err error) {
+// now; its items are in scratch. Where they are others, keep says that they are old
+// enough to be remembered.
+func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool) (again recollection, keep bool, err error) {
 	if again, err = r.unpack(scratch); err != nil {
-		return again, err
+		return again, false, err
 	}
 	started := m.now()
 	base, err := m.base()
 	if err != nil {
-		return again, err
+		return again, false, err
 	}
+	differ, young := false, false
 	for i, item := range again.items {
 		st, mode, err := m.lstatItem(base, path, item.Path)
 		switch {
 		case err != nil:
-			return again, err
+			return again, false, err
 		case mode != item.Mode:
-			return again, errForgotten
+			return again, false, errForgotten
 		case st.same(item.st):
 			continue
 		case !read:
-			return again, errForgotten
+			return again, false, errForgotten
 		}
 		if err := m.recheck(base, path, again.items, i, st); err != nil {
-			return again, err
+			return again, false, err
 		}
-		if !racy(st, started) {
-			again.items[i].st, again.packed = st, ""
-		}
+		again.items[i].st = st
+		differ, young = true, young || racy(st, started)
 	}
-	return again, nil
+	return again, differ && !young, nil
 }
 
 // recheck compares an item whose stamp is not what it was by what it holds.

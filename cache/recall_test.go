@@ -168,8 +168,14 @@ func TestTouchCostsNoHashing(t *testing.T) {
 	if err := s.Touch([]string{"core-x"}, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, at, ok := s.recallLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
-		t.Errorf("it is forgotten, or its time is %v", at)
+	later := s.layouts.now
+	for what, now := range map[string]func() time.Time{
+		"at once": func() time.Time { return time.Unix(0, 0) }, "later": later,
+	} {
+		s.layouts.now = now
+		if _, at, ok := s.recallLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
+			t.Errorf("%s it is forgotten, or its time is %v", what, at)
+		}
 	}
 	if _, at, err := open(t, s.tree).WholeTime("core-x"); err != nil || !at.Equal(time.Unix(1, 0)) {
 		t.Errorf("read: its time is %v, %v", at, err)
