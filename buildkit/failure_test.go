@@ -14,6 +14,7 @@ import (
 	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
@@ -48,7 +49,11 @@ func failing(t *testing.T, lost bool) *Builder {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &Builder{conn: &Conn{Client: c}, ended: make(chan struct{})}
+	s, err := session.NewSession(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Builder{conn: &Conn{Client: c}, session: s, ended: make(chan struct{})}
 }
 
 // overWire is err as a client gets it from the engine.
