@@ -27,8 +27,8 @@ const (
 
 // Attach reads what Save left in the store under the same name, by the same build
 // of sx. What is damaged, of another build or not this user's is not believed, with a
-// word in the log: who learnt it might have understood something else. It reads beside its caller; whoever asks the memory
-// of something waits for it.
+// word in the log: who learnt it might have understood something else. It reads
+// beside its caller; whoever asks the memory of something waits for it.
 func (m *Memory) Attach(s *Store, name string) {
 	m.now, m.log = s.now, s.log
 	if s.build == "" {
