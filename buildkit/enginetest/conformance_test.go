@@ -159,7 +159,7 @@ func reference(stock *Stock, tree *Tree) {
 }
 
 // wantedEngines are those of SX_TEST_ENGINES, names with commas between, or else
-// all that are not heavy.
+// all, of docker's kinds where there is a dockerd.
 func wantedEngines(t *testing.T) (wanted []Engine) {
 	names := strings.FieldsFunc(os.Getenv("SX_TEST_ENGINES"), func(r rune) bool { return r == ',' })
 	if len(names) == 0 && os.Getenv("SX_TEST_STOCK") != "1" {
@@ -169,7 +169,7 @@ func wantedEngines(t *testing.T) (wanted []Engine) {
 		if i := slices.Index(names, e.Name); i >= 0 {
 			names = slices.Delete(names, i, i+1)
 			wanted = append(wanted, e)
-		} else if os.Getenv("SX_TEST_ENGINES") == "" && !e.Heavy {
+		} else if os.Getenv("SX_TEST_ENGINES") == "" && (!e.Docker || os.Getenv("SX_TEST_DOCKERD") != "") {
 			wanted = append(wanted, e)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // openDocker starts a dockerd with the containerd image store, from the folder
-// that SX_TEST_DOCKERD names (scripts/engines compiles one).
+// that SX_TEST_DOCKERD names (scripts/dockerd compiles one).
 func openDocker(t testing.TB, _ *Stock) Way {
 	t.Helper()
 	return StartDockerd(t, "--feature", "containerd-snapshotter=true")
@@ -27,7 +27,7 @@ func StartDockerd(t testing.TB, args ...string) Way {
 	t.Helper()
 	bin, dir := os.Getenv("SX_TEST_DOCKERD"), t.TempDir()
 	if bin == "" {
-		t.Fatal("SX_TEST_DOCKERD names no folder with dockerd, containerd and its shim")
+		t.Fatal("SX_TEST_DOCKERD names no folder that scripts/dockerd filled")
 	}
 	host := "unix://" + dir + "/docker.sock"
 	var log Buffer
@@ -52,10 +52,13 @@ func StartDockerd(t testing.TB, args ...string) Way {
 		}
 	})
 	Until(t, time.Minute, "dockerd answers", func() bool {
-		return exec.Command("docker", "--host", host, "version").Run() == nil
+		return exec.Command(dockerClient(), "--host", host, "version").Run() == nil
 	})
 	return Way{"SX_ENGINE_ADDRESS=docker", "DOCKER_HOST=" + host}
 }
+
+// dockerClient is one that a dockerd of today answers.
+func dockerClient() string { return filepath.Join(os.Getenv("SX_TEST_DOCKERD"), "client", "docker") }
 
 // openDockerContainer runs a buildkitd in a container of a dockerd.
 func openDockerContainer(t testing.TB, s *Stock) Way {
@@ -63,7 +66,7 @@ func openDockerContainer(t testing.TB, s *Stock) Way {
 	way := StartDockerd(t)
 	docker := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command("docker", args...)
+		cmd := exec.Command(dockerClient(), args...)
 		cmd.Env = append(os.Environ(), way...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("docker %q: %v\n%s", args, err, out)
@@ -74,9 +77,9 @@ func openDockerContainer(t testing.TB, s *Stock) Way {
 		"--ulimit=nofile=16384:16384", buildkitImage)
 	t.Cleanup(func() { docker("rm", "-f", "-v", "sx-test-buildkitd") })
 	Until(t, 30*time.Second, "buildkitd in the container answers", func() bool {
-		return exec.Command("docker", "--host", strings.TrimPrefix(way[1], "DOCKER_HOST="), "exec", "sx-test-buildkitd", "buildctl", "debug", "workers").Run() == nil
+		return exec.Command(dockerClient(), "--host", strings.TrimPrefix(way[1], "DOCKER_HOST="), "exec", "sx-test-buildkitd", "buildctl", "debug", "workers").Run() == nil
 	})
-	return Way{"SX_ENGINE_ADDRESS=docker-container://sx-test-buildkitd", way[1]}
+	return Way{"SX_ENGINE_ADDRESS=docker-container://sx-test-buildkitd", way[1], withPath(filepath.Dir(dockerClient()))}
 }
 
 // openPodman lets sx make its container from an image that is loaded from a

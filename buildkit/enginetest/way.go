@@ -22,9 +22,9 @@ type Engine struct {
 	// Ordinary: sx runs as a user who is not root, who has no more owners than
 	// useradd gives and makes no device nodes.
 	Ordinary bool
-	// Heavy ones run only when SX_TEST_ENGINES names them: they need programs
-	// that are not there, or minutes.
-	Heavy bool
+	// Docker: it needs the dockerd of SX_TEST_DOCKERD, which takes minutes to
+	// compile.
+	Docker bool
 	// Open starts it and says how to dial it; it ends with the test. stock is
 	// a running buildkitd, for those that only dial another way.
 	Open func(t testing.TB, stock *Stock) Way
@@ -38,9 +38,9 @@ var Engines = []Engine{
 	{Name: "unix", Kind: "unix", Shared: true, Open: func(_ testing.TB, s *Stock) Way { return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket} }},
 	{Name: "ssh", Kind: "ssh", Shared: true, Open: openSSH},
 	{Name: "kube-pod", Kind: "kube-pod", Shared: true, Open: openKubePod},
-	{Name: "docker", Kind: "docker", Heavy: true, Open: openDocker},
-	{Name: "docker-container", Kind: "docker-container", Heavy: true, Open: openDockerContainer},
-	{Name: "podman", Kind: "podman", Heavy: true, Open: openPodman},
+	{Name: "docker", Kind: "docker", Docker: true, Open: openDocker},
+	{Name: "docker-container", Kind: "docker-container", Docker: true, Open: openDockerContainer},
+	{Name: "podman", Kind: "podman", Open: openPodman},
 }
 
 // noWay is the default.

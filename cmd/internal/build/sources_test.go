@@ -23,11 +23,12 @@ type mirror struct {
 	late map[string]chan struct{}
 	mu   sync.Mutex
 	got  []string
+	asks chan string // each of got, as it comes
 }
 
 func newMirror(t *testing.T, late, missing string) *mirror {
 	t.Helper()
-	m := &mirror{late: map[string]chan struct{}{}}
+	m := &mirror{late: map[string]chan struct{}{}, asks: make(chan string, 64)}
 	for _, name := range strings.Fields(late) {
 		m.late[name] = make(chan struct{})
 	}
@@ -36,6 +37,7 @@ func newMirror(t *testing.T, late, missing string) *mirror {
 		m.mu.Lock()
 		m.got = append(m.got, name)
 		m.mu.Unlock()
+		m.asks <- name
 		if slices.Contains(strings.Fields(missing), name) {
 			http.NotFound(w, r)
 			return
@@ -55,14 +57,14 @@ func newMirror(t *testing.T, late, missing string) *mirror {
 
 // wait returns once a source was asked for.
 func (m *mirror) wait(t *testing.T, name string) {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		m.mu.Lock()
-		asked := slices.Contains(m.got, name)
-		m.mu.Unlock()
-		if asked {
-			return
-		}
-		if time.Now().After(deadline) {
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case asked := <-m.asks:
+			if asked == name {
+				return
+			}
+		case <-late:
 			t.Errorf("%s was never asked for", name)
 			return
 		}
