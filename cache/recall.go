@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"time"
 )
@@ -148,7 +147,7 @@ func appendLayout(buf []byte, l Layout) []byte {
 
 func (u *unpacker) layout() (l Layout) {
 	l.Output, l.Top, l.Index = u.string(), u.digest(), u.digest()
-	l.Manifests, l.Attestations = u.manifests(), u.manifests()
+	l.Manifests, l.Attestations = u.manifests(nil), u.manifests(nil)
 	l.OneLevel, l.Name, l.RefName = u.bool(), u.string(), u.string()
 	for range u.count() {
 		l.Stray = append(l.Stray, u.string())
@@ -164,11 +163,10 @@ func packRecord(r Record, vouched [][32]byte) string {
 	buf = appendManifests(buf, r.Manifests)
 	buf = appendDigest(buf, r.Index)
 	buf = appendDigest(buf, r.Top)
-	buf = appendBool(buf, r.Deps != nil)
 	buf = binary.AppendUvarint(buf, uint64(len(r.Deps)))
-	for _, name := range slices.Sorted(maps.Keys(r.Deps)) {
-		buf = appendText(buf, name)
-		buf = appendManifests(buf, r.Deps[name])
+	for _, dep := range r.Deps {
+		buf = appendText(buf, dep.Output)
+		buf = appendManifests(buf, dep.Images)
 	}
 	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter} {
 		buf = appendText(buf, text)
@@ -188,21 +186,26 @@ func packRecord(r Record, vouched [][32]byte) string {
 func (u *unpacker) record() (r Record) {
 	r.Output, r.Origin = u.string(), Origin(u.string())
 	r.Key.sum = u.sum()
-	r.Manifests, r.Index, r.Top = u.manifests(), u.digest(), u.digest()
-	some, n := u.bool(), u.count()
-	if some {
-		r.Deps = make(map[string][]Manifest, n)
-	}
-	for range n {
-		name := u.string()
-		if list := u.manifests(); some {
-			r.Deps[name] = list
-		}
-	}
+	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
+	r.Deps = u.deps()
 	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string(), Snapshotter: u.string()}
 	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.string()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.string()
 	return r
+}
+
+func (u *unpacker) deps() Deps {
+	n := u.count()
+	if n == 0 {
+		return nil
+	}
+	deps, images := make(Deps, n), make([]Manifest, 0, n) // nearly all have one
+	for i := range deps {
+		deps[i].Output = u.string()
+		images = u.manifests(images[len(images):])
+		deps[i].Images = slices.Clip(images)
+	}
+	return deps
 }
 
 // sums takes all that is left.
@@ -223,14 +226,12 @@ func appendManifests(buf []byte, ms []Manifest) []byte {
 	return buf
 }
 
-func (u *unpacker) manifests() []Manifest {
+// manifests appends to ms.
+func (u *unpacker) manifests(ms []Manifest) []Manifest {
 	n := u.count()
-	if n == 0 {
-		return nil
-	}
-	ms := make([]Manifest, n)
-	for i := range ms {
-		ms[i] = Manifest{u.digest(), u.int(), u.string()}
+	ms = slices.Grow(ms, n)
+	for range n {
+		ms = append(ms, Manifest{u.digest(), u.int(), u.string()})
 	}
 	return ms
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,20 +23,55 @@ const (
 
 // Record is how one output came to be.
 type Record struct {
-	Output    string                `json:"output"`
-	Origin    Origin                `json:"origin"`
-	Key       Key                   `json:"key"`
-	Manifests []Manifest            `json:"manifests"` // the images, in the index's order
-	Index     Digest                `json:"index"`     // Layout.Index and Top as the build left them
-	Top       Digest                `json:"top"`
-	Deps      map[string][]Manifest `json:"deps,omitempty"` // dependency → its images that were used
-	Engine    EngineInfo            `json:"engine"`
-	NoCache   bool                  `json:"no_cache"` // the engine was told to reuse nothing
-	Network   bool                  `json:"network"`  // some RUN had network
-	From      string                `json:"from,omitempty"`
-	Started   time.Time             `json:"started"`
-	Finished  time.Time             `json:"finished"`
-	Log       string                `json:"log,omitempty"` // path below the store's folder
+	Output    string     `json:"output"`
+	Origin    Origin     `json:"origin"`
+	Key       Key        `json:"key"`
+	Manifests []Manifest `json:"manifests"` // the images, in the index's order
+	Index     Digest     `json:"index"`     // Layout.Index and Top as the build left them
+	Top       Digest     `json:"top"`
+	Deps      Deps       `json:"deps,omitempty"`
+	Engine    EngineInfo `json:"engine"`
+	NoCache   bool       `json:"no_cache"` // the engine was told to reuse nothing
+	Network   bool       `json:"network"`  // some RUN had network
+	From      string     `json:"from,omitempty"`
+	Started   time.Time  `json:"started"`
+	Finished  time.Time  `json:"finished"`
+	Log       string     `json:"log,omitempty"` // path below the store's folder
+}
+
+// Deps are what an output was built from, sorted by name. As JSON they are an
+// object, output → images.
+type Deps []Dep
+
+// Dep is an output and its images that were used.
+type Dep struct {
+	Output string
+	Images []Manifest
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (d Deps) MarshalJSON() ([]byte, error) {
+	images := make(map[string][]Manifest, len(d))
+	for _, dep := range d {
+		images[dep.Output] = dep.Images
+	}
+	return json.Marshal(images)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. A field that it does not know is an
+// error.
+func (d *Deps) UnmarshalJSON(data []byte) error {
+	var images map[string][]Manifest
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&images); err != nil {
+		return err
+	}
+	*d = nil
+	for _, name := range slices.Sorted(maps.Keys(images)) {
+		*d = append(*d, Dep{name, images[name]})
+	}
+	return nil
 }
 
 // EngineInfo is what a build ran on; empty for a preseeded output.

@@ -20,7 +20,7 @@ func sample(output string, origin Origin, content string) Record {
 	image := Manifest{DigestOf([]byte(content)), int64(len(content)), "linux/amd64"}
 	return Record{
 		Output: output, Origin: origin, Key: key, Manifests: []Manifest{image},
-		Deps:    map[string][]Manifest{"core-dep": {image}},
+		Deps:    Deps{{"core-dep", []Manifest{image}}},
 		Engine:  EngineInfo{Kind: "embedded", BuildKit: "v0.34.2", SX: "v1", Probe: image.Digest.String()},
 		Network: true, From: "docker.io/stagex/" + output, Log: "logs/x",
 		Started: time.Unix(1, 2).UTC(), Finished: time.Unix(3, 4).UTC(),

@@ -18,7 +18,12 @@ type Definition struct {
 	// The bytes that were parsed: what is built is what was checked. Nil where a
 	// [Memory] spared reading them.
 	Containerfile, PackageTOML []byte
+
+	at int // among the graph's definitions
 }
+
+// Number is the definition's place in [Graph.Definitions].
+func (d *Definition) Number() int { return d.at }
 
 // Fetch is the folder of the definition's sources, "fetch/<stage>/<name>".
 func (d *Definition) Fetch() string { return "fetch/" + d.Stage + "/" + d.Name }
@@ -50,9 +55,20 @@ type Output struct {
 	Target     string // stage of the Containerfile; "" is the last
 	Deps       []Ref  // sorted, distinct
 
+	name string    // Ref's text
 	at   int       // among the graph's outputs
 	deps []*Output // Deps
 }
+
+// String is "<stage>-<name>".
+func (o *Output) String() string { return o.name }
+
+// Number is the output's place in [Graph.Outputs].
+func (o *Output) Number() int { return o.at }
+
+// Inputs are the outputs that Deps names, in the same order. The caller must not
+// change them.
+func (o *Output) Inputs() []*Output { return o.deps }
 
 // Tag is the version, or "latest".
 func (o *Output) Tag() string {

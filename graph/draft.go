@@ -17,6 +17,8 @@ type draft struct {
 	file     *containerfile
 	targets  []string // stages of the Containerfile that are outputs; none: the last
 	edges    []edge
+	owns     []*Output
+	loose    []edge // that lead to no output
 	version  progress
 	errs     []*FileError
 }

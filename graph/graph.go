@@ -2,7 +2,6 @@ package graph
 
 import (
 	"slices"
-	"sync"
 )
 
 // Graph is all that the tree's definitions say. It is immutable, and safe for
@@ -15,29 +14,6 @@ type Graph struct {
 	dependents  func() map[Ref][]Ref
 	warnings    []string
 	skipped     map[Ref]string // why there is no such output
-}
-
-func newGraph(definitions []*Definition, outputs []*Output, warnings []string) *Graph {
-	g := &Graph{
-		definitions: definitions,
-		outputs:     outputs,
-		index:       make(map[Ref]*Output, len(outputs)),
-		warnings:    warnings,
-	}
-	slices.SortFunc(g.outputs, func(a, b *Output) int { return a.Ref.Compare(b.Ref) })
-	for i, o := range g.outputs {
-		o.at, g.index[o.Ref] = i, o
-	}
-	for _, o := range g.outputs {
-		o.deps = make([]*Output, 0, len(o.Deps))
-		for _, r := range o.Deps {
-			if dep := g.index[r]; dep != nil { // else it is an error of its own
-				o.deps = append(o.deps, dep)
-			}
-		}
-	}
-	g.dependents = sync.OnceValue(g.turn)
-	return g
 }
 
 // turn turns all edges around.

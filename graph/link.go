@@ -2,10 +2,10 @@ package graph
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // progress of a definition's version.
@@ -22,7 +22,7 @@ const maxSuggested = 50
 
 // link finds out who owns each output and resolves version_from.
 func (l *loader) link() {
-	l.owners = make(map[Ref]*draft, len(l.drafts))
+	l.outputs, l.index = nil, make(map[Ref]*Output, len(l.drafts))
 	l.drafts = slices.DeleteFunc(l.drafts, func(d *draft) bool {
 		switch d.skip {
 		case "":
@@ -34,18 +34,29 @@ func (l *loader) link() {
 		}
 		return d.skip != ""
 	})
-	for _, d := range l.drafts {
+	for i, d := range l.drafts {
+		d.def.at = i
 		for _, r := range d.outputs() {
-			if other, ok := l.owners[r]; ok {
-				d.refuse("subpackages", "output %q: already that of %s", r, other.def.Dir)
+			if other := l.index[r]; other != nil {
+				d.refuse("subpackages", "output %q: already that of %s", r, other.Definition.Dir)
 				continue
 			}
-			l.owners[r] = d
+			l.index[r] = &Output{Ref: r, Definition: d.def, name: r.String()}
+			l.outputs = append(l.outputs, l.index[r])
+			d.owns = append(d.owns, l.index[r])
 		}
 	}
 	for _, d := range l.drafts {
 		l.resolveVersion(d)
 	}
+}
+
+// owner is the draft of an output, or nil.
+func (l *loader) owner(r Ref) *draft {
+	if o := l.index[r]; o != nil {
+		return l.drafts[o.Definition.at]
+	}
+	return nil
 }
 
 // outputs are the definition's, or, where package.toml cannot be read, the one
@@ -90,7 +101,7 @@ func (l *loader) versionOwner(from string) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner := l.owners[r]
+	owner := l.owner(r)
 	if owner == nil && !l.mayBeHidden(r) {
 		return nil, l.unknown(r)
 	}
@@ -127,7 +138,7 @@ func (l *loader) unknown(r Ref) error {
 		return e
 	}
 	if l.names == nil {
-		for r := range maps.Keys(l.owners) {
+		for r := range l.index {
 			l.names = append(l.names, r.String())
 		}
 	}
@@ -135,26 +146,49 @@ func (l *loader) unknown(r Ref) error {
 	return e
 }
 
+// arrange numbers the outputs, sorted by ref.
+func (l *loader) arrange() {
+	slices.SortFunc(l.outputs, func(a, b *Output) int { return a.Ref.Compare(b.Ref) })
+	for i, o := range l.outputs {
+		o.at = i
+	}
+}
+
+// connect gives the outputs of d what they need. All outputs of a family have the
+// same, as upstream has it.
+func (l *loader) connect(d *draft) {
+	deps := make([]*Output, 0, len(d.edges))
+	for _, e := range d.edges {
+		if dep := l.index[e.to]; dep != nil {
+			deps = append(deps, dep)
+		} else {
+			d.loose = append(d.loose, e)
+		}
+	}
+	slices.SortFunc(deps, func(a, b *Output) int { return a.at - b.at })
+	deps = slices.Compact(deps)
+	refs := refsOf(deps)
+	for _, o := range d.owns {
+		o.Version, o.Deps, o.deps = d.def.Version, refs, deps
+		if len(d.targets) > 0 {
+			o.Target = "package-" + o.Ref.Name
+		}
+	}
+}
+
 // finish makes the graph, or tells all that is wrong.
 func (l *loader) finish() (*Graph, error) {
-	var definitions []*Definition
-	outputs := make([]*Output, 0, len(l.owners))
+	slices.Sort(l.warnings)
+	g := &Graph{outputs: l.outputs, index: l.index, warnings: l.warnings, skipped: l.skipped}
+	g.dependents = sync.OnceValue(g.turn)
 	for _, d := range l.drafts {
-		definitions = append(definitions, d.def)
-		deps := l.deps(d)
-		for i, r := range d.def.Outputs {
-			o := &Output{Ref: r, Definition: d.def, Version: d.def.Version, Deps: deps}
-			if len(d.targets) > 0 {
-				o.Target = "package-" + r.Name
-			}
-			if l.owners[r] == d && !slices.Contains(d.def.Outputs[:i], r) {
-				outputs = append(outputs, o)
+		g.definitions = append(g.definitions, d.def)
+		for _, e := range d.loose {
+			if !l.mayBeHidden(e.to) {
+				d.fail(containerfileName, problem{e.line, l.unknown(e.to)})
 			}
 		}
 	}
-	slices.Sort(l.warnings)
-	g := newGraph(definitions, outputs, l.warnings)
-	g.skipped = l.skipped
 	l.reportCycles(g)
 	var errs []*FileError
 	for _, d := range l.drafts {
@@ -166,25 +200,9 @@ func (l *loader) finish() (*Graph, error) {
 	return g, nil
 }
 
-// deps are the outputs that d needs, sorted and distinct. All outputs of a
-// family have the same, as upstream has it.
-func (l *loader) deps(d *draft) []Ref {
-	var deps []Ref
-	for _, e := range d.edges {
-		switch {
-		case l.owners[e.to] != nil:
-			deps = append(deps, e.to)
-		case !l.mayBeHidden(e.to):
-			d.fail(containerfileName, problem{e.line, l.unknown(e.to)})
-		}
-	}
-	slices.SortFunc(deps, Ref.Compare)
-	return slices.Compact(deps)
-}
-
 func (l *loader) reportCycles(g *Graph) {
 	for _, path := range g.cycles() {
-		d := l.owners[path[0]]
+		d := l.owner(path[0])
 		line := 0
 		if i := slices.IndexFunc(d.edges, func(e edge) bool { return e.to == path[1] }); i >= 0 {
 			line = d.edges[i].line

@@ -57,20 +57,26 @@ func (l *loader) load(ctx context.Context) (*Graph, error) {
 		}
 		l.link()
 	}
-	if err := l.each(ctx, (*draft).resolve); err != nil {
+	l.arrange()
+	resolve := func(d *draft) {
+		d.resolve()
+		l.connect(d)
+	}
+	if err := l.each(ctx, resolve); err != nil {
 		return nil, err
 	}
 	return l.finish()
 }
 
 // loader gathers drafts of definitions. Its phases take turns: find, read (in
-// parallel), link, resolve (in parallel), finish.
+// parallel), link, arrange, resolve and connect (in parallel), finish.
 type loader struct {
 	tree     fs.FS
 	jobs     int
 	memory   Memory
 	drafts   []*draft // by stage and name
-	owners   map[Ref]*draft
+	outputs  []*Output
+	index    map[Ref]*Output
 	warnings []string
 	skipped  map[Ref]string // why there is no such output; without a name, no such stage
 

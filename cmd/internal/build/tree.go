@@ -40,6 +40,9 @@ type TreeOptions struct {
 	// learn anew. Empty: every run learns all anew.
 	Build string
 	Log   *zap.Logger
+	// All says that every output will be looked at: that begins while the
+	// definitions are read.
+	All bool
 
 	now func() time.Time // of tests
 }
@@ -128,13 +131,22 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
-	if err := t.read(ctx); err != nil {
+	var ahead errgroup.Group
+	if opts.All && t.Store != nil {
+		t.evidence = newEvidence(t.Store.Remembered())
+		ahead.Go(t.lookAhead)
+	}
+	err = t.read(ctx)
+	ahead.Wait()
+	if err != nil {
 		return nil, err
 	}
 	if t.Store == nil { // which a tree that cannot be read does not get
 		err = t.openStore(opts)
 	}
-	t.evidence = newEvidence(t.Graph)
+	if t.evidence == nil {
+		t.renewEvidence()
+	}
 	return t, err
 }
 
