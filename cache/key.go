@@ -47,6 +47,9 @@ func (k Key) String() string {
 // IsZero reports whether k is no key.
 func (k Key) IsZero() bool { return k == Key{} }
 
+// Sum returns the 32 bytes.
+func (k Key) Sum() [sha256.Size]byte { return k.sum }
+
 // MarshalText is String.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 

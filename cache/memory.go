@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -134,6 +135,13 @@ func (m *Memory) Items(path string) []Item {
 		return nil
 	}
 	return r.items
+}
+
+// paths are those of which anything is kept, in no order.
+func (m *Memory) paths() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.AppendSeq(make([]string, 0, len(m.kept)), maps.Keys(m.kept))
 }
 
 // scratches are for the items of one recollection.

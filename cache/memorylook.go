@@ -145,7 +145,12 @@ func (m *Memory) base() (*os.File, error) {
 // lstatItem is lstat of an item, from base on.
 func (m *Memory) lstatItem(base *os.File, path, item string) (stamp, fs.FileMode, error) {
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(base.Fd()), below(path, item), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	at := make([]byte, 0, 256) // mostly enough, and then no garbage
+	at = append(at, path...)
+	if item != "" {
+		at = append(append(at, '/'), item...)
+	}
+	if err := lstatAt(int(base.Fd()), at, &st); err != nil {
 		return stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
 	}
 	return stampOf(&st), modeOf(&st), nil

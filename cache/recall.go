@@ -3,6 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,18 @@ func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
 	}
 	l, ok = s.unpackLayout(output, learnt)
 	return l, at, ok
+}
+
+// Remembered names the outputs whose layouts were whole when sx last looked, in no
+// order.
+func (s *Store) Remembered() (outputs []string) {
+	if s.layouts == nil {
+		return nil
+	}
+	for _, path := range s.layouts.paths() {
+		outputs = append(outputs, strings.TrimPrefix(path, outName("")))
+	}
+	return outputs
 }
 
 // outName is the path of an output's folder as the memory of layouts has it.

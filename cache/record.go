@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,15 @@ type Deps []Dep
 type Dep struct {
 	Output string
 	Images []Manifest
+}
+
+// Images are those of the output, none where it is no dependency.
+func (d Deps) Images(output string) []Manifest {
+	i, ok := slices.BinarySearchFunc(d, output, func(d Dep, output string) int { return strings.Compare(d.Output, output) })
+	if !ok {
+		return nil
+	}
+	return d[i].Images
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -194,12 +194,15 @@ func TestTruncatedRecord(t *testing.T) {
 // What another version of sx wrote is no record, and nothing to worry about.
 func TestRecordOfAnotherVersion(t *testing.T) {
 	s := newStore(t)
-	body := []byte(`{"output":"core-x","mood":"good"}`)
-	mac := hexText(s.key.sum(recordPurpose, body))
+	signed := func(body string) string {
+		return `{"version":2,"mac":"` + hexText(s.key.sum(recordPurpose, []byte(body))) + `","record":` + body + `}`
+	}
+	whole := string(must(json.Marshal(sample("core-x", BuiltHere, "one")))(t))
 	for _, text := range []string{
 		`{"version":1,"mac":"","record":{}}`,
 		`{"version":9,"record":{}}`,
-		`{"version":2,"mac":"` + mac + `","record":` + string(body) + `}`,
+		signed(strings.Replace(whole, `{`, `{"mood":"good",`, 1)),
+		signed(strings.Replace(whole, `{"core-dep":[{`, `{"core-dep":[{"mood":"good",`, 1)),
 	} {
 		write(t, s.recordPath("core-x"), []byte(text))
 		_, err := s.Record("core-x")

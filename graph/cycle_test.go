@@ -146,7 +146,7 @@ func TestLongChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	order := g.Order([]graph.Ref{{Stage: "core", Name: fmt.Sprintf("n%d", n-1)}})
-	if len(order) != n || order[0].Name != "n0" {
+	if len(order) != n || order[0].Ref.Name != "n0" {
 		t.Errorf("order has %d outputs and begins with %v", len(order), order[0])
 	}
 }

@@ -71,11 +71,11 @@ func (g *Graph) Closure(refs []Ref) []Ref {
 
 // Order returns the closure of refs, each output after all that it is built
 // from. The order depends on the set of refs only, not on how they are given.
-func (g *Graph) Order(refs []Ref) []Ref {
+func (g *Graph) Order(refs []Ref) []*Output {
 	sorted := slices.Clone(refs)
 	slices.SortFunc(sorted, Ref.Compare)
-	order := make([]Ref, 0, len(sorted))
-	g.visit(sorted, make([]bool, len(g.outputs)), func(o *Output) { order = append(order, o.Ref) })
+	order := make([]*Output, 0, len(sorted))
+	g.visit(sorted, make([]bool, len(g.outputs)), func(o *Output) { order = append(order, o) })
 	return order
 }
 

@@ -28,12 +28,11 @@ func (l *loader) recall(d *draft) bool {
 	if !ok {
 		return false
 	}
-	from := &draft{def: &Definition{Stage: d.def.Stage, Name: d.def.Name, Dir: d.def.Dir}}
-	if !from.decode(learnt) {
+	if !d.decode(learnt) {
 		l.memory.Forget(d.def.Dir)
+		*d = draft{def: &Definition{Stage: d.def.Stage, Name: d.def.Name, Dir: d.def.Dir}}
 		return false
 	}
-	*d = *from
 	return true
 }
 
@@ -99,7 +98,8 @@ func (d *draft) encode() string {
 	return string(p)
 }
 
-// decode is the reverse of encode. It reports false for what encode did not make.
+// decode is the reverse of encode. It reports false for what encode did not make, of
+// which d may have anything then.
 func (d *draft) decode(learnt string) bool {
 	p := unpacker{rest: learnt}
 	d.manifest = &manifest{}

@@ -160,12 +160,12 @@ func TestUpstreamNumbers(t *testing.T) {
 func longestChain(g *graph.Graph) int {
 	length := map[graph.Ref]int{}
 	longest := 0
-	for _, r := range g.Order(g.All()) {
-		for _, dep := range g.Output(r).Deps {
-			length[r] = max(length[r], length[dep])
+	for _, o := range g.Order(g.All()) {
+		for _, dep := range o.Deps {
+			length[o.Ref] = max(length[o.Ref], length[dep])
 		}
-		length[r]++
-		longest = max(longest, length[r])
+		length[o.Ref]++
+		longest = max(longest, length[o.Ref])
 	}
 	return longest
 }

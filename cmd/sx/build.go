@@ -96,7 +96,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	if err := o.check(selectors); err != nil {
 		return err
 	}
-	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+	return a.inTreeLooking(ctx, flags, selectors, o.all, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
 		if o.dryRun {
 			return dryRun(ctx, a, t, refs, set, o)
 		}

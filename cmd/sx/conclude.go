@@ -54,6 +54,7 @@ func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verd
 		return nil, err
 	}
 	lines := bufio.NewWriterSize(w, 1<<16)
+	vs = all[:0]
 	for _, v := range all {
 		if told[v.Ref] == shown || v.Word == build.Mismatch {
 			vs = append(vs, v)

@@ -178,7 +178,7 @@ func keyFile() string {
 }
 
 // open loads the tree and its settings, and warns of what was passed over.
-func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, settings.Settings, error) {
+func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*build.Tree, settings.Settings, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil, settings.Settings{}, err
@@ -192,6 +192,7 @@ func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, s
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
 		Log:     a.logger(),
+		All:     all,
 	})
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, set, fmt.Errorf("%w\nsx keeps its state in .sx (paths.state moves it) and its key in $XDG_STATE_HOME/sx", err)
@@ -206,7 +207,14 @@ func (a *app) open(ctx context.Context, flags map[string]string) (*build.Tree, s
 // inTree opens the tree, resolves the selectors (none selects all) and calls do.
 func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
 	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
-	t, set, err := a.open(ctx, flags)
+	return a.inTreeLooking(ctx, flags, selectors, false, do)
+}
+
+// inTreeLooking is inTree; all says that every output will be looked at, whatever
+// is selected.
+func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
+	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
+	t, set, err := a.open(ctx, flags, all)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package build
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"maps"
 	"slices"
 
 	"codeberg.org/stagex/sx/cache"
@@ -21,7 +20,7 @@ func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (b
 	if t.evidence == nil {
 		return t.ask(o, platforms, rec)
 	}
-	s := t.evidence.of(rec.Output)
+	s := t.evidence[o.Number()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == rec.Key && slices.Equal(s.platforms, platforms) {
@@ -57,15 +56,26 @@ func (t *Tree) question(o *graph.Output, platforms []string, rec cache.Record) (
 	if !ok {
 		return sum, false
 	}
-	buf := append([]byte("sx current 2\x00"), definition.print[:]...)
-	for _, text := range append([]string{o.Ref.Stage, o.Ref.Name, rec.Key.String()}, platforms...) {
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	buf := append((*scratch)[:0], "sx current 3\x00"...)
+	buf = append(buf, definition.print[:]...)
+	key := rec.Key.Sum()
+	buf = append(buf, key[:]...)
+	for _, text := range [...]string{o.Ref.Stage, o.Ref.Name} {
 		buf = append(binary.AppendUvarint(buf, uint64(len(text))), text...)
 	}
+	for _, text := range platforms {
+		buf = append(binary.AppendUvarint(buf, uint64(len(text))), text...)
+	}
+	*scratch = buf
 	return sha256.Sum256(buf), true
 }
 
 // sameDeps reports whether deps are those of a record. Where it is not sure it says
 // no.
-func sameDeps(a, b map[string][]cache.Manifest) bool {
-	return maps.EqualFunc(a, b, slices.Equal[[]cache.Manifest])
+func sameDeps(a, b cache.Deps) bool {
+	return slices.EqualFunc(a, b, func(a, b cache.Dep) bool {
+		return a.Output == b.Output && slices.Equal(a.Images, b.Images)
+	})
 }

@@ -22,7 +22,7 @@ type Listed struct {
 // out/ is in missing; a layout that cannot be read is an error.
 func (t *Tree) Digests(refs []graph.Ref) (found []Listed, missing []graph.Ref, err error) {
 	for _, ref := range refs {
-		l, err := t.layout(ref.String())
+		l, err := t.layout(t.Graph.Output(ref))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, ref)
@@ -94,15 +94,15 @@ func (t *Tree) WriteDigests(refs []graph.Ref) ([]Listed, error) {
 
 // publishable returns the digest of ref, or why it may not be listed.
 func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
-	name := ref.String()
-	l, err := t.whole(name)
+	o := t.Graph.Output(ref)
+	l, err := t.whole(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return cache.Digest{}, "it is not in out/", nil
 	case err != nil:
 		return cache.Digest{}, err.Error(), nil
 	}
-	rec, proven := t.proof(name, l.Digest())
+	rec, proven := t.proof(o, l.Digest())
 	if !proven {
 		return cache.Digest{}, "it was not built here", nil
 	}
@@ -113,7 +113,6 @@ func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		return cache.Digest{}, "its engine makes other bytes than StageX's", nil
 	}
-	o := t.Graph.Output(ref)
 	want := o.Request(nil).Platforms
 	if l.Manifests[0].Platform != want[0] {
 		return cache.Digest{}, fmt.Sprintf("digests/ lists %s, this is %s", want[0], l.Manifests[0].Platform), nil
@@ -127,7 +126,7 @@ func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
 		return cache.Digest{}, "", err
 	}
 	if reason != "" {
-		return cache.Digest{}, "it is not up to date (" + reason + "); run sx build " + name, nil
+		return cache.Digest{}, "it is not up to date (" + reason + "); run sx build " + ref.String(), nil
 	}
 	return l.Digest(), "", nil
 }

@@ -26,8 +26,8 @@ type engine struct {
 // where it is of StageX's bytes: before something is built the engine must be asked.
 func (r *run) recordedProbe() (probe string, known bool) {
 	known = true
-	for _, ref := range r.Graph.Order(r.targets) {
-		rec, err := r.record(ref.String())
+	for _, o := range r.Graph.Order(r.targets) {
+		rec, err := r.record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}

@@ -13,14 +13,10 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// evidence is what there is of outputs in out/ and in the records, each looked at
-// once, so that a plan and the verdicts after it speak of the same. A run that
-// builds gives it up before and looks anew after.
-type evidence struct {
-	known  map[string]*sighting // of the graph's outputs
-	mu     sync.Mutex
-	others map[string]*sighting
-}
+// evidence is what there is of each output of the graph, by its number, in out/ and
+// in the records, each looked at once, so that a plan and the verdicts after it speak
+// of the same. A run that builds gives it up before and looks anew after.
+type evidence []*sighting
 
 type sighting struct {
 	recordOnce, layoutOnce sync.Once
@@ -37,81 +33,91 @@ type sighting struct {
 	platforms []string
 }
 
-func newEvidence(g *graph.Graph) *evidence {
-	outputs := g.Outputs()
-	e := &evidence{known: make(map[string]*sighting, len(outputs)), others: map[string]*sighting{}}
-	sightings := make([]sighting, len(outputs))
+// renewEvidence starts from nothing but what was seen already, by name.
+func (t *Tree) renewEvidence(seen map[string]*sighting) {
+	outputs := t.Graph.Outputs()
+	t.evidence = make(evidence, len(outputs))
 	for i, o := range outputs {
-		e.known[o.Ref.String()] = &sightings[i]
+		if t.evidence[i] = seen[o.String()]; t.evidence[i] == nil {
+			t.evidence[i] = new(sighting)
+		}
 	}
-	return e
 }
 
-func (e *evidence) of(output string) *sighting {
-	if s := e.known[output]; s != nil {
-		return s
+// lookAhead looks at outputs before the graph is known: those that were there when
+// sx last looked.
+func lookAhead(store *cache.Store) map[string]*sighting {
+	names := store.Remembered()
+	seen, sightings := make(map[string]*sighting, len(names)), make([]*sighting, len(names))
+	parallel(len(names), func(i int) {
+		s := new(sighting)
+		sightings[i] = s
+		if rec, err := s.readRecord(store, names[i]); err == nil && rec.Origin == cache.BuiltHere {
+			s.readLayout(store, names[i])
+		}
+	})
+	for i, name := range names {
+		seen[name] = sightings[i]
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.others[output]
-	if s == nil {
-		s = &sighting{}
-		e.others[output] = s
-	}
-	return s
+	return seen
 }
 
-// record is [cache.Store.Record].
-func (t *Tree) record(output string) (cache.Record, error) {
-	if t.evidence == nil {
-		return t.Store.Record(output)
-	}
-	s := t.evidence.of(output)
-	s.recordOnce.Do(func() { s.record, s.recordErr = t.Store.Record(output) })
+func (s *sighting) readRecord(store *cache.Store, output string) (cache.Record, error) {
+	s.recordOnce.Do(func() { s.record, s.recordErr = store.Record(output) })
 	return s.record, s.recordErr
 }
 
-// whole is [cache.Store.Whole].
-func (t *Tree) whole(output string) (cache.Layout, error) {
-	if t.evidence == nil {
-		return t.Store.Whole(output)
-	}
-	s := t.evidence.of(output)
+func (s *sighting) readLayout(store *cache.Store, output string) (cache.Layout, error) {
 	s.layoutOnce.Do(func() {
-		s.layout, s.time, s.layoutErr = t.Store.WholeTime(output)
+		s.layout, s.time, s.layoutErr = store.WholeTime(output)
 		s.looked.Store(true)
 	})
 	return s.layout, s.layoutErr
 }
 
-// layout is [cache.Store.Layout]. One that was found whole is not read again.
-func (t *Tree) layout(output string) (cache.Layout, error) {
-	if t.evidence != nil {
-		if s := t.evidence.of(output); s.looked.Load() && s.layoutErr == nil {
-			return s.layout, nil
-		}
+// whole reports whether the layout was found whole.
+func (s *sighting) whole() bool { return s.looked.Load() && s.layoutErr == nil }
+
+// record is [cache.Store.Record].
+func (t *Tree) record(o *graph.Output) (cache.Record, error) {
+	if t.evidence == nil {
+		return t.Store.Record(o.String())
 	}
-	return t.Store.Layout(output)
+	return t.evidence[o.Number()].readRecord(t.Store, o.String())
+}
+
+// whole is [cache.Store.Whole].
+func (t *Tree) whole(o *graph.Output) (cache.Layout, error) {
+	if t.evidence == nil {
+		return t.Store.Whole(o.String())
+	}
+	return t.evidence[o.Number()].readLayout(t.Store, o.String())
+}
+
+// layout is [cache.Store.Layout]. One that was found whole is not read again.
+func (t *Tree) layout(o *graph.Output) (cache.Layout, error) {
+	if t.evidence != nil && t.evidence[o.Number()].whole() {
+		return t.evidence[o.Number()].layout, nil
+	}
+	return t.Store.Layout(o.String())
 }
 
 // proof is [cache.Store.Proof]: the output's record where that is one.
-func (t *Tree) proof(output string, d cache.Digest) (cache.Record, bool) {
+func (t *Tree) proof(o *graph.Output, d cache.Digest) (cache.Record, bool) {
 	isProof := func(m cache.Manifest) bool { return m.Digest == d }
-	rec, err := t.record(output)
+	rec, err := t.record(o)
 	if err == nil && rec.Origin == cache.BuiltHere && !d.IsZero() && slices.ContainsFunc(rec.Manifests, isProof) {
 		return rec, true
 	}
-	return t.Store.Proof(output, d)
+	return t.Store.Proof(o.String(), d)
 }
 
 // modified is the mtime of an output's index.json, which is what make compares.
-func (t *Tree) modified(output string) (time.Time, error) {
-	if t.evidence != nil {
-		if s := t.evidence.of(output); s.looked.Load() && s.layoutErr == nil {
-			return s.time, nil
-		}
+func (t *Tree) modified(o *graph.Output) (time.Time, error) {
+	if t.evidence != nil && t.evidence[o.Number()].whole() {
+		return t.evidence[o.Number()].time, nil
 	}
-	return t.indexTime(output)
+	return t.indexTime(o.String())
 }
 
 // look gathers evidence of an output that platforms are wanted of (nil: those it
@@ -121,18 +127,16 @@ func (t *Tree) look(o *graph.Output, platforms []string) {
 	if t.evidence == nil {
 		return
 	}
-	name := o.Ref.String()
-	if t.evidence.of(name).looked.Load() {
+	// Of what was not built here, nobody may want to know more.
+	rec, err := t.record(o)
+	if err != nil || rec.Origin != cache.BuiltHere {
 		return
 	}
-	// Of what was not built here, nobody may want to know more.
-	if rec, err := t.record(name); err == nil && rec.Origin == cache.BuiltHere {
-		if platforms == nil {
-			platforms = platformsIn(rec)
-		}
-		t.whole(name)
-		t.current(o, platforms, rec)
+	t.whole(o)
+	if platforms == nil {
+		platforms = platformsIn(rec)
 	}
+	t.current(o, platforms, rec)
 }
 
 // parallel calls do for every number below n, as many at once as there are

@@ -46,13 +46,13 @@ func fakeBuild(t testing.TB, tree *Tree, version string) {
 
 func fakeRecord(tree *Tree, o *graph.Output, l cache.Layout, built map[string][]cache.Manifest, version string) error {
 	rec := cache.Record{
-		Output: o.Ref.String(), Origin: cache.BuiltHere, Deps: map[string][]cache.Manifest{},
+		Output: o.Ref.String(), Origin: cache.BuiltHere,
 		Manifests: l.Manifests, Index: l.Index, Top: l.Top,
 		Engine:  cache.EngineInfo{Kind: "embedded", BuildKit: "fake", SX: version, Probe: buildkit.ProbeDigest},
 		Started: time.Now(), Finished: time.Now(),
 	}
 	for _, d := range o.Deps {
-		rec.Deps[d.String()] = built[d.String()]
+		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: built[d.String()]})
 	}
 	key, err := tree.keep(o, o.Request(nil), rec.Deps, rec.Engine.Probe)
 	if err != nil {

@@ -16,6 +16,8 @@ type input struct {
 	kind string   // of the engine that built it; "" where there is no proof
 	full bool     // it is MATCH, on that kind of engine and its own inputs aside
 
+	digest cache.Digest
+
 	seen uint64         // scratch of count: the unproven ones of a round that it is or rests on
 	on   map[string]int // kind of engine → unproven inputs
 }
@@ -27,6 +29,7 @@ type inputID struct {
 
 // inputs are all that were looked at, each after its deps.
 type inputs struct {
+	first []*input // of each output of the graph, by its number: the first that was looked at
 	byID  map[inputID]*input
 	order []*input
 	stale bool // some have no counts yet
@@ -36,10 +39,10 @@ type inputs struct {
 // without proof: outputs in its closure, by digest, that were not built here, from
 // the tree's definitions, with the published digest, on the kind of engine that
 // ref's verdict names or on the embedded one, whose word needs no name.
-func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) {
+func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	in, err := j.input(ref.String(), ms)
+	in, err := j.input(o.String(), o, ms)
 	if err != nil {
 		return 0, err
 	}
@@ -50,9 +53,7 @@ func (j *Judge) unprovenInputs(ref graph.Ref, ms []cache.Manifest) (int, error) 
 // All judges refs, which is much faster than one by one where there are many.
 func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
 	parallel(len(refs), func(i int) {
-		if o := j.Tree.Graph.Output(refs[i]); o != nil {
-			j.Tree.look(o, nil)
-		}
+		j.Tree.look(j.Tree.Graph.Output(refs[i]), nil)
 	})
 	if err := j.prepare(refs); err != nil {
 		return nil, err
@@ -67,49 +68,56 @@ func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
 
 // prepare looks at all that refs rest on.
 func (j *Judge) prepare(refs []graph.Ref) error {
-	if j.inputs.byID == nil {
-		j.inputs.byID = make(map[inputID]*input, len(refs))
-	}
 	for _, ref := range refs {
-		rec, err := j.Tree.record(ref.String())
+		o := j.Tree.Graph.Output(ref)
+		rec, err := j.Tree.record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}
-		if _, err := j.input(ref.String(), rec.Manifests); err != nil {
+		if _, err := j.input(o.String(), o, rec.Manifests); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (j *Judge) addDeps(in *input, rec cache.Record) error {
-	in.deps = make([]*input, 0, len(rec.Deps))
-	for name, ms := range rec.Deps {
-		dep, err := j.input(name, ms)
-		if err != nil {
+// addDeps follows rec, a record of o, or of an output that the graph does not have:
+// nil. Its dependencies mostly are what the graph says, so few are looked for by name.
+func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) error {
+	in.deps = make([]*input, len(rec.Deps))
+	for i, d := range rec.Deps {
+		var dep *graph.Output
+		if o != nil && i < len(o.Inputs()) && o.Inputs()[i].String() == d.Output {
+			dep = o.Inputs()[i]
+		} else {
+			dep = j.output(d.Output)
+		}
+		var err error
+		if in.deps[i], err = j.input(d.Output, dep, d.Images); err != nil {
 			return err
 		}
-		in.deps = append(in.deps, dep)
 	}
 	return nil
 }
 
-// input looks at an output that has the manifests ms, or had when it was used.
-func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
+// input looks at an output that has the manifests ms, or had when it was used; o is
+// nil where the graph has none of that name.
+func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) (*input, error) {
 	var d cache.Digest
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
-	if in := j.inputs.byID[inputID{name, d}]; in != nil && len(ms) == 1 {
-		return in, nil
+	if len(ms) == 1 {
+		if in := j.inputs.find(name, o, d); in != nil {
+			return in, nil
+		}
 	}
-	o := j.output(name)
 	m, published := publishedManifest(o, ms)
 	if published {
 		d = m
 	}
-	return j.inputs.of(inputID{name, d}, func(in *input) error {
-		rec, proven := j.Tree.proof(name, d)
+	return j.inputs.of(name, o, d, func(in *input) error {
+		rec, proven := j.proof(name, o, d)
 		if !proven {
 			return nil
 		}
@@ -121,8 +129,15 @@ func (j *Judge) input(name string, ms []cache.Manifest) (*input, error) {
 				return err
 			}
 		}
-		return j.addDeps(in, rec)
+		return j.addDeps(in, o, rec)
 	})
+}
+
+func (j *Judge) proof(name string, o *graph.Output, d cache.Digest) (cache.Record, bool) {
+	if o == nil {
+		return j.Tree.Store.Proof(name, d)
+	}
+	return j.Tree.proof(o, d)
 }
 
 // onCache tells of a build that may have used what the cache of an engine elsewhere
@@ -133,26 +148,48 @@ func onCache(rec cache.Record) bool {
 
 // output is the tree's output of that name, or nil.
 func (j *Judge) output(name string) *graph.Output {
-	if j.outputs == nil {
-		j.outputs = map[string]*graph.Output{}
-		for _, o := range j.Tree.Graph.Outputs() {
-			j.outputs[o.Ref.String()] = o
-		}
+	ref, err := graph.ParseRef(name)
+	if err != nil {
+		return nil
 	}
-	return j.outputs[name]
+	return j.Tree.Graph.Output(ref)
 }
 
-// of returns the input id, which fill looks at when it is new. Only a forged record
-// could lead back to itself; the edge that does counts for nothing.
-func (s *inputs) of(id inputID, fill func(*input) error) (*input, error) {
-	if in := s.byID[id]; in != nil {
-		return in, nil
+// find returns what was looked at already, or nil.
+func (s *inputs) find(name string, o *graph.Output, d cache.Digest) *input {
+	if o != nil && o.Number() < len(s.first) {
+		if in := s.first[o.Number()]; in != nil && in.digest == d {
+			return in
+		}
+	}
+	return s.byID[inputID{name, d}]
+}
+
+func (s *inputs) add(name string, o *graph.Output, in *input) {
+	if o != nil {
+		if n := o.Number() + 1 - len(s.first); n > 0 {
+			s.first = append(s.first, make([]*input, n)...)
+		}
+		if s.first[o.Number()] == nil {
+			s.first[o.Number()] = in
+			return
+		}
 	}
 	if s.byID == nil {
 		s.byID = map[inputID]*input{}
 	}
-	in := &input{}
-	s.byID[id] = in
+	s.byID[inputID{name, in.digest}] = in
+}
+
+// of returns that of an output with a digest, which fill looks at when it is new.
+// Only a forged record could lead back to itself; the edge that does counts for
+// nothing.
+func (s *inputs) of(name string, o *graph.Output, d cache.Digest, fill func(*input) error) (*input, error) {
+	if in := s.find(name, o, d); in != nil {
+		return in, nil
+	}
+	in := &input{digest: d}
+	s.add(name, o, in)
 	if err := fill(in); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache"
 )
 
 // TestInputsAreCountedOnce holds the counts over random graphs against a walk of
@@ -14,7 +16,7 @@ func TestInputsAreCountedOnce(t *testing.T) {
 		var s inputs
 		var all []*input
 		for i := range 300 {
-			in, err := s.of(inputID{output: fmt.Sprint(i)}, func(in *input) error {
+			in, err := s.of(fmt.Sprint(i), nil, cache.Digest{}, func(in *input) error {
 				in.kind = []string{"embedded", "docker", ""}[random.IntN(3)]
 				in.full = random.Float64() >= share
 				for range random.IntN(5) {

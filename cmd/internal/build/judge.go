@@ -36,7 +36,6 @@ type Judge struct {
 	opened    bool
 	changed   map[string]string // folder of a definition → the folder that changed
 	inputs    inputs
-	outputs   map[string]*graph.Output // by name
 }
 
 func (j *Judge) openHistory() (History, error) {
@@ -52,13 +51,14 @@ func (j *Judge) openHistory() (History, error) {
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
 // were last hashed are not read again; see [Tree.Verify].
 func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
-	layout, err := j.Tree.whole(ref.String())
-	return j.judge(ref, layout, err)
+	o := j.Tree.Graph.Output(ref)
+	layout, err := j.Tree.whole(o)
+	return j.judge(o, layout, err)
 }
 
 // judge is about a layout that was read in full, or could not be.
-func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, error) {
-	v := Verdict{Ref: ref}
+func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) (Verdict, error) {
+	v := Verdict{Ref: o.Ref}
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Word = Missing
 		return v, nil
@@ -67,31 +67,27 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		v.Word, v.Note = Unproven, "damaged: "+err.Error()
 		return v, nil
 	}
-	o := j.Tree.Graph.Output(ref)
 	got, published := publishedManifest(o, layout.Manifests)
 	v.Got = layout.Digest()
 	if published {
 		v.Got = got
-		v.Want, published = j.Tree.Published[ref.String()]
+		v.Want, published = j.Tree.Published[o.String()]
 	}
-	rec, proven := j.Tree.proof(ref.String(), v.Got)
+	rec, proven := j.Tree.proof(o, v.Got)
 	if !proven {
-		v.Word, v.Note = Unproven, j.origin(ref)
+		v.Word, v.Note = Unproven, j.origin(o)
 		return v, nil
 	}
 	if err := rec.Exact(layout); err != nil {
 		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
 		return v, nil
 	}
-	current, err := o != nil, error(nil)
-	if current {
-		current, err = j.Tree.current(o, platformsIn(rec), rec)
-	}
+	current, err := j.Tree.current(o, platformsIn(rec), rec)
 	switch {
 	case err != nil:
 		return v, err
 	case !current:
-		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+ref.String()
+		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+o.String()
 		return v, nil
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
@@ -101,7 +97,7 @@ func (j *Judge) judge(ref graph.Ref, layout cache.Layout, err error) (Verdict, e
 		return v, nil
 	case v.Got == v.Want:
 		v.Word = Match
-		if v.Given, err = j.unprovenInputs(ref, layout.Manifests); err != nil {
+		if v.Given, err = j.unprovenInputs(o, layout.Manifests); err != nil {
 			return v, err
 		}
 		if rec.Engine.Kind != "embedded" {
@@ -188,8 +184,8 @@ func publishedManifest(o *graph.Output, ms []cache.Manifest) (cache.Digest, bool
 }
 
 // origin says where an output that was not built here comes from.
-func (j *Judge) origin(ref graph.Ref) string {
-	rec, err := j.Tree.record(ref.String())
+func (j *Judge) origin(o *graph.Output) string {
+	rec, err := j.Tree.record(o)
 	var version *cache.VersionError
 	switch {
 	case errors.As(err, &version):
@@ -215,11 +211,12 @@ func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func
 		if err := ctx.Err(); err != nil {
 			return vs, context.Cause(ctx)
 		}
-		layout, err := t.Store.Verify(ctx, ref.String())
+		o := t.Graph.Output(ref)
+		layout, err := t.Store.Verify(ctx, o.String())
 		if ctx.Err() != nil {
 			return vs, context.Cause(ctx)
 		}
-		v, err := j.judge(ref, layout, err)
+		v, err := j.judge(o, layout, err)
 		if err != nil {
 			return vs, err
 		}

@@ -114,7 +114,7 @@ type keyParts struct {
 }
 
 // key hashes all that decides the bytes of o, given what its dependencies are.
-func (t *Tree) key(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (cache.Key, error) {
+func (t *Tree) key(o *graph.Output, req graph.Request, deps cache.Deps, probe string) (cache.Key, error) {
 	parts, err := t.parts(o, req, deps, probe)
 	if err != nil {
 		return cache.Key{}, err
@@ -124,7 +124,7 @@ func (t *Tree) key(o *graph.Output, req graph.Request, deps map[string][]cache.M
 
 // keep is key, and keeps what it is the hash of, so that a later plan can say
 // what changed since.
-func (t *Tree) keep(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (cache.Key, error) {
+func (t *Tree) keep(o *graph.Output, req graph.Request, deps cache.Deps, probe string) (cache.Key, error) {
 	parts, err := t.parts(o, req, deps, probe)
 	if err != nil {
 		return cache.Key{}, err
@@ -132,7 +132,7 @@ func (t *Tree) keep(o *graph.Output, req graph.Request, deps map[string][]cache.
 	return t.Store.PutInputs(parts)
 }
 
-func (t *Tree) parts(o *graph.Output, req graph.Request, deps map[string][]cache.Manifest, probe string) (keyParts, error) {
+func (t *Tree) parts(o *graph.Output, req graph.Request, deps cache.Deps, probe string) (keyParts, error) {
 	context, err := t.listing(o.Definition)
 	if err != nil {
 		return keyParts{}, err
@@ -146,14 +146,14 @@ func (t *Tree) parts(o *graph.Output, req graph.Request, deps map[string][]cache
 }
 
 // imageSets gives the images of each dependency as "<platform> <digest>".
-func imageSets(deps map[string][]cache.Manifest) map[string]map[string]bool {
+func imageSets(deps cache.Deps) map[string]map[string]bool {
 	sets := map[string]map[string]bool{}
-	for name, ms := range deps {
+	for _, dep := range deps {
 		set := map[string]bool{}
-		for _, m := range ms {
+		for _, m := range dep.Images {
 			set[m.Platform+" "+m.Digest.String()] = true
 		}
-		sets[name] = set
+		sets[dep.Output] = set
 	}
 	return sets
 }

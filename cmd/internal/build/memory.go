@@ -23,6 +23,8 @@ type definitions struct {
 	mu     sync.Mutex
 	known  map[string]recalled   // definitions that were recalled
 	seen   map[string]cache.Seen // those that are read
+
+	numbered []recalled // known, by the definition's number
 }
 
 // recalled is what every run wants to know of a definition.
@@ -34,7 +36,7 @@ type recalled struct {
 var _ graph.Memory = (*definitions)(nil)
 
 func newDefinitions(dir string) *definitions {
-	return &definitions{cache.NewMemory(dir, "fetch"), sync.Mutex{}, map[string]recalled{}, map[string]cache.Seen{}}
+	return &definitions{memory: cache.NewMemory(dir, "fetch"), known: map[string]recalled{}, seen: map[string]cache.Seen{}}
 }
 
 func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s, "definitions") }
@@ -99,12 +101,20 @@ func (d *definitions) items(def *graph.Definition) []cache.Item {
 	return d.memory.Items(def.Dir)
 }
 
+// number sorts what is known by the definitions' numbers, once all are loaded.
+func (d *definitions) number(g *graph.Graph) {
+	definitions := g.Definitions()
+	d.numbered = make([]recalled, len(definitions))
+	for i, def := range definitions {
+		d.numbered[i] = d.known[def.Dir]
+	}
+	clear(d.known)
+}
+
 // recalled is what is known of a definition that was not read.
-func (d *definitions) recalled(def *graph.Definition) (recalled, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	r, ok := d.known[def.Dir]
-	return r, ok
+func (d *definitions) recalled(def *graph.Definition) (r recalled, ok bool) {
+	r = d.numbered[def.Number()]
+	return r, r.print != [32]byte{}
 }
 
 // scratches spare a run of thousands of definitions as many kilobytes of garbage.

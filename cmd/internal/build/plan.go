@@ -95,8 +95,10 @@ type PlanOptions struct {
 func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) (*Plan, error) {
 	p := &Plan{Targets: targets}
 	asked := map[graph.Ref]bool{}
-	for _, ref := range targets {
-		asked[ref] = opts.NoCache || opts.Rebuild
+	if opts.NoCache || opts.Rebuild {
+		for _, ref := range targets {
+			asked[ref] = true
+		}
 	}
 	will := pending{}
 	cut, err := t.cut(t.Graph.Order(targets), targets, opts)
@@ -105,7 +107,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 	}
 	p.Steps = make([]*Step, len(cut.order))
 	parallel(len(cut.order), func(i int) {
-		o := t.Graph.Output(cut.order[i])
+		o := cut.order[i]
 		p.Steps[i] = &Step{Output: o, Action: ActionBuild, NotTaken: cut.not[o.Ref]}
 		p.Steps[i].Request.Platforms = o.Platforms(opts.Platforms)
 		if _, taken := cut.taken[o.Ref]; !taken {
@@ -114,17 +116,16 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 	})
 	settled := make([]bool, len(cut.order))
 	parallel(len(cut.order), func(i int) {
-		if _, taken := cut.taken[cut.order[i]]; !taken {
+		if _, taken := cut.taken[cut.order[i].Ref]; !taken {
 			settled[i] = t.settled(p.Steps[i], opts.Probe)
 		}
 	})
-	for i, ref := range cut.order {
+	for i, o := range cut.order {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
 		s := p.Steps[i]
-		o := s.Output
-		if taken, ok := cut.taken[ref]; ok {
+		if taken, ok := cut.taken[o.Ref]; ok {
 			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
 			continue
 		}
@@ -137,7 +138,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 		switch {
 		case err != nil:
 			return nil, err
-		case asked[ref]:
+		case asked[o.Ref]:
 			s.Reason = "--rebuild"
 			if opts.NoCache {
 				s.Reason = "--no-cache"
@@ -151,9 +152,9 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 			continue
 		}
 		s.Request = o.Request(opts.Platforms)
-		will[ref] = depth + 1
+		will[o.Ref] = depth + 1
 		if s.Because == (graph.Ref{}) {
-			will[ref] = 1
+			will[o.Ref] = 1
 		}
 	}
 	p.dropUnread()
@@ -203,7 +204,7 @@ func because(format string, args ...any) (reason, error) {
 // as unchanged. Of those that will be pulled it is known: images.
 func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
 	name := o.Ref.String()
-	rec, err := t.record(name)
+	rec, err := t.record(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := t.Store.Layout(name); err == nil {
@@ -215,12 +216,12 @@ func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pendi
 	case err != nil:
 		return because("its record cannot be believed: %v", err)
 	case rec.Origin != cache.BuiltHere:
-		if _, err := t.layout(name); errors.Is(err, fs.ErrNotExist) {
+		if _, err := t.layout(o); errors.Is(err, fs.ErrNotExist) {
 			return reason{text: neverBuilt}, nil
 		}
 		return because("out/%s was not built here", name)
 	}
-	layout, err := t.whole(name)
+	layout, err := t.whole(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return because("out/%s is gone", name)
@@ -255,18 +256,18 @@ func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pendi
 // built from changes: it asks the same of the evidence, and builds no sentence.
 func (t *Tree) settled(s *Step, probe string) bool {
 	o := s.Output
-	rec, err := t.record(o.Ref.String())
+	rec, err := t.record(o)
 	if t.evidence == nil || err != nil || rec.Origin != cache.BuiltHere || rec.Engine.Probe != probe || len(rec.Deps) != len(o.Deps) {
 		return false
 	}
-	layout, err := t.whole(o.Ref.String())
+	layout, err := t.whole(o)
 	if err != nil || rec.Exact(layout) != nil {
 		return false
 	}
-	for _, d := range o.Deps {
-		dep := d.String()
+	for i, dep := range o.Inputs() {
+		was := rec.Deps[i]
 		is, err := t.layout(dep)
-		if was, ok := rec.Deps[dep]; err != nil || !ok || !slices.Equal(is.Manifests, was) {
+		if err != nil || was.Output != dep.String() || !slices.Equal(is.Manifests, was.Images) {
 			return false
 		}
 	}
@@ -276,22 +277,19 @@ func (t *Tree) settled(s *Step, probe string) bool {
 
 // currentDeps are the manifests that o's dependencies have in out/ now; of those
 // that will be built, what they had when rec was made.
-func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending, images map[graph.Ref][]cache.Manifest) (deps map[string][]cache.Manifest, missing string) {
-	deps = map[string][]cache.Manifest{}
-	for _, d := range o.Deps {
-		if will[d] > 0 {
-			deps[d.String()] = rec.Deps[d.String()]
-			continue
+func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending, images map[graph.Ref][]cache.Manifest) (deps cache.Deps, missing string) {
+	for _, input := range o.Inputs() {
+		dep := cache.Dep{Output: input.String(), Images: images[input.Ref]}
+		if will[input.Ref] > 0 {
+			dep.Images = rec.Deps.Images(dep.Output)
+		} else if dep.Images == nil {
+			l, err := t.layout(input)
+			if err != nil {
+				return nil, dep.Output
+			}
+			dep.Images = l.Manifests
 		}
-		if ms := images[d]; ms != nil {
-			deps[d.String()] = ms
-			continue
-		}
-		l, err := t.layout(d.String())
-		if err != nil {
-			return nil, d.String()
-		}
-		deps[d.String()] = l.Manifests
+		deps = append(deps, dep)
 	}
 	return deps, ""
 }

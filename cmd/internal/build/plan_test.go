@@ -68,14 +68,14 @@ func (p *pretender) build(name, layer string) {
 	o := tree.Graph.Output(graph.Ref{Stage: "core", Name: name})
 	l := p.layout(tree, o.Ref.String(), layer)
 	rec := cache.Record{
-		Output: o.Ref.String(), Origin: cache.BuiltHere, Deps: map[string][]cache.Manifest{},
+		Output: o.Ref.String(), Origin: cache.BuiltHere,
 		Manifests: l.Manifests, Index: l.Index, Top: l.Top, Finished: time.Now(),
 		Engine: cache.EngineInfo{Kind: "embedded", Probe: buildkit.ProbeDigest},
 	}
 	for _, d := range o.Deps {
 		dep, err := tree.Store.Layout(d.String())
 		p.must(err)
-		rec.Deps[d.String()] = dep.Manifests
+		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: dep.Manifests})
 	}
 	var err error
 	rec.Key, err = tree.keep(o, o.Request(nil), rec.Deps, buildkit.ProbeDigest)

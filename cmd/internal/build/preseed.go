@@ -55,7 +55,7 @@ func (t *Tree) Preseed(ctx context.Context, refs []graph.Ref, opts PreseedOption
 	opts.Preseed.Store, opts.Preseed.Log = t.Store, t.log
 	var err error
 	report.Report, err = preseed.Run(ctx, images, opts.Preseed)
-	t.evidence = newEvidence(t.Graph)
+	t.renewEvidence(nil)
 	if ctx.Err() != nil {
 		return report, err
 	}
@@ -103,8 +103,9 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 	}
 	var current, old []string
 	newest := opts.Now()
-	for _, ref := range t.Graph.Order(t.Graph.All()) {
-		ok, preseeded := t.asPublished(ref)
+	for _, o := range t.Graph.Order(t.Graph.All()) {
+		ref := o.Ref
+		ok, preseeded := t.asPublished(o)
 		why := ""
 		if ok && noHistory == nil {
 			if why, err = standing.WhyNot(ref); err != nil {
@@ -115,12 +116,12 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 		case ok && why != "" && preseeded:
 			changed, old = append(changed, ref), append(old, ref.String())
 			continue
-		case ok && why == "", t.builtAndCurrent(ref):
+		case ok && why == "", t.builtAndCurrent(o):
 			current = append(current, ref.String())
 		default:
 			continue
 		}
-		if at := t.definitionTime(t.Graph.Output(ref).Definition); at.After(newest) {
+		if at := t.definitionTime(o.Definition); at.After(newest) {
 			newest = at
 		}
 	}
@@ -132,26 +133,25 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 
 // asPublished reports whether out/ holds what digests/ lists for an output, as its
 // record says, and whether that was preseeded.
-func (t *Tree) asPublished(ref graph.Ref) (ok, preseeded bool) {
-	l, err := t.layout(ref.String())
+func (t *Tree) asPublished(o *graph.Output) (ok, preseeded bool) {
+	l, err := t.layout(o)
 	if err != nil {
 		return false, false
 	}
-	rec, err := t.record(ref.String())
+	rec, err := t.record(o)
 	if err != nil || rec.Top != l.Top || rec.Index != l.Index {
 		return false, false
 	}
-	return t.Published[ref.String()] == l.Digest(), rec.Origin == cache.Preseeded
+	return t.Published[o.String()] == l.Digest(), rec.Origin == cache.Preseeded
 }
 
 // builtAndCurrent reports whether an output was built here from what the tree says
 // now, its dependencies as they are in out/.
-func (t *Tree) builtAndCurrent(ref graph.Ref) bool {
-	rec, err := t.record(ref.String())
+func (t *Tree) builtAndCurrent(o *graph.Output) bool {
+	rec, err := t.record(o)
 	if err != nil || rec.Origin != cache.BuiltHere {
 		return false
 	}
-	o := t.Graph.Output(ref)
 	reason, err := t.stale(o, o.Request(platformsIn(rec)), rec.Engine.Probe)
 	return err == nil && reason == ""
 }

@@ -128,8 +128,8 @@ func treeSteps(tb testing.TB) []*Step {
 		tb.Fatal(err)
 	}
 	var steps []*Step
-	for _, ref := range g.Order(g.All()) {
-		steps = append(steps, &Step{Output: g.Output(ref), Action: ActionBuild})
+	for _, o := range g.Order(g.All()) {
+		steps = append(steps, &Step{Output: o, Action: ActionBuild})
 	}
 	family(steps)
 	return steps

@@ -225,13 +225,13 @@ func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.
 			Name: src.File, Path: filepath.Join(r.Dir, filepath.FromSlash(src.Path)), Hash: src.Hash,
 		})
 	}
-	deps := map[string][]cache.Manifest{}
+	var deps cache.Deps
 	for _, d := range o.Deps {
 		l, err := r.Store.Adopt(ctx, d.String())
 		if err != nil {
 			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
 		}
-		job.Deps[d.String()], deps[d.String()] = l, l.Manifests
+		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
 	}
 	key, err := r.keep(o, s.Request, deps, e.probe)
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Substitution) Unavailable() error {
 // cut is what a plan looks at: from the targets down to what is taken as published,
 // and nothing below that.
 type cut struct {
-	order  []graph.Ref
+	order  []*graph.Output
 	taken  map[graph.Ref]Step             // only its action and reasons
 	images map[graph.Ref][]cache.Manifest // of those that are still to be pulled
 	not    map[graph.Ref]string           // why a published image does not stand for an output
@@ -51,49 +51,49 @@ type cut struct {
 
 // cut walks from the targets to what they are built from. Everything in order comes
 // after what it is built from.
-func (t *Tree) cut(order, targets []graph.Ref, opts PlanOptions) (cut, error) {
+func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions) (cut, error) {
 	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]cache.Manifest{}, not: map[graph.Ref]string{}}
 	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
 		return c, nil
 	}
 	if t.evidence != nil {
-		parallel(len(order), func(i int) { t.record(order[i].String()) })
+		parallel(len(order), func(i int) { t.record(order[i]) })
 	}
 	needed, target := map[graph.Ref]bool{}, map[graph.Ref]bool{}
 	for _, ref := range targets {
 		needed[ref], target[ref] = true, true
 	}
-	for _, ref := range slices.Backward(order) {
-		if !needed[ref] {
+	for _, o := range slices.Backward(order) {
+		if !needed[o.Ref] {
 			continue
 		}
-		if !target[ref] {
-			if err := t.substitute(&c, ref, opts); err != nil {
+		if !target[o.Ref] {
+			if err := t.substitute(&c, o, opts); err != nil {
 				return c, err
 			}
 		}
-		if _, taken := c.taken[ref]; !taken {
-			for _, d := range t.Graph.Output(ref).Deps {
+		if _, taken := c.taken[o.Ref]; !taken {
+			for _, d := range o.Deps {
 				needed[d] = true
 			}
 		}
 	}
-	c.order = slices.DeleteFunc(slices.Clone(order), func(ref graph.Ref) bool { return !needed[ref] })
+	c.order = slices.DeleteFunc(slices.Clone(order), func(o *graph.Output) bool { return !needed[o.Ref] })
 	return c, nil
 }
 
-// substitute takes the published image of ref where that is sound: it stands, and
+// substitute takes the published image of o where that is sound: it stands, and
 // nothing else lies in out/ that was built here.
-func (t *Tree) substitute(c *cut, ref graph.Ref, opts PlanOptions) error {
-	name, sub := ref.String(), opts.Substitution
-	digest, listed := t.Published[name]
-	rec, err := t.record(name)
+func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) error {
+	ref, sub := o.Ref, opts.Substitution
+	digest, listed := t.Published[o.String()]
+	rec, err := t.record(o)
 	if !sub.Pull && (err != nil || rec.Origin != cache.Preseeded) {
 		return nil
 	}
 	lies := false // something that its record speaks of
 	if err == nil {
-		l, err := t.whole(name)
+		l, err := t.whole(o)
 		lies = err == nil && rec.Exact(l) == nil
 	}
 	there := lies && listed && rec.Manifests[0].Digest == digest
@@ -103,7 +103,7 @@ func (t *Tree) substitute(c *cut, ref graph.Ref, opts PlanOptions) error {
 	case !there && !sub.Pull:
 		return nil
 	}
-	platforms := t.Graph.Output(ref).Request(opts.Platforms).Platforms
+	platforms := o.Request(opts.Platforms).Platforms
 	why, err := sub.whyNot(ref)
 	switch {
 	case err != nil:
@@ -228,7 +228,7 @@ func (r *run) pulled(s *Step) bool {
 func (t *Tree) notTaken(plan *Plan) string {
 	preseeded := 0
 	for _, s := range plan.Steps {
-		if rec, err := t.record(s.Output.Ref.String()); err == nil && rec.Origin == cache.Preseeded && s.Action == ActionBuild {
+		if rec, err := t.record(s.Output); err == nil && rec.Origin == cache.Preseeded && s.Action == ActionBuild {
 			preseeded++
 		}
 	}

@@ -21,14 +21,13 @@ func (t *Tree) equaliseTimes(ctx context.Context, plan *Plan, r *run) error {
 	var upToDate []string
 	current := map[graph.Ref]bool{}
 	newest := r.opts.Now()
-	for _, ref := range t.Graph.Order(t.Graph.All()) {
-		o := t.Graph.Output(ref)
-		rec, err := t.record(ref.String())
+	for _, o := range t.Graph.Order(t.Graph.All()) {
+		rec, err := t.record(o)
 		if err != nil {
 			continue
 		}
 		if rec.Origin == cache.Preseeded {
-			if _, err := t.layout(ref.String()); err != nil || !r.stands(ref) {
+			if _, err := t.layout(o); err != nil || !r.stands(o.Ref) {
 				continue
 			}
 		} else if !allCurrent(o.Deps, current, r.stands) {
@@ -36,8 +35,8 @@ func (t *Tree) equaliseTimes(ctx context.Context, plan *Plan, r *run) error {
 		} else if reason, err := t.stale(o, o.Request(platformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
 			continue
 		}
-		current[ref] = true
-		upToDate = append(upToDate, ref.String())
+		current[o.Ref] = true
+		upToDate = append(upToDate, o.String())
 		if at := t.definitionTime(o.Definition); at.After(newest) {
 			newest = at
 		}
@@ -59,7 +58,7 @@ func (r *run) stands(ref graph.Ref) bool {
 	if r.opts.Substitution == nil {
 		return false
 	}
-	if l, err := r.layout(ref.String()); err == nil && l.Digest() != r.Published[ref.String()] {
+	if l, err := r.layout(r.Graph.Output(ref)); err == nil && l.Digest() != r.Published[ref.String()] {
 		return false
 	}
 	why, err := r.opts.Substitution.whyNot(ref)
@@ -80,7 +79,7 @@ func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.
 func (t *Tree) timesHold(plan *Plan) bool {
 	var one time.Time
 	for _, s := range plan.Steps {
-		at, err := t.modified(s.Output.Ref.String())
+		at, err := t.modified(s.Output)
 		if err != nil {
 			continue
 		}

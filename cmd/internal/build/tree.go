@@ -29,7 +29,7 @@ type Tree struct {
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
-	evidence  *evidence // nil while something is built
+	evidence  evidence // nil while something is built
 }
 
 // TreeOptions of [OpenTree].
@@ -131,10 +131,13 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
+	var seen map[string]*sighting
 	var ahead errgroup.Group
 	if opts.All && t.Store != nil {
-		t.evidence = newEvidence(t.Store.Remembered())
-		ahead.Go(t.lookAhead)
+		ahead.Go(func() error {
+			seen = lookAhead(t.Store)
+			return nil
+		})
 	}
 	err = t.read(ctx)
 	ahead.Wait()
@@ -144,9 +147,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if t.Store == nil { // which a tree that cannot be read does not get
 		err = t.openStore(opts)
 	}
-	if t.evidence == nil {
-		t.renewEvidence()
-	}
+	t.renewEvidence(seen)
 	return t, err
 }
 
@@ -160,6 +161,9 @@ func (t *Tree) read(ctx context.Context) (err error) {
 	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory})
 	if wrong := digests.Wait(); wrong != nil && err == nil {
 		err = &PublishedError{wrong}
+	}
+	if err == nil {
+		t.memory.number(t.Graph)
 	}
 	return err
 }
