@@ -28,11 +28,19 @@ const digestsLimit = 16 << 20 // bytes of one file
 // output once. An error names file and line.
 func ParseDigests(r io.Reader, stage string) (Published, error) {
 	p := Published{}
+	if err := p.read(r, stage); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// read adds what a stage's file lists.
+func (p Published) read(r io.Reader, stage string) error {
 	lines := bufio.NewReader(io.LimitReader(r, digestsLimit))
 	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF && line == "" {
-			return p, nil
+			return nil
 		}
 		if err == io.EOF {
 			err = errors.New("the line is not complete")
@@ -41,7 +49,7 @@ func ParseDigests(r io.Reader, stage string) (Published, error) {
 			err = p.add(strings.TrimSuffix(line, "\n"), stage)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("parsing %s:%d: %w", digestsFile(stage), n, err)
+			return fmt.Errorf("parsing %s:%d: %w", digestsFile(stage), n, err)
 		}
 	}
 }
@@ -80,9 +88,7 @@ func LoadDigests(tree fs.FS) (Published, error) {
 	all := Published{}
 	var errs []error
 	for _, stage := range stages {
-		p, err := loadStage(tree, stage)
-		maps.Copy(all, p)
-		errs = append(errs, err)
+		errs = append(errs, all.load(tree, stage))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -90,24 +96,25 @@ func LoadDigests(tree fs.FS) (Published, error) {
 	return all, nil
 }
 
-func loadStage(tree fs.FS, stage string) (Published, error) {
+// load adds what the file of a stage lists, where there is one.
+func (p Published) load(tree fs.FS, stage string) error {
 	info, err := fs.Lstat(tree, digestsFile(stage))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+		return nil
 	case err != nil:
-		return nil, fmt.Errorf("reading digests: %w", err)
+		return fmt.Errorf("reading digests: %w", err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return nil, fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), isLink)
+		return fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), isLink)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
+		return fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
 	}
 	f, err := tree.Open(digestsFile(stage))
 	if err != nil {
-		return nil, fmt.Errorf("reading digests: %w", err)
+		return fmt.Errorf("reading digests: %w", err)
 	}
 	defer f.Close()
-	return ParseDigests(f, stage)
+	return p.read(f, stage)
 }
 
 // WriteDigests makes the tree's digests/ list exactly p: a file per stage, sorted

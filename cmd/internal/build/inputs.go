@@ -52,24 +52,25 @@ func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (int, error
 
 // All judges refs, which is much faster than one by one where there are many.
 func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
+	outputs := make([]*graph.Output, len(refs))
 	parallel(len(refs), func(i int) {
-		j.Tree.look(j.Tree.Graph.Output(refs[i]), nil)
+		outputs[i] = j.Tree.Graph.Output(refs[i])
+		j.Tree.look(outputs[i], nil)
 	})
-	if err := j.prepare(refs); err != nil {
+	if err := j.prepare(outputs); err != nil {
 		return nil, err
 	}
 	vs, errs := make([]Verdict, len(refs)), make([]error, len(refs))
-	parallel(len(refs), func(i int) { vs[i], errs[i] = j.Judge(refs[i]) })
+	parallel(len(refs), func(i int) { vs[i], errs[i] = j.look(outputs[i]) })
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		return nil, errs[i]
 	}
 	return vs, nil
 }
 
-// prepare looks at all that refs rest on.
-func (j *Judge) prepare(refs []graph.Ref) error {
-	for _, ref := range refs {
-		o := j.Tree.Graph.Output(ref)
+// prepare looks at all that outputs rest on.
+func (j *Judge) prepare(outputs []*graph.Output) error {
+	for _, o := range outputs {
 		rec, err := j.Tree.record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue

@@ -51,7 +51,10 @@ func (j *Judge) openHistory() (History, error) {
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
 // were last hashed are not read again; see [Tree.Verify].
 func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
-	o := j.Tree.Graph.Output(ref)
+	return j.look(j.Tree.Graph.Output(ref))
+}
+
+func (j *Judge) look(o *graph.Output) (Verdict, error) {
 	layout, err := j.Tree.whole(o)
 	return j.judge(o, layout, err)
 }
@@ -204,14 +207,17 @@ func (j *Judge) origin(o *graph.Output) string {
 // verdict; the error is only for a tree that cannot be read at all.
 func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
-	if err := j.prepare(refs); err != nil {
+	outputs := make([]*graph.Output, len(refs))
+	for i, ref := range refs {
+		outputs[i] = t.Graph.Output(ref)
+	}
+	if err := j.prepare(outputs); err != nil {
 		return nil, err
 	}
-	for _, ref := range refs {
+	for _, o := range outputs {
 		if err := ctx.Err(); err != nil {
 			return vs, context.Cause(ctx)
 		}
-		o := t.Graph.Output(ref)
 		layout, err := t.Store.Verify(ctx, o.String())
 		if ctx.Err() != nil {
 			return vs, context.Cause(ctx)

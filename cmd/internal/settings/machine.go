@@ -3,6 +3,7 @@ package settings
 import (
 	"math"
 	"runtime"
+	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -24,7 +25,7 @@ func jobsFor(cores int, memory int64) int {
 func defaultMemory() int64 { return machineMemory() / 10 * 9 }
 
 // machineMemory is the machine's, or what the cgroup of this process may use of it.
-func machineMemory() int64 {
+var machineMemory = sync.OnceValue(func() int64 {
 	memory := uint64(math.MaxInt64)
 	for _, ask := range []memlimit.Provider{memlimit.FromSystem, memlimit.FromCgroup} {
 		if m, err := ask(); err == nil && m > 0 {
@@ -32,4 +33,4 @@ func machineMemory() int64 {
 		}
 	}
 	return int64(memory)
-}
+})
