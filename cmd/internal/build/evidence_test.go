@@ -1,0 +1,104 @@
+package build
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+)
+
+// TestLookAheadChangesNothing does many things to a tree that was looked at before:
+// what a run says that looks at all outputs while it reads the definitions must be
+// what one says that remembers nothing.
+func TestLookAheadChangesNothing(t *testing.T) {
+	for name, change := range map[string]func(p *pretender){
+		"nothing": func(*pretender) {},
+		"layer, same size and mtime": func(p *pretender) {
+			layers, _ := filepath.Glob(p.dir + "/out/core-tool/blobs/sha256/*")
+			for _, path := range layers {
+				data, err := os.ReadFile(path)
+				p.must(err)
+				if string(data) != `"tool"` {
+					continue
+				}
+				info, err := os.Stat(path)
+				p.must(err)
+				p.must(os.Chmod(path, 0o644))
+				p.must(os.WriteFile(path, []byte(`"toil"`), 0o644))
+				p.must(os.Chtimes(path, info.ModTime(), info.ModTime()))
+				return
+			}
+			p.t.Fatal("there is no layer")
+		},
+		"company":     func(p *pretender) { edit(p.t, p.dir+"/out/core-tool/blobs/x", "") },
+		"touched":     func(p *pretender) { p.must(os.Chtimes(p.dir+"/out/core-tool/index.json", time.Time{}, time.Now())) },
+		"out gone":    func(p *pretender) { p.must(os.RemoveAll(p.dir + "/out/core-tool")) },
+		"record gone": func(p *pretender) { p.must(os.Remove(p.dir + "/.sx/records/core-libc.json")) },
+		"forged": func(p *pretender) {
+			edit(p.t, p.dir+"/.sx/records/core-libc.json", `{"version":2,"mac":"","record":{}}`)
+		},
+		"definition": func(p *pretender) { p.write("core/libc/Containerfile", "FROM scratch\n") },
+		"no more":    func(p *pretender) { p.must(os.RemoveAll(p.dir + "/packages/core/app")) },
+		"new": func(p *pretender) {
+			p.write("core/new/package.toml", "[package]\nname = \"new\"\n")
+			p.write("core/new/Containerfile", "FROM stagex/core-app\n")
+		},
+		"built anew": func(p *pretender) { p.build("tool", "other") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPretender(t, "libc:", "tool: libc", "app: tool libc")
+			published := cache.Published{}
+			for _, name := range []string{"libc", "tool", "app"} {
+				p.build(name, name)
+				l, err := p.open().Store.Layout("core-" + name)
+				p.must(err)
+				published["core-"+name] = l.Digest()
+			}
+			p.must(p.open().Store.WriteDigests(published))
+			ahead := TreeOptions{
+				KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
+				now: func() time.Time { return time.Now().Add(time.Hour) },
+			}
+			look := func() string {
+				tree, err := OpenTree(t.Context(), p.dir, ahead)
+				p.must(err)
+				defer func() { p.must(tree.Close()) }()
+				return p.said(tree)
+			}
+			look()
+			if tree, err := OpenTree(t.Context(), p.dir, ahead); err != nil || len(tree.Store.Remembered()) != 3 {
+				t.Fatalf("not all is remembered (%v)", err)
+			}
+			change(p)
+			got := look()
+			if diff := cmp.Diff(p.said(p.open()), got); diff != "" {
+				t.Errorf("with nothing remembered, and ahead (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// said is every step of the plan for all, and every verdict.
+func (p *pretender) said(tree *Tree) string {
+	p.t.Helper()
+	var b strings.Builder
+	refs := tree.Graph.All()
+	plan, err := tree.Plan(p.t.Context(), refs, PlanOptions{Probe: buildkit.ProbeDigest})
+	p.must(err)
+	for _, s := range plan.Steps {
+		fmt.Fprintln(&b, s.Output, s.Action, s.Reason)
+	}
+	verdicts, err := (&Judge{Tree: tree}).All(refs)
+	p.must(err)
+	for _, v := range verdicts {
+		fmt.Fprintln(&b, v.Ref, v.Got, v, v.Note)
+	}
+	return b.String()
+}
