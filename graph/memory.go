@@ -38,11 +38,12 @@ func (l *loader) recall(d *draft) bool {
 
 // remember tells the memory of what was read. Nothing is wrong in any draft.
 func (l *loader) remember(ctx context.Context) {
-	if l.memory == nil {
+	wasRead := func(d *draft) bool { return d.recalled == nil }
+	if l.memory == nil || !slices.ContainsFunc(l.drafts, wasRead) {
 		return
 	}
 	l.each(ctx, func(d *draft) {
-		if d.recalled == nil {
+		if wasRead(d) {
 			l.memory.Remember(d.def.Dir, d.encode())
 		}
 	})
