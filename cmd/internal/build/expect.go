@@ -63,7 +63,7 @@ func (t *Tree) expect(steps []*Step, c Capacity) {
 		name, hint := s.Output.Ref.String(), c.hint(s)
 		s.Expected = pasts[name].took()
 		if s.Expected == 0 && s.Action == ActionBuild {
-			s.Expected = t.recorded(name)
+			s.Expected = t.recorded(s.Output)
 		}
 		if s.Expected == 0 {
 			s.Expected = hint.Time
@@ -102,8 +102,8 @@ func (a *average) value() time.Duration { return a.sum / time.Duration(max(a.n, 
 const defaultGuess = time.Minute
 
 // recorded is how long the build took that an output's record speaks of.
-func (t *Tree) recorded(output string) time.Duration {
-	rec, err := t.Store.Record(output)
+func (t *Tree) recorded(o *graph.Output) time.Duration {
+	rec, err := t.record(o)
 	if err != nil || rec.Origin != cache.BuiltHere {
 		return 0
 	}

@@ -3,7 +3,11 @@ package build
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
+
+	"codeberg.org/stagex/sx/graph"
 )
 
 // Forecast is how long a plan should take, as long as each output's last build
@@ -40,16 +44,23 @@ func (t *Tree) Forecast(p *Plan, c Capacity) Forecast {
 // absent counts the sources of what will be built that are not there. Whether the
 // others are what they should be is seen when they are needed.
 func (t *Tree) absent(p *Plan) int {
-	seen := map[string]bool{}
+	seen := map[*graph.Definition]bool{}
+	var paths []string
 	for _, s := range p.Steps {
-		if s.Action != ActionBuild {
-			continue
-		}
-		for _, src := range s.Output.Definition.Sources {
-			if _, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(src.Path))); err != nil {
-				seen[src.Path] = true
+		if d := s.Output.Definition; s.Action == ActionBuild && !seen[d] {
+			seen[d] = true
+			for _, src := range d.Sources {
+				paths = append(paths, src.Path)
 			}
 		}
 	}
-	return len(seen)
+	slices.Sort(paths)
+	paths = slices.Compact(paths) // two may name one file
+	var absent atomic.Int64
+	parallel(len(paths), func(i int) {
+		if _, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(paths[i]))); err != nil {
+			absent.Add(1)
+		}
+	})
+	return int(absent.Load())
 }
