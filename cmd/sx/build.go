@@ -129,7 +129,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	}
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
-		Offline: o.offline, Capacity: capacity(set), DiskFloor: set.Build.DiskFloor,
+		Offline: o.offline, Capacity: func() build.Capacity { return capacity(set) }, DiskFloor: set.Build.DiskFloor,
 		Engine: engine, Reconnect: set.Engine.Reconnect, Version: engineVersion(),
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
@@ -152,7 +152,8 @@ func substitution(t *build.Tree, set settings.Settings, o buildOptions) (*build.
 
 // capacity is what the settings say of the machine and of packages.
 func capacity(set settings.Settings) build.Capacity {
-	c := build.Capacity{Jobs: set.Build.Jobs, Memory: set.Build.Memory, Hints: map[string]build.Hint{}}
+	machine := set.Build.OfMachine()
+	c := build.Capacity{Jobs: machine.Jobs, Memory: machine.Memory, Hints: map[string]build.Hint{}}
 	for name, p := range set.Packages {
 		c.Hints[name] = build.Hint{Memory: p.Memory, Time: p.Time}
 	}

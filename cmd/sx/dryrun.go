@@ -28,7 +28,8 @@ func dryRun(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, set se
 	if o.preseed && sub.Unavailable() != nil {
 		fmt.Fprintf(a.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
-	f := t.Forecast(plan, capacity(set))
+	c := capacity(set)
+	f := t.Forecast(plan, c)
 	if o.json {
 		return planJSON(w, plan, f)
 	}
@@ -43,7 +44,7 @@ func dryRun(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, set se
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
-	printForecast(w, plan.Count(build.ActionBuild), f, set.Build.Jobs)
+	printForecast(w, plan.Count(build.ActionBuild), f, c.Jobs)
 	return nil
 }
 

@@ -29,7 +29,8 @@ type Options struct {
 	FromSource bool
 	KeepGoing  bool // go on with what does not depend on a failure
 	Offline    bool // no download, and no network for any RUN
-	Capacity
+	// Capacity is asked for when something must be built; nil: one job, any memory.
+	Capacity func() Capacity
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for
 	// anything to start; 0: any.
 	DiskFloor int64
@@ -173,10 +174,14 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
 	}
-	r.expect(plan.Steps, r.opts.Capacity)
+	var capacity Capacity
+	if r.opts.Capacity != nil {
+		capacity = r.opts.Capacity()
+	}
+	r.expect(plan.Steps, capacity)
 	family(plan.Steps)
 	s := &schedule{
-		slots: r.opts.slots(), stop: r.stop, run: r.unit, skip: r.skip,
+		slots: capacity.slots(), stop: r.stop, run: r.unit, skip: r.skip,
 		estimate: r.estimate, guess: r.guess, now: r.opts.Now,
 	}
 	a := newAhead(s, plan.Steps, r.breaks)

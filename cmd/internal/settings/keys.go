@@ -28,9 +28,9 @@ const (
 
 // keys are all settings, in the order of the reference file.
 var keys = []key{
-	{name: "build.jobs", userOnly: ofTheMachine, set: to(parseJobs, func(s *Settings) *int { return &s.Build.Jobs })},
-	{name: "build.memory", userOnly: ofTheMachine, set: to(parseMemory, func(s *Settings) *int64 { return &s.Build.Memory })},
-	{name: "build.disk_floor", userOnly: ofTheMachine, set: to(parseFloor, func(s *Settings) *int64 { return &s.Build.DiskFloor })},
+	{name: "build.jobs", userOnly: ofTheMachine, set: to(number(0, 1024), func(s *Settings) *int { return &s.Build.Jobs })},
+	{name: "build.memory", userOnly: ofTheMachine, set: to(ParseSize, func(s *Settings) *int64 { return &s.Build.Memory })},
+	{name: "build.disk_floor", userOnly: ofTheMachine, set: to(ParseSize, func(s *Settings) *int64 { return &s.Build.DiskFloor })},
 	{name: "build.keep_going", userOnly: ofTheUser, set: to(parseBool, func(s *Settings) *bool { return &s.Build.KeepGoing })},
 	{name: "build.platform", set: to(parsePlatforms, func(s *Settings) *[]string { return &s.Build.Platforms })},
 	{name: "build.progress", userOnly: ofTheUser, set: to(oneOf("auto", "plain", "tty", "rawjson", "quiet"),

@@ -26,15 +26,6 @@ func number(least, most int) func(string) (int, error) {
 	}
 }
 
-// parseJobs takes 0 for the default, which depends on the machine.
-func parseJobs(text string) (int, error) {
-	n, err := number(0, 1024)(text)
-	if err == nil && n == 0 {
-		n = defaultJobs()
-	}
-	return n, err
-}
-
 func parseBool(text string) (bool, error) {
 	b, err := strconv.ParseBool(text)
 	if err != nil {
@@ -75,24 +66,13 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
-// parseMemory takes "0" for the default, which depends on the machine.
-func parseMemory(text string) (int64, error) {
-	if text == "0" {
-		return defaultMemory(), nil
-	}
-	return parseSize(text)
-}
-
-// parseFloor is parseSize, or "0" for none.
-func parseFloor(text string) (int64, error) {
+// ParseSize reads a size as stagex.toml takes it, or "0".
+func ParseSize(text string) (int64, error) {
 	if text == "0" {
 		return 0, nil
 	}
 	return parseSize(text)
 }
-
-// ParseSize reads a size as stagex.toml takes it, or "0".
-func ParseSize(text string) (int64, error) { return parseFloor(text) }
 
 // parsePlatforms takes a list with commas, each in its one canonical spelling, because it is compared as text.
 func parsePlatforms(text string) ([]string, error) {

@@ -33,8 +33,8 @@ type Settings struct {
 
 // Build is about builds.
 type Build struct {
-	Jobs      int      // outputs built at once, at least 1
-	Memory    int64    // bytes that all builds at once may need, as far as that is known
+	Jobs      int      // outputs built at once; 0: see OfMachine
+	Memory    int64    // bytes that all builds at once may need, as far as that is known; 0: see OfMachine
 	DiskFloor int64    // bytes that must be free for anything to start
 	KeepGoing bool     // go on with what does not depend on a failure
 	Platforms []string // of outputs whose definition forces none: "linux/amd64", in the order of their manifests
@@ -96,7 +96,7 @@ func (p Paths) StateDir(tree string) string {
 func Default() Settings {
 	return Settings{
 		Build: Build{
-			Jobs: defaultJobs(), Memory: defaultMemory(), DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto",
+			DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto",
 		},
 		Fetch: Fetch{
 			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
