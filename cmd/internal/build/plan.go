@@ -93,72 +93,81 @@ type PlanOptions struct {
 // Plan decides for every output in the closure of targets whether it must be
 // built. It reads, hashes and writes nothing else.
 func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) (*Plan, error) {
+	cut, err := t.cut(t.Graph.Order(targets), targets, opts)
+	if err != nil {
+		return nil, err
+	}
 	p := &Plan{Targets: targets}
-	asked := map[graph.Ref]bool{}
+	steps, settled := t.gather(cut, opts)
+	p.Steps = steps
+	will, asked := pending{}, map[graph.Ref]bool{}
 	if opts.NoCache || opts.Rebuild {
 		for _, ref := range targets {
 			asked[ref] = true
 		}
 	}
-	will := pending{}
-	cut, err := t.cut(t.Graph.Order(targets), targets, opts)
-	if err != nil {
-		return nil, err
-	}
-	p.Steps = make([]*Step, len(cut.order))
-	parallel(len(cut.order), func(i int) {
-		o := cut.order[i]
-		p.Steps[i] = &Step{Output: o, Action: ActionBuild, NotTaken: cut.not[o.Ref]}
-		p.Steps[i].Request.Platforms = o.Platforms(opts.Platforms)
-		if _, taken := cut.taken[o.Ref]; !taken {
-			t.look(o, p.Steps[i].Request.Platforms)
-		}
-	})
-	settled := make([]bool, len(cut.order))
-	parallel(len(cut.order), func(i int) {
-		if _, taken := cut.taken[cut.order[i].Ref]; !taken {
-			settled[i] = t.settled(p.Steps[i], opts.Probe)
-		}
-	})
-	for i, o := range cut.order {
+	for i, s := range p.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		s := p.Steps[i]
-		if taken, ok := cut.taken[o.Ref]; ok {
-			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
+		if s.Taken {
 			continue
 		}
 		var r reason
-		var err error
 		if !settled[i] || len(cut.images) > 0 {
-			r, err = t.why(o, s.Request.Platforms, opts.Probe, will, cut.images)
-		}
-		dep, depth := will.nearest(o.Deps)
-		switch {
-		case err != nil:
-			return nil, err
-		case asked[o.Ref]:
-			s.Reason = "--rebuild"
-			if opts.NoCache {
-				s.Reason = "--no-cache"
+			if r, err = t.why(s.Output, s.Request.Platforms, opts.Probe, will, cut.images); err != nil {
+				return nil, err
 			}
-		case r.text != "":
-			s.Reason, s.Changes = r.text, r.changes
-		case depth > 0:
-			s.Reason, s.Because = fmt.Sprintf("%s will be built", dep), dep
-		default:
-			s.Action, s.Reason = ActionNone, "up to date"
-			continue
 		}
-		s.Request = o.Request(opts.Platforms)
-		will[o.Ref] = depth + 1
-		if s.Because == (graph.Ref{}) {
-			will[o.Ref] = 1
+		if asked[s.Output.Ref] {
+			r = reason{text: "--rebuild"}
+			if opts.NoCache {
+				r.text = "--no-cache"
+			}
 		}
+		s.decide(r, will)
 	}
+	parallel(len(p.Steps), func(i int) {
+		if s := p.Steps[i]; s.Action == ActionBuild {
+			s.Request = s.Output.Request(opts.Platforms)
+		}
+	})
 	p.dropUnread()
 	return p, nil
+}
+
+// gather makes a step for each output, and looks at what there is of it: settled are
+// those of which why would find no reason.
+func (t *Tree) gather(cut cut, opts PlanOptions) (steps []*Step, settled []bool) {
+	steps, settled = make([]*Step, len(cut.order)), make([]bool, len(cut.order))
+	parallel(len(steps), func(i int) {
+		o := cut.order[i]
+		steps[i] = &Step{Output: o, Action: ActionBuild, NotTaken: cut.not[o.Ref]}
+		steps[i].Request.Platforms = o.Platforms(opts.Platforms)
+		if taken, ok := cut.taken[o.Ref]; ok {
+			steps[i].Action, steps[i].Reason, steps[i].Taken = taken.Action, taken.Reason, true
+			return
+		}
+		t.look(o, steps[i].Request.Platforms)
+	})
+	parallel(len(steps), func(i int) { settled[i] = !steps[i].Taken && t.settled(steps[i], opts.Probe) })
+	return steps, settled
+}
+
+// decide takes the output's own reason to be built, if it has one, before that of
+// what it is built from.
+func (s *Step) decide(own reason, will pending) {
+	dep, depth := will.nearest(s.Output.Deps)
+	switch {
+	case own.text != "":
+		s.Reason, s.Changes, depth = own.text, own.changes, 0
+	case depth > 0:
+		s.Reason, s.Because = fmt.Sprintf("%s will be built", dep), dep
+	default:
+		s.Action, s.Reason = ActionNone, "up to date"
+		return
+	}
+	will[s.Output.Ref] = depth + 1
 }
 
 // pending are the outputs that will be built, each with the number of steps from
