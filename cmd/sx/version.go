@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func newVersionCommand(a *app) *cobra.Command {
 	return c
 }
 
-func sxVersion() versionInfo {
+var sxVersion = sync.OnceValue(func() versionInfo {
 	v := versionInfo{
 		Version: version, BuildKit: "unknown", Build: buildkit.BuildID(), Runc: buildkit.RuncInside(),
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
@@ -61,7 +62,7 @@ func sxVersion() versionInfo {
 		}
 	}
 	return v
-}
+})
 
 func printVersion(w io.Writer, asJSON bool) error {
 	v := sxVersion()
