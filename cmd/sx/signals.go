@@ -13,11 +13,15 @@ type drainKey struct{}
 
 // withSignals ends the context at the second SIGINT, or at the first where no
 // command asked to drain, and at SIGTERM and SIGHUP; a third SIGINT exits at once.
+// SIGHUP stays ignored where it was when sx started, which is all that nohup does.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	d := &drain{first: make(chan struct{})}
 	sigs := make(chan os.Signal, 3)
-	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(sigs, syscall.SIGHUP)
+	}
 	go func() { // lives as long as the process
 		interrupts := 0
 		for sig := range sigs {
