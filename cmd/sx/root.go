@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"log"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
+	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -55,7 +57,8 @@ func orNil(err error) error {
 	return err
 }
 
-// checkedWriter remembers the first failed write.
+// checkedWriter remembers the first failed write. Where nobody reads any more it
+// ends sx as it ends any program before a pipe: in silence.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -63,6 +66,10 @@ type checkedWriter struct {
 
 func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		signal.Reset(syscall.SIGPIPE)
+		n, err = c.w.Write(p)
+	}
 	if c.err == nil {
 		c.err = err
 	}

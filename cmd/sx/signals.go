@@ -14,6 +14,7 @@ type drainKey struct{}
 // withSignals ends the context at the second SIGINT, or at the first where no
 // command asked to drain, and at SIGTERM and SIGHUP; a third SIGINT exits at once.
 // SIGHUP stays ignored where it was when sx started, which is all that nohup does.
+// SIGPIPE ends nothing: a Ctrl-C ends the tee behind sx too, and what runs may finish.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	d := &drain{first: make(chan struct{})}
@@ -22,7 +23,8 @@ func withSignals(parent context.Context) (context.Context, func()) {
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(sigs, syscall.SIGHUP)
 	}
-	go func() { // lives as long as the process
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // writes fail instead
+	go func() {                                             // lives as long as the process
 		interrupts := 0
 		for sig := range sigs {
 			if sig != syscall.SIGINT {
