@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,6 +42,11 @@ func (r *run) openLog(s *Step, at time.Time) (*buildLog, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(old) > 0 { // the clock may have been set back since
+		if last, err := logTimeOf(old[len(old)-1].Name()); err == nil && !at.After(last) {
+			at = last.Add(1)
+		}
+	}
 	for len(old) >= keptLogs {
 		os.Remove(filepath.Join(dir, old[0].Name()))
 		old = old[1:]
@@ -54,6 +60,10 @@ func (r *run) openLog(s *Step, at time.Time) (*buildLog, error) {
 	// to build.
 	holdLog(l.f)
 	return l, nil
+}
+
+func logTimeOf(name string) (time.Time, error) {
+	return time.Parse(logTime, strings.TrimSuffix(name, logExt))
 }
 
 // end writes how the build ended and gives up the lock. A log that cannot be

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -49,7 +48,7 @@ func OpenLog(state, output string) (*Log, error) {
 		return nil, &NoLogError{output}
 	}
 	l := &Log{Path: filepath.Join(state, names[len(names)-1])} // by name, and so by time
-	l.Began, _ = time.Parse(logTime, strings.TrimSuffix(filepath.Base(l.Path), logExt))
+	l.Began, _ = logTimeOf(filepath.Base(l.Path))
 	if l.f, err = openRegular(root, names[len(names)-1]); err != nil {
 		return nil, fmt.Errorf("reading the log %q: %w", l.Path, err)
 	}
