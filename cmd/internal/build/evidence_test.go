@@ -85,6 +85,41 @@ func TestLookAheadChangesNothing(t *testing.T) {
 	}
 }
 
+// TestMadeWhileLookingAhead: what another sx built after this one had looked, and
+// before it planned, is not built again.
+func TestMadeWhileLookingAhead(t *testing.T) {
+	p := newPretender(t, "libc:", "tool: libc")
+	p.build("libc", "libc")
+	p.build("tool", "tool")
+	ahead := TreeOptions{
+		KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
+		now: func() time.Time { return time.Now().Add(time.Hour) },
+	}
+	open := func() *Tree {
+		tree, err := OpenTree(t.Context(), p.dir, ahead)
+		p.must(err)
+		return tree
+	}
+	tree := open()
+	p.said(tree)
+	p.must(tree.Close())
+	p.write("core/tool/Containerfile", "FROM stagex/core-libc\n")
+	tree = open()
+	defer tree.Close()
+	p.build("tool", "other")
+	plan, err := tree.Plan(t.Context(), tree.Graph.All(), PlanOptions{Probe: buildkit.ProbeDigest})
+	p.must(err)
+	tool := plan.Steps[1]
+	if tool.Action != ActionBuild {
+		t.Fatalf("core-tool: %s", tool.Reason)
+	}
+	tree.evidence = nil
+	r := &run{Tree: tree, engine: &engine{probe: buildkit.ProbeDigest}}
+	if taken, err := r.madeMeanwhile(tool); err != nil || !taken {
+		t.Errorf("core-tool is built again (%v)", err)
+	}
+}
+
 // said is every step of the plan for all, and every verdict.
 func (p *pretender) said(tree *Tree) string {
 	p.t.Helper()

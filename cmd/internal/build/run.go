@@ -73,7 +73,6 @@ type run struct {
 	*Tree
 	opts    Options
 	targets []graph.Ref
-	began   time.Time
 
 	reopening sync.Mutex // one at a time
 
@@ -93,7 +92,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &run{Tree: t, opts: opts, targets: targets, began: opts.Now(), results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
+	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
 	defer r.close()
 	plan, err := r.plan(ctx)
 	if err != nil {
@@ -110,7 +109,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
 			t.evidence = nil
 			err = r.execute(ctx, plan)
-			t.renewEvidence(nil)
+			t.renewEvidence(nil, time.Now())
 		}
 	}
 	for _, s := range plan.Steps {

@@ -29,7 +29,8 @@ type Tree struct {
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
-	evidence  evidence // nil while something is built
+	evidence  evidence  // nil while something is built
+	from      time.Time // no evidence is older
 }
 
 // TreeOptions of [OpenTree].
@@ -131,6 +132,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
+	from := time.Now()
 	var seen map[string]*sighting
 	var ahead errgroup.Group
 	if opts.All && t.Store != nil {
@@ -147,7 +149,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if t.Store == nil { // which a tree that cannot be read does not get
 		err = t.openStore(opts)
 	}
-	t.renewEvidence(seen)
+	t.renewEvidence(seen, from)
 	return t, err
 }
 
