@@ -180,8 +180,14 @@ type SourceError struct {
 	Err    error
 }
 
+// Error leaves to a table of e.Err what the mirrors answered.
 func (e *SourceError) Error() string {
-	return fmt.Sprintf("the source %s cannot be had", e.Source)
+	said := fmt.Sprintf("the source %s cannot be had", e.Source)
+	var offline *fetch.OfflineError
+	if errors.As(e.Err, &offline) && len(offline.Missing) > 0 {
+		return fmt.Sprintf("%s offline: %v", said, offline.Missing[0])
+	}
+	return said
 }
 
 func (e *SourceError) Unwrap() error { return e.Err }
