@@ -118,3 +118,22 @@ func TestOtherBuildWaits(t *testing.T) {
 	first.Want(0)
 	second.Want(0)
 }
+
+// One that waits so has nothing running that a Ctrl-C would let finish.
+func TestOtherBuildInterrupted(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	first := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	second := tree.StartWith(programs.OtherSx(), "build", "core-other")
+	Until(t, patience, "the other build says that it waits", func() bool {
+		return strings.Contains(second.Stderr.String(), "another build")
+	})
+	second.Cmd.Process.Signal(unix.SIGINT)
+	second.Want(130)
+	if len(running(mark)) == 0 {
+		t.Error("it waited for the first one to end")
+	}
+	first.Cmd.Process.Kill()
+	first.Wait()
+}

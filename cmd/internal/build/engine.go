@@ -39,6 +39,26 @@ func (r *run) recordedProbe() (probe string, known bool) {
 	return buildkit.ProbeDigest, known
 }
 
+// connect opens the engine for the first time, which takes until another sx is
+// done where its engine is of another build. It returns nil once nothing may start.
+func (r *run) connect(ctx context.Context) (*engine, error) {
+	opening, cancel := context.WithCancel(ctx) // the connection's, too: it is not ended here
+	opened := make(chan struct{})
+	defer close(opened)
+	go func() {
+		select {
+		case <-r.opts.Drain:
+			cancel()
+		case <-opened:
+		}
+	}()
+	e, err := r.open(opening)
+	if err != nil && opening.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return e, err
+}
+
 // open connects to the engine and probes it.
 func (r *run) open(ctx context.Context) (e *engine, err error) {
 	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.log})

@@ -133,7 +133,7 @@ func (r *run) plan(ctx context.Context) (*Plan, error) {
 	if err != nil || known || plan.Count(ActionBuild) == 0 {
 		return plan, err
 	}
-	if r.engine, err = r.open(ctx); err != nil || r.engine.probe == probe {
+	if r.engine, err = r.connect(ctx); err != nil || r.engine == nil || r.engine.probe == probe {
 		return plan, err
 	}
 	opts.Probe = r.engine.probe
@@ -164,8 +164,8 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 		return err
 	}
 	if r.engine == nil {
-		e, err := r.open(ctx)
-		if err != nil {
+		e, err := r.connect(ctx)
+		if err != nil || e == nil {
 			return err
 		}
 		r.engine = e
