@@ -82,11 +82,12 @@ func (r *run) claimed(s *Step) (release func(), err error) {
 	return func() { unlock(map[*Step]claim{s: c}) }, c.err
 }
 
-// madeMeanwhile reports that another sx has brought s up to date since the first was
-// seen of what the plan is made of, in the way that this run was asked for.
+// madeMeanwhile reports that another sx has brought s up to date since the plan
+// was made, in the way that this run was asked for. It asks no clock, which may have
+// been set.
 func (r *run) madeMeanwhile(s *Step) (bool, error) {
 	rec, err := r.Store.Record(s.Output.Ref.String())
-	if err != nil || rec.Finished.Before(r.from) || r.noCache(s) && !rec.NoCache {
+	if err != nil || rec.Finished.Equal(s.was) || r.noCache(s) && !rec.NoCache {
 		return false, nil
 	}
 	reason, err := r.stale(s.Output, s.Request, r.connected().probe)

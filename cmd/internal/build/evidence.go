@@ -33,9 +33,8 @@ type sighting struct {
 	platforms []string
 }
 
-// renewEvidence starts from nothing but what was seen already, by name, the first of it then.
-func (t *Tree) renewEvidence(seen map[string]*sighting, from time.Time) {
-	t.from = from
+// renewEvidence starts from nothing but what was seen already, by name.
+func (t *Tree) renewEvidence(seen map[string]*sighting) {
 	outputs := t.Graph.Outputs()
 	t.evidence = make(evidence, len(outputs))
 	for i, o := range outputs {

@@ -120,6 +120,26 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	}
 }
 
+// TestBuiltInTheFuture: a record that was written while the clock was ahead tells of no
+// build by another sx, which would stand for one that was asked for.
+func TestBuiltInTheFuture(t *testing.T) {
+	p := newPretender(t, "libc:")
+	p.build("libc", "libc")
+	tree := p.open()
+	rec, err := tree.Store.Record("core-libc")
+	p.must(err)
+	rec.Finished = time.Now().Add(24 * time.Hour)
+	p.must(tree.Store.PutRecord(rec))
+	targets := tree.Graph.All()
+	plan, err := tree.Plan(t.Context(), targets, PlanOptions{Probe: buildkit.ProbeDigest, Rebuild: true})
+	p.must(err)
+	tree.evidence = nil
+	r := &run{Tree: tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
+	if taken, err := r.madeMeanwhile(plan.Steps[0]); err != nil || taken {
+		t.Errorf("nothing is built, as if another sx had (%v)", err)
+	}
+}
+
 // said is every step of the plan for all, and every verdict.
 func (p *pretender) said(tree *Tree) string {
 	p.t.Helper()

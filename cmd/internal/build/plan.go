@@ -51,6 +51,9 @@ type Step struct {
 	// Memory is how much building it, or its whole family, needs at its peak, in
 	// bytes; 0 where that is unknown.
 	Memory int64
+	// was is when the build finished that the record tells of which the plan knows,
+	// zero where it knows none.
+	was time.Time
 	// Family is the steps that run as one with this one, itself among them, in
 	// plan order: the members of one definition share their sources and their
 	// compile, start together and take one job of -j; each ends by itself. All
@@ -147,6 +150,9 @@ func (t *Tree) gather(cut cut, opts PlanOptions) (steps []*Step, settled []bool)
 		if taken, ok := cut.taken[o.Ref]; ok {
 			steps[i].Action, steps[i].Reason, steps[i].Taken = taken.Action, taken.Reason, true
 			return
+		}
+		if rec, err := t.record(o); err == nil {
+			steps[i].was = rec.Finished
 		}
 		t.look(o, steps[i].Request.Platforms)
 	})

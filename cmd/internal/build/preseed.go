@@ -55,7 +55,7 @@ func (t *Tree) Preseed(ctx context.Context, refs []graph.Ref, opts PreseedOption
 	opts.Preseed.Store, opts.Preseed.Log = t.Store, t.log
 	var err error
 	report.Report, err = preseed.Run(ctx, images, opts.Preseed)
-	t.renewEvidence(nil, time.Now())
+	t.renewEvidence(nil)
 	if ctx.Err() != nil {
 		return report, err
 	}

@@ -109,7 +109,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(plan))); err == nil {
 			t.evidence = nil
 			err = r.execute(ctx, plan)
-			t.renewEvidence(nil, time.Now())
+			t.renewEvidence(nil)
 		}
 	}
 	for _, s := range plan.Steps {

@@ -206,14 +206,21 @@ func TestScheduleEstimate(t *testing.T) {
 func TestScheduleGuess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []time.Duration
+		var mu sync.Mutex
 		var built average
 		var r ran
 		s := r.schedule(1)
 		s.estimate = func(d time.Duration) { left = append(left, d) }
-		s.guess = func() time.Duration { return built.value() }
+		s.guess = func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return built.value()
+		}
 		s.run = func(_ context.Context, steps []*Step, ended func(*Step, bool)) {
 			time.Sleep(2 * time.Second)
+			mu.Lock()
 			built.add(2 * time.Second)
+			mu.Unlock()
 			ended(steps[0], true)
 		}
 		all := steps(t, "a:\nb: a\nc: b\nd: c\n")

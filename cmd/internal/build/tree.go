@@ -29,8 +29,7 @@ type Tree struct {
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
-	evidence  evidence  // nil while something is built
-	from      time.Time // no evidence is older
+	evidence  evidence // nil while something is built
 }
 
 // TreeOptions of [OpenTree].
@@ -132,7 +131,6 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
-	from := time.Now()
 	var seen map[string]*sighting
 	var ahead errgroup.Group
 	if opts.All && t.Store != nil {
@@ -149,7 +147,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if t.Store == nil { // which a tree that cannot be read does not get
 		err = t.openStore(opts)
 	}
-	t.renewEvidence(seen, from)
+	t.renewEvidence(seen)
 	return t, err
 }
 
