@@ -97,8 +97,8 @@ var _ json.Marshaler = length(0)
 
 // MarshalJSON writes a number.
 func (l length) MarshalJSON() ([]byte, error) {
-	seconds := time.Duration(l).Round(time.Millisecond).Seconds()
-	return strconv.AppendFloat(nil, seconds, 'f', -1, 64), nil
+	ms := time.Duration(l).Round(time.Millisecond).Milliseconds()
+	return strconv.AppendFloat(nil, float64(ms)/1000, 'f', -1, 64), nil
 }
 
 // known is nil for a size that nobody knows.
