@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -227,7 +228,7 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 	}
 	defer func() {
 		if err := t.Close(); err != nil { // costs the next run time, no more
-			fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(err.Error()))
+			a.warnOf(err)
 		}
 	}()
 	refs, err := selectRefs(t.Graph, selectors)
@@ -268,6 +269,13 @@ func definitionError(err error) error {
 func (a *app) warn(g *graph.Graph) {
 	for _, w := range g.Warnings() {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
+	}
+}
+
+// warnOf writes a line for each of the errors that err may join.
+func (a *app) warnOf(err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(line))
 	}
 }
 
