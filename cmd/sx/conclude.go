@@ -22,7 +22,7 @@ import (
 // it all into one error.
 func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error) error {
 	vs, jerr := judgeRun(a.stdout, t, report)
-	if jerr != nil {
+	if jerr != nil && vs == nil {
 		return errors.Join(err, jerr)
 	}
 	counts := summarise(a.stdout, vs)
@@ -31,8 +31,8 @@ func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error)
 		fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 	}
 	switch {
-	case err != nil:
-		return err
+	case err != nil || jerr != nil:
+		return errors.Join(err, jerr)
 	case failures != nil:
 		return failures
 	case counts[build.Mismatch] > 0:
@@ -43,7 +43,8 @@ func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error)
 	return nil
 }
 
-// judgeRun prints a verdict a line.
+// judgeRun prints a verdict a line. Those that cannot be written are returned
+// with the error: the table goes elsewhere.
 func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verdict, err error) {
 	j, done := newJudge(t)
 	defer done()

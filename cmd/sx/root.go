@@ -44,6 +44,10 @@ func run(args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(stdout.err, syscall.EPIPE) { // as any program ends that nobody reads, once stderr was told all
+		signal.Reset(syscall.SIGPIPE)
+		os.Stdout.WriteString("\n")
+	}
 	if stdout.err != nil { // a verdict that nobody got is none
 		err = fmt.Errorf("writing to stdout: %w", stdout.err)
 	}
@@ -58,8 +62,7 @@ func orNil(err error) error {
 	return err
 }
 
-// checkedWriter remembers the first failed write. Where nobody reads any more it
-// ends sx as it ends any program before a pipe: in silence.
+// checkedWriter remembers the first failed write.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -67,10 +70,6 @@ type checkedWriter struct {
 
 func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
-	if errors.Is(err, syscall.EPIPE) {
-		signal.Reset(syscall.SIGPIPE)
-		n, err = c.w.Write(p)
-	}
 	if c.err == nil {
 		c.err = err
 	}
