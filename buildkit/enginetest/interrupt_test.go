@@ -97,6 +97,9 @@ func TestEngineKilledAlways(t *testing.T) {
 	if n := strings.Count(log, "sx: failed   core-sleep: the engine was lost: "); n != 1 || strings.Count(log, "sx: failed") != 1 {
 		t.Errorf("not one clear error:\n%s", log)
 	}
+	if !strings.Contains(log, ", at each of 3 tries; sx engine logs ") {
+		t.Errorf("no way out:\n%s", log)
+	}
 	if _, err := os.Stat(tree.Path("out/core-sleep")); err == nil {
 		t.Error("there is an output")
 	}

@@ -80,12 +80,23 @@ func (r *run) persist(ctx context.Context, s *Step, log string, began time.Time)
 				err = again
 			} else if try < maxTries {
 				continue
+			} else {
+				err = r.lostAgain(err, try)
 			}
 		}
 		err = r.fullEngine(err)
 		r.noteFatal(err)
 		return Result{Outcome: Failed, Err: err, Log: log}
 	}
+}
+
+// lostAgain is err, which says that the engine was lost, for the last of so many times.
+func (r *run) lostAgain(err error, tries int) error {
+	said := ""
+	if r.opts.Engine.Kind() == "embedded" {
+		said = "; sx engine logs and the kernel's log (dmesg) may say why"
+	}
+	return fmt.Errorf("%w, at each of %d tries%s", err, tries, said)
 }
 
 // unbuilt is the result of a step that need not build.
