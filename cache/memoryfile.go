@@ -21,7 +21,7 @@ import (
 // recollection as a text; the HMAC-SHA256 of all that. A text has its length
 // before it, numbers are varints.
 const (
-	memoryPurpose = "sx memory 1"
+	memoryPurpose = "sx memory 2"
 	memoryLimit   = 1 << 30
 )
 

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,13 +46,15 @@ func (t *Tree) renewEvidence(seen map[string]*sighting) {
 }
 
 // lookAhead looks at outputs before the graph is known: those that were there when
-// sx last looked.
-func lookAhead(store *cache.Store) map[string]*sighting {
+// sx last looked. It goes no further once ctx is done.
+func lookAhead(ctx context.Context, store *cache.Store) map[string]*sighting {
 	names := store.Remembered()
 	seen, sightings := make(map[string]*sighting, len(names)), make([]*sighting, len(names))
 	parallel(len(names), func(i int) {
-		s := new(sighting)
-		sightings[i] = s
+		if sightings[i] = new(sighting); ctx.Err() != nil {
+			return
+		}
+		s := sightings[i]
 		if rec, err := s.readRecord(store, names[i]); err == nil && rec.Origin == cache.BuiltHere {
 			s.readLayout(store, names[i])
 		}

@@ -132,15 +132,11 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 		}
 	}
 	var seen map[string]*sighting
-	var ahead errgroup.Group
 	if opts.All && t.Store != nil {
-		ahead.Go(func() error {
-			seen = lookAhead(t.Store)
-			return nil
-		})
+		seen, err = t.readLooking(ctx)
+	} else {
+		err = t.read(ctx)
 	}
-	err = t.read(ctx)
-	ahead.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +145,22 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	}
 	t.renewEvidence(seen)
 	return t, err
+}
+
+// readLooking is read, and looks at all outputs meanwhile.
+func (t *Tree) readLooking(ctx context.Context) (seen map[string]*sighting, err error) {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	var ahead errgroup.Group
+	ahead.Go(func() error {
+		seen = lookAhead(looking, t.Store)
+		return nil
+	})
+	if err = t.read(ctx); err != nil {
+		stop()
+	}
+	ahead.Wait()
+	return seen, err
 }
 
 // read loads what the tree says.
