@@ -105,6 +105,26 @@ func TestEngineKilledAlways(t *testing.T) {
 	}
 }
 
+// What runs beside that is built all the same.
+func TestEngineKilledBeside(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	NewTree(t, programs, tree.Dir, strings.NewReplacer("/sleep/", "/calm/", `= "sleep"`, `= "calm"`, "TIME", "2s", "MARK", "calm").Replace(sleeper))
+	r := tree.Start("build", "-k", "-j", "2", "core-sleep", "core-calm")
+	for r.during(func() bool { return len(running(mark)) > 0 }) {
+		tree.killEngine()
+		Until(t, patience, "the step is gone with its engine", func() bool { return len(running(mark)) == 0 })
+	}
+	r.Want(1)
+	log := r.Stderr.String()
+	if strings.Count(log, "sx: failed") != 1 || !strings.Contains(log, "sx: failed   core-sleep: ") {
+		t.Errorf("not one failure:\n%s", log)
+	}
+	if tree.Digest("core-calm") == "" {
+		t.Errorf("core-calm was not built:\n%s", log)
+	}
+}
+
 // killEngine kills the tree's engine, not its namespace's other processes: they
 // die with it.
 func (t *Tree) killEngine() {

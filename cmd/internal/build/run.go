@@ -75,6 +75,7 @@ type run struct {
 	targets []graph.Ref
 
 	reopening sync.Mutex // one at a time
+	turns     turns
 
 	mu      sync.Mutex // of all below
 	engine  *engine    // nil until something must be built

@@ -65,29 +65,40 @@ func (r *run) attempt(ctx context.Context, s *Step, began time.Time) Result {
 	return res
 }
 
-// persist builds s, and again when the engine is lost.
+// persist builds s, and again when the engine is lost: the last time alone, so that
+// what ends the engine each time takes nothing along that ran beside it.
 func (r *run) persist(ctx context.Context, s *Step, log string, began time.Time) Result {
 	for try := 1; ; try++ {
-		e := r.connected()
-		layout, err := r.build(ctx, s, e, log, began)
-		var lost *buildkit.LostError
-		if err == nil {
-			return Result{Outcome: Built, Digest: layout.Digest(), Log: log}
+		if try == maxTries {
+			r.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
 		}
-		if errors.As(err, &lost) && ctx.Err() == nil {
-			// The engine is brought back also for the others.
-			if again := r.reopen(ctx, e); again != nil {
-				err = again
-			} else if try < maxTries {
-				continue
-			} else {
-				err = r.lostAgain(err, try)
-			}
+		layout, lost, err := r.try(ctx, s, log, began, try == maxTries)
+		switch {
+		case err == nil:
+			return Result{Outcome: Built, Digest: layout.Digest(), Log: log}
+		case lost && try < maxTries:
+			continue
+		case lost:
+			err = r.lostAgain(err, try)
 		}
 		err = r.fullEngine(err)
 		r.noteFatal(err)
 		return Result{Outcome: Failed, Err: err, Log: log}
 	}
+}
+
+// try builds s once, with nothing beside it if alone. Lost says that the engine went
+// away, and that there is one again, also for the others.
+func (r *run) try(ctx context.Context, s *Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
+	defer r.turns.take(s, alone)() // when there is an engine again
+	e := r.connected()
+	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
+		return l, false, err
+	}
+	if again := r.reopen(ctx, e); again != nil {
+		return l, false, again
+	}
+	return l, true, err
 }
 
 // lostAgain is err, which says that the engine was lost, for the last of so many times.
