@@ -106,15 +106,20 @@ func damagedState(err error) bool {
 		strings.Contains(m, "unexpected commit size") || strings.Contains(m, "failed size validation")
 }
 
-// transient tells a failure of the connection, or a step that failed because
-// another client's session went away, from a failed build.
+// leftOver tells that there was a snapshot already where the engine put a new one: it
+// was killed before it had noted that one. By having failed it has removed it
+// (containerd: plugins/snapshots/overlay, createSnapshot).
+var leftOver = regexp.MustCompile(`failed to rename: rename \S+/snapshots/new-\d+ \S+/snapshots/\d+: file exists`)
+
+// transient tells a failure of the connection, a step that failed because another
+// client's session went away, and what a kill of the engine left, from a failed build.
 func transient(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled:
 		return true
 	}
 	m := err.Error()
-	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled")
+	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled") || leftOver.MatchString(m)
 }
 
 // rootMessage drops the frames that BuildKit and gRPC put before the reason.

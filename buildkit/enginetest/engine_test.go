@@ -271,7 +271,7 @@ COPY package.toml /
 // newSleeper is a tree whose core-sleep runs a while; mark finds its container.
 func newSleeper(t *testing.T, d time.Duration) (tree *Tree, mark string) {
 	t.Helper()
-	mark = "mark-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(t.Name(), "/", "-")
+	mark = "mark-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(t.Name(), "/", "-") + "." // which no other test's begins with
 	archive := strings.NewReplacer("TIME", d.String(), "MARK", mark).Replace(sleeper)
 	return NewTree(t, programs, "", archive), mark
 }

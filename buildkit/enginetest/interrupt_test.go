@@ -3,6 +3,8 @@ package enginetest
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,33 @@ func TestEngineKilledOnce(t *testing.T) {
 	again.Sx("build", "core-sleep")
 	if a, b := tree.Digest("core-sleep"), again.Digest("core-sleep"); a != b || a == "" {
 		t.Errorf("digest %s after a killed engine, %s without", a, b)
+	}
+}
+
+// What an engine that was killed left behind fails no build of the next one.
+func TestEngineKilledWithSnapshot(t *testing.T) {
+	t.Parallel()
+	tree, _ := newSleeper(t, 10*time.Millisecond)
+	tree.Sx("build", "core-other")
+	tree.killEngine()
+	Until(t, patience, "the engine is gone", func() bool { return len(tree.Engines()) == 0 })
+	snapshots, err := filepath.Glob(tree.Path(".sx/engine/state/*/*/snapshots/snapshots/*"))
+	if err != nil || len(snapshots) == 0 {
+		t.Fatalf("there is no snapshot (%v)", err)
+	}
+	next := 0
+	for _, path := range snapshots {
+		if n, err := strconv.Atoi(filepath.Base(path)); err == nil {
+			next = max(next, n+1)
+		}
+	}
+	left := filepath.Join(filepath.Dir(snapshots[0]), strconv.Itoa(next), "fs")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tree.Sx("build", "core-sleep")
+	if log := tree.Start("log", "core-sleep").Want(0).Stdout.String(); !strings.Contains(log, "file exists") {
+		t.Errorf("nothing was in the way:\n%s", log)
 	}
 }
 
