@@ -24,7 +24,8 @@ func withSignals(parent context.Context) (context.Context, func()) {
 		signal.Notify(sigs, syscall.SIGHUP)
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // writes fail instead
-	go func() {                                             // lives as long as the process
+
+	go func() { // lives as long as the process
 		interrupts := 0
 		for sig := range sigs {
 			if sig != syscall.SIGINT {

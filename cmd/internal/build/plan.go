@@ -218,7 +218,7 @@ func because(format string, args ...any) (reason, error) {
 // dependencies that will be built it is not known what they will be: they count
 // as unchanged. Of those that will be pulled it is known: images.
 func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
-	name := o.Ref.String()
+	name := o.String()
 	rec, err := t.record(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
