@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/graph/graphtest"
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
@@ -71,14 +72,20 @@ func remoteSources(state llb.State) ([]string, error) {
 	return found, nil
 }
 
-// asImages is how BuildKit names o's dependencies when it pulls them.
+// asImages is how BuildKit names o's dependencies, and the images of other
+// registries, when it pulls them.
 func asImages(o *graph.Output) []string {
 	var images []string
+	for _, i := range o.Definition.Images {
+		if named, err := reference.ParseNormalizedNamed(i.Name); err == nil {
+			images = append(images, named.String())
+		}
+	}
 	for _, dep := range o.Deps {
 		images = append(images, "docker.io/stagex/"+dep.String()+":latest")
 	}
 	slices.Sort(images)
-	return images
+	return slices.Compact(images)
 }
 
 func withoutFetch(images []string) []string {
@@ -91,6 +98,9 @@ func TestBuildKitAgrees(t *testing.T) {
 		if strings.HasPrefix(name, "ONBUILD") {
 			continue // counted as an edge whether or not it is set off
 		}
+		t.Run(name, func(t *testing.T) { checkPulls(t, neighbours+test.containerfile+"\n") })
+	}
+	for name, test := range imageTests {
 		t.Run(name, func(t *testing.T) { checkPulls(t, neighbours+test.containerfile+"\n") })
 	}
 }
@@ -128,6 +138,9 @@ func FuzzBuildKit(f *testing.F) {
 		f.Add(test.containerfile)
 	}
 	for _, test := range edgeErrorTests {
+		f.Add(test.containerfile)
+	}
+	for _, test := range imageTests {
 		f.Add(test.containerfile)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

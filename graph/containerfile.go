@@ -22,9 +22,11 @@ type containerfile struct {
 // buildStage is one FROM and what follows it.
 type buildStage struct {
 	name string // lower case; "" when it has none
-	base string // not expanded
+	base string // not expanded, as platform
 	line int
 	uses []use
+
+	platform string // FROM --platform
 }
 
 // use is another image, stage or context that an instruction names.
@@ -33,6 +35,10 @@ type use struct {
 	text    string
 	line    int
 	trigger bool // behind ONBUILD
+
+	// platform is FROM's, of which only an image of another registry knows
+	// several; nil stands for the target's.
+	platform func() (string, error)
 }
 
 // parseContainerfile reads data. A nil containerfile comes with the problem
@@ -105,7 +111,7 @@ func firstLine(ranges []parser.Range) int {
 }
 
 func (c *containerfile) readStage(s instructions.Stage) (buildStage, []problem) {
-	stage := buildStage{name: s.Name, base: s.BaseName, line: firstLine(s.Location)}
+	stage := buildStage{name: s.Name, base: s.BaseName, platform: s.Platform, line: firstLine(s.Location)}
 	var problems []problem
 	if err := c.checkStageName(s.Name); err != nil {
 		problems = append(problems, problem{stage.line, err})

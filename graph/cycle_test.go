@@ -126,7 +126,7 @@ FROM scratch
 		`packages/core/hash/package.toml:5: source "a": parsing sha256 "0": want 64 hexadecimal digits, got 1 characters`,
 		`packages/core/user/Containerfile:3: unknown output "core-bas"; did you mean core-base?`,
 		`packages/core/user/Containerfile:4: unknown output "core-bas"; did you mean core-base?`,
-		`packages/core/user/Containerfile:5: FROM "debian": neither scratch, fetch, a stage before this one nor stagex/<output>: BuildKit would pull docker.io/library/debian:latest`)
+		`packages/core/user/Containerfile:5: FROM "debian": neither scratch, fetch, a stage before this one, stagex/<output> nor an image by digest: BuildKit would pull docker.io/library/debian:latest`)
 	var unknown *graph.UnknownDependencyError
 	if !errors.As(err, &unknown) || unknown.Name != "core-bas" {
 		t.Errorf("unknown = %+v", unknown)

@@ -14,6 +14,7 @@ type Definition struct {
 	Platforms []string // that the definition forces; empty: the user's choice
 	Sources   []Source // by key
 	Outputs   []Ref    // sorted
+	Images    []Image  // of other registries, by name and platform
 
 	// The bytes that were parsed: what is built is what was checked. Nil where a
 	// [Memory] spared reading them.

@@ -125,8 +125,8 @@ func (d *draft) resolve() {
 	d.readSources()
 	if d.file != nil {
 		d.checkTargets()
-		edges, problems := d.file.edges(d.def.buildArgs(), d.targets)
-		d.edges = edges
+		edges, images, problems := d.file.edges(d.def.buildArgs(), d.targets)
+		d.edges, d.def.Images = edges, images
 		d.fail(containerfileName, problems...)
 	}
 }

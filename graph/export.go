@@ -22,6 +22,7 @@ type exportedOutput struct {
 	Platforms []string         `json:"platforms"`
 	Deps      []Ref            `json:"deps"`
 	Sources   []exportedSource `json:"sources"`
+	Images    []Image          `json:"images"` // of other registries
 }
 
 type exportedSource struct {
@@ -85,6 +86,7 @@ func (g *Graph) export(refs []Ref) exported {
 			Platforms: append([]string{}, o.Definition.Platforms...),
 			Deps:      append([]Ref{}, o.Deps...),
 			Sources:   exportSources(o.Definition.Sources),
+			Images:    append([]Image{}, o.Definition.Images...),
 		})
 	}
 	return e

@@ -20,6 +20,9 @@ const packagesDir = "packages"
 type LoadOptions struct {
 	Jobs   int    // definitions read at once; 0: twice as many as processors
 	Memory Memory // spares reading what is as it was; nil: all is read
+	// Foreign says why an image of another registry may not be used, nil where it
+	// may. Several goroutines call it. Nil refuses all such images.
+	Foreign func(Image) error
 }
 
 // Load reads packages/ of the tree. An [os.Root]'s FS keeps links from leading
@@ -30,7 +33,7 @@ type LoadOptions struct {
 // from something else, sorted; it may hold *CycleError and
 // *UnknownDependencyError. The context only ends the reading early.
 func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
-	l := &loader{tree: tree, jobs: opts.Jobs, memory: opts.Memory}
+	l := &loader{tree: tree, jobs: opts.Jobs, memory: opts.Memory, foreign: opts.Foreign}
 	if l.jobs <= 0 {
 		l.jobs = 2 * runtime.GOMAXPROCS(0)
 	}
@@ -60,6 +63,7 @@ func (l *loader) load(ctx context.Context) (*Graph, error) {
 	l.arrange()
 	resolve := func(d *draft) {
 		d.resolve()
+		l.checkImages(d)
 		l.connect(d)
 	}
 	if err := l.each(ctx, resolve); err != nil {
@@ -74,6 +78,7 @@ type loader struct {
 	tree     fs.FS
 	jobs     int
 	memory   Memory
+	foreign  func(Image) error
 	drafts   []*draft // by stage and name
 	outputs  []*Output
 	index    map[Ref]*Output

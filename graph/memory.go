@@ -96,6 +96,11 @@ func (d *draft) encode() string {
 		p.text(e.to.Stage, e.to.Name)
 		p.number(e.line)
 	}
+	p.number(len(def.Images))
+	for _, i := range def.Images {
+		p.text(i.Name, i.Host, i.Repository, i.Digest, i.Platform)
+		p.number(i.Line)
+	}
 	return string(p)
 }
 
@@ -124,7 +129,20 @@ func (d *draft) decode(learnt string) bool {
 	for i := range d.edges {
 		d.edges[i] = edge{Ref{p.text(), p.text()}, p.number()}
 	}
+	def.Images = images(&p)
 	return p.rest == "" && !p.failed
+}
+
+func images(p *unpacker) []Image {
+	n := p.count()
+	if n == 0 {
+		return nil
+	}
+	list := make([]Image, n)
+	for i := range list {
+		list[i] = Image{p.text(), p.text(), p.text(), p.text(), p.text(), p.number()}
+	}
+	return list
 }
 
 func sources(p *unpacker) []Source {

@@ -15,11 +15,12 @@ type edge struct {
 	line int
 }
 
-// edges says what the containerfile needs from other outputs, in the order of
-// the file. The args are the build's; targets are the stages that become
-// outputs, none being the last. A use that BuildKit would not find in the file, in
-// fetch/ or in out/ is a problem, because it would look for it in a registry.
-func (c *containerfile) edges(args map[string]string, targets []string) ([]edge, []problem) {
+// edges says what the containerfile needs from other outputs, in the order of the
+// file, and which images of other registries it names, sorted. The args are the
+// build's; targets are the stages that become outputs, none being the last. A use
+// that BuildKit would not find in the file, in fetch/ or in out/ is a problem unless
+// it names its image by digest, because BuildKit would look for it in a registry.
+func (c *containerfile) edges(args map[string]string, targets []string) ([]edge, []Image, []problem) {
 	r := &resolver{file: c, targets: targets}
 	scope := r.globalArgs(args)
 	for i, stage := range c.stages {
@@ -30,19 +31,21 @@ func (c *containerfile) edges(args map[string]string, targets []string) ([]edge,
 		if err != nil {
 			r.problems = append(r.problems, problem{stage.line, fmt.Errorf("FROM %q: %w", stage.base, err)})
 		} else {
-			r.resolve(i, use{how: "FROM", text: base, line: stage.line})
+			platform := func() (string, error) { return scope.platformOf(stage.platform) }
+			r.resolve(i, use{how: "FROM", text: base, line: stage.line, platform: platform})
 		}
 		for _, u := range stage.uses {
 			r.resolve(i, u)
 		}
 	}
-	return r.edges, r.problems
+	return r.edges, r.images, r.problems
 }
 
 type resolver struct {
 	file     *containerfile
 	targets  []string
 	edges    []edge
+	images   []Image // sorted
 	problems []problem
 }
 
@@ -54,11 +57,7 @@ func (r *resolver) resolve(i int, u use) {
 		inside, err = r.inside(i, u)
 	}
 	if err == nil && !inside {
-		var to Ref
-		if to, err = parseImage(u.text); err == nil {
-			r.edges = append(r.edges, edge{to, u.line})
-			return
-		}
+		err = r.outside(u)
 	}
 	if err != nil {
 		r.problems = append(r.problems, problem{u.line, fmt.Errorf("%s %q: %w", u.how, u.text, err)})
@@ -109,29 +108,50 @@ func (r *resolver) checkTrigger(i int, u use) error {
 	return nil
 }
 
-// parseImage reads stagex/<output>. Everything else is an error that says what
-// BuildKit would do.
-func parseImage(text string) (Ref, error) {
-	output, ok := strings.CutPrefix(text, "stagex/")
-	if r, err := ParseRef(output); ok && err == nil {
-		return r, nil
+// outside takes u for stagex/<output>, or for an image of another registry that is
+// named by digest. Everything else is an error that says what BuildKit would do.
+func (r *resolver) outside(u use) error {
+	output, ok := strings.CutPrefix(u.text, "stagex/")
+	to, err := ParseRef(output)
+	if ok && err == nil {
+		r.edges = append(r.edges, edge{to, u.line})
+		return nil
 	}
-	if strings.Contains(text, "$") {
-		return Ref{}, fmt.Errorf("variables are not expanded here; name a stage, and the variable in its FROM")
+	if strings.Contains(u.text, "$") {
+		return fmt.Errorf("variables are not expanded here; name a stage, and the variable in its FROM")
 	}
-	named, err := reference.ParseNormalizedNamed(text)
-	if err != nil {
-		return Ref{}, fmt.Errorf("neither a stage before this one nor an image: %w", err)
+	named, invalid := reference.ParseNormalizedNamed(u.text)
+	if invalid != nil {
+		return fmt.Errorf("neither a stage before this one nor an image: %w", invalid)
 	}
-	if !reference.IsNameOnly(named) && strings.HasPrefix(reference.FamiliarName(named), "stagex/") {
-		return Ref{}, fmt.Errorf("BuildKit would pull %s from a registry: name outputs without tag or digest", named)
+	familiar := reference.FamiliarName(named)
+	ours := strings.HasPrefix(familiar, "stagex/")
+	switch image, digested, wrong := parseImage(named); {
+	case ours && !reference.IsNameOnly(named):
+		return fmt.Errorf("BuildKit would pull %s from a registry: name outputs without tag or digest", named)
+	case ok:
+		return err
+	case ours:
+		return fmt.Errorf(notFound+"; write %s", reference.TagNameOnly(named), familiar)
+	case wrong != nil:
+		return wrong
+	case !digested:
+		return fmt.Errorf(notFound, reference.TagNameOnly(named))
+	default:
+		return r.takeImage(u, image)
 	}
-	if !ok {
-		hint := ""
-		if strings.HasPrefix(reference.FamiliarName(named), "stagex/") {
-			hint = "; write " + reference.FamiliarName(named)
-		}
-		return Ref{}, fmt.Errorf("neither scratch, fetch, a stage before this one nor stagex/<output>: BuildKit would pull %s%s", reference.TagNameOnly(named), hint)
+}
+
+// notFound wants what BuildKit would pull.
+const notFound = "neither scratch, fetch, a stage before this one, stagex/<output> nor an image by digest: BuildKit would pull %s"
+
+func (r *resolver) takeImage(u use, image Image) (err error) {
+	if u.platform != nil {
+		image.Platform, err = u.platform()
 	}
-	return ParseRef(output)
+	if err == nil {
+		image.Line = u.line
+		r.addImage(image)
+	}
+	return err
 }

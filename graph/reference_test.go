@@ -6,7 +6,7 @@ import (
 	"codeberg.org/stagex/sx/graph/graphtest"
 )
 
-const elsewhere = "neither scratch, fetch, a stage before this one nor stagex/<output>: BuildKit would pull "
+const elsewhere = "neither scratch, fetch, a stage before this one, stagex/<output> nor an image by digest: BuildKit would pull "
 
 var edgeErrorTests = map[string]struct {
 	containerfile string

@@ -15,13 +15,14 @@ const DefaultPlatform = "linux/amd64"
 //
 // Source: upstream's src/targets.py, TARGET_TEMPLATE.
 type Request struct {
-	Context     string            `json:"context"`     // "packages/core/rust"
-	File        string            `json:"file"`        // "packages/core/rust/Containerfile"
-	Fetch       string            `json:"fetch"`       // "fetch/core/rust", the named context fetch
-	Target      string            `json:"target"`      // "" is the last stage
-	Platforms   []string          `json:"platforms"`   // in the order of the manifests
-	BuildArgs   map[string]string `json:"build_args"`  //
-	Contexts    map[string]string `json:"contexts"`    // "stagex/core-musl": "out/core-musl"
+	Context     string            `json:"context"`    // "packages/core/rust"
+	File        string            `json:"file"`       // "packages/core/rust/Containerfile"
+	Fetch       string            `json:"fetch"`      // "fetch/core/rust", the named context fetch
+	Target      string            `json:"target"`     // "" is the last stage
+	Platforms   []string          `json:"platforms"`  // in the order of the manifests
+	BuildArgs   map[string]string `json:"build_args"` //
+	Contexts    map[string]string `json:"contexts"`   // "stagex/core-musl": "out/core-musl"
+	Images      []Image           `json:"images,omitempty"`
 	Tags        []string          `json:"tags"`        // "stagex/core-rust:1.94.0"
 	Annotations map[string]string `json:"annotations"` // of the exporter, without "annotation."
 	Ulimits     []string          `json:"ulimits"`     // "nofile=<soft>:<hard>"
@@ -40,6 +41,7 @@ func (o *Output) Request(platforms []string) Request {
 		Platforms: o.Platforms(platforms),
 		BuildArgs: o.Definition.buildArgs(),
 		Contexts:  make(map[string]string, len(o.Deps)),
+		Images:    slices.Clone(o.Definition.Images),
 		Tags:      []string{name + ":" + o.Tag()},
 		Annotations: map[string]string{
 			"containerd.io/distribution.source.docker.io": name,
