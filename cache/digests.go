@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -22,10 +21,16 @@ type Published map[string]Digest
 // stages have a file each in digests/.
 var stages = []string{"bootstrap", "core", "pallet", "user"}
 
-const digestsLimit = 16 << 20 // bytes of one file
+// Limits of one file of digests/. StageX's largest has 35 kB.
+const (
+	digestsLimit = 8 << 20 // bytes
+	lineLimit    = 512     // bytes of a line: a digest and a name of at most 200
+)
 
 // ParseDigests reads digests/<stage>.txt: lines "<64 hex> <stage>-<name>\n", each
-// output once. An error names file and line.
+// output once. As a checkout or an editor may leave them, lines may end with CRLF,
+// the last with nothing, and lines that are empty count for nothing. An error names
+// file and line.
 func ParseDigests(r io.Reader, stage string) (Published, error) {
 	p := Published{}
 	if err := p.read(r, stage); err != nil {
@@ -36,22 +41,29 @@ func ParseDigests(r io.Reader, stage string) (Published, error) {
 
 // read adds what a stage's file lists.
 func (p Published) read(r io.Reader, stage string) error {
-	lines := bufio.NewReader(io.LimitReader(r, digestsLimit))
-	for n := 1; ; n++ {
-		line, err := lines.ReadString('\n')
-		if err == io.EOF && line == "" {
-			return nil
+	data, err := io.ReadAll(io.LimitReader(r, digestsLimit+1))
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", digestsFile(stage), err)
+	}
+	if len(data) > digestsLimit {
+		return fmt.Errorf("parsing %s: it has more than %d bytes", digestsFile(stage), digestsLimit)
+	}
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+			continue
 		}
-		if err == io.EOF {
-			err = errors.New("the line is not complete")
-		}
-		if err == nil {
-			err = p.add(strings.TrimSuffix(line, "\n"), stage)
+		if len(line) > lineLimit {
+			err = fmt.Errorf("the line has more than %d bytes: %.80q…", lineLimit, line)
+		} else {
+			err = p.add(string(line), stage)
 		}
 		if err != nil {
 			return fmt.Errorf("parsing %s:%d: %w", digestsFile(stage), n, err)
 		}
 	}
+	return nil
 }
 
 func (p Published) add(line, stage string) error {
@@ -119,7 +131,8 @@ func (p Published) load(tree fs.FS, stage string) error {
 
 // WriteDigests makes the tree's digests/ list exactly p: a file per stage, sorted
 // by name as bytes, mode 0644, none for a stage without outputs (upstream:
-// src/digests.py). A file that would not change is not touched.
+// src/digests.py). A file that would not change, but for how its lines end, is not
+// touched.
 func (s *Store) WriteDigests(p Published) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("writing digests: %w", s.readOnly)
@@ -143,7 +156,7 @@ func (s *Store) WriteDigests(p Published) error {
 func (s *Store) writeStage(path string, data []byte) error {
 	old, err := readPath(path, digestsLimit)
 	switch {
-	case err == nil && bytes.Equal(old, data) && data != nil:
+	case err == nil && bytes.Equal(plainLines(old), data) && data != nil:
 		return nil
 	case data != nil:
 		return WriteFile(path, data, 0o644, s.Dir("tmp"))
@@ -151,6 +164,17 @@ func (s *Store) writeStage(path string, data []byte) error {
 		return nil
 	}
 	return errors.Join(os.Remove(path), syncDir(filepath.Dir(path)))
+}
+
+// plainLines ends every line with a newline alone, and drops those that are empty.
+func plainLines(data []byte) []byte {
+	var plain []byte
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			plain = append(append(plain, line...), '\n')
+		}
+	}
+	return plain
 }
 
 // format returns each stage's file.

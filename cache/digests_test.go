@@ -29,22 +29,61 @@ func TestParseDigests(t *testing.T) {
 	}
 }
 
+// What a checkout with core.autocrlf or an editor makes of a file says the same.
+func TestParseDigestsOfEditors(t *testing.T) {
+	plain := line("a", "core-a") + line("b", "core-b")
+	want := must(ParseDigests(strings.NewReader(plain), "core"))(t)
+	for _, text := range []string{
+		strings.ReplaceAll(plain, "\n", "\r\n"), "\n" + plain + "\n\r\n",
+		plain[:len(plain)-1], strings.ReplaceAll(plain, "\n", "\r\n\r\n"),
+	} {
+		if p, err := ParseDigests(strings.NewReader(text), "core"); err != nil || !maps.Equal(p, want) {
+			t.Errorf("%q: got %v, %v", text, p, err)
+		}
+	}
+	s := newStore(t)
+	mkdir(t, s.tree, "digests")
+	crlf := strings.ReplaceAll(plain, "\n", "\r\n")
+	write(t, filepath.Join(s.tree, "digests", "core.txt"), []byte(crlf))
+	want["user-x"] = DigestOf(nil)
+	must(0, s.WriteDigests(want))(t)
+	if got := files(t, filepath.Join(s.tree, "digests"))["core.txt"]; got != crlf {
+		t.Errorf("a file of the same lines was rewritten: %q", got)
+	}
+}
+
+// A refusal costs neither time nor memory, and quotes little.
+func TestParseDigestsIsBounded(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("x", 64<<20), strings.Repeat("\n", 64<<20),
+		strings.Repeat("0", 64) + " " + strings.Repeat("a", 64<<20),
+	} {
+		began := time.Now()
+		_, err := ParseDigests(strings.NewReader(text), "core")
+		if err == nil || len(err.Error()) > 1000 || time.Since(began) > time.Second {
+			t.Errorf("%.10q…: took %v, said %.200v", text, time.Since(began), err)
+		}
+	}
+}
+
 func TestParseDigestsRefuses(t *testing.T) {
 	good := line("a", "core-a")
 	for text, want := range map[string]string{
-		good + good:                              "digests/core.txt:2: output \"core-a\" is listed twice",
-		good + "\n":                              "digests/core.txt:2: want",
-		good + line("b", "user-b"):               "digests/core.txt:2: output \"user-b\" is not of stage",
-		line("a", "core"):                        "not of stage",
-		line("a", "core-../x"):                   "naming output",
-		line("a", "core-\x1b[31m"):               "naming output",
-		line("a", "core-a\r"):                    "naming output",
-		good[:len(good)-1]:                       "digests/core.txt:1: the line is not complete",
-		strings.Replace(good, " ", "  ", 1):      "naming output",
-		strings.ToUpper(good[:64]) + good[64:]:   "lower-case",
-		zeros + " core-a\n":                      "zeros",
-		"sha256:" + good:                         "64 hexadecimal digits",
-		good + strings.Repeat("x", digestsLimit): "not complete",
+		good + good:                               "digests/core.txt:2: output \"core-a\" is listed twice",
+		good + line("b", "user-b"):                "digests/core.txt:2: output \"user-b\" is not of stage",
+		line("a", "core"):                         "not of stage",
+		line("a", "core-../x"):                    "naming output",
+		line("a", "core-\x1b[31m"):                "naming output",
+		line("a", "core-a\rb"):                    "naming output",
+		good[:40]:                                 "digests/core.txt:1: want",
+		strings.Replace(good, " ", "  ", 1):       "naming output",
+		strings.ToUpper(good[:64]) + good[64:]:    "lower-case",
+		zeros + " core-a\n":                       "zeros",
+		"sha256:" + good:                          "64 hexadecimal digits",
+		good + "\n\r\n" + good:                    "digests/core.txt:4: output \"core-a\" is listed twice",
+		"\ufeff" + good:                           "64 hexadecimal digits",
+		good + strings.Repeat("x", 1<<20):         "digests/core.txt:2: the line has more than 512 bytes: \"xxx",
+		strings.Repeat("\n", digestsLimit) + good: "digests/core.txt: it has more than 8388608 bytes",
 	} {
 		p, err := ParseDigests(strings.NewReader(text), "core")
 		if p != nil {

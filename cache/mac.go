@@ -38,7 +38,8 @@ func (k macKey) check(purpose string, data []byte, mac string) bool {
 	return err == nil && hmac.Equal(got, k.sum(purpose, data))
 }
 
-// loadKey reads the key file, 64 hexadecimal digits and a newline, or makes it.
+// loadKey reads the key file, 64 hexadecimal digits and a newline (or CRLF, or none),
+// or makes it.
 func loadKey(path string) (macKey, error) {
 	if path == "" {
 		return macKey{}, errors.New("opening the record key: no file is given")
@@ -71,9 +72,8 @@ func readKey(path string) (macKey, error) {
 	if st.Mode&0o077 != 0 {
 		return macKey{}, &UnsafeError{path, fmt.Sprintf("its mode is %04o, want 0600", st.Mode)}
 	}
-	text, ok := strings.CutSuffix(string(data), "\n")
-	sum, err := parseSum(text)
-	if err != nil || !ok {
+	sum, err := parseSum(strings.TrimRight(string(data), "\r\n"))
+	if err != nil {
 		return macKey{}, fmt.Errorf("want 64 hexadecimal digits and a newline")
 	}
 	return macKey{sum}, nil

@@ -63,7 +63,7 @@ func TestKeyFileRefuses(t *testing.T) {
 		"writable":  {good, 0o620},
 		"empty":     {"", 0o600},
 		"short":     {good[2:], 0o600},
-		"truncated": {good[:64], 0o600},
+		"truncated": {good[:63], 0o600},
 		"zero":      {zeros + "\n", 0o600},
 	} {
 		path := filepath.Join(t.TempDir(), "record.key")

@@ -20,9 +20,10 @@ import (
 )
 
 const verdictHelp = `  MATCH        built here from what the tree says now, digest as published
-  MISMATCH     built here, digest differs, definitions as published
+  MISMATCH     built here from what the tree says now, digest differs, definitions
+               as published
   CHANGED      built here, digest differs; the definitions changed since digests/ did
-  UNPROVEN     in out/, but not built here, or from other definitions
+  UNPROVEN     in out/, but not built here, or it or an input from other definitions
   MISSING      not in out/
   UNPUBLISHED  digests/ has no line for it`
 
@@ -182,25 +183,17 @@ var (
 	_ build.Committed = published{}
 )
 
-// Digests parses digests/ as it was published.
-func (p published) Digests() (cache.Published, error) {
-	files, err := p.PublishedDigests()
+// Digests parses digests/<stage>.txt as it was published.
+func (p published) Digests(stage string) (cache.Published, error) {
+	data, err := p.PublishedDigests(stage + ".txt")
 	if err != nil {
 		return nil, err
 	}
-	all := cache.Published{}
-	for name, data := range files {
-		stage, ok := strings.CutSuffix(name, ".txt")
-		if !ok {
-			continue
-		}
-		lines, err := cache.ParseDigests(bytes.NewReader(data), stage)
-		if err != nil {
-			return nil, &build.PublishedError{Err: fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)}
-		}
-		maps.Copy(all, lines)
+	lines, err := cache.ParseDigests(bytes.NewReader(data), stage)
+	if err != nil {
+		return nil, fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)
 	}
-	return all, nil
+	return lines, nil
 }
 
 func (p published) Changed(dir string, files []graph.File) (bool, error) {

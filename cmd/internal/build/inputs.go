@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 
@@ -15,6 +16,9 @@ type input struct {
 	deps []*input // none of what has no proof
 	kind string   // of the engine that built it; "" where there is no proof
 	full bool     // it is MATCH, on that kind of engine and its own inputs aside
+	// other says why it is not what the tree's definitions make, or that one of its
+	// inputs is not; "" if all of them are, as far as sx knows.
+	other string
 
 	digest cache.Digest
 
@@ -35,19 +39,20 @@ type inputs struct {
 	stale bool // some have no counts yet
 }
 
-// unprovenInputs counts what ref, which has the manifests ms and a proof, rests on
-// without proof: outputs in its closure, by digest, that were not built here, from
-// the tree's definitions, with the published digest, on the kind of engine that
-// ref's verdict names or on the embedded one, whose word needs no name.
-func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (int, error) {
+// unprovenInputs counts the inputs of o, which has the manifests ms and a proof, that
+// have none: outputs in its closure, by digest, that were not built here, from the
+// tree's definitions, with the published digest, on the kind of engine that o's
+// verdict names or on the embedded one, whose word needs no name. Other says that some
+// input is not what the tree's definitions make.
+func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (n int, other string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in, err := j.input(o.String(), o, ms)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	j.inputs.count()
-	return in.on[in.kind], nil
+	return in.on[in.kind], in.other, nil
 }
 
 // All judges refs, which is much faster than one by one where there are many.
@@ -118,20 +123,42 @@ func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) (*input
 		d = m
 	}
 	return j.inputs.of(name, o, d, func(in *input) error {
-		rec, proven := j.proof(name, o, d)
-		if !proven {
-			return nil
-		}
-		in.kind = rec.Engine.Kind
-		if o != nil && published && !onCache(rec) &&
-			rec.Engine.Probe == buildkit.ProbeDigest && j.Tree.Published[name] == d {
-			var err error
-			if in.full, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
-				return err
-			}
-		}
-		return j.addDeps(in, o, rec)
+		return j.fill(in, name, o, published)
 	})
+}
+
+// fill looks for the proof of an input. Listed says that it has an image of the
+// platform that digests/ speaks of.
+func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) error {
+	listed = listed && o != nil && j.Tree.Published[name] == in.digest
+	rec, proven := j.proof(name, o, in.digest)
+	if !proven {
+		if !listed {
+			in.other = name + " was not built here, and is not the published image"
+		}
+		return nil
+	}
+	in.kind = rec.Engine.Kind
+	current := false
+	if o != nil {
+		var err error
+		if current, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
+			return err
+		}
+	}
+	ours := current && rec.Engine.Probe == buildkit.ProbeDigest
+	in.full = ours && listed && !onCache(rec)
+	if err := j.addDeps(in, o, rec); err != nil {
+		return err
+	}
+	if !ours {
+		in.other = name + " was built from other definitions or sources, or on another engine, than now"
+		return nil
+	}
+	for _, dep := range in.deps {
+		in.other = cmp.Or(in.other, dep.other)
+	}
+	return nil
 }
 
 func (j *Judge) proof(name string, o *graph.Output, d cache.Digest) (cache.Record, bool) {

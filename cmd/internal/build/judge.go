@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type Judge struct {
 	history   History
 	noHistory error
 	opened    bool
-	changed   map[string]string // folder of a definition → the folder that changed
+	changed   map[string]change // by the folder of a definition
 	inputs    inputs
 }
 
@@ -95,27 +96,38 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) (Verdict,
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
 		return v, nil
+	}
+	given, other, err := j.unprovenInputs(o, layout.Manifests)
+	switch {
+	case err != nil:
+		return v, err
+	case published && v.Got == v.Want:
+		j.match(&v, rec, given)
+		return v, nil
+	case other != "": // whatever its digest is, it says nothing of the tree's definitions
+		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+other+"; run sx build "+o.String()
+		return v, nil
 	case !published:
 		v.Word, v.Want = Unpublished, cache.Digest{}
-		return v, nil
-	case v.Got == v.Want:
-		v.Word = Match
-		if v.Given, err = j.unprovenInputs(o, layout.Manifests); err != nil {
-			return v, err
-		}
-		if rec.Engine.Kind != "embedded" {
-			v.Engine = rec.Engine.Kind
-		}
-		if onCache(rec) {
-			v.Cached = true
-			v.Given++
-		}
 		return v, nil
 	}
 	return j.differs(v, rec)
 }
 
-// differs tells MISMATCH from CHANGED.
+// match makes v a MATCH, with its conditions.
+func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
+	v.Word, v.Given = Match, given
+	if rec.Engine.Kind != "embedded" {
+		v.Engine = rec.Engine.Kind
+	}
+	if onCache(rec) {
+		v.Cached = true
+		v.Given++
+	}
+}
+
+// differs tells MISMATCH from CHANGED. What of the history cannot be read makes it
+// unknown whether the definitions that depend on it changed, and nothing else.
 func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -123,53 +135,60 @@ func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
 	if name := rec.Engine.Snapshotter; name != "" && name != buildkit.Overlayfs {
 		v.Note = otherSnapshotter(name)
 	}
-	history, err := j.openHistory()
-	if err != nil {
-		unknown := fmt.Sprintf("whether definitions changed is unknown: %v", err)
-		v.Note = strings.TrimPrefix(v.Note+"; "+unknown, "; ")
-		return v, nil
+	history, unknown := j.openHistory()
+	if unknown == nil {
+		for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
+			c, err := j.changedSince(history, j.Tree.Graph.Output(ref).Definition)
+			if err != nil {
+				return v, err
+			}
+			if c.dir != "" {
+				v.Word, v.Note = Changed, c.dir+" changed since digests/ did"
+				return v, nil
+			}
+			unknown = cmp.Or(unknown, c.unknown)
+		}
 	}
-	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
-		d := j.Tree.Graph.Output(ref).Definition
-		changed, err := j.changedSince(history, d)
-		if err != nil {
-			return v, err
-		}
-		if changed != "" {
-			v.Word, v.Note = Changed, changed+" changed since digests/ did"
-			return v, nil
-		}
+	if unknown != nil {
+		said := fmt.Sprintf("whether definitions changed is unknown: %v", unknown)
+		v.Note = strings.TrimPrefix(v.Note+"; "+said, "; ")
 	}
 	return v, nil
 }
 
-// changedSince is the folder that changed, of a definition's own or of that whose
-// version it takes, which is part of what it builds; "" where none did.
-func (j *Judge) changedSince(history History, d *graph.Definition) (string, error) {
-	if dir, ok := j.changed[d.Dir]; ok {
-		return dir, nil
+// change is what the history tells of a definition.
+type change struct {
+	dir     string // the folder that changed, "" if none did
+	unknown error  // why that is not known
+}
+
+// changedSince is about the folder of a definition, and about that whose version it
+// takes, which is part of what it builds. The error is about the tree, not its history.
+func (j *Judge) changedSince(history History, d *graph.Definition) (change, error) {
+	if c, ok := j.changed[d.Dir]; ok {
+		return c, nil
 	}
 	snap, err := j.Tree.snapshot(d)
 	if err != nil {
-		return "", err
+		return change{}, err
 	}
-	changed, err := history.Changed(d.Dir, snap.files)
-	dir := ""
-	switch {
-	case err != nil:
-	case changed:
-		dir = d.Dir
-	case d.VersionFrom != graph.Ref{}:
-		dir, err = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition)
+	var c change
+	changed, unknown := history.Changed(d.Dir, snap.files)
+	if unknown == nil && changed {
+		c.dir = d.Dir
+	} else if d.VersionFrom != (graph.Ref{}) {
+		if c, err = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition); err != nil {
+			return change{}, err
+		}
 	}
-	if err != nil {
-		return "", err
+	if c.dir == "" {
+		c.unknown = cmp.Or(unknown, c.unknown)
 	}
 	if j.changed == nil {
-		j.changed = map[string]string{}
+		j.changed = map[string]change{}
 	}
-	j.changed[d.Dir] = dir
-	return dir, nil
+	j.changed[d.Dir] = c
+	return c, nil
 }
 
 // publishedManifest finds the manifest that digests/ speaks of: the platform

@@ -97,10 +97,7 @@ var changedTime = time.Unix(1, 0)
 // upstream's preseed.
 func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err error) {
 	_, noHistory := opts.Judge.openHistory()
-	standing, err := opts.Judge.Standing()
-	if err != nil {
-		return nil, err
-	}
+	standing := opts.Judge.Standing()
 	var current, old []string
 	newest := opts.Now()
 	for _, o := range t.Graph.Order(t.Graph.All()) {

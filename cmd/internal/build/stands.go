@@ -14,28 +14,43 @@ import (
 // digests/. It does not say that the digest is right; only building does.
 type Standing struct {
 	judge     *Judge
-	published cache.Published // at that commit; nil where the history does not tell
+	published map[string]commitment // by stage: at that commit
 	memo      map[graph.Ref]string
 	roots     map[graph.Ref]graph.Ref // of those that only do not stand because of another: which
 }
 
 // Committed is what a History may also know: what digests/ was at that commit.
 type Committed interface {
-	Digests() (cache.Published, error)
+	// Digests reads what was listed of a stage.
+	Digests(stage string) (cache.Published, error)
+}
+
+// commitment is what was listed of a stage, or why that is not known.
+type commitment struct {
+	lines cache.Published
+	err   error
 }
 
 // Standing is asked with the judge's history.
-func (j *Judge) Standing() (*Standing, error) {
-	s := &Standing{judge: j, memo: map[graph.Ref]string{}, roots: map[graph.Ref]graph.Ref{}}
-	history, _ := j.openHistory()
-	if c, ok := history.(Committed); ok {
-		published, err := c.Digests()
-		if err != nil {
-			return nil, err
-		}
-		s.published = published
+func (j *Judge) Standing() *Standing {
+	return &Standing{
+		judge: j, published: map[string]commitment{},
+		memo: map[graph.Ref]string{}, roots: map[graph.Ref]graph.Ref{},
 	}
-	return s, nil
+}
+
+// committed is whether digest is what the history lists for an output, if it tells.
+func (s *Standing) committed(history History, ref graph.Ref, digest cache.Digest) (bool, error) {
+	c, ok := history.(Committed)
+	if !ok {
+		return true, nil
+	}
+	was, known := s.published[ref.Stage]
+	if !known {
+		was.lines, was.err = c.Digests(ref.Stage)
+		s.published[ref.Stage] = was
+	}
+	return was.lines[ref.String()] == digest, was.err
 }
 
 // WhyNot is why the published digest of an output does not stand, "" where it does.
@@ -59,16 +74,21 @@ func (s *Standing) whyNot(ref graph.Ref) (string, error) {
 		return "digests/ has no line for it", nil
 	case noHistory != nil:
 		return fmt.Sprintf("whether its definition changed since is unknown: %v", noHistory), nil
-	case s.published != nil && s.published[name] != digest:
+	}
+	if same, err := s.committed(history, ref, digest); err != nil {
+		return fmt.Sprintf("whether its line in digests/ is committed is unknown: %v", err), nil
+	} else if !same {
 		return "its line in digests/ is not committed", nil
 	}
 	o := j.Tree.Graph.Output(ref)
 	changed, err := j.changedSince(history, o.Definition)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if changed != "" {
-		return changed + " changed since digests/ did", nil
+	case changed.dir != "":
+		return changed.dir + " changed since digests/ did", nil
+	case changed.unknown != nil:
+		return fmt.Sprintf("whether its definition changed since is unknown: %v", changed.unknown), nil
 	}
 	for _, d := range o.Deps {
 		why, err := s.WhyNot(d)

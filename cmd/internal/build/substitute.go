@@ -24,11 +24,7 @@ type Substitution struct {
 // whyNot asks for the history only when it is needed.
 func (s *Substitution) whyNot(ref graph.Ref) (string, error) {
 	if s.standing == nil {
-		standing, err := s.Judge.Standing()
-		if err != nil {
-			return "", err
-		}
-		s.standing = standing
+		s.standing = s.Judge.Standing()
 	}
 	return s.standing.WhyNot(ref)
 }

@@ -13,9 +13,9 @@ type Word string
 // The words. No other is ever printed for an output.
 const (
 	Match       Word = "MATCH"       // built here from source, digest as published
-	Mismatch    Word = "MISMATCH"    // built here, digest differs, definitions as published
+	Mismatch    Word = "MISMATCH"    // built here from what the tree says now, digest differs, definitions as published
 	Changed     Word = "CHANGED"     // built here, digest differs, as it may: the definitions changed
-	Unproven    Word = "UNPROVEN"    // present, not built here
+	Unproven    Word = "UNPROVEN"    // present, not built here, or from something else than the tree says now
 	Missing     Word = "MISSING"     // not in out/
 	Unpublished Word = "UNPUBLISHED" // no published digest for this output and platform
 )

@@ -51,21 +51,19 @@ func (h *History) Changed(dir string, files []File) (bool, error) {
 	return len(was) > 0, nil
 }
 
-// PublishedDigests returns the files of digests/ at that commit, by name ("core.txt").
-func (h *History) PublishedDigests() (map[string][]byte, error) {
+// PublishedDigests returns a file of digests/, such as "core.txt", as it was at that commit; nothing where there was none.
+func (h *History) PublishedDigests(name string) ([]byte, error) {
 	entries, err := h.listing("digests")
 	if err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	files := map[string][]byte{}
-	for name, e := range entries {
-		if files[name], err = h.store.blob(e.hash); err != nil {
-			return nil, err
-		}
+	e, ok := entries[name]
+	if !ok {
+		return nil, nil
 	}
-	return files, nil
+	return h.store.blob(e.hash)
 }
 
 // entry is what git records of a file.

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +42,7 @@ func TestNothingOfTheConfigurationRuns(t *testing.T) {
 	h := r.open()
 	wantChanged(t, h, r.dir, "packages/core/a", false)
 	wantChanged(t, h, r.dir, "packages/core/b", true)
-	if _, err := h.PublishedDigests(); err != nil {
+	if _, err := h.PublishedDigests("core.txt"); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(ran); err == nil {
@@ -54,6 +55,33 @@ func TestNothingOfTheConfigurationRuns(t *testing.T) {
 	_ = cmd.Run()
 	if _, err := os.Lstat(ran); err != nil {
 		t.Error("the trap does not work, so this test shows nothing")
+	}
+}
+
+// damage overwrites a loose object, as a disk may.
+func damage(r repo, what string) {
+	r.t.Helper()
+	hash := r.git("rev-parse", what)
+	path := r.path(".git/objects/" + hash[:2] + "/" + hash[2:])
+	r.must(os.Chmod(path, 0o644))
+	r.must(os.WriteFile(path, []byte("garbage"), 0o644))
+}
+
+// TestOneDamagedObject: it makes nothing unknown but what depends on it.
+func TestOneDamagedObject(t *testing.T) {
+	r := published(t)
+	damage(r, "HEAD:packages/core/a")
+	damage(r, "HEAD:digests/core.txt")
+	h := r.open()
+	if _, err := h.Changed("packages/core/a", nil); !errors.Is(err, history.ErrNoHistory) {
+		t.Errorf("of the damaged folder: %v", err)
+	}
+	if _, err := h.PublishedDigests("core.txt"); !errors.Is(err, history.ErrNoHistory) {
+		t.Errorf("of the damaged file: %v", err)
+	}
+	wantChanged(t, h, r.dir, "packages/core/b", true)
+	if _, err := h.PublishedDigests("user.txt"); err != nil {
+		t.Error(err)
 	}
 }
 
