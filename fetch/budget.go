@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +58,7 @@ func total(files []tempFile) (sum int64) {
 }
 
 // grow makes room for n more bytes: above the limit it counts what is really
-// there, and removes what nobody writes, oldest first. Else a *SizeError.
+// there, and removes what nobody writes, oldest first. Else a *transfer.SizeError.
 func (t *temp) grow(n int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +93,7 @@ func (t *temp) evict(n int64) error {
 		}
 	}
 	if t.used+n > t.max {
-		return &SizeError{What: "partial files", Size: t.used + n, Max: t.max}
+		return &transfer.SizeError{What: "partial files", Size: t.used + n, Max: t.max}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -58,7 +59,7 @@ func (r *run) verify(ctx context.Context, s *spot, want graph.Hash) error {
 		return fmt.Errorf("reading %q: %w", s.path, cause(err))
 	}
 	if got != want {
-		return &wrongError{&HashError{Got: got, Want: want}}
+		return &wrongError{&transfer.HashError{What: "file", Got: got, Want: want}}
 	}
 	return nil
 }

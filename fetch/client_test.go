@@ -1,54 +1,6 @@
 package fetch
 
-import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/url"
-	"syscall"
-	"testing"
-
-	"codeberg.org/stagex/sx/internal/slow"
-)
-
-func TestTransient(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want bool
-	}{
-		{io.ErrUnexpectedEOF, true},
-		{syscall.ECONNREFUSED, true},
-		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
-		{&net.DNSError{IsTimeout: true}, true},
-		{&net.DNSError{IsNotFound: true}, false},
-		{&slow.Error{What: "no byte"}, true},
-		{&StatusError{408}, true},
-		{&StatusError{425}, true},
-		{&StatusError{429}, true},
-		{&StatusError{502}, true},
-		{&StatusError{505}, false},
-		{&StatusError{404}, false},
-		{&HashError{}, false},
-		{&SizeError{}, false},
-		{&protocolError{}, false},
-		{&rangeError{}, false},
-		{&redirectError{}, false},
-		{&tls.CertificateVerificationError{Err: errors.New("expired")}, false},
-		{x509.HostnameError{}, false},
-		{tls.RecordHeaderError{}, false},
-		{&url.Error{Op: "parse", Err: errors.New("bad")}, false},
-		{errors.New("never heard of"), true},
-	} {
-		for _, err := range []error{c.err, fmt.Errorf("getting: %w", c.err)} {
-			if got := transient(err); got != c.want {
-				t.Errorf("transient(%T %v) = %v, want %v", c.err, err, got, c.want)
-			}
-		}
-	}
-}
+import "testing"
 
 func TestRedact(t *testing.T) {
 	for raw, want := range map[string]string{

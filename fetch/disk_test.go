@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // endless sends for as long as somebody listens.
@@ -50,9 +52,9 @@ func TestMaxFile(t *testing.T) {
 			}
 			_, err := newWorld(t).runWith(w.opts, source("b", noise(2, 10), bad.URL))
 			wantReasons(t, err, "above the limit of 1048576")
-			var size *SizeError
+			var size *transfer.SizeError
 			if !errors.As(err, &size) || size.What != "file" {
-				t.Errorf("error %v is no *SizeError", err)
+				t.Errorf("error %v is no *transfer.SizeError", err)
 			}
 			w.wantFiles(".", "fetch/core/x/a")
 		})

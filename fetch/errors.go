@@ -3,10 +3,9 @@ package fetch
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
-	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // Error is every source that could not be had, sorted by name and path.
@@ -23,13 +22,7 @@ type Failure struct {
 	Source
 	// Attempts are in mirror order, one for each mirror. Before them comes a
 	// *WrongError, where something else lay under the final name.
-	Attempts []Attempt
-}
-
-// Attempt is the last thing that went wrong with a mirror.
-type Attempt struct {
-	Mirror string // without credentials; "" where the reason is on this machine
-	Reason error
+	Attempts transfer.Attempts
 }
 
 // Error is a summary in one line; Table has the whole story.
@@ -49,18 +42,7 @@ func (e *Error) names() string {
 	if len(e.Failures) == 1 {
 		return e.Failures[0].Error()
 	}
-	return few(e.Failures, func(f Failure) string { return f.Name })
-}
-
-func few[T any](all []T, name func(T) string) string {
-	var names []string
-	for _, t := range all[:min(len(all), 3)] {
-		names = append(names, fmt.Sprintf("%q", name(t)))
-	}
-	if more := len(all) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
+	return transfer.Few(e.Failures, "%q", func(f Failure) string { return f.Name })
 }
 
 // Unwrap is all reasons.
@@ -77,49 +59,11 @@ func (e *Error) Unwrap() []error {
 
 // Error names the source, and each mirror with its reason.
 func (f Failure) Error() string {
-	var parts []string
-	for _, a := range f.Attempts {
-		if a.Mirror == "" {
-			parts = append(parts, printable(a.Reason.Error()))
-			continue
-		}
-		parts = append(parts, fmt.Sprintf("%s: %s", printable(a.Mirror), printable(a.Reason.Error())))
-	}
-	return fmt.Sprintf("%q: %s", f.Name, strings.Join(parts, "; "))
+	return fmt.Sprintf("%q: %s", f.Name, printable(f.Attempts.Error()))
 }
 
 // Unwrap is the reasons.
-func (f Failure) Unwrap() []error {
-	var all []error
-	for _, a := range f.Attempts {
-		all = append(all, a.Reason)
-	}
-	return all
-}
-
-// HashError says that a file is whole and another than the one wanted.
-type HashError struct{ Got, Want graph.Hash }
-
-func (e *HashError) Error() string {
-	return fmt.Sprintf("wrong file: sha256 %s, want %s", e.Got, e.Want)
-}
-
-// StatusError is an HTTP status that brings no file.
-type StatusError struct{ Code int }
-
-func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", e.Code, http.StatusText(e.Code)))
-}
-
-// SizeError is a file, or the partial files together, above a limit.
-type SizeError struct {
-	What      string // what is too large: "file", "partial files"
-	Size, Max int64  // bytes; Size is at least so much
-}
-
-func (e *SizeError) Error() string {
-	return fmt.Sprintf("%s of %d bytes or more, above the limit of %d", e.What, e.Size, e.Max)
-}
+func (f Failure) Unwrap() []error { return f.Attempts.Unwrap() }
 
 // DiskError is a full disk or quota: it ends the run.
 type DiskError struct {
@@ -163,7 +107,7 @@ func (e *OfflineError) Error() string {
 			wrong.WriteString("\n" + m.Wrong.Error())
 		}
 	}
-	return fmt.Sprintf("offline, %d %s %s: %s%s", len(e.Missing), noun, what, few(e.Missing, func(m Missing) string { return m.Path }), wrong.String())
+	return fmt.Sprintf("offline, %d %s %s: %s%s", len(e.Missing), noun, what, transfer.Few(e.Missing, "%q", func(m Missing) string { return m.Path }), wrong.String())
 }
 
 var errNoMirrors = errors.New("no mirrors")

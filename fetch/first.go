@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -16,7 +15,7 @@ type First struct {
 	// URL that it has there: "oci://registry/repository@sha256:".
 	Prefix string
 	// Client carries the requests for Prefix's scheme, and follows redirects by
-	// itself. Errors of it that another try would not cure have Final() bool.
+	// itself. Its errors are classed by transfer.OutcomeOf.
 	Client http.RoundTripper
 }
 
@@ -25,7 +24,6 @@ func (f *First) mirror(hash graph.Hash) *mirror {
 	raw := f.Prefix + hash.String()
 	m := &mirror{show: redact(raw)}
 	m.url, m.err = url.Parse(raw)
-	m.dead = m.err != nil
 	return m
 }
 
@@ -35,10 +33,4 @@ func (f *First) scheme() string {
 		return u.Scheme
 	}
 	return ""
-}
-
-// final says whether an error of First's Client says that it is.
-func final(err error) bool {
-	var f interface{ Final() bool }
-	return errors.As(err, &f) && f.Final()
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // store is a First whose client has the sources of a map, by path.
@@ -67,7 +69,7 @@ func TestFirstLies(t *testing.T) {
 	var asked []string
 	w.opts.First = store(map[string][]byte{s.Hash.String(): noise(2, 1000)}, &asked)
 	_, err := w.run(s)
-	var sum *HashError
+	var sum *transfer.HashError
 	if !errors.As(err, &sum) {
 		t.Errorf("got %v", err)
 	}
@@ -94,18 +96,13 @@ func TestFirstIsNotForDefinitions(t *testing.T) {
 	}
 }
 
-type finalError struct{}
-
-func (finalError) Error() string { return "access denied" }
-func (finalError) Final() bool   { return true }
-
 // What will not be better is not tried again.
 func TestFirstGivesUp(t *testing.T) {
 	w := newWorld(t)
 	tries := 0
 	w.opts.First = &First{Prefix: "oci://r/s@sha256:", Client: roundTrip(func(*http.Request) (*http.Response, error) {
 		tries++
-		return nil, finalError{}
+		return nil, &transfer.AnswerError{Reason: "access denied"}
 	})}
 	_, err := w.run(source("a", noise(1, 10)))
 	if err == nil || !strings.Contains(err.Error(), "access denied") || tries != 1 {

@@ -2,158 +2,156 @@ package fetch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
+	"codeberg.org/stagex/sx/fetch/transfer"
+	"go.uber.org/zap"
 )
 
-// protocolError is an answer that breaks HTTP's rules or ours.
-type protocolError struct{ reason string }
-
-func (e *protocolError) Error() string { return e.reason }
-
-// rangeError is a refusal of the range asked for; the whole file may be had.
-type rangeError struct{ reason string }
-
-func (e *rangeError) Error() string { return e.reason }
-
-// get asks one mirror for what p lacks and appends it. A nil error says that
-// the body ended where the server said, not that the file is right. began says
-// that a body came at all.
-func (r *run) get(ctx context.Context, m *mirror, p *part, show *progress, began *bool) error {
-	resp, err := r.ask(ctx, m, p)
-	if err != nil {
-		return plain(ctx, err)
+// newTransport is shared by all requests of a run, so that connections are reused.
+func newTransport(o Options) http.RoundTripper {
+	base := o.Transport
+	if base == nil {
+		base = transfer.NewTransport(o.Limits, o.PerHost, nil)
 	}
-	defer resp.Body.Close()
-	size, err := r.agree(resp, p)
-	p.from = p.size
-	if err != nil || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+	if o.First != nil {
+		base = &forked{base, o.First.scheme(), o.First.Client}
+	}
+	return &transfer.Guard{Base: base, Limits: o.Limits, UserAgent: o.UserAgent}
+}
+
+// closeIdle lets go of connections, if the transport is ours.
+func closeIdle(t http.RoundTripper, o Options) {
+	base := t.(*transfer.Guard).Base
+	if f, ok := base.(*forked); ok {
+		base = f.RoundTripper
+	}
+	if t, ok := base.(*http.Transport); ok && o.Transport == nil {
+		t.CloseIdleConnections()
+	}
+}
+
+// forked gives the requests of one scheme to another transport.
+type forked struct {
+	http.RoundTripper
+	scheme string
+	other  http.RoundTripper
+}
+
+func (f *forked) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme == f.scheme {
+		return f.other.RoundTrip(req)
+	}
+	return f.RoundTripper.RoundTrip(req)
+}
+
+// get asks one mirror for what p lacks, and verifies it.
+func (r *run) get(ctx context.Context, m *mirror, retries int, p *part, show *progress) error {
+	if m.download == nil {
+		m.download = r.newDownload(m, p, show)
+	}
+	m.client.Retries = retries
+	defer show.Finish()
+	return m.download.Run(ctx)
+}
+
+func (r *run) newDownload(m *mirror, p *part, show *progress) *transfer.Download {
+	m.client = &transfer.Client{
+		HTTP:    &http.Client{Transport: r.transport, CheckRedirect: m.checkRedirect},
+		Backoff: r.opts.Backoff, Now: r.opts.Limits.Now,
+	}
+	return &transfer.Download{
+		Part: p, What: "file", Size: -1, Max: r.opts.MaxFile,
+		Ask: func(ctx context.Context, offset int64) (*http.Response, error) {
+			req, err := m.request(ctx, offset, p.meta)
+			if err != nil {
+				return nil, err
+			}
+			return m.client.Do(req)
+		},
+		Begin: func(resp *http.Response, from, size int64) {
+			show.Start(m.show, from, size)
+			if from == 0 {
+				p.meta = newMeta(m.url.String(), resp.Header.Get("ETag"), resp.Header.Get("Last-Modified"))
+				p.temp.writeMeta(p.want, p.meta)
+			}
+		},
+		Advance: func(n int64) {
+			r.bytes.Add(max(n, 0))
+			show.Add(n)
+		},
+	}
+}
+
+// checkRedirect follows a redirect from https to http too, as real mirrors do it and
+// the hash protects the bytes, unless there are credentials, which it would show to
+// the network.
+func (m *mirror) checkRedirect(req *http.Request, via []*http.Request) error {
+	if err := transfer.CheckRedirect(req, via); err != nil {
 		return err
 	}
-	*began = true
-	show.start(m.show, p.size, size)
-	defer func() { show.finish(p.size) }()
-	if p.size == 0 {
-		p.meta = newMeta(m.url.String(), resp.Header.Get("ETag"), resp.Header.Get("Last-Modified"))
-		p.temp.writeMeta(p.want, p.meta)
+	if m.url.User != nil && via[0].URL.Scheme == "https" && req.URL.Scheme == "http" {
+		return &transfer.RedirectError{Reason: "from https to http with credentials"}
 	}
-	if err := r.receive(resp.Body, p, show); err != nil {
-		return plain(ctx, err)
-	}
-	if size >= 0 && p.size < size {
-		return io.ErrUnexpectedEOF // a 206 may end early
-	}
+	m.slot.Visit(transfer.Hostname(req.URL))
 	return nil
 }
 
-func (r *run) ask(ctx context.Context, m *mirror, p *part) (*http.Response, error) {
-	ctx = context.WithValue(ctx, requestKey{}, &request{slot: m.slot, patient: m.patient, secret: m.url.User != nil})
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, m.url.String(), nil)
-	if err != nil {
-		return nil, err
+// download fills p from the mirrors. The error is a Failure's attempts, one of this
+// machine, or ctx's cause.
+func (r *run) download(ctx context.Context, g *group, p *part, show *progress) error {
+	var slot *transfer.Slot
+	defer func() { slot.Release() }()
+	var mirrors []*mirror
+	if r.opts.First != nil {
+		mirrors = append(mirrors, r.opts.First.mirror(g.hash))
 	}
-	req.Header.Set("User-Agent", r.opts.UserAgent)
-	req.Header.Set("Accept", "*/*")
-	req.Header.Set("Accept-Encoding", "identity") // also keeps net/http from unpacking
-	if p.size > 0 && !m.whole {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
-		if v := p.meta.matches(m.url.String()); v != "" {
-			req.Header.Set("If-Range", v)
-		}
+	for _, raw := range g.mirrors {
+		mirrors = append(mirrors, newMirror(raw))
 	}
-	return r.client.Do(req)
-}
-
-// agree looks at status and headers and makes p's end the place where the body
-// begins. It gives the size of the whole file, -1 when unknown.
-func (r *run) agree(resp *http.Response, p *part) (size int64, err error) {
-	switch resp.StatusCode {
-	case http.StatusOK:
-		// The whole file, though a part was asked for: not every server can.
-		if err := p.reset(); err != nil {
-			return 0, err
-		}
-		size = resp.ContentLength
-	case http.StatusPartialContent:
-		size, err = r.agreePartial(resp, p.size)
-	case http.StatusRequestedRangeNotSatisfiable:
-		// The file ends where ours does; the hash tells whether it is it.
-		if end, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), "bytes */"); p.size > 0 && ok && end == strconv.FormatInt(p.size, 10) {
-			return p.size, nil
-		}
-		return 0, &rangeError{"no bytes after those of the partial file"}
-	default:
-		return 0, &StatusError{resp.StatusCode}
-	}
-	if err == nil && size > r.opts.MaxFile {
-		err = &SizeError{What: "file", Size: size, Max: r.opts.MaxFile}
-	}
-	return size, err
-}
-
-// agreePartial wants exactly the range that was asked for, or a part from its
-// beginning (RFC 9110, 15.3.7).
-func (r *run) agreePartial(resp *http.Response, offset int64) (size int64, err error) {
-	header := resp.Header.Get("Content-Range")
-	refused := &rangeError{fmt.Sprintf("wrong Content-Range %q for bytes from %d", header, offset)}
-	rest, ok := strings.CutPrefix(header, "bytes ")
-	span, whole, ok2 := strings.Cut(rest, "/")
-	first, last, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 || offset == 0 {
-		return 0, refused
-	}
-	from, err1 := strconv.ParseInt(first, 10, 64)
-	to, err2 := strconv.ParseInt(last, 10, 64)
-	size, err3 := strconv.ParseInt(whole, 10, 64)
-	if whole == "*" {
-		size, err3 = -1, nil
-	}
-	if errors.Join(err1, err2, err3) != nil || from != offset || to < from || whole != "*" && to >= size {
-		return 0, refused
-	}
-	return size, nil
-}
-
-// receive copies to the end of body, or to the limit on files.
-func (r *run) receive(body io.Reader, p *part, show *progress) error {
-	buf := make([]byte, 256<<10)
-	for {
-		n, err := body.Read(buf)
-		if p.size+int64(n) > r.opts.MaxFile {
-			return &SizeError{What: "file", Size: p.size + int64(n), Max: r.opts.MaxFile}
-		}
-		if n > 0 {
-			r.received(n)
-			if _, err := p.Write(buf[:n]); err != nil {
-				return err
-			}
-			show.advance(p.size)
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
+	rounds := r.rounds(g, p, mirrors)
+	rounds.Ask = func(ctx context.Context, m *mirror, retries int) (err error) {
+		if slot, err = r.slots.Acquire(ctx, transfer.Hostname(m.url), g.seq, slot); err != nil {
 			return err
 		}
+		m.slot = slot
+		return r.get(ctx, m, retries, p, show)
 	}
+	rounds.Rest = func() time.Duration { slot.Release(); return 0 }
+	_, found, err := rounds.Run(ctx)
+	if found || err != nil {
+		return err
+	}
+	return attemptsOf(mirrors, rounds.Said)
 }
 
-// plain takes the URL off an error, which may hold credentials, and puts why
-// ctx ended in place of that it did.
-func plain(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+func (r *run) rounds(g *group, p *part, mirrors []*mirror) *transfer.Rounds[*mirror] {
+	source := g.wants[0].Source
+	rounds := &transfer.Rounds[*mirror]{
+		Retries: r.opts.Retries, Backoff: r.opts.Backoff, Size: p.Size,
+		Order: func() []*mirror { return mirrors },
+		Said:  map[*mirror]error{},
+		GaveUp: func(m *mirror, err error) {
+			r.opts.Log.Warn("giving a mirror up", zap.String("source", source.Name), zap.String("mirror", m.show), zap.Error(err))
+			r.status.Tell(func(s Status) { s.Fail(source, m.show, err) })
+		},
 	}
-	var uerr *url.Error
-	if errors.As(err, &uerr) {
-		err = uerr.Err
+	for _, m := range mirrors {
+		if m.err != nil {
+			rounds.Said[m] = m.err
+		}
 	}
-	return err
+	return rounds
+}
+
+func attemptsOf(mirrors []*mirror, said map[*mirror]error) error {
+	var all transfer.Attempts
+	for _, m := range mirrors {
+		all = append(all, transfer.Attempt{Place: m.show, Reason: said[m]})
+	}
+	if len(all) == 0 {
+		all = transfer.Attempts{{Reason: errNoMirrors}}
+	}
+	return all
 }

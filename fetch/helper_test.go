@@ -248,7 +248,8 @@ func (r *recorder) Fail(s Source, mirror string, err error) {
 	}
 	r.note("fail %s at mirror: %v", filepath.Base(s.Path), err)
 }
-func (r *recorder) End() { r.ended++; r.note("end") }
+func (r *recorder) Warn(text string) { r.note("warn %s", text) }
+func (r *recorder) End()             { r.ended++; r.note("end") }
 
 func (r *recorder) want(lines ...string) {
 	r.t.Helper()

@@ -24,7 +24,7 @@ func (r *run) survey(ctx context.Context, g *group) {
 	}
 	defer p.close()
 	if r.settle(ctx, g, r.look(ctx, g)) {
-		p.reset()
+		p.Reset()
 	}
 }
 
@@ -130,19 +130,19 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 	had := r.settle(ctx, g, r.look(ctx, g))
 	if len(g.wants) == 0 || ctx.Err() != nil {
 		if had {
-			p.reset()
+			p.Reset()
 		}
 		return
 	}
 	if p.size > r.opts.MaxFile && !r.opts.Offline {
-		p.reset()
+		p.Reset()
 	}
-	if p.complete() != nil {
+	if p.Check() != nil {
 		if r.opts.Offline {
 			r.lack(g.wants...)
 			return
 		}
-		show := &progress{status: r.status, source: g.wants[0].Source, now: r.opts.Now}
+		show := &progress{Status: r.status, Item: g.wants[0].Source, Now: r.opts.Limits.Now}
 		if err := r.download(ctx, g, p, show); err != nil {
 			r.failed(ctx, err, g.wants...)
 			return
@@ -189,6 +189,6 @@ func (r *run) lack(wants ...want) {
 		r.mu.Lock()
 		r.missing = append(r.missing, m)
 		r.mu.Unlock()
-		r.status.tell(func(s Status) { s.Fail(w.Source, "", m) })
+		r.status.Tell(func(s Status) { s.Fail(w.Source, "", m) })
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,20 +49,8 @@ func flock(ctx context.Context, f *os.File) error {
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
 		}
-		if err := pause(ctx, lockEvery); err != nil {
+		if err := transfer.Pause(ctx, lockEvery); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits, or says why ctx ended first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

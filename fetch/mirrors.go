@@ -2,20 +2,24 @@ package fetch
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // mirror is one URL for one download.
 type mirror struct {
-	url     *url.URL
-	show    string // without credentials
-	slot    *slot  // held while it is asked
-	patient bool   // retry it, for there is no other
-	whole   bool   // its ranges are broken: ask for the whole file
-	dead    bool   // it will not do better
-	err     error  // the last one
+	url  *url.URL
+	show string         // without credentials
+	slot *transfer.Slot // held while it is asked
+	err  error          // why it is not asked at all
+
+	client   *transfer.Client
+	download *transfer.Download // nil before it is asked
 }
 
 func newMirror(raw string) *mirror {
@@ -23,14 +27,30 @@ func newMirror(raw string) *mirror {
 	m.url, m.err = url.Parse(raw)
 	switch {
 	case m.err != nil && strings.Contains(raw, "@"):
-		m.err = &protocolError{"not a URL"} // why could quote a password
+		m.err = transfer.Answerf("not a URL") // the reason could quote a password
 	case m.err != nil:
-		m.err = plain(context.Background(), m.err)
+		m.err = transfer.Answerf("%v", transfer.Plain(context.Background(), m.err))
 	default:
-		m.err = checkURL(m.url)
+		m.err = transfer.CheckURL(m.url)
 	}
-	m.dead = m.err != nil
 	return m
+}
+
+// request asks for the file from offset on, if it still is the one that began is of.
+func (m *mirror) request(ctx context.Context, offset int64, began meta) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "*/*")
+	req.Header.Set("Accept-Encoding", "identity") // also keeps net/http from unpacking
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		if v := began.matches(m.url.String()); v != "" {
+			req.Header.Set("If-Range", v)
+		}
+	}
+	return req, nil
 }
 
 var userinfo = regexp.MustCompile(`^([^/]*//)[^/]*@`)

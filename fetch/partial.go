@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -20,7 +21,6 @@ type part struct {
 	name string
 	f    *os.File
 	size int64
-	from int64 // where the last transfer began
 	sum  hash.Hash
 	meta meta
 	gone bool // no longer under its name
@@ -51,18 +51,23 @@ func (p *part) load(ctx context.Context) (err error) {
 	return err
 }
 
-// complete says whether the bytes so far are the file.
-func (p *part) complete() error {
+var _ transfer.Part = (*part)(nil)
+
+// Check says whether the bytes so far are the file.
+func (p *part) Check() error {
 	if got := graph.Hash(p.sum.Sum(nil)); got != p.want {
-		return &HashError{Got: got, Want: p.want}
+		return &transfer.HashError{What: "file", Got: got, Want: p.want}
 	}
 	return nil
 }
 
+// Size is how many bytes are there.
+func (p *part) Size() int64 { return p.size }
+
 // Write appends. An error is this machine's, not the mirror's.
 func (p *part) Write(b []byte) (int, error) {
 	if err := p.temp.grow(int64(len(b))); err != nil {
-		return 0, &localError{err}
+		return 0, err
 	}
 	n, err := p.f.Write(b)
 	p.size += int64(n)
@@ -79,17 +84,11 @@ func (p *part) failed(err error) error {
 	case isFull(err):
 		return &DiskError{Path: p.temp.path, Err: cause(err)}
 	}
-	return &localError{fmt.Errorf("writing %q: %w", p.name, cause(err))}
+	return fmt.Errorf("writing %q: %w", p.name, cause(err))
 }
 
-// localError is this machine's fault: no other mirror will do better.
-type localError struct{ err error }
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }
-
-// reset throws away what is there.
-func (p *part) reset() error {
+// Reset throws away what is there.
+func (p *part) Reset() error {
 	if p.size == 0 {
 		return nil
 	}

@@ -59,6 +59,7 @@ func (printer) Start(s Source, mirror string, done, size int64) { fmt.Println("s
 func (printer) Advance(s Source, done, size int64)              { fmt.Println("advance", s.Path, done) }
 func (printer) Done(s Source, how string)                       { fmt.Println("done", s.Path, how) }
 func (printer) Fail(s Source, mirror string, err error)         { fmt.Println("fail", s.Path, err) }
+func (printer) Warn(string)                                     {}
 func (printer) End()                                            { fmt.Println("end") }
 
 // spawn starts a child and calls each for its lines, until it ends.

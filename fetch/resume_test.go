@@ -222,9 +222,9 @@ func TestCancel(t *testing.T) {
 	})
 	w.opts.Status = &onAdvance{Status: w.log, f: func() { cancel(stop) }}
 	s, other := source("a", data, half.URL), source("b", noise(2, 10), half.URL)
-	w.opts.Jobs, w.opts.MinRate = 1, -1
+	w.opts.Jobs, w.opts.Limits.MinRate = 1, -1
 	var clock atomic.Int64 // so fast that no Advance is held back
-	w.opts.Now = func() time.Time { return time.Unix(clock.Add(1), 0) }
+	w.opts.Limits.Now = func() time.Time { return time.Unix(clock.Add(1), 0) }
 	if _, err := Run(ctx, []Source{s, other}, w.opts); err != stop {
 		t.Fatalf("Run: %v, want the cause", err)
 	}

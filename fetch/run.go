@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/hashicorp/go-retryablehttp"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -19,14 +20,14 @@ const waiting = 256
 
 // run is one call of Run.
 type run struct {
-	opts   Options
-	tree   *tree
-	temp   *temp
-	client *retryablehttp.Client
-	limits *limiter
-	status *serial
-	stop   context.CancelCauseFunc
-	bytes  atomic.Int64
+	opts      Options
+	tree      *tree
+	temp      *temp
+	transport http.RoundTripper
+	slots     *transfer.Slots
+	status    *transfer.Serial[Source]
+	stop      context.CancelCauseFunc
+	bytes     atomic.Int64
 
 	mu       sync.Mutex
 	outcome  []string // by index in Run's list: a constant of status.go, "" when not had
@@ -56,8 +57,8 @@ func Run(ctx context.Context, sources []Source, opts Options) (Report, error) {
 	defer r.close()
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
-	r.status.tell(func(s Status) { s.Begin(len(sources)) })
-	defer r.status.tell(Status.End)
+	r.status.Tell(func(s Status) { s.Begin(len(sources)) })
+	defer r.status.Tell(Status.End)
 	each(ctx, all, 2*runtime.GOMAXPROCS(0), r.survey)
 	all = slices.DeleteFunc(all, func(g *group) bool { return len(g.wants) == 0 })
 	each(ctx, all, r.window(), r.fetchGroup)
@@ -92,15 +93,15 @@ func newRun(opts Options, sources int) (*run, error) {
 	}
 	return &run{
 		opts: opts, tree: t, temp: temp,
-		client:  newClient(opts),
-		limits:  newLimiter(opts.Jobs, opts.PerHost),
-		status:  &serial{status: opts.Status},
-		outcome: make([]string, sources),
+		transport: newTransport(opts),
+		slots:     transfer.NewSlots(opts.Jobs, opts.PerHost),
+		status:    transfer.NewSerial(opts.Status),
+		outcome:   make([]string, sources),
 	}, nil
 }
 
 func (r *run) close() {
-	closeIdle(r.client, r.opts)
+	closeIdle(r.transport, r.opts)
 	r.temp.close()
 	r.tree.close()
 }
@@ -113,14 +114,12 @@ func (r *run) window() int {
 	return max(waiting, r.opts.Jobs)
 }
 
-func (r *run) received(n int) { r.bytes.Add(int64(n)) }
-
 // had notes that a source lies where it should.
 func (r *run) had(w want, how string) {
 	r.mu.Lock()
 	r.outcome[w.index] = how
 	r.mu.Unlock()
-	r.status.tell(func(s Status) { s.Done(w.Source, how) })
+	r.status.Tell(func(s Status) { s.Done(w.Source, how) })
 }
 
 // failed notes why sources cannot be had. What is no source's fault is not: a
@@ -136,19 +135,19 @@ func (r *run) failed(ctx context.Context, err error, wants ...want) {
 	if ctx.Err() != nil {
 		return
 	}
-	var attempts attemptsError
+	var attempts transfer.Attempts
 	if !errors.As(err, &attempts) {
-		attempts = attemptsError{{Reason: err}}
+		attempts = transfer.Attempts{{Reason: err}}
 	}
 	for _, w := range wants {
 		f := Failure{Source: w.Source, Attempts: attempts}
 		if w.wrong != nil {
-			f.Attempts = append([]Attempt{{Reason: w.wrong}}, attempts...)
+			f.Attempts = append(transfer.Attempts{{Reason: w.wrong}}, attempts...)
 		}
 		r.mu.Lock()
 		r.failures = append(r.failures, f)
 		r.mu.Unlock()
-		r.status.tell(func(s Status) { s.Fail(w.Source, "", f) })
+		r.status.Tell(func(s Status) { s.Fail(w.Source, "", f) })
 	}
 }
 

@@ -91,7 +91,7 @@ func TestSlowMirrors(t *testing.T) {
 		after  time.Duration
 		reason string
 	}{
-		{"no headers", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 30 * time.Second, "no response headers for 30s"},
+		{"no headers", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 30 * time.Second, "no answer for 30s"},
 		{"no body", hang, 30 * time.Second, "no byte for 30s"},
 		{"stalls", stalls, 30 * time.Second, "no byte for 30s"},
 		{"drips", drip(data, time.Second), time.Minute, "bytes per second on average for 1m0s"},
@@ -118,7 +118,7 @@ func TestSteady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := noise(1, 20_000)
 		w := slowWorld(t, map[string]http.HandlerFunc{"slow": drip(data, 500*time.Microsecond)})
-		w.opts.MinRate = 1900
+		w.opts.Limits.MinRate = 1900
 		w.must(source("a", data, "http://slow/a"))
 	})
 }
@@ -208,18 +208,6 @@ func TestNoWaitWithAnother(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	})
-}
-
-func TestBackoff(t *testing.T) {
-	for n, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-		want *= time.Second
-		if got := exponential(n); got > want || got < want*3/4 {
-			t.Errorf("wait %d is %v, want %v or up to a quarter less", n, got, want)
-		}
-	}
-	if got := exponential(1 << 40); got > maxBackoff || got < maxBackoff*3/4 {
-		t.Errorf("the last wait is %v", got)
-	}
 }
 
 func TestAdvanceIsThrottled(t *testing.T) {

@@ -19,7 +19,7 @@ func (e *Error) Table(w io.Writer) error {
 	for _, f := range e.Failures {
 		name := f.Name
 		for _, a := range f.Attempts {
-			mirror := a.Mirror
+			mirror := a.Place
 			if mirror == "" {
 				mirror = "-"
 			}

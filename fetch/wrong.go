@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 // moved away, not lost, and told wherever no right one can be had.
 type WrongError struct {
 	Path string // in the tree
-	Err  error  // a *HashError, or what it is instead of a file
+	Err  error  // a *transfer.HashError, or what it is instead of a file
 	// MovedTo is where it lies now, relative to the tree if it is in there; ""
 	// where it was not touched, or Removed because it was no file.
 	MovedTo string
@@ -58,9 +59,9 @@ func (r *run) moveAway(w want, wrong *WrongError) error {
 // wrongName is of what the file is, so that several which were found where one
 // was wanted are all kept.
 func wrongName(wrong error, want graph.Hash) string {
-	var sum *HashError
+	var sum *transfer.HashError
 	if errors.As(wrong, &sum) {
-		return sum.Got.String() + wrongSuffix
+		return graph.Hash(sum.Got).String() + wrongSuffix
 	}
 	return want.String() + wrongSuffix
 }

@@ -2,59 +2,233 @@ package preseed
 
 import (
 	"context"
+	"encoding/base64"
+	"maps"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// authenticated returns the transport for requests to a repository that may do
-// action ("pull", "pull,push"). A registry is asked once how it authenticates,
-// and its token server once for each repository, because a token is for that.
-func (c *Client) authenticated(ctx context.Context, repo name.Repository, action string) (http.RoundTripper, *transport.Challenge, error) {
-	h := c.host(repo.Registry)
-	challenge, err := h.ask(ctx, repo.Registry)
-	if err != nil {
-		return nil, nil, err
-	}
-	auth := c.credentials(ctx, repo)
-	token, err := exchange(ctx, repo, auth, h.guard, challenge, action)
-	if err != nil {
-		return nil, nil, err
-	}
-	t, err := transport.FromToken(repo.Registry, auth, h.guard, challenge, token)
-	return t, challenge, err
+// authorizer answers the challenge of any request to one registry, and remembers the
+// answer for the next requests of the same scope. Requests that go elsewhere, as after
+// a redirect, get no credentials.
+type authorizer struct {
+	client *Client
+	host   *host
+	asking transfer.Keyed[string] // by scope
+
+	mu      sync.Mutex
+	hint    []challenge       // of the first request that was challenged
+	answers map[string]string // by scope, the value of Authorization
 }
 
-// ask pings the registry, once: GET /v2/ (distribution-spec, "Determining support").
-func (h *host) ask(ctx context.Context, reg name.Registry) (*transport.Challenge, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.challenge != nil {
-		return h.challenge, nil
+var _ http.RoundTripper = (*authorizer)(nil)
+
+func newAuthorizer(c *Client, h *host) *authorizer {
+	return &authorizer{client: c, host: h, answers: map[string]string{}}
+}
+
+// learn keeps what a registry wants, so that the next requests need not be refused
+// first.
+func (a *authorizer) learn(all []challenge) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.hint) > 0 {
+		return
 	}
-	challenge, err := transport.Ping(ctx, reg, h.guard)
+	for _, c := range all {
+		params := maps.Clone(c.params)
+		delete(params, "scope") // another request has another one
+		a.hint = append(a.hint, challenge{c.scheme, params})
+	}
+}
+
+func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host != a.host.registry.RegistryStr() {
+		return a.host.guard.RoundTrip(req)
+	}
+	ctx := req.Context()
+	scheme, err := a.host.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h.challenge = challenge
-	return challenge, nil
+	scope := scopeOf(req)
+	header, err := a.ahead(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := a.send(req, scheme, header)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	all := parseChallenges(resp.Header)
+	if len(all) == 0 || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		return resp, nil
+	}
+	a.learn(all)
+	again, err := a.answer(ctx, scope, all, header)
+	if again == "" && err == nil {
+		return resp, nil // there is nothing to answer with
+	}
+	drain(resp)
+	if err != nil {
+		return nil, err
+	}
+	return a.send(req, scheme, again)
 }
 
-// exchange gets a token where the registry wants one.
-func exchange(ctx context.Context, repo name.Repository, auth authn.Authenticator, t http.RoundTripper,
-	challenge *transport.Challenge, action string) (*transport.Token, error) {
-	if strings.ToLower(challenge.Scheme) != "bearer" {
-		return &transport.Token{}, nil
+// send sends a copy of the request.
+func (a *authorizer) send(req *http.Request, scheme, header string) (*http.Response, error) {
+	body := req.Body
+	if req.GetBody != nil {
+		var err error
+		if body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
 	}
-	if config, err := authn.Authorization(ctx, auth); err == nil && config.RegistryToken != "" {
-		return &transport.Token{Token: config.RegistryToken}, nil
+	req = req.Clone(req.Context())
+	req.URL.Scheme, req.Body = scheme, body
+	req.Header.Del("Authorization")
+	if header != "" {
+		req.Header.Set("Authorization", header)
 	}
-	token, err := transport.Exchange(ctx, repo.Registry, auth, t, []string{repo.Scope(action)}, challenge)
-	if err == nil && token.Token == "" {
-		token.Token = token.AccessToken
+	return a.host.guard.RoundTrip(req)
+}
+
+// scope is what a request needs to be allowed to do.
+type scope struct {
+	repository string // without the host; "" if the request is for none
+	actions    string // "pull", "pull,push"
+	from       string // the repository that a blob is mounted from, or ""
+}
+
+// String returns one scope of the token protocol, or two with a space between.
+func (s scope) String() string {
+	if s.repository == "" {
+		return ""
 	}
-	return token, err
+	text := "repository:" + s.repository + ":" + s.actions
+	if s.from != "" {
+		text += " repository:" + s.from + ":pull"
+	}
+	return text
+}
+
+func scopeOf(req *http.Request) scope {
+	path := strings.TrimPrefix(req.URL.Path, "/v2/")
+	s := scope{actions: "pull", from: req.URL.Query().Get("from")}
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		s.actions = "pull,push"
+	}
+	for _, part := range []string{"/manifests/", "/blobs/", "/tags/", "/referrers/"} {
+		if repository, _, ok := strings.Cut(path, part); ok {
+			s.repository = repository
+			return s
+		}
+	}
+	return s
+}
+
+// ahead returns the header for a request that was not refused yet.
+func (a *authorizer) ahead(ctx context.Context, s scope) (string, error) {
+	a.mu.Lock()
+	header, ok := a.answers[s.String()]
+	hint := a.hint
+	a.mu.Unlock()
+	if ok || len(hint) == 0 || s.repository == "" {
+		return header, nil
+	}
+	_, isBearer := find(hint, "bearer")
+	_, isBasic := find(hint, "basic")
+	if !isBearer && !isBasic {
+		return "", nil
+	}
+	return a.answer(ctx, s, hint, "")
+}
+
+// answer returns the header that answers the challenges, "" if there is none: where a
+// password is wanted and no credentials are known. Of several requests that are
+// refused at once, one asks the token server. refused is the header that was.
+func (a *authorizer) answer(ctx context.Context, s scope, all []challenge, refused string) (string, error) {
+	unlock, err := a.asking.Lock(ctx, s.String())
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	a.mu.Lock()
+	header, ok := a.answers[s.String()]
+	a.mu.Unlock()
+	if ok && header != refused {
+		return header, nil
+	}
+	cred := a.client.credentials(ctx, a.host.registry.RegistryStr(), s.repository)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	bearer, isBearer := find(all, "bearer")
+	_, isBasic := find(all, "basic")
+	switch {
+	case cred.RegistryToken != "":
+		header = "Bearer " + cred.RegistryToken
+	case isBearer:
+		token, err := a.token(ctx, bearer, s, cred)
+		if err != nil {
+			return "", err
+		}
+		header = "Bearer " + token
+	case isBasic:
+		header = cred.basic()
+	default:
+		return "", transfer.Answerf("%s wants to be authenticated to by %s, which sx does not speak (it does Basic and Bearer)", a.host.registry.RegistryStr(), schemes(all))
+	}
+	if header == refused {
+		return "", nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answers[s.String()] = header
+	return header, nil
+}
+
+// basic is the value of Authorization; "" without a password.
+func (c Credentials) basic() string {
+	if c.Username == "" && c.Password == "" {
+		return ""
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password))
+}
+
+// checkRealm refuses to be sent to a token server that a registry may not name: by
+// plain HTTP where the registry is spoken to with TLS (the guard's decision), or
+// inside a network, unless the registry is there itself.
+func (a *authorizer) checkRealm(u *url.URL) error {
+	refuse := func(format string, args ...any) error {
+		return transfer.Answerf("invalid realm of %s: "+format, append([]any{a.host.registry.RegistryStr()}, args...)...)
+	}
+	if err := transfer.CheckURL(u); err != nil {
+		return refuse("%v", err)
+	}
+	if u.User != nil {
+		return refuse("its URL has credentials")
+	}
+	own := hostname(a.host.registry.RegistryStr())
+	if strings.EqualFold(u.Hostname(), own) {
+		return nil
+	}
+	if there := addressKind(u.Hostname()); there > addressKind(own) {
+		return refuse("%s is an address inside a network, which sx does not go to for a registry outside", u.Hostname())
+	}
+	return nil
+}
+
+func (a *authorizer) tokenServer(realm string) (*url.URL, error) {
+	u, err := url.Parse(realm)
+	if err != nil || realm == "" {
+		return nil, transfer.Answerf("%s wants a token, but does not say where from (realm %q)", a.host.registry.RegistryStr(), shorten(realm))
+	}
+	return u, a.checkRealm(u)
 }

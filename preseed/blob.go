@@ -3,18 +3,19 @@ package preseed
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
+	"net/http"
 	"sync"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // blob makes sure that the shared blobs hold d: it lies somewhere in out/, or is
 // downloaded, once, whatever number of images name it.
 func (p *pull) blob(ctx context.Context, d cache.Descriptor) error {
 	r := p.run
-	unlock, err := r.blobs.lock(ctx, d.Digest)
+	unlock, err := r.blobs.Lock(ctx, d.Digest)
 	if err != nil {
 		return err
 	}
@@ -30,13 +31,27 @@ func (p *pull) blob(ctx context.Context, d cache.Descriptor) error {
 		return r.broken(ctx, err)
 	}
 	defer part.Close()
-	x := &download{pull: p, want: d, part: part}
-	if done, err := x.begun(); done || err != nil {
-		return err
+	x := &download{pull: p, want: d, part: blobPart{part}}
+	if part.Size() >= d.Size && x.part.Check() == nil {
+		return nil
 	}
-	reg, err := r.tour(ctx, r.layers, p.img, part.Size, x.receive)
+	reg, err := r.rounds(ctx, r.layers, p.img, part.Size, x.receive)
 	if err == nil {
 		p.came(reg)
+	}
+	return err
+}
+
+// blobPart is a partial blob; checking it makes it a shared one.
+type blobPart struct{ *cache.Partial }
+
+var _ transfer.Part = blobPart{}
+
+func (p blobPart) Check() error {
+	err := p.Finish()
+	var wrong *cache.DigestMismatchError
+	if errors.As(err, &wrong) {
+		return &transfer.HashError{What: "blob", Got: wrong.Got.Sum(), Want: wrong.Want.Sum()}
 	}
 	return err
 }
@@ -45,110 +60,43 @@ func (p *pull) blob(ctx context.Context, d cache.Descriptor) error {
 type download struct {
 	pull  *pull
 	want  cache.Descriptor
-	part  *cache.Partial
+	part  blobPart
+	from  map[Registry]*transfer.Download
+	repo  *Repository // that is asked now
 	shown bool
 }
 
-// begun looks at what an earlier run left.
-func (x *download) begun() (done bool, err error) {
-	if x.part.Size() < x.want.Size {
-		return false, nil
+// receive asks one registry for what is missing.
+func (x *download) receive(ctx context.Context, reg Registry, repo *Repository) error {
+	x.repo = repo
+	if x.from == nil {
+		x.from = map[Registry]*transfer.Download{}
 	}
-	if x.part.Size() == x.want.Size {
-		if err := x.part.Finish(); err == nil {
-			return true, nil
-		} else if !mismatch(err) {
-			return false, &localError{err}
-		}
+	if x.from[reg] == nil {
+		x.from[reg] = x.newDownload(reg)
 	}
-	return false, x.reset()
+	return x.from[reg].Run(ctx)
 }
 
-func (x *download) reset() error {
-	had := x.part.Size()
-	if err := x.part.Reset(); err != nil {
-		return &localError{err}
-	}
-	if x.shown {
-		x.pull.show.add(-had)
-	}
-	return nil
-}
-
-// receive asks one registry for what is missing. What cannot become the blob is
-// thrown away.
-func (x *download) receive(ctx context.Context, reg Registry) error {
-	resumed := x.part.Size() > 0
-	err := x.once(ctx, reg)
-	var ranges *rangeError
-	// The first bytes may have come from elsewhere, or the registry knows no ranges.
-	if resumed && (mismatch(err) || errors.As(err, &ranges)) {
-		if err := x.reset(); err != nil {
-			return err
-		}
-		err = x.once(ctx, reg)
-	}
-	var answer *AnswerError
-	if mismatch(err) || errors.As(err, &answer) {
-		return errors.Join(err, x.reset())
-	}
-	return err
-}
-
-func (x *download) once(ctx context.Context, reg Registry) error {
-	r := x.pull.run
-	repo, err := r.repos.open(ctx, r.client, reg, x.pull.img.Output)
-	if err != nil {
-		return err
-	}
-	body, from, err := repo.Blob(ctx, x.want, x.part.Size())
-	if err != nil {
-		return err
-	}
-	if from < x.part.Size() {
-		err = x.reset()
-	}
-	if err == nil {
-		err = x.copy(body, reg)
-	}
-	body.Close() // others may have its place while this one is synced
-	if err != nil {
-		return err
-	}
-	err = x.part.Finish()
-	var wrong *cache.DigestMismatchError
-	if errors.As(err, &wrong) {
-		wrong.Ref = "the blob"
-		return wrong
-	}
-	if err != nil {
-		return &localError{err}
-	}
-	return nil
-}
-
-// copy appends the body, which ends where the blob does.
-func (x *download) copy(body io.Reader, reg Registry) error {
-	if !x.shown {
-		x.shown = true
-		x.pull.show.start(reg.String(), x.part.Size(), x.want.Size)
-	}
-	buf := make([]byte, 256<<10)
-	for {
-		n, err := body.Read(buf)
-		if n > 0 {
-			x.pull.run.bytes.Add(int64(n))
-			if _, err := x.part.Write(buf[:n]); err != nil {
-				return &localError{err}
+func (x *download) newDownload(reg Registry) *transfer.Download {
+	show := x.pull.show
+	return &transfer.Download{
+		Part: x.part, What: "blob", Size: x.want.Size, Max: x.want.Size,
+		Ask: func(ctx context.Context, offset int64) (*http.Response, error) {
+			return x.repo.Blob(ctx, x.want, offset)
+		},
+		Begin: func(_ *http.Response, from, size int64) {
+			if !x.shown {
+				x.shown = true
+				show.StartAnother(reg.String(), from, size)
 			}
-			x.pull.show.add(int64(n))
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+		},
+		Advance: func(n int64) {
+			x.pull.run.bytes.Add(max(n, 0))
+			if x.shown {
+				show.Add(n)
+			}
+		},
 	}
 }
 
@@ -184,29 +132,4 @@ func (l *local) find(ctx context.Context, d cache.Digest) (string, bool) {
 	}
 	path, err := l.store.BlobPath(d)
 	return path, err == nil
-}
-
-// keyed are locks by digest, that a context can end the wait for.
-type keyed struct {
-	mu   sync.Mutex
-	held map[cache.Digest]chan struct{}
-}
-
-func (k *keyed) lock(ctx context.Context, d cache.Digest) (unlock func(), err error) {
-	k.mu.Lock()
-	if k.held == nil {
-		k.held = map[cache.Digest]chan struct{}{}
-	}
-	c := k.held[d]
-	if c == nil {
-		c = make(chan struct{}, 1)
-		k.held[d] = c
-	}
-	k.mu.Unlock()
-	select {
-	case c <- struct{}{}:
-		return func() { <-c }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }

@@ -1,6 +1,7 @@
 package preseed
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,10 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 func newClient(t *testing.T, o ClientOptions) *Client {
@@ -45,14 +47,14 @@ func TestClientReadsManifestsAndBlobs(t *testing.T) {
 		t.Fatalf("manifest is %q, %q, %v", data, mediaType, err)
 	}
 	for _, offset := range []int64{0, 400} {
-		body, from, err := repo.Blob(t.Context(), cache.Descriptor{Digest: img.layers[0], Size: 1000}, offset)
+		resp, err := repo.Blob(t.Context(), cache.Descriptor{Digest: img.layers[0], Size: 1000}, offset)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := io.ReadAll(body)
-		body.Close()
-		if err != nil || string(got) != string(noise(1, 1000)[from:]) || from != offset {
-			t.Errorf("from %d: %d bytes from %d, %v", offset, len(got), from, err)
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != string(noise(1, 1000)[offset:]) {
+			t.Errorf("from %d: %d bytes, %v", offset, len(got), err)
 		}
 	}
 	_, _, err = repo.Manifest(t.Context(), cache.DigestOf(nil))
@@ -85,14 +87,14 @@ func TestPlainHTTP(t *testing.T) {
 		t.Run(c.host, func(t *testing.T) {
 			client := newClient(t, ClientOptions{PlainHTTP: c.plain})
 			var plain atomic.Int32
-			repo, err := client.name(c.host + "/stagex/core-a")
+			repo, err := name.NewRepository(c.host + "/stagex/core-a")
 			if err != nil {
 				t.Fatal(err)
 			}
 			// No TLS answers, so that whoever falls back does so now.
 			client.host(repo.Registry).guard.base = transportFunc(func(req *http.Request) (*http.Response, error) {
 				if req.URL.Scheme == "https" {
-					return nil, errors.New("connection refused")
+					return nil, http.ErrSchemeMismatch
 				}
 				plain.Add(1)
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
@@ -116,7 +118,7 @@ func TestPlainHTTPOfRemote(t *testing.T) {
 		if req.URL.Scheme == "http" {
 			t.Errorf("a plain request to %s", req.URL)
 		}
-		return nil, errors.New("connection refused")
+		return nil, http.ErrSchemeMismatch
 	})
 	_, err = remote.List(repo, opts...)
 	wantError(t, err, "refusing plain http to 10.0.0.7:5000")
@@ -129,9 +131,9 @@ func (f transportFunc) RoundTrip(req *http.Request) (*http.Response, error) { re
 func TestCAFile(t *testing.T) {
 	s := newTLSServer(t)
 	img := s.publish("core-a", noise(1, 10))
-	name := s.registry().Repository("core-a")
+	repository := s.registry().Repository("core-a")
 
-	_, err := newClient(t, ClientOptions{}).Repository(t.Context(), name)
+	_, err := newClient(t, ClientOptions{}).Repository(t.Context(), repository)
 	wantError(t, err, "certificate signed by unknown authority; registries.ca_file")
 
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -139,7 +141,7 @@ func TestCAFile(t *testing.T) {
 	if err := os.WriteFile(file, cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	repo, err := newClient(t, ClientOptions{CAFile: file}).Repository(t.Context(), name)
+	repo, err := newClient(t, ClientOptions{CAFile: file}).Repository(t.Context(), repository)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,11 +179,11 @@ func TestRedirects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err := repo.Blob(t.Context(), d, 0)
+	resp, err := repo.Blob(t.Context(), d, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body.Close()
+	resp.Body.Close()
 	if want := "[] [] []"; len(got) != 1 || got[0] != want {
 		t.Errorf("the other host got %q, want %q", got, want)
 	}
@@ -199,7 +201,7 @@ func TestRedirects(t *testing.T) {
 	if repo, err = client.Repository(t.Context(), tls.registry().Repository("core-a")); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = repo.Blob(t.Context(), d, 0)
+	_, err = repo.Blob(t.Context(), d, 0)
 	wantError(t, err, "redirect refused: from https to http")
 	if len(got) != 1 {
 		t.Errorf("the redirect was followed")
@@ -209,8 +211,8 @@ func TestRedirects(t *testing.T) {
 // me is credentials for every registry.
 type me struct{}
 
-func (me) Resolve(authn.Resource) (authn.Authenticator, error) {
-	return authn.FromConfig(authn.AuthConfig{Username: "me", Password: "secret"}), nil
+func (me) Find(context.Context, string, string) Credentials {
+	return Credentials{Username: "me", Password: "secret"}
 }
 
 // A token is asked for once a repository, with the credentials, and the registry
@@ -272,7 +274,7 @@ func TestLimits(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 			return true
 		})
-		repo, err := newClient(t, ClientOptions{Now: func() time.Time { return now }}).Repository(t.Context(), s.registry().Repository("a"))
+		repo, err := newClient(t, ClientOptions{Limits: transfer.Limits{Now: func() time.Time { return now }}}).Repository(t.Context(), s.registry().Repository("a"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package preseed
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -8,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/authn"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/preseed/registrytest"
@@ -47,8 +46,8 @@ func (d *debian) client() *Client {
 
 type login struct{}
 
-func (login) Resolve(authn.Resource) (authn.Authenticator, error) {
-	return &authn.Basic{Username: registrytest.User, Password: registrytest.Password}, nil
+func (login) Find(context.Context, string, string) Credentials {
+	return Credentials{Username: registrytest.User, Password: registrytest.Password}
 }
 
 // What was pushed to docker's registry is preseeded from it, byte for byte.

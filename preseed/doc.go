@@ -11,8 +11,9 @@
 // Start at Run (run.go), which preseeds images; [Client] (client.go) is the
 // registry client, also for what is neither an image nor for out/: [Pusher]
 // (push.go) gives images and sources to registries, SourceTransport (sources.go)
-// has sources from one. A request's way is repository.go, auth.go, guard.go (what a
-// connection may do), answer.go (what an answer must be). The protocol is the OCI
-// distribution specification 1.1; names, authentication, credentials and uploads
-// are go-containerregistry's.
+// has sources from one. A request's way is repository.go, auth.go (what the registry
+// wants to know; credentials.go, helper.go and token.go find it), host.go (what a
+// connection may do), and package transfer, which resumes, retries and hashes. The
+// protocol is the OCI distribution specification 1.1; names and uploads are
+// go-containerregistry's.
 package preseed

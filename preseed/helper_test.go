@@ -2,6 +2,7 @@ package preseed
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,11 +20,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"go.uber.org/zap/zaptest"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // server is go-containerregistry's registry behind a handler that may misbehave.
@@ -228,7 +229,7 @@ func options(t testing.TB, store *cache.Store, servers ...*server) Options {
 
 type anonymous struct{}
 
-func (anonymous) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
+func (anonymous) Find(context.Context, string, string) Credentials { return Credentials{} }
 
 func wantError(t testing.TB, err error, text string) {
 	t.Helper()
@@ -254,7 +255,7 @@ func nothingKept(t testing.TB, tree string, allowed ...cache.Digest) {
 
 // tell writes what a run told, a line each.
 type tell struct {
-	silent
+	transfer.Silent[string]
 	mu    sync.Mutex
 	lines []string
 }

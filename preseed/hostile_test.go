@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
-	"codeberg.org/stagex/sx/internal/slow"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // A hostile way to answer. The registry has the image core-a, of one layer of a
@@ -59,8 +59,8 @@ func layerOf(manifest object, i int) object { return manifest["layers"].([]any)[
 
 var hostiles = []hostile{
 	// the manifest
-	{name: "another manifest", misuse: onManifest(answer([]byte(`{"schemaVersion":2}`))), want: "checking the manifest: digest is sha256:"},
-	{name: "an empty manifest", misuse: onManifest(status(200)), want: "checking the manifest: digest is sha256:e3b0c442"},
+	{name: "another manifest", misuse: onManifest(answer([]byte(`{"schemaVersion":2}`))), want: "wrong manifest: sha256 "},
+	{name: "an empty manifest", misuse: onManifest(status(200)), want: "wrong manifest: sha256 e3b0c442"},
 	{name: "a web page", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		whole(w, "text/html; charset=utf-8", []byte("<html>please log in</html>"))
 		return true
@@ -117,9 +117,9 @@ var hostiles = []hostile{
 	{name: "a platform that paints", change: func(_, c object) { c["os"] = "\x1b[2J" }, want: `is no part of a platform`},
 	// the layer
 	{name: "another layer", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) { whole(w, "", noise(9, 1000)) }),
-		want: "checking the blob: digest is sha256:"},
+		want: "wrong blob: sha256 "},
 	{name: "a longer layer, as it says", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, l []byte) { whole(w, "", append(l[:1000:1000], 1)) }),
-		want: "is said to have 1001 bytes, its descriptor says 1000"},
+		want: "the blob does not end after its 1000 bytes"},
 	{name: "a layer that does not end", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, l []byte) {
 		w.Write(l)
 		w.(http.Flusher).Flush()
@@ -195,7 +195,7 @@ var hostiles = []hostile{
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token"`, r.Host))
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
-	}), want: "exceeds 65536 byte limit"},
+	}), want: "answers with more than 65536 bytes"},
 	{name: "a message without end", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(418)
 		fmt.Fprintf(w, `{"errors":[{"code":"X","message":%q}]}`, strings.Repeat("no ", 1000))
@@ -231,7 +231,7 @@ func TestHostile(t *testing.T) {
 			opts := options(t, store, s)
 			opts.Retries = -1
 			if strings.HasSuffix(h.want, "00ms") { // what is about time; else a busy machine would be
-				opts.Client.Header, opts.Client.Stall, opts.Client.MinRate = 200*time.Millisecond, 200*time.Millisecond, 100
+				opts.Client.Limits = transfer.Limits{Header: 200 * time.Millisecond, Stall: 200 * time.Millisecond, MinRate: 100}
 			}
 			_, err := Run(t.Context(), wanted(img), opts)
 			var failed *Error
@@ -250,7 +250,7 @@ func TestHostile(t *testing.T) {
 
 // half is the layer where a good beginning of it may be kept for the next run.
 func half(err error, img image) cache.Digest {
-	var late *slow.Error
+	var late *transfer.SlowError
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &late) {
 		return img.layers[0]
 	}

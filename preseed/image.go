@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // image brings one image and says how it was had.
 func (r *run) image(ctx context.Context, img Image) (how string, err error) {
-	began := r.client.opts.Now()
+	began := r.client.opts.Limits.Now()
 	if how := r.there(img); how != "" { // also while another sx works on it
 		return how, nil
 	}
@@ -31,7 +32,7 @@ func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 	if how := r.there(img); how != "" {
 		return how, nil
 	}
-	p := &pull{run: r, img: img, show: &transfer{status: r.status, output: img.Output, now: r.client.opts.Now}}
+	p := &pull{run: r, img: img, show: &transfer.Progress[string]{Status: r.status, Item: img.Output, Now: r.client.opts.Limits.Now}}
 	if err := p.manifest(ctx); err != nil {
 		return "", err
 	}
@@ -41,6 +42,7 @@ func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 	if err := p.layers(ctx); err != nil {
 		return "", err
 	}
+	p.show.Finish()
 	if err := p.commit(ctx, began); err != nil {
 		return "", err
 	}
@@ -61,9 +63,9 @@ func (r *run) lock(ctx context.Context, output string) (*cache.OutputLock, error
 			return lock, err
 		}
 		if !told {
-			r.status.tell(func(s Status) { s.Warn(held.Error() + ": waiting for it") })
+			r.status.Tell(func(s Status) { s.Warn(held.Error() + ": waiting for it") })
 		}
-		if err := pause(ctx, lockEvery); err != nil {
+		if err := transfer.Pause(ctx, lockEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +92,7 @@ func (r *run) there(img Image) string {
 type pull struct {
 	run  *run
 	img  Image
-	show *transfer
+	show *transfer.Progress[string]
 
 	top   cache.Descriptor // of the image manifest
 	image cache.ImageManifest
@@ -115,7 +117,7 @@ func (p *pull) manifest(ctx context.Context) error {
 // document reads the manifest from this machine or from a registry, and keeps it.
 func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, mediaType string, err error) {
 	r := p.run
-	unlock, err := r.blobs.lock(ctx, d)
+	unlock, err := r.blobs.Lock(ctx, d)
 	if err != nil {
 		return nil, "", err
 	}
@@ -124,11 +126,8 @@ func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, media
 		data, err = os.ReadFile(path)
 		return data, "", err
 	}
-	reg, err := r.tour(ctx, r.manifests, p.img, func() int64 { return 0 }, func(ctx context.Context, reg Registry) error {
-		repo, err := r.repos.open(ctx, r.client, reg, p.img.Output)
-		if err != nil {
-			return err
-		}
+	none := func() int64 { return 0 }
+	reg, err := r.rounds(ctx, r.manifests, p.img, none, func(ctx context.Context, _ Registry, repo *Repository) (err error) {
 		if data, mediaType, err = repo.Manifest(ctx, d); err != nil {
 			return err
 		}
@@ -154,7 +153,7 @@ func misnamed(data []byte, mediaType string) error {
 	if _, other := cache.ParseManifest(data, ""); other != nil {
 		return nil // a fault of the image, which is the same everywhere
 	}
-	return &AnswerError{err.Error()}
+	return &transfer.AnswerError{Reason: err.Error()}
 }
 
 // keep makes data, which has the digest, a shared blob.
@@ -168,13 +167,13 @@ func (r *run) keep(ctx context.Context, d cache.Digest, data []byte) error {
 	}
 	defer part.Close()
 	if err := part.Reset(); err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	if _, err := part.Write(data); err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	if err := part.Finish(); err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	return nil
 }
@@ -184,7 +183,7 @@ func (r *run) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &localError{err}
+	return &transfer.LocalError{Err: err}
 }
 
 func (p *pull) came(reg Registry) {
@@ -226,11 +225,11 @@ func (p *pull) config(ctx context.Context) error {
 	}
 	path, err := p.run.opts.Store.BlobPath(p.image.Config.Digest)
 	if err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	platform, layers, err := cache.ParseConfig(data)
 	switch {
@@ -269,11 +268,11 @@ func (p *pull) commit(ctx context.Context, began time.Time) error {
 	}
 	into, err := store.Stage(p.img.Output)
 	if err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	defer into.Close()
 	if err := into.WriteBlob(top.Digest, top.Size, bytes.NewReader(index)); err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	blobs, err := p.image.Blobs()
 	if err != nil {
@@ -281,7 +280,7 @@ func (p *pull) commit(ctx context.Context, began time.Time) error {
 	}
 	for _, d := range append(blobs, p.top) {
 		if !into.Has(d.Digest) {
-			return &localError{fmt.Errorf("the shared blob %s is gone", d.Digest)}
+			return &transfer.LocalError{Err: fmt.Errorf("the shared blob %s is gone", d.Digest)}
 		}
 	}
 	version := cmp.Or(p.image.Version, p.img.Version, "latest")
@@ -290,7 +289,7 @@ func (p *pull) commit(ctx context.Context, began time.Time) error {
 		return p.run.broken(ctx, err)
 	}
 	if err := store.PutRecord(p.record(l, began)); err != nil {
-		return &localError{err}
+		return &transfer.LocalError{Err: err}
 	}
 	return nil
 }
@@ -303,6 +302,6 @@ func (p *pull) record(l cache.Layout, began time.Time) cache.Record {
 	}
 	return cache.Record{
 		Output: p.img.Output, Origin: cache.Preseeded, Manifests: l.Manifests, Index: l.Index, Top: l.Top,
-		From: cmp.Or(p.from, "out/, where it was"), Started: began, Finished: p.run.client.opts.Now(),
+		From: cmp.Or(p.from, "out/, where it was"), Started: began, Finished: p.run.client.opts.Limits.Now(),
 	}
 }

@@ -40,7 +40,7 @@ func TestCredentials(t *testing.T) {
 		{"docker's", map[string]string{".docker/config.json": auth(s.host(), "d")}, "d"},
 		{"podman's", map[string]string{"run/containers/auth.json": auth(s.host(), "p")}, "p"},
 		{"podman's, of the namespace's image", map[string]string{"run/containers/auth.json": auth(s.host()+"/stagex/core-a", "p")}, "p"},
-		{"both", map[string]string{".docker/config.json": auth(s.host(), "d"), "run/containers/auth.json": auth(s.host(), "p")}, "d"},
+		{"both", map[string]string{".docker/config.json": auth(s.host(), "d"), "run/containers/auth.json": auth(s.host(), "p")}, "p"},
 		{"docker's for another", map[string]string{".docker/config.json": auth("quay.io", "d"), "run/containers/auth.json": auth(s.host(), "p")}, "p"},
 		{"a helper", map[string]string{
 			".docker/config.json":          fmt.Sprintf(`{"credHelpers":{%q:"sxtest"}}`, s.host()),

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // Pusher sends blobs and manifests to registries. It is safe for concurrent use:
@@ -24,7 +25,7 @@ import (
 type Pusher struct {
 	client *Client
 	opts   PushOptions
-	blobs  keyed
+	blobs  transfer.Keyed[cache.Digest]
 	sent   atomic.Int64
 
 	mu      sync.Mutex                       // of all below
@@ -47,7 +48,7 @@ const maxPushWait = 15 * time.Minute
 // NewPusher connects to nothing yet.
 func (c *Client) NewPusher(o PushOptions) *Pusher {
 	if o.Backoff == nil {
-		o.Backoff = exponential
+		o.Backoff = transfer.Exponential
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
@@ -91,7 +92,7 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 			return present, err
 		}
 		p.opts.Warn(fmt.Sprintf("%v; trying again in %s", err, wait.Round(time.Second)))
-		if err := pause(ctx, wait); err != nil {
+		if err := transfer.Pause(ctx, wait); err != nil {
 			return false, err
 		}
 	}
@@ -107,7 +108,7 @@ func (t *target) again(err error, try int) (wait time.Duration, again bool) {
 	case errors.As(err, &limit) && limit.After > 0:
 		return limit.After, limit.After <= maxPushWait
 	}
-	return t.opts.Backoff(try), !final(err)
+	return t.opts.Backoff(try), transfer.OutcomeOf(err) == transfer.Passes
 }
 
 // all is one try of Push.
@@ -252,16 +253,16 @@ func (t *target) contents(ctx context.Context, contents []Content) error {
 
 // blob makes the repository have a blob.
 func (t *target) blob(ctx context.Context, c Content) error {
-	unlock, err := t.blobs.lock(ctx, c.Digest)
+	unlock, err := t.blobs.Lock(ctx, c.Digest)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	release, err := t.client.host(t.repo.Registry).acquire(ctx)
+	slot, err := t.client.slots.Acquire(ctx, t.repo.RegistryStr(), 0, nil)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer slot.Release()
 	l := &layer{content: c, sent: &t.sent}
 	err = t.push.Upload(ctx, t.repo, t.mountable(l))
 	if local := l.failed(); err != nil && local != nil {

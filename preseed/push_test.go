@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // contents are an image's, under an index as builds leave it.
@@ -288,12 +291,12 @@ func TestUploadSlowly(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
 	defer s.Close()
 	upload := func(wait time.Duration) error {
-		c, err := NewClient(ClientOptions{Header: 400 * time.Millisecond})
+		c, err := NewClient(ClientOptions{Limits: transfer.Limits{Header: 400 * time.Millisecond}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		repo, err := c.name(s.Listener.Addr().String() + "/stagex/core-a")
+		repo, err := name.NewRepository(s.Listener.Addr().String() + "/stagex/core-a")
 		if err != nil {
 			t.Fatal(err)
 		}

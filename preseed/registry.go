@@ -3,6 +3,7 @@ package preseed
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,17 +53,39 @@ func CheckTag(s string) error {
 	return nil
 }
 
-// isLoopback reports whether host, with or without a port, is this machine.
-func isLoopback(host string) bool {
+// hostname takes the port off a host, and the brackets.
+func hostname(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
+	return strings.Trim(host, "[]")
+}
+
+// isLoopback reports whether host, with or without a port, is this machine.
+func isLoopback(host string) bool {
+	host = hostname(host)
 	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// addressKind orders host names by how much damage a request to them may do that a
+// stranger chose: 0 for names and public addresses, 1 for addresses of this machine
+// and its networks, 2 for link-local ones (cloud metadata) and what only looks like an
+// address, which some resolvers read as one.
+func addressKind(host string) int {
+	addr, err := netip.ParseAddr(host)
+	last := host[strings.LastIndex(host, ".")+1:]
+	switch addr = addr.Unmap(); {
+	case err != nil && (last == "" || last[0] >= '0' && last[0] <= '9'):
+		return 2
+	case err != nil && !strings.EqualFold(host, "localhost"):
+		return 0
+	case err != nil, addr.IsLoopback(), addr.IsPrivate():
+		return 1
+	case addr.IsLinkLocalUnicast(), addr.IsLinkLocalMulticast(), addr.IsUnspecified():
+		return 2
+	}
+	return 0
 }
 
 // sameHost compares hosts as a user writes them: a port counts where one is said.

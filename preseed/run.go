@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // Image is a published image, as digests/ lists it.
@@ -32,7 +32,6 @@ const (
 	DefaultMaxBlob = 16 << 30
 
 	layersAtOnce = 4
-	patience     = 30 * time.Second // a registry that wants more time is passed over
 )
 
 // Options says how Run works. Store and Registries must be set.
@@ -60,10 +59,9 @@ type Report struct {
 type run struct {
 	opts              Options
 	client            *Client
-	status            *serial
+	status            *transfer.Serial[string]
 	manifests, layers *states
-	repos             repositories
-	blobs             keyed
+	blobs             transfer.Keyed[cache.Digest]
 	local             local
 	bytes             atomic.Int64
 	stop              context.CancelCauseFunc
@@ -86,8 +84,8 @@ func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
 	defer r.client.Close()
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
-	r.status.tell(func(s Status) { s.Begin(len(images)) })
-	defer r.status.tell(Status.End)
+	r.status.Tell(func(s Status) { s.Begin(len(images)) })
+	defer r.status.Tell(Status.End)
 	var workers errgroup.Group
 	workers.SetLimit(r.opts.Images)
 	for _, img := range images {
@@ -103,38 +101,28 @@ func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
 }
 
 func newRun(opts Options) (*run, error) {
-	set(&opts.Images, DefaultImages)
-	set(&opts.MaxBlob, DefaultMaxBlob)
-	set(&opts.Retries, DefaultRetries)
-	set(&opts.Log, zap.NewNop())
+	transfer.Default(&opts.Images, DefaultImages)
+	transfer.Default(&opts.MaxBlob, DefaultMaxBlob)
+	transfer.Default(&opts.Retries, DefaultRetries)
+	transfer.Default(&opts.Log, zap.NewNop())
 	opts.Retries = max(opts.Retries, 0)
 	if opts.Backoff == nil {
-		opts.Backoff = exponential
-	}
-	if opts.Status == nil {
-		opts.Status = silent{}
+		opts.Backoff = transfer.Exponential
 	}
 	if len(opts.Registries) == 0 {
 		return nil, errors.New("preseeding: no registry is named")
 	}
-	r := &run{opts: opts, status: &serial{status: opts.Status}, outcome: map[string]string{}, quotas: map[string]Quota{}}
+	r := &run{opts: opts, status: transfer.NewSerial(opts.Status), outcome: map[string]string{}, quotas: map[string]Quota{}}
 	r.opts.Client.OnQuota = r.quota
 	r.opts.Client.Log = opts.Log
-	r.opts.Client.Warn = func(text string) { r.status.tell(func(s Status) { s.Warn(text) }) }
+	r.opts.Client.Warn = func(text string) { r.status.Tell(func(s Status) { s.Warn(text) }) }
 	client, err := NewClient(r.opts.Client)
 	if err != nil {
 		return nil, err
 	}
 	r.client, r.local.store = client, opts.Store
-	r.manifests, r.layers = newStates(opts.Registries, client.opts.Now), newStates(opts.Registries, client.opts.Now)
+	r.manifests, r.layers = newStates(opts.Registries, client.opts.Limits.Now), newStates(opts.Registries, client.opts.Limits.Now)
 	return r, nil
-}
-
-// exponential is 1, 2, 4 … 30 seconds, each shortened by up to a quarter so that
-// many clients do not come back at once.
-func exponential(n int) time.Duration {
-	wait := min(time.Second<<min(n, 10), 30*time.Second)
-	return wait - time.Duration(rand.Int64N(int64(wait/4)))
 }
 
 // quota keeps the lowest count of pulls that are left.
@@ -153,32 +141,26 @@ func (r *run) one(ctx context.Context, img Image) {
 		r.mu.Lock()
 		r.outcome[img.Output] = how
 		r.mu.Unlock()
-		r.status.tell(func(s Status) { s.Done(img.Output, how) })
+		r.status.Tell(func(s Status) { s.Done(img.Output, how) })
 		return
 	}
-	var local *localError
+	var local *transfer.LocalError
 	if errors.As(err, &local) {
-		r.stop(local.err)
+		r.stop(local.Err)
 	}
 	if ctx.Err() != nil {
 		return // a run that ends explains itself
 	}
-	var said attempts
+	var said transfer.Attempts
 	if !errors.As(err, &said) {
-		said = attempts{{Reason: err}}
+		said = transfer.Attempts{{Reason: err}}
 	}
 	f := Failure{Image: img, Attempts: said}
 	r.mu.Lock()
 	r.failures = append(r.failures, f)
 	r.mu.Unlock()
-	r.status.tell(func(s Status) { s.Fail(img.Output, "", f) })
+	r.status.Tell(func(s Status) { s.Fail(img.Output, "", f) })
 }
-
-// localError is this machine's fault: no registry will do better.
-type localError struct{ err error }
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }
 
 func (r *run) report(images []Image) Report {
 	rep := Report{Bytes: r.bytes.Load(), Quotas: r.quotas}

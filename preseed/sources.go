@@ -2,12 +2,12 @@ package preseed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // SourceScheme is that of a registry's repository as a mirror of sources:
@@ -35,13 +35,10 @@ func SourcePrefix(repository string) string { return SourceScheme + "://" + repo
 
 // SourceTransport carries GET requests for the URLs of SourcePrefix: it knows what
 // the client knows of credentials, certificates and redirects. The answer is the
-// registry's, not hashed. An error that another try would not cure has Final.
+// registry's, not hashed. Errors are classed by transfer.OutcomeOf.
 func (c *Client) SourceTransport() http.RoundTripper { return &sourceTransport{client: c} }
 
-type sourceTransport struct {
-	client *Client
-	repos  repositories
-}
+type sourceTransport struct{ client *Client }
 
 // passed are the headers that a request for a blob keeps.
 var passed = []string{"Range", "If-Range", "Accept"}
@@ -50,53 +47,34 @@ func (t *sourceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	name, digest, ok := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "@")
 	d, err := cache.ParseDigest(digest)
 	if req.Method != http.MethodGet || req.URL.Scheme != SourceScheme || !ok || err != nil {
-		return nil, finalError{fmt.Errorf("%s %s is no request for a source", req.Method, req.URL.Redacted())}
+		return nil, transfer.Answerf("%s %s is no request for a source", req.Method, req.URL.Redacted())
 	}
 	resp, err := t.blob(req.Context(), req.URL.Host+"/"+name, d, req.Header)
 	if err != nil {
-		return nil, finalOrNot(err)
+		return nil, err
 	}
 	resp.Request = req
 	return resp, nil
 }
 
 func (t *sourceTransport) blob(ctx context.Context, name string, d cache.Digest, header http.Header) (*http.Response, error) {
-	repo, err := t.repos.named(ctx, t.client, name)
+	repo, err := t.client.Repository(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := repo.get(ctx, "blobs/"+d.String(), func(h http.Header) {
+	resp, err := repo.send(ctx, "blobs/"+d.String(), func(h http.Header) {
 		for _, key := range passed {
 			if value := header.Get(key); value != "" {
 				h.Set(key, value)
 			}
 		}
-	})
+	}, repo.retry.HTTP.Do)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		defer resp.Body.Close()
-		return nil, repo.refused(resp, "the source "+d.String())
+		return nil, &DeniedError{Host: repo.name.RegistryStr(), Repository: repo.name.RepositoryStr(), Code: resp.StatusCode, Said: said(resp)}
 	}
 	return resp, nil
-}
-
-// finalError marks what another try would not cure.
-type finalError struct{ error }
-
-func (e finalError) Final() bool   { return true }
-func (e finalError) Unwrap() error { return e.error }
-
-func finalOrNot(err error) error {
-	var (
-		denied   *DeniedError
-		http     *PlainHTTPError
-		redirect *RedirectError
-		none     *NotFoundError
-	)
-	if errors.As(err, &denied) || errors.As(err, &http) || errors.As(err, &redirect) || errors.As(err, &none) || certificate(err) != nil {
-		return finalError{err}
-	}
-	return err
 }

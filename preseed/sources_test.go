@@ -1,13 +1,13 @@
 package preseed
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 func getSource(t *testing.T, url string) (*http.Response, error) {
@@ -58,8 +58,7 @@ func TestSourceTransport(t *testing.T) {
 
 func wantFinal(t *testing.T, err error) {
 	t.Helper()
-	var final interface{ Final() bool }
-	if !errors.As(err, &final) || !final.Final() {
+	if transfer.OutcomeOf(err) != transfer.Final {
 		t.Errorf("%v would be tried again", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -140,7 +141,7 @@ func (a *app) fetchSettings(set settings.Settings) (fetch.Options, error) {
 	o := fetch.Options{
 		UserAgent: userAgent(set), Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
 		MaxFile: set.Fetch.MaxFile, MaxPartial: set.Fetch.MaxPartial,
-		Stall: set.Fetch.Stall, Retries: retries(set.Fetch.Retries),
+		Limits: transfer.Limits{Stall: set.Fetch.Stall}, Retries: retries(set.Fetch.Retries),
 	}
 	if set.Fetch.From == "" {
 		return o, nil

@@ -45,7 +45,8 @@ func (o giveOptions) check(dryRun, offline bool) error {
 }
 
 // give gives the targets of a run that ended with err to whom the options say: of
-// them what is up to date and no MISMATCH; after a Ctrl-C, nothing.
+// them what is up to date and no MISMATCH; after a Ctrl-C, nothing. The run's own
+// error comes first.
 func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
 	if o.push == "" && o.into == "" {
 		return err
@@ -63,7 +64,7 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
 	refs, jerr := fitToGive(a, t, report)
 	if jerr != nil || len(refs) == 0 {
-		return errors.Join(err, jerr)
+		return earlier(a, err, jerr)
 	}
 	var given error
 	if o.into != "" {
@@ -80,7 +81,18 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 		}
 		given = errors.Join(given, perr)
 	}
-	return errors.Join(err, given)
+	return earlier(a, err, given)
+}
+
+// earlier is the first of two errors; the second is then said here.
+func earlier(a *app, first, second error) error {
+	if first == nil {
+		return second
+	}
+	if second != nil {
+		printError(a.stderr, second)
+	}
+	return first
 }
 
 // fitToGive lists the targets that nobody should be kept from.

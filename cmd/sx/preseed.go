@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -164,15 +166,19 @@ func preseedSettings(set settings.Settings) preseed.Options {
 func registryClient(set settings.Settings) preseed.ClientOptions {
 	return preseed.ClientOptions{
 		PlainHTTP: set.Registries.PlainHTTP, CAFile: set.Registries.CAFile, PerHost: set.Registries.PerHost,
-		UserAgent: userAgent(set), Stall: set.Fetch.Stall,
+		UserAgent: userAgent(set), Limits: transfer.Limits{Stall: set.Fetch.Stall},
 	}
 }
 
-// printRegistries writes what each registry answered.
-func printRegistries(w io.Writer, failed *preseed.Error) {
+// printRegistries writes what each registry answered, where err is about images.
+func printRegistries(w io.Writer, err error) {
+	var failed *preseed.Error
+	if !errors.As(err, &failed) {
+		return
+	}
 	for _, f := range failed.Failures {
 		for _, at := range f.Attempts {
-			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Registry, "-"), text.Field(at.Reason.Error()))
+			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Reason.Error()))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,7 +36,11 @@ func (a *app) withDisplay(ctx context.Context, set settings.Settings, flags map[
 	defer context.AfterFunc(ctx, func() { d.Cancelled(context.Cause(ctx)) })()
 	err = do(d)
 	d.Close()
-	d.End(exitCode(err), untold(err))
+	said := err
+	if errors.As(err, new(codeError)) { // its reason was printed
+		said = nil
+	}
+	d.End(exitCode(err), said)
 	return err
 }
 

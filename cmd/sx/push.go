@@ -105,7 +105,7 @@ const pushAnswer = 5 * time.Minute
 // push prints what a registry has now as it gets it, and a summary.
 func push(a *app, set settings.Settings, what string, total int, do func(build.PushOptions) error) error {
 	opts := registryClient(set)
-	opts.Header, opts.Log = pushAnswer, a.logger()
+	opts.Limits.Header, opts.Log = pushAnswer, a.logger()
 	client, err := preseed.NewClient(opts)
 	if err != nil {
 		return usageError{err}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,14 +48,21 @@ func run(args []string) int {
 		signal.Reset(syscall.SIGPIPE)
 		os.Stdout.WriteString("\n")
 	}
-	if stdout.err != nil && !errors.Is(err, stdout.err) { // a verdict that cannot be read is no success
-		err = errors.Join(stdout.err, err)
+	if stdout.err != nil { // a verdict that nobody got is none
+		err = fmt.Errorf("writing to stdout: %w", stdout.err)
 	}
-	printError(a.stderr, err)
+	printError(a.stderr, orNil(err))
 	return exitCode(err)
 }
 
-// checkedWriter is stdout. It remembers the first write that failed.
+func orNil(err error) error {
+	if err == nil {
+		return codeError(exitOK)
+	}
+	return err
+}
+
+// checkedWriter remembers the first failed write.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -64,9 +70,8 @@ type checkedWriter struct {
 
 func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
-	if err != nil {
-		err = fmt.Errorf("writing to stdout: %w", err)
-		c.err = cmp.Or(c.err, err)
+	if c.err == nil {
+		c.err = err
 	}
 	return n, err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -124,14 +125,7 @@ func (r *ran) runAhead(t *testing.T, s *schedule, all []*Step, jobs int) error {
 // needed holds but for steps whose name begins with "same".
 func (r *ran) needed(s *Step) bool { return !strings.HasPrefix(s.Output.Ref.Name, "same") }
 
-type quietSources struct{}
-
-func (quietSources) Begin(int)                                {}
-func (quietSources) Start(fetch.Source, string, int64, int64) {}
-func (quietSources) Advance(fetch.Source, int64, int64)       {}
-func (quietSources) Done(fetch.Source, string)                {}
-func (quietSources) Fail(fetch.Source, string, error)         {}
-func (quietSources) End()                                     {}
+type quietSources = transfer.Silent[fetch.Source]
 
 // A build starts as soon as its own sources are there, whatever is still on its
 // way.

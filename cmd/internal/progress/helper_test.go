@@ -16,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -180,6 +181,6 @@ func playFetch(f fetch.Status) {
 	pass(2 * time.Second)
 	f.Advance(gcc, 40*mib, 40*mib)
 	f.Done(gcc, fetch.Fetched)
-	f.Fail(musl, "", fetch.Failure{Source: musl, Attempts: []fetch.Attempt{{Mirror: "https://m.example/", Reason: errors.New("HTTP status 404")}}})
+	f.Fail(musl, "", fetch.Failure{Source: musl, Attempts: transfer.Attempts{{Place: "https://m.example/", Reason: errors.New("HTTP status 404")}}})
 	f.End()
 }

@@ -110,6 +110,8 @@ func (f sources) Fail(src fetch.Source, mirror string, err error) {
 	f.d.tell(func(s *state, _ time.Time) event { return s.failFetch(src, mirror, err) })
 }
 
+func (f sources) Warn(text string) { f.d.Warn(text) }
+
 func (f sources) End() {
 	f.d.tell(func(s *state, now time.Time) event { return s.endFetch(now) })
 }

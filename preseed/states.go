@@ -3,7 +3,6 @@ package preseed
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,61 +12,43 @@ import (
 
 	"go.uber.org/zap"
 
-	"codeberg.org/stagex/sx/cache"
-	"codeberg.org/stagex/sx/internal/slow"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// tour asks the registries in order until one has it, in rounds: one that may do
-// better another time is asked again in the next round, when none of the others had
-// it. Rounds that brought bytes forward are not counted. It returns the registry;
-// the error is attempts, a *localError, or ctx's cause.
-func (r *run) tour(ctx context.Context, states *states, img Image, size func() int64, ask func(context.Context, Registry) error) (Registry, error) {
-	said := map[Registry]error{}
-	for idle, best := 0, size(); idle <= r.opts.Retries; idle++ {
-		if idle > 0 {
-			if err := pause(ctx, max(r.opts.Backoff(idle-1), states.wait())); err != nil {
-				return Registry{}, err
+// rounds asks the registries in order until one has it. It returns the registry; the
+// error is transfer.Attempts, one of this machine, or ctx's cause.
+func (r *run) rounds(ctx context.Context, states *states, img Image, size func() int64, ask func(context.Context, Registry, *Repository) error) (Registry, error) {
+	rounds := transfer.Rounds[Registry]{
+		Retries: r.opts.Retries, Backoff: r.opts.Backoff, Size: size, Order: states.order, Rest: states.wait,
+		Said:   map[Registry]error{},
+		GaveUp: func(reg Registry, err error) { r.gaveUp(states, img, reg, err) },
+		Ask: func(ctx context.Context, reg Registry, retries int) error {
+			repo, err := r.client.Repository(ctx, reg.Repository(img.Output))
+			if err != nil {
+				return err
 			}
-		}
-		alive := 0
-		for _, reg := range states.order() {
-			if final(said[reg]) {
-				continue
-			}
-			err := ask(ctx, reg)
-			if err == nil {
-				states.up(reg)
-				return reg, nil
-			}
-			var local *localError
-			if ctx.Err() != nil || errors.As(err, &local) {
-				return Registry{}, slow.Because(ctx, err)
-			}
-			said[reg] = err
-			if !final(err) {
-				alive++
-			}
-			r.gaveUp(states, img, reg, err)
-		}
-		if alive == 0 {
-			break
-		}
-		if now := size(); now > best {
-			best, idle = now, -1
-		}
+			return ask(ctx, reg, repo.Retrying(retries, r.opts.Backoff))
+		},
 	}
-	return Registry{}, r.attempts(states, said)
+	reg, found, err := rounds.Run(ctx)
+	if found {
+		states.up(reg)
+	}
+	if found || err != nil {
+		return reg, err
+	}
+	return reg, r.attempts(states, rounds.Said)
 }
 
 func (r *run) attempts(states *states, said map[Registry]error) error {
-	var all attempts
+	var all transfer.Attempts
 	for _, reg := range r.opts.Registries {
 		err := said[reg]
 		if err == nil {
 			err = states.limited(reg)
 		}
 		if err != nil {
-			all = append(all, Attempt{reg.String(), err})
+			all = append(all, transfer.Attempt{Place: reg.String(), Reason: err})
 		}
 	}
 	return all
@@ -76,68 +57,23 @@ func (r *run) attempts(states *states, said map[Registry]error) error {
 // gaveUp notes what a registry said, for the images to come too.
 func (r *run) gaveUp(states *states, img Image, reg Registry, err error) {
 	r.opts.Log.Warn("giving a registry up", zap.String("output", img.Output), zap.String("registry", reg.String()), zap.Error(err))
-	r.status.tell(func(s Status) { s.Fail(img.Output, reg.String(), err) })
+	r.status.Tell(func(s Status) { s.Fail(img.Output, reg.String(), err) })
 	var limit *LimitError
 	switch {
 	case errors.As(err, &limit):
 		if next, first := states.limit(reg, limit); first {
-			r.status.tell(func(s Status) { s.Warn(fmt.Sprintf("%s: %v%s", reg, limit, next)) })
+			r.status.Tell(func(s Status) { s.Warn(fmt.Sprintf("%s: %v%s", reg, limit, next)) })
 		}
 	case unreachable(err):
 		states.down(reg)
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// final errors are not worth asking the same registry again for the same thing.
-// What is not known to be final is not: the network has many ways to fail.
-func final(err error) bool {
-	var (
-		answer   *AnswerError
-		sum      *cache.DigestMismatchError
-		denied   *DeniedError
-		missing  *NotFoundError
-		redirect *RedirectError
-		http     *PlainHTTPError
-		status   *StatusError
-		limit    *LimitError
-		cert     *tls.CertificateVerificationError
-		host     x509.HostnameError
-		record   tls.RecordHeaderError
-		dns      *net.DNSError
-	)
-	switch {
-	case err == nil:
-		return false
-	case errors.As(err, &status):
-		return status.Code < 500 && status.Code != 408
-	case errors.As(err, &limit):
-		return limit.After > patience
-	case errors.As(err, &answer), errors.As(err, &sum), errors.As(err, &denied), errors.As(err, &missing), errors.As(err, &redirect), errors.As(err, &http):
-		return true
-	case errors.As(err, &cert), errors.As(err, &host), errors.As(err, &record):
-		return true
-	case errors.As(err, &dns):
-		return dns.IsNotFound
-	}
-	return false
-}
-
 // unreachable errors are of the connection, whatever is asked for.
 func unreachable(err error) bool {
 	var (
 		op   *net.OpError
-		late *slow.Error
+		late *transfer.SlowError
 		dns  *net.DNSError
 		cert *tls.CertificateVerificationError
 		http *PlainHTTPError
@@ -197,14 +133,14 @@ func (s *states) order() []Registry {
 // patient says that waiting for a registry makes sense. One that does not say how
 // long is asked again at the pace of the rounds.
 func (s *states) patient(st *state) bool {
-	return st.limit.After == 0 || st.until.Sub(s.now()) <= patience
+	return st.limit.After == 0 || st.until.Sub(s.now()) <= transfer.Patience
 }
 
 // wait is how long to wait before any registry may be asked.
 func (s *states) wait() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	least := patience
+	least := transfer.Patience
 	for _, st := range s.known {
 		left := st.until.Sub(s.now())
 		if left <= 0 || st.limit.After == 0 {
@@ -255,44 +191,4 @@ func (s *states) limited(reg Registry) error {
 		return nil
 	}
 	return st.limit
-}
-
-// repositories are those that were opened, one for each registry and output.
-type repositories struct {
-	mu     sync.Mutex
-	byName map[string]*opened
-}
-
-type opened struct {
-	mu   sync.Mutex
-	repo *Repository
-}
-
-// open opens a repository once; a failure is not remembered.
-func (o *repositories) open(ctx context.Context, c *Client, reg Registry, output string) (*Repository, error) {
-	return o.named(ctx, c, reg.Repository(output))
-}
-
-// named is open for a repository's full name.
-func (o *repositories) named(ctx context.Context, c *Client, name string) (*Repository, error) {
-	o.mu.Lock()
-	if o.byName == nil {
-		o.byName = map[string]*opened{}
-	}
-	one := o.byName[name]
-	if one == nil {
-		one = &opened{}
-		o.byName[name] = one
-	}
-	o.mu.Unlock()
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	if one.repo != nil {
-		return one.repo, nil
-	}
-	repo, err := c.Repository(ctx, name)
-	if err == nil {
-		one.repo = repo
-	}
-	return repo, err
 }

@@ -1,4 +1,4 @@
-package slow
+package transfer
 
 import (
 	"context"
@@ -13,7 +13,8 @@ import (
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		b := NewBody(ctx, cancel, io.NopCloser(strings.NewReader("abc")), Limits{Stall: time.Second, MinRate: 1, Now: time.Now})
+		limits := Limits{Stall: time.Second, MinRate: 1, Now: time.Now}
+		b := &body{ReadCloser: io.NopCloser(strings.NewReader("abc")), ctx: ctx, cancel: cancel, pace: pace{limits: limits}}
 		for range 3 {
 			if _, err := b.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package fetch
+package transfer
 
 import (
 	"context"
@@ -6,37 +6,38 @@ import (
 	"sync"
 )
 
-// limiter grants slots: so many in all, so many for each host. A waiter for a
-// busy host keeps nobody else waiting; of those that could go, the lowest seq does.
-type limiter struct {
+// Slots limit requests: so many in all, so many to each host. Who waits for a busy
+// host keeps no one else waiting; of those that could go, the lowest seq goes.
+type Slots struct {
 	perHost int
 
 	mu    sync.Mutex
 	free  int
 	used  map[string]int
-	queue map[string][]*slot // by host, lowest seq first
+	queue map[string][]*Slot // by host, lowest seq first
 }
 
-// slot is held from a successful acquire until release.
-type slot struct {
-	limiter *limiter
+// Slot is held from a successful Acquire until Release.
+type Slot struct {
+	limiter *Slots
 	seq     int
 	granted chan struct{}
 	hosts   []string // the first is the one asked for, others were redirected to
 }
 
-func newLimiter(total, perHost int) *limiter {
-	return &limiter{perHost: perHost, free: total, used: map[string]int{}, queue: map[string][]*slot{}}
+// NewSlots allows total requests at once, perHost to each host.
+func NewSlots(total, perHost int) *Slots {
+	return &Slots{perHost: perHost, free: total, used: map[string]int{}, queue: map[string][]*Slot{}}
 }
 
-// acquire waits for a slot. It gives back prev (nil: none) only once it stands
+// Acquire waits for a slot. It gives back prev (nil: none) only once it stands
 // in the queue itself, so that a source that goes on to its next mirror is not
 // overtaken by later ones.
-func (l *limiter) acquire(ctx context.Context, host string, seq int, prev *slot) (*slot, error) {
-	s := &slot{limiter: l, seq: seq, granted: make(chan struct{}), hosts: []string{host}}
+func (l *Slots) Acquire(ctx context.Context, host string, seq int, prev *Slot) (*Slot, error) {
+	s := &Slot{limiter: l, seq: seq, granted: make(chan struct{}), hosts: []string{host}}
 	l.mu.Lock()
 	q := l.queue[host]
-	at, _ := slices.BinarySearchFunc(q, seq, func(w *slot, seq int) int { return w.seq - seq })
+	at, _ := slices.BinarySearchFunc(q, seq, func(w *Slot, seq int) int { return w.seq - seq })
 	l.queue[host] = slices.Insert(q, at, s)
 	l.free += prev.clear()
 	l.grant()
@@ -51,7 +52,7 @@ func (l *limiter) acquire(ctx context.Context, host string, seq int, prev *slot)
 }
 
 // leave takes s out of the queue, or gives back what it was granted meanwhile.
-func (l *limiter) leave(s *slot) {
+func (l *Slots) leave(s *Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	host := s.hosts[0]
@@ -63,8 +64,8 @@ func (l *limiter) leave(s *slot) {
 	l.grant()
 }
 
-// release gives s back; a second time, or on nil, it does nothing.
-func (s *slot) release() {
+// Release gives s back; a second time, or on nil, it does nothing.
+func (s *Slot) Release() {
 	if s == nil {
 		return
 	}
@@ -74,9 +75,9 @@ func (s *slot) release() {
 	s.limiter.grant()
 }
 
-// visit counts s for a host that it was redirected to, above the limit if need
+// Visit counts s for a host that it was redirected to, above the limit if need
 // be: to wait here would hold two hosts' slots.
-func (s *slot) visit(host string) {
+func (s *Slot) Visit(host string) {
 	s.limiter.mu.Lock()
 	defer s.limiter.mu.Unlock()
 	if len(s.hosts) > 0 && !slices.Contains(s.hosts, host) {
@@ -86,7 +87,7 @@ func (s *slot) visit(host string) {
 }
 
 // clear takes s out of the hosts' counts and says how many slots that frees.
-func (s *slot) clear() int {
+func (s *Slot) clear() int {
 	if s == nil || len(s.hosts) == 0 {
 		return 0
 	}
@@ -97,8 +98,8 @@ func (s *slot) clear() int {
 	return 1
 }
 
-// grant lets go whoever can.
-func (l *limiter) grant() {
+// grant lets all go that can.
+func (l *Slots) grant() {
 	for l.free > 0 {
 		host, ok := l.next()
 		if !ok {
@@ -116,7 +117,7 @@ func (l *limiter) grant() {
 }
 
 // next is the host with room whose first waiter has the lowest seq.
-func (l *limiter) next() (host string, ok bool) {
+func (l *Slots) next() (host string, ok bool) {
 	for h, q := range l.queue {
 		if len(q) == 0 || l.used[h] >= l.perHost {
 			continue

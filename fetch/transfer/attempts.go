@@ -1,0 +1,49 @@
+package transfer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Attempt is the last failure of a place.
+type Attempt struct {
+	Place  string // without credentials; "" if the reason is not a place's
+	Reason error
+}
+
+// Attempts are the failures of all places that were asked for one thing.
+type Attempts []Attempt
+
+// Error lists each place with its reason, in one line.
+func (as Attempts) Error() string {
+	var parts []string
+	for _, a := range as {
+		if a.Place == "" {
+			parts = append(parts, a.Reason.Error())
+			continue
+		}
+		parts = append(parts, a.Place+": "+a.Reason.Error())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Unwrap returns the reasons.
+func (as Attempts) Unwrap() []error {
+	var all []error
+	for _, a := range as {
+		all = append(all, a.Reason)
+	}
+	return all
+}
+
+// Few lists the first three names, quoted as format says, and how many more there are.
+func Few[T any](all []T, format string, name func(T) string) string {
+	var names []string
+	for _, t := range all[:min(len(all), 3)] {
+		names = append(names, fmt.Sprintf(format, name(t)))
+	}
+	if more := len(all) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,106 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// LocalError is a failure of this machine, such as a full disk.
+type LocalError struct{ Err error }
+
+func (e *LocalError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *LocalError) Unwrap() error { return e.Err }
+
+// HashError says that a whole body has other bytes than the wanted ones.
+type HashError struct {
+	What      string // "file"
+	Got, Want [32]byte
+	// Hint is what the answer's headers say of it, such as that it is a web page; "" if nothing.
+	Hint string
+}
+
+func (e *HashError) Error() string {
+	return fmt.Sprintf("wrong %s: sha256 %x, want %x%s", e.What, e.Got, e.Want, e.Hint)
+}
+
+// SizeError is something above a limit.
+type SizeError struct {
+	What      string // what is too large: "file", "partial files"
+	Size, Max int64  // bytes; Size is at least so much
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s of %d bytes or more, above the limit of %d", e.What, e.Size, e.Max)
+}
+
+// StatusError is an HTTP status that brings nothing.
+type StatusError struct {
+	Code  int
+	After time.Duration // of Retry-After; 0 if the server did not send that
+	Said  string        // a message of the server's, at most some words
+}
+
+func (e *StatusError) Error() string {
+	said := strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", e.Code, http.StatusText(e.Code)))
+	if e.Said != "" {
+		said += ": " + e.Said
+	}
+	return said
+}
+
+// AnswerError is an answer that breaks the protocol, or a request that is not made
+// because it could only get such an answer.
+type AnswerError struct{ Reason string }
+
+func (e *AnswerError) Error() string { return e.Reason }
+
+// Answerf makes an *AnswerError.
+func Answerf(format string, args ...any) error { return &AnswerError{fmt.Sprintf(format, args...)} }
+
+// RedirectError is a redirect that is not followed.
+type RedirectError struct{ Reason string }
+
+func (e *RedirectError) Error() string { return "redirect refused: " + e.Reason }
+
+// SlowError says that a server was given up for being too slow, and how.
+type SlowError struct {
+	What string // "no answer", "no byte", "5 bytes per second on average"
+	For  time.Duration
+}
+
+func (e *SlowError) Error() string { return fmt.Sprintf("%s for %s", e.What, e.For) }
+
+// TriedError is the last failure of a request that was repeated.
+type TriedError struct{ Err error }
+
+func (e *TriedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *TriedError) Unwrap() error { return e.Err }
+
+// errClosed is what net/http calls EOF.
+var errClosed = errors.New("the connection was closed without an answer")
+
+// Plain takes the URL off an error, which may hold credentials, and puts the reason
+// for which ctx ended in place of the fact that it did.
+func Plain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var address *url.Error
+	if errors.As(err, &address) {
+		err = address.Err
+	}
+	if err == io.EOF {
+		return errClosed
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package transfer
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Outcome says what follows from a failure.
+type Outcome int
+
+// Outcomes of a failure.
+const (
+	Passes Outcome = iota // the same place may do better in a moment
+	Final                 // this place does not do better, another one may
+	Ends                  // no place does better
+)
+
+// Patience is how long a server may want not to be asked. One that wants more time
+// is given up.
+const Patience = 30 * time.Second
+
+// rule is a row of the table; the first that matches decides.
+type rule struct {
+	matches func(error) bool
+	outcome Outcome
+	reason  string
+}
+
+var table = []rule{
+	{is[*LocalError], Ends, "this machine cannot keep the bytes, wherever they come from"},
+	{is[*HashError], Final, "a whole body of other bytes is another file, and the server has no other one"},
+	{is[*SizeError], Final, "the file does not get smaller"},
+	{is[*spoiledError], Final, "a server that sends what cannot become the file does so again"},
+	{is[*rangeError], Passes, "the whole file may be had"},
+	{is[*AnswerError], Final, "a server that breaks the protocol does so again"},
+	{is[*RedirectError], Final, "a redirect is the server's configuration"},
+	{is[*TriedError], Final, "the request was repeated as often as it may be"},
+	{busyForLong, Final, "the server wants not to be asked for longer than Patience"},
+	{busy, Passes, "the server says that it is overloaded or out of order at the moment"},
+	{is[*StatusError], Final, "the server refuses, and has understood the request"},
+	{is[*tls.CertificateVerificationError], Final, "a certificate is the server's configuration"},
+	{is[x509.HostnameError], Final, "a certificate is the server's configuration"},
+	{is[tls.RecordHeaderError], Final, "the server does not speak TLS there"},
+	{noTLS, Final, "the server does not speak TLS there"},
+	{noSuchHost, Final, "DNS has answered that there is no such name"},
+	{badURL, Final, "a URL does not change"},
+	{func(error) bool { return true }, Passes,
+		"the network has many ways to fail, and a transfer that ends early can be resumed"},
+}
+
+// OutcomeOf looks err up in the table.
+func OutcomeOf(err error) Outcome { return ruleOf(err).outcome }
+
+func ruleOf(err error) rule {
+	for _, r := range table {
+		if r.matches(err) {
+			return r
+		}
+	}
+	panic("transfer: internal error: the last rule does not match")
+}
+
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+func busy(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && busyStatus(e.Code)
+}
+
+func busyForLong(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && busyStatus(e.Code) && e.After > Patience
+}
+
+func busyStatus(code int) bool {
+	switch code {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
+		return false
+	}
+	return code >= 500
+}
+
+func noTLS(err error) bool { return errors.Is(err, http.ErrSchemeMismatch) }
+
+func noSuchHost(err error) bool {
+	var e *net.DNSError
+	return errors.As(err, &e) && e.IsNotFound
+}
+
+func badURL(err error) bool {
+	var e *url.Error
+	return errors.As(err, &e) && e.Op == "parse"
+}

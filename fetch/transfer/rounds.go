@@ -1,0 +1,77 @@
+package transfer
+
+import (
+	"context"
+	"time"
+)
+
+// gain is how many bytes make a round that failed worth not counting.
+const gain = 1 << 20
+
+// Rounds ask places for one thing. In the first round, if there are several places, one
+// that fails is given up for the next at once. Those that may do better are asked
+// again in further rounds, and a request may then be repeated: waiting is better than
+// nothing. A round that brought the file forward is not counted, so that a line that
+// breaks now and then gets there.
+type Rounds[P comparable] struct {
+	Retries int // further rounds, and further tries of a request
+	Backoff func(n int) time.Duration
+	// Order lists the places to ask in this round; those that are given up are skipped.
+	Order func() []P
+	// Ask asks one place, and repeats a request as often as retries says.
+	Ask func(ctx context.Context, place P, retries int) error
+	// GaveUp is told each time that a place fails.
+	GaveUp func(place P, err error)
+	// Size is how many bytes are here.
+	Size func() int64
+	// Rest is called between rounds, and returns how long to wait at least.
+	Rest func() time.Duration
+	// Said is the last failure of each place. It may be filled before Run.
+	Said map[P]error
+}
+
+// Run returns the place that had what was asked for. If none had it, found is false and
+// Said has the reasons. An error is one that no place cures, or the reason for which
+// ctx ended.
+func (r *Rounds[P]) Run(ctx context.Context) (place P, found bool, err error) {
+	retries := 0
+	if len(r.open()) == 1 {
+		retries = r.Retries
+	}
+	for idle, best := 0, r.Size(); idle <= r.Retries && len(r.open()) > 0; retries = r.Retries {
+		for _, place := range r.open() {
+			err := r.Ask(ctx, place, retries)
+			if err == nil {
+				return place, true, nil
+			}
+			if ctx.Err() != nil || OutcomeOf(err) == Ends {
+				return place, false, because(ctx, err)
+			}
+			r.Said[place] = err
+			r.GaveUp(place, err)
+		}
+		if now := r.Size(); now-best >= gain {
+			best, idle = now, 0
+		} else {
+			best, idle = max(best, now), idle+1
+		}
+		least := r.Rest()
+		if idle > r.Retries || len(r.open()) == 0 {
+			break
+		}
+		if err := Pause(ctx, max(r.Backoff(max(idle-1, 0)), least)); err != nil {
+			return place, false, err
+		}
+	}
+	return place, false, nil
+}
+
+// open lists the places that are not given up.
+func (r *Rounds[P]) open() (places []P) {
+	for _, p := range r.Order() {
+		if err := r.Said[p]; err == nil || OutcomeOf(err) == Passes {
+			places = append(places, p)
+		}
+	}
+	return places
+}

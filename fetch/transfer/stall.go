@@ -1,0 +1,168 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of Limits.
+const (
+	DefaultConnect = 15 * time.Second
+	DefaultHeader  = 30 * time.Second
+	DefaultStall   = 30 * time.Second
+	DefaultMinRate = 1 << 10
+)
+
+// Limits say for how long a server is waited for.
+type Limits struct {
+	Connect time.Duration // DNS and TCP, and again for TLS; default DefaultConnect
+	Header  time.Duration // from the request, or what is sent of its body, to the answer's headers; default DefaultHeader
+	Stall   time.Duration // a body without a byte for so long is broken; default DefaultStall
+	MinRate int64         // bytes per second, averaged over twice Stall; default DefaultMinRate, negative: none
+	Now     func() time.Time
+}
+
+// WithDefaults fills in what is not set.
+func (l Limits) WithDefaults() Limits {
+	Default(&l.Connect, DefaultConnect)
+	Default(&l.Header, DefaultHeader)
+	Default(&l.Stall, DefaultStall)
+	Default(&l.MinRate, DefaultMinRate)
+	if l.Now == nil {
+		l.Now = time.Now
+	}
+	return l
+}
+
+// Default sets a field that has its zero value.
+func Default[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// because returns the reason for which ctx ended, if it did: that explains err.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// pace measures a server, in windows of twice Stall.
+type pace struct {
+	limits Limits
+	waited time.Duration // for the server, in this window
+	bytes  int64         // in this window
+}
+
+// add returns a *SlowError at the end of a window that brought too little.
+func (p *pace) add(waited time.Duration, n int) error {
+	p.waited += waited
+	p.bytes += int64(n)
+	window := 2 * p.limits.Stall
+	if p.waited < window {
+		return nil
+	}
+	rate := int64(float64(p.bytes) / p.waited.Seconds())
+	p.waited, p.bytes = 0, 0
+	if rate >= p.limits.MinRate {
+		return nil
+	}
+	return &SlowError{fmt.Sprintf("%d bytes per second on average", rate), window}
+}
+
+// body watches the body of an answer, and ends its request by a *SlowError. It
+// watches only while a Read waits: time that the reader spends on a slow disk is not
+// the server's.
+type body struct {
+	io.ReadCloser
+	pace   pace
+	ctx    context.Context // of the request
+	cancel context.CancelCauseFunc
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	var done atomic.Bool // a timer that fires too late must not spoil the next Read
+	limits := b.pace.limits
+	timer := time.AfterFunc(limits.Stall, func() {
+		if !done.Load() {
+			b.cancel(&SlowError{"no byte", limits.Stall})
+		}
+	})
+	start := limits.Now()
+	n, err := b.ReadCloser.Read(p)
+	done.Store(true)
+	timer.Stop()
+	slow := b.pace.add(limits.Now().Sub(start), n)
+	if err != nil && err != io.EOF {
+		return n, because(b.ctx, err)
+	}
+	if err == nil {
+		err = slow
+	}
+	return n, err
+}
+
+// Close closes the body and ends its request.
+func (b *body) Close() error {
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
+}
+
+// answerTimer runs while a server has the word: what it takes of a request's body
+// begins the time anew.
+type answerTimer struct {
+	mu      sync.Mutex
+	timer   *time.Timer
+	limit   time.Duration
+	stopped bool
+}
+
+func newAnswerTimer(limit time.Duration, f func()) *answerTimer {
+	return &answerTimer{limit: limit, timer: time.AfterFunc(limit, f)}
+}
+
+func (t *answerTimer) again() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopped {
+		t.timer.Reset(t.limit)
+	}
+}
+
+func (t *answerTimer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = true
+	t.timer.Stop()
+}
+
+// upload is the body of a request: it is read as fast as the server takes it, which
+// must not be too slowly.
+type upload struct {
+	io.ReadCloser
+	wait   *answerTimer
+	cancel context.CancelCauseFunc
+	pace   pace
+	since  time.Time // when the last bytes were given; zero before the first
+	given  int
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	u.wait.again()
+	if !u.since.IsZero() {
+		if err := u.pace.add(u.pace.limits.Now().Sub(u.since), u.given); err != nil {
+			u.cancel(err)
+			return 0, err
+		}
+	}
+	n, err := u.ReadCloser.Read(p)
+	u.since, u.given = u.pace.limits.Now(), n
+	return n, err
+}

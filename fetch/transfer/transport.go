@@ -1,0 +1,88 @@
+package transfer
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxHeaders bounds the headers of an answer, in bytes.
+const maxHeaders = 256 << 10
+
+// NewTransport returns the transport to use below a Guard. It takes proxies from the
+// environment; config may be nil.
+func NewTransport(l Limits, perHost int, config *tls.Config) *http.Transport {
+	l = l.WithDefaults()
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.DialContext = (&net.Dialer{Timeout: l.Connect, KeepAlive: 30 * time.Second}).DialContext
+	t.TLSHandshakeTimeout = l.Connect
+	t.TLSClientConfig = config
+	t.MaxIdleConnsPerHost = perHost
+	t.MaxResponseHeaderBytes = maxHeaders
+	return t
+}
+
+// Guard gives up on a server that does not answer, or whose body stalls or drips. It
+// belongs below everything that repeats requests, so that each try is watched.
+type Guard struct {
+	Base      http.RoundTripper
+	Limits    Limits // with defaults
+	UserAgent string
+}
+
+var _ http.RoundTripper = (*Guard)(nil)
+
+// RoundTrip implements http.RoundTripper. The time limits hold for name resolution,
+// proxies and TLS too.
+func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	wait := newAnswerTimer(g.Limits.Header, func() { cancel(&SlowError{"no answer", g.Limits.Header}) })
+	req = req.Clone(ctx)
+	req.Header.Set("User-Agent", g.UserAgent)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &upload{ReadCloser: req.Body, wait: wait, cancel: cancel, pace: pace{limits: g.Limits}}
+	}
+	resp, err := g.Base.RoundTrip(req)
+	wait.stop()
+	if err != nil {
+		err = because(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &body{ReadCloser: resp.Body, pace: pace{limits: g.Limits}, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+// MaxRedirects is what browsers and registries' clients follow.
+const MaxRedirects = 10
+
+// CheckRedirect follows MaxRedirects redirects, to http and https.
+func CheckRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > MaxRedirects {
+		return &RedirectError{fmt.Sprintf("more than %d", MaxRedirects)}
+	}
+	if err := CheckURL(req.URL); err != nil {
+		return &RedirectError{err.Error()}
+	}
+	return nil
+}
+
+// CheckURL wants an http or https URL with a host. The error is an *AnswerError.
+func CheckURL(u *url.URL) error {
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return Answerf("scheme %q is neither http nor https", u.Scheme)
+	}
+	if u.Host == "" {
+		return Answerf("URL without a host")
+	}
+	return nil
+}
+
+// Hostname is what a limit per host counts: a machine, whatever the port.
+func Hostname(u *url.URL) string { return strings.ToLower(u.Hostname()) }

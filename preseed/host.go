@@ -1,0 +1,158 @@
+package preseed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"codeberg.org/stagex/sx/fetch/transfer"
+)
+
+// host is what is known of one registry.
+type host struct {
+	registry name.Registry
+	guard    *guard
+	auth     *authorizer
+
+	mu     sync.Mutex // held while the registry is asked whether it is there
+	scheme string     // "" before it has answered
+}
+
+// host returns what is known of a registry.
+func (c *Client) host(reg name.Registry) *host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[reg.RegistryStr()]
+	if h == nil {
+		h = &host{registry: reg, guard: c.newGuard(reg.RegistryStr())}
+		h.auth = newAuthorizer(c, h)
+		c.hosts[reg.RegistryStr()] = h
+	}
+	return h
+}
+
+// reach asks the registry, once, whether it is there, and by which scheme: GET /v2/
+// (distribution-spec, "Determining support"). Whatever it answers will do.
+func (h *host) reach(ctx context.Context) (scheme string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.scheme != "" {
+		return h.scheme, nil
+	}
+	scheme, err = "https", h.ping(ctx, "https")
+	switch {
+	case err != nil && h.guard.plain && ctx.Err() == nil && certificate(err) == nil:
+		scheme, err = "http", h.ping(ctx, "http")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		err = &PlainHTTPError{h.registry.RegistryStr()}
+	}
+	if err == nil {
+		h.scheme = scheme
+	}
+	return scheme, err
+}
+
+func (h *host) ping(ctx context.Context, scheme string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+h.registry.RegistryStr()+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := h.guard.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	drain(resp)
+	if scheme == "http" && resp.StatusCode == http.StatusBadRequest { // of a server that wants TLS
+		return errWantsTLS
+	}
+	h.auth.learn(parseChallenges(resp.Header))
+	return nil
+}
+
+var errWantsTLS = transfer.Answerf("HTTP status 400 for GET /v2/ by plain http, and no TLS")
+
+// drain lets a connection be used again, if little is left to read.
+func drain(resp *http.Response) {
+	io.CopyN(io.Discard, resp.Body, 16<<10)
+	resp.Body.Close()
+}
+
+// guard is the transport to one registry and to where it redirects. It is below
+// everything else, so nothing gets past it: it refuses plain HTTP, and gives up on a
+// server that does not answer, or whose body stalls or drips.
+type guard struct {
+	base     http.RoundTripper
+	opts     ClientOptions
+	loopback bool // the registry is on this machine
+	plain    bool // the registry may be spoken to without TLS
+}
+
+var _ http.RoundTripper = (*guard)(nil)
+
+func (c *Client) newGuard(registry string) *guard {
+	local := isLoopback(registry)
+	base := &transfer.Guard{Base: c.base, Limits: c.opts.Limits, UserAgent: c.opts.UserAgent}
+	return &guard{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
+}
+
+// allowed says whether a request may go out. A registry that is spoken to with TLS
+// leads nowhere by plain HTTP, neither to this machine nor to a host of the settings.
+func (g *guard) allowed(req *http.Request) error {
+	switch {
+	case req.URL.Scheme == "https":
+		return nil
+	case req.URL.Scheme != "http":
+		return &transfer.RedirectError{Reason: fmt.Sprintf("scheme %q is neither http nor https", req.URL.Scheme)}
+	case g.plain && (g.loopback && isLoopback(req.URL.Host) || hostIn(g.opts.PlainHTTP, req.URL.Host)):
+		return nil
+	}
+	return &PlainHTTPError{req.URL.Host}
+}
+
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := g.allowed(req); err != nil {
+		return nil, err
+	}
+	resp, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	return g.limited(req, resp)
+}
+
+// limited makes an error of status 429 here, where the headers that say for how
+// long are still at hand: of the registry itself, its token server, or where it
+// redirects to.
+func (g *guard) limited(req *http.Request, resp *http.Response) (*http.Response, error) {
+	quota, ok := quotaOf(resp.Header)
+	if ok {
+		g.opts.OnQuota(req.URL.Host, quota)
+	}
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return resp, nil
+	}
+	after, _ := transfer.RetryAfter(resp.Header, g.opts.Limits.Now())
+	resp.Body.Close()
+	return nil, &LimitError{Host: req.URL.Host, After: after, Quota: quota}
+}
+
+// checkRedirect follows redirects, but none from https to http. Credentials do not
+// travel: the authorizer gives them to the registry's own host only.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if err := transfer.CheckRedirect(req, via); err != nil {
+		return err
+	}
+	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return &transfer.RedirectError{Reason: fmt.Sprintf("from https to %s", req.URL.Scheme)}
+	}
+	if req.URL.User != nil {
+		return &transfer.RedirectError{Reason: "its URL has credentials"}
+	}
+	req.Header.Del("Referer")
+	return nil
+}
