@@ -175,7 +175,7 @@ func (t *Tree) builds() (built []string, saved int) {
 		}
 	}
 	slices.Sort(built)
-	words := regexp.MustCompile(`sx: (\d+) built, \d+ up to date, (\d+) saved`).FindStringSubmatch(r.Stderr.String())
+	words := regexp.MustCompile(`sx: (\d+) built, \d+ up to date, (\d+) unchanged`).FindStringSubmatch(r.Stderr.String())
 	if words == nil || words[1] != strconv.Itoa(len(built)) {
 		t.t.Errorf("%d logs are new, but sx says %q", len(built), words)
 		return built, 0

@@ -138,7 +138,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
-	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, display.Talks(), err))
+	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, display.Talks(), drained(drain), err))
 }
 
 // substitution is what the flags let stand for what is built.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,29 +17,24 @@ import (
 )
 
 // conclude prints the verdicts of what was built, of the targets, and of all in
-// their closure that is MISMATCH, then the table of what went wrong, and turns
-// it all into one error.
-func conclude(a *app, t *build.Tree, report *build.Report, talk bool, err error) error {
+// their closure that is MISMATCH, then the table of what went wrong, and joins it
+// all into one error. Interrupted says that a Ctrl-C ended the run early.
+func conclude(a *app, t *build.Tree, report *build.Report, talk, interrupted bool, err error) error {
 	vs, jerr := judgeRun(a.stdout, t, report)
-	if jerr != nil && vs == nil {
-		return errors.Join(err, jerr)
+	all := []error{err, jerr}
+	if jerr == nil || vs != nil {
+		if summarise(a.stdout, vs)[build.Mismatch] > 0 {
+			all = append(all, codeError(exitMismatch))
+		}
+		all = append(all, printTable(a.stderr, report, vs, err))
+		if talk {
+			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
+		}
 	}
-	counts := summarise(a.stdout, vs)
-	failures := printTable(a.stderr, report, vs)
-	if talk {
-		fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
+	if interrupted && report.Count(build.NotRun) > 0 {
+		all = append(all, codeError(exitInterrupt))
 	}
-	switch {
-	case err != nil || jerr != nil:
-		return errors.Join(err, jerr)
-	case failures != nil:
-		return failures
-	case counts[build.Mismatch] > 0:
-		return codeError(exitMismatch)
-	case report.Count(build.NotRun) > 0:
-		return codeError(exitInterrupt)
-	}
-	return nil
+	return errors.Join(all...)
 }
 
 // judgeRun prints a verdict a line. Those that cannot be written are returned
@@ -67,14 +61,14 @@ func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verd
 
 // runCounts is the last line of a run.
 func runCounts(report *build.Report) string {
-	said := fmt.Sprintf("%d built, %d up to date, %d saved, %d failed, %d skipped, %d not run",
+	said := fmt.Sprintf("%d built, %d up to date, %d unchanged, %d failed, %d skipped, %d not run",
 		report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
 		report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
 	if n := report.Count(build.Preseeded); n > 0 {
 		said += fmt.Sprintf(", %d preseeded", n)
 	}
 	if n := report.Count(build.Taken); n > 0 {
-		said += fmt.Sprintf(", %d taken from another sx", n)
+		said += fmt.Sprintf(", %d reused from another sx", n)
 	}
 	return said
 }
@@ -112,31 +106,27 @@ const tableLogLines = 8
 
 // printTable writes what somebody who comes back in the morning looks for: what
 // failed and why, what was skipped for its sake, what differs from the published
-// digest. The error is nil when nothing failed; a missing source keeps its own
-// exit code.
-func printTable(w io.Writer, report *build.Report, vs []build.Verdict) error {
-	var failed error
+// digest. Ending is what ended the run early, and is printed after it. The error is
+// the exit code that the failures stand for, nil if nothing failed.
+func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending error) error {
+	var codes []int
 	var sources fetch.Error
 	told := map[*fetch.Error]bool{}
 	for _, r := range report.Results {
 		if r.Outcome != build.Failed {
 			continue
 		}
+		codes = append(codes, exitCode(r.Err))
+		if ending != nil && errors.Is(ending, r.Err) {
+			fmt.Fprintf(w, "sx: failed   %s: see below\n", r.Ref)
+			continue
+		}
 		printFailure(w, r)
-		var source *build.SourceError
-		var image *preseed.Error
-		if errors.As(r.Err, &image) {
-			failed = cmp.Or(failed, error(codeError(exitFetch)))
+		if image := (*preseed.Error)(nil); errors.As(r.Err, &image) {
 			printRegistries(w, image)
-			continue
 		}
-		if !errors.As(r.Err, &source) {
-			failed = codeError(exitFailed)
-			continue
-		}
-		failed = cmp.Or(failed, error(codeError(exitFetch)))
 		var one *fetch.Error
-		if errors.As(source, &one) && !told[one] { // a family shares its sources
+		if errors.As(r.Err, &one) && !told[one] { // a family shares its sources
 			told[one] = true
 			sources.Failures = append(sources.Failures, one.Failures...)
 		}
@@ -148,7 +138,10 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict) error {
 			fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s\n", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
 		}
 	}
-	return failed
+	if codes == nil {
+		return nil
+	}
+	return codeError(worst(codes...))
 }
 
 func printFailure(w io.Writer, r build.Result) {

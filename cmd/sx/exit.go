@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -59,59 +61,101 @@ func (e signalError) Error() string {
 	return "interrupted"
 }
 
-// exitCode maps an error to its documented code.
-func exitCode(err error) int {
-	var (
-		code   codeError
-		usage  usageError
-		signal signalError
-		unfit  *buildkit.UnfitError
-		engine *buildkit.EngineError
-		disk   *build.DiskFullError
-		floor  *build.FloorError
-		gone   *build.EngineGoneError
-		fdisk  *fetch.DiskError
-		failed *fetch.Error
-		off    *fetch.OfflineError
-		images *preseed.Error
-		unlist *unpublishedError
-		refuse *build.RefusedError
-		noTree *build.NoTreeError
-		empty  *build.NoDefinitionsError
-		listed *build.PublishedError
-		unsafe *cache.UnsafeError
-		ro     *cache.ReadOnlyError
-		noTool *load.MissingError
-		many   *build.PlatformsError
-		push   *preseed.PushError
-	)
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &code):
-		return int(code)
-	case errors.As(err, &signal):
-		return signal.code
-	case errors.Is(err, context.Canceled):
-		return exitInterrupt
-	case errors.As(err, &usage), errors.As(err, &noTree), errors.As(err, &empty), errors.As(err, &listed), errors.As(err, &many):
-		return exitUsage
-	case errors.As(err, &unfit), errors.As(err, &engine), errors.As(err, &gone), errors.As(err, &unsafe), errors.As(err, &ro), errors.As(err, &noTool):
-		return exitMachine
-	case errors.As(err, &disk), errors.As(err, &floor), errors.As(err, &fdisk):
-		return exitDisk
-	case errors.As(err, &failed), errors.As(err, &off), errors.As(err, &images), errors.As(err, &unlist), errors.As(err, &push):
-		return exitFetch
-	case errors.As(err, &refuse):
-		return exitUnproven
+// exitOrder lists the exit codes from the one that counts most. 4 is for signatures.
+var exitOrder = []int{
+	exitInterrupt, exitTerm, exitDisk, exitMachine, exitMismatch, exitFailed, exitUsage, exitFetch, 4, exitUnproven, exitOK,
+}
+
+// worst returns the code that a command ends with when all of codes apply.
+func worst(codes ...int) int {
+	for _, code := range exitOrder {
+		if slices.Contains(codes, code) {
+			return code
+		}
 	}
-	return exitFailed
+	if len(codes) > 0 {
+		return codes[0]
+	}
+	return exitOK
+}
+
+// exitCode maps an error to its documented code, and errors that are joined to the
+// one that counts most.
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	return worst(codesIn(err, true)...)
+}
+
+// joined is the type of what errors.Join returns: errors that stand side by side,
+// while those that another type wraps are reasons of one error.
+var joined = reflect.TypeOf(errors.Join(errors.ErrUnsupported))
+
+// codesIn collects the codes of err and of all that it wraps. Whole says that err is
+// no mere reason of another error: then it is exitFailed if it has none.
+func codesIn(err error, whole bool) (codes []int) {
+	if code, ok := ownCode(err); ok {
+		codes = append(codes, code)
+		whole = false
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return append(codes, codesIn(inner, whole)...)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			codes = append(codes, codesIn(inner, whole && reflect.TypeOf(err) == joined)...)
+		}
+	}
+	if codes == nil && whole {
+		return []int{exitFailed}
+	}
+	return codes
+}
+
+// ownCode returns the code that the type of err stands for, whatever it wraps.
+func ownCode(err error) (int, bool) {
+	switch e := err.(type) {
+	case codeError:
+		return int(e), true
+	case signalError:
+		return e.code, true
+	case usageError, *build.NoTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
+		return exitUsage, true
+	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *cache.UnsafeError, *cache.ReadOnlyError, *load.MissingError:
+		return exitMachine, true
+	case *build.DiskFullError, *build.FloorError, *fetch.DiskError:
+		return exitDisk, true
+	case *fetch.Error, *fetch.OfflineError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *unpublishedError:
+		return exitFetch, true
+	case *build.RefusedError:
+		return exitUnproven, true
+	}
+	return exitInterrupt, err == context.Canceled
+}
+
+// untold returns err without the codes in it, whose reasons were printed: nil if
+// nothing else is left.
+func untold(err error) error {
+	if _, told := err.(codeError); told || err == nil {
+		return nil
+	}
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok || reflect.TypeOf(err) != joined {
+		return err
+	}
+	var rest []error
+	for _, e := range all.Unwrap() {
+		rest = append(rest, untold(e))
+	}
+	return errors.Join(rest...)
 }
 
 // printError writes err as one message. What sx did not write is escaped.
 func printError(w io.Writer, err error) {
-	var code codeError
-	if errors.As(err, &code) {
+	if err = untold(err); err == nil {
 		return
 	}
 	lines := strings.Split(err.Error(), "\n")
@@ -122,16 +166,19 @@ func printError(w io.Writer, err error) {
 		}
 		fmt.Fprintln(w, lead+text.Field(line))
 	}
-	printMirrors(w, err)
-	printRegistries(w, err)
+	var sources *fetch.Error
+	var images *preseed.Error
+	if errors.As(err, &sources) && len(sources.Failures) > 1 { // of one the message says all
+		printMirrors(w, sources)
+	}
+	if errors.As(err, &images) && len(images.Failures) > 1 {
+		printRegistries(w, images)
+	}
 }
 
-// printMirrors writes what each mirror answered, where err is about sources.
-func printMirrors(w io.Writer, err error) {
-	var failed *fetch.Error
-	if errors.As(err, &failed) {
-		table := text.NewLogWriter(w) // reasons may quote a server
-		failed.Table(table)
-		table.Close()
-	}
+// printMirrors writes what each mirror answered.
+func printMirrors(w io.Writer, failed *fetch.Error) {
+	table := text.NewLogWriter(w) // reasons may quote a server
+	failed.Table(table)
+	table.Close()
 }

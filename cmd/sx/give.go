@@ -45,8 +45,7 @@ func (o giveOptions) check(dryRun, offline bool) error {
 }
 
 // give gives the targets of a run that ended with err to whom the options say: of
-// them what is up to date and no MISMATCH; after a Ctrl-C, nothing. The run's own
-// error comes first.
+// them what is up to date and no MISMATCH; after a Ctrl-C, nothing.
 func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
 	if o.push == "" && o.into == "" {
 		return err
@@ -64,7 +63,7 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
 	refs, jerr := fitToGive(a, t, report)
 	if jerr != nil || len(refs) == 0 {
-		return earlier(a, err, jerr)
+		return errors.Join(err, jerr)
 	}
 	var given error
 	if o.into != "" {
@@ -81,18 +80,7 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 		}
 		given = errors.Join(given, perr)
 	}
-	return earlier(a, err, given)
-}
-
-// earlier is the first of two errors; the second is then said here.
-func earlier(a *app, first, second error) error {
-	if first == nil {
-		return second
-	}
-	if second != nil {
-		printError(a.stderr, second)
-	}
-	return first
+	return errors.Join(err, given)
 }
 
 // fitToGive lists the targets that nobody should be kept from.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -170,12 +169,8 @@ func registryClient(set settings.Settings) preseed.ClientOptions {
 	}
 }
 
-// printRegistries writes what each registry answered, where err is about images.
-func printRegistries(w io.Writer, err error) {
-	var failed *preseed.Error
-	if !errors.As(err, &failed) {
-		return
-	}
+// printRegistries writes what each registry answered.
+func printRegistries(w io.Writer, failed *preseed.Error) {
 	for _, f := range failed.Failures {
 		for _, at := range f.Attempts {
 			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Reason.Error()))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,11 +35,7 @@ func (a *app) withDisplay(ctx context.Context, set settings.Settings, flags map[
 	defer context.AfterFunc(ctx, func() { d.Cancelled(context.Cause(ctx)) })()
 	err = do(d)
 	d.Close()
-	said := err
-	if errors.As(err, new(codeError)) { // its reason was printed
-		said = nil
-	}
-	d.End(exitCode(err), said)
+	d.End(exitCode(err), untold(err))
 	return err
 }
 

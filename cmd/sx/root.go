@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,21 +49,14 @@ func run(args []string) int {
 		signal.Reset(syscall.SIGPIPE)
 		os.Stdout.WriteString("\n")
 	}
-	if stdout.err != nil { // a verdict that nobody got is none
-		err = fmt.Errorf("writing to stdout: %w", stdout.err)
+	if stdout.err != nil && !errors.Is(err, stdout.err) { // a verdict that cannot be read is no success
+		err = errors.Join(stdout.err, err)
 	}
-	printError(a.stderr, orNil(err))
+	printError(a.stderr, err)
 	return exitCode(err)
 }
 
-func orNil(err error) error {
-	if err == nil {
-		return codeError(exitOK)
-	}
-	return err
-}
-
-// checkedWriter remembers the first failed write.
+// checkedWriter is stdout. It remembers the first write that failed.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -70,8 +64,9 @@ type checkedWriter struct {
 
 func (c *checkedWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
-	if c.err == nil {
-		c.err = err
+	if err != nil {
+		err = fmt.Errorf("writing to stdout: %w", err)
+		c.err = cmp.Or(c.err, err)
 	}
 	return n, err
 }

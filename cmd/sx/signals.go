@@ -60,3 +60,13 @@ func drainOf(ctx context.Context) <-chan struct{} {
 	d.wanted.Store(true)
 	return d.first
 }
+
+// drained reports that the first Ctrl-C came.
+func drained(drain <-chan struct{}) bool {
+	select {
+	case <-drain:
+		return true
+	default:
+		return false
+	}
+}

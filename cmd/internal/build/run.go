@@ -331,7 +331,7 @@ func (r *run) stop() bool {
 	defer r.mu.Unlock()
 	if err != nil && r.fatal == nil {
 		r.fatal = err
-		r.opts.Status.Warn(err.Error())
+		r.opts.Status.Warn("less disk is free than build.disk_floor: running builds finish, nothing new starts")
 	}
 	return r.stopped || r.fatal != nil
 }

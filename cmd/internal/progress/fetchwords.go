@@ -20,7 +20,7 @@ func fetchWords(e event) []line {
 		if e.Mirror != "" {
 			return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.Source, e.Mirror, e.Error))
 		}
-		return lines(trouble, red, fmt.Sprintf("%s: failed: %s", e.Source, e.Error))
+		return lines(trouble, red, e.Source+": failed")
 	case fetchEnd:
 		return endWords(e)
 	}

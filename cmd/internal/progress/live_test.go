@@ -65,13 +65,13 @@ func TestTTYTimeGoesOn(t *testing.T) {
 		want(t, d.see(20*time.Second), "core-llvm (3 outputs)     20s / ~1h00m\n0/3 done | 20s | ~50s left\n")
 		d.Finish(llvm[0], end(llvm[0], build.Saved, 0))
 		d.Finish(llvm[1], end(llvm[1], build.Saved, 0))
-		saved := "core-clang: not rebuilt, its dependencies came out as they were (1/3)\ncore-lld: not rebuilt, its dependencies came out as they were (2/3)\n"
-		want(t, d.see(40*time.Second), saved+"core-llvm    1m0s / ~1h00m\n2/3 done, 2 saved | 1m0s | ~10s left\n")
-		want(t, d.see(time.Minute), saved+"core-llvm    2m0s / ~1h00m\n2/3 done, 2 saved | 2m0s | later than estimated\n")
+		saved := "core-clang: unchanged, its dependencies kept their digests (1/3)\ncore-lld: unchanged, its dependencies kept their digests (2/3)\n"
+		want(t, d.see(40*time.Second), saved+"core-llvm    1m0s / ~1h00m\n2/3 done, 2 unchanged | 1m0s | ~10s left\n")
+		want(t, d.see(time.Minute), saved+"core-llvm    2m0s / ~1h00m\n2/3 done, 2 unchanged | 2m0s | later than estimated\n")
 		d.Interrupted()
 		want(t, d.see(100*time.Millisecond), saved+
 			"interrupted: running builds finish, nothing new starts; again to cancel them\n"+
-			"core-llvm    2m0s / ~1h00m\n2/3 done, 2 saved | 2m0s | finishing 1 output, Ctrl-C cancels\n")
+			"core-llvm    2m0s / ~1h00m\n2/3 done, 2 unchanged | 2m0s | finishing 1 output, Ctrl-C cancels\n")
 	})
 }
 

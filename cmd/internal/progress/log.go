@@ -8,29 +8,10 @@ import (
 	"unicode/utf8"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-const (
-	tailLines = 20
-	tailBytes = 32 << 10 // as much of a log as is ever shown
-)
-
-// logWords are the last lines of a failed build's log, and where the rest is.
-func logWords(path string) []line {
-	if path == "" {
-		return nil
-	}
-	tail, err := LogTail(path, tailLines)
-	if err != nil {
-		return lines(trouble, none, "  log: "+text.Field(err.Error()))
-	}
-	var out []line
-	for _, l := range tail {
-		out = append(out, line{text: beside + text.Lines(l), weight: trouble})
-	}
-	return append(out, lines(trouble, none, "  log: "+text.Field(path))...)
-}
+// tailBytes is how much of a log is ever shown.
+const tailBytes = 32 << 10
 
 // LogTail reads the last lines of the file, at most so many and 32 KiB. They are not
 // escaped. A line that is only there from its middle begins with "…".

@@ -10,6 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
+// tailLines is how many lines the test asks for.
+const tailLines = 20
+
 func TestLogTail(t *testing.T) {
 	long := strings.Repeat("é", tailBytes)
 	for name, tt := range map[string]struct {
@@ -42,15 +45,5 @@ func TestLogTail(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-func TestLogWordsWithoutLog(t *testing.T) {
-	if got := logWords(""); got != nil {
-		t.Errorf("logWords: %v, want none", got)
-	}
-	got := logWords(filepath.Join(t.TempDir(), "gone"))
-	if len(got) != 1 || !strings.Contains(got[0].text, "no such file") {
-		t.Errorf("logWords of a log that is gone: %v, want the error", got)
 	}
 }

@@ -93,12 +93,14 @@ func TestEachValueStaysInItsLine(t *testing.T) {
 		s := step("a\nb", "it\nchanged")
 		d.Start(s)
 		r := end(s, build.Failed, 0)
-		r.Err = errors.New("two\nlines\n")
+		r.Err = errors.New("two\nlines\n") // which the table at the end says
 		d.Finish(s, r)
+		d.Warn("two\nlines\n")
 		want(t, out.take(), ""+
 			"core/a: a\\nb: downloading from https://one.example/\\nx\n"+
 			"core-a\\nb: building: it\\nchanged\n"+
-			"core-a\\nb: failed after 0s: two\n"+
+			"core-a\\nb: failed after 0s\n"+
+			"warning: two\n"+
 			"  | lines\n")
 	})
 }

@@ -82,7 +82,7 @@ func leftWords(left time.Duration, guessed bool) string {
 // tally is "3/55 done, 1 failed".
 func tally(b *builds) string {
 	return joinNonEmpty(fmt.Sprintf("%d/%d done", b.done, b.total),
-		some(b.saved, "saved"), some(b.failed, "failed"), some(b.skipped, "skipped"))
+		some(b.saved, "unchanged"), some(b.failed, "failed"), some(b.skipped, "skipped"))
 }
 
 func joinNonEmpty(parts ...string) string {

@@ -90,7 +90,7 @@ func TestTTYBuilds(t *testing.T) {
 		r = end(step("rust", ""), build.Skipped, 0)
 		r.Cause = gcc.Output.Ref
 		d.Finish(nil, r)
-		stay := "core-gcc: failed after 1s: exit code: 1\n  | line 1\n  | line 2\n" + wrap("  log: "+log, 60) +
+		stay := "core-gcc: failed after 1s; sx log core-gcc prints its log\n" +
 			"core-rust: skipped, because core-gcc failed\n"
 		want(t, d.see(1100*time.Millisecond), stay+"core-libc      2s\n0/5 done, 1 failed, 1 skipped | 2s\n")
 		d.Finish(libc, end(libc, build.NotRun, 2*time.Second))
@@ -98,14 +98,6 @@ func TestTTYBuilds(t *testing.T) {
 		d.Close()
 		want(t, d.see(time.Minute), stay+"core-libc: not run\nwarning: interrupted\n")
 	})
-}
-
-func wrap(s string, width int) string {
-	out := ""
-	for ; len(s) > width; s = s[width:] {
-		out += s[:width] + "\n"
-	}
-	return out + s + "\n"
 }
 
 func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {

@@ -85,12 +85,15 @@ func finishWords(e event) []line {
 	case build.Built:
 		return lines(change, green, fmt.Sprintf("%s: built in %s: %s %s", e.Ref, took, short(e.Digest), tally))
 	case build.Saved:
-		return lines(change, none, fmt.Sprintf("%s: not rebuilt, its dependencies came out as they were %s", e.Ref, tally))
+		return lines(change, none, fmt.Sprintf("%s: unchanged, its dependencies kept their digests %s", e.Ref, tally))
 	case build.Taken:
-		return lines(change, none, fmt.Sprintf("%s: another sx has built it %s", e.Ref, tally))
+		return lines(change, none, fmt.Sprintf("%s: reused, another sx has built it %s", e.Ref, tally))
 	case build.Failed:
-		out := lines(trouble, red, fmt.Sprintf("%s: failed after %s: %s", e.Ref, took, e.Error))
-		return append(out, logWords(e.Log)...)
+		said := fmt.Sprintf("%s: failed after %s", e.Ref, took)
+		if e.Log != "" {
+			said += "; sx log " + e.Ref + " prints its log"
+		}
+		return lines(trouble, red, said)
 	case build.Skipped:
 		return lines(change, yellow, fmt.Sprintf("%s: skipped, because %s failed", e.Ref, e.Cause))
 	}
