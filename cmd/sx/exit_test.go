@@ -10,13 +10,14 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/preseed"
 )
 
 func TestExitCode(t *testing.T) {
 	failed := errors.New("a build failed")
 	disk := &build.DiskFullError{Err: failed}
-	mirrors := &fetch.Error{Failures: []fetch.Failure{{Attempts: []fetch.Attempt{{Reason: failed}}}}}
+	mirrors := &fetch.Error{Failures: []fetch.Failure{{Attempts: transfer.Attempts{{Reason: failed}}}}}
 	for _, test := range []struct {
 		name string
 		err  error
