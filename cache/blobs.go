@@ -37,8 +37,8 @@ func (s *Store) openShared(d Digest) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum, err := s.stats.sum(context.Background(), f)
-	if err == nil && sum != d.sum {
+	whole, err := s.holds(f, d)
+	if err == nil && !whole {
 		s.log.Warn("shared blob is damaged", zap.String("digest", d.String()))
 		err = &fs.PathError{Op: "open", Path: s.shared(d), Err: fs.ErrNotExist}
 	}
@@ -47,6 +47,24 @@ func (s *Store) openShared(d Digest) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// holds reports whether f, a blob of ours, has digest d. One that cannot be read does
+// not: it is as good as gone.
+func (s *Store) holds(f *os.File, d Digest) (bool, error) {
+	st, err := statFile(f)
+	if err != nil {
+		return false, err
+	}
+	sum, err := s.stats.sum(context.Background(), f)
+	if unreadable(context.Background(), err) || err == nil && sum != d.sum {
+		s.stats.damage(st.inode)
+		return false, nil
+	}
+	if err == nil {
+		s.stats.sound(st.inode)
+	}
+	return err == nil, err
 }
 
 // Link makes dst a hard link of a whole shared blob, or a copy where links are not
@@ -153,6 +171,7 @@ func (s *Store) rememberSealed(f *os.File, d Digest) error {
 		return err
 	}
 	s.stats.remember(st, d.sum)
+	s.stats.sound(st.inode)
 	return nil
 }
 

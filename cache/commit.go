@@ -84,7 +84,7 @@ func (t *Staging) check(ctx context.Context) (Layout, error) {
 	if err != nil {
 		return Layout{}, err
 	}
-	r, err := openReader(folder)
+	r, err := openReader(folder, t.s.stats)
 	if err != nil {
 		return Layout{}, err
 	}

@@ -89,7 +89,7 @@ func (i *Image) Open(d Descriptor) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading output %q: %w", i.Output, broken(err))
 	}
-	return Verified(f, d), nil
+	return i.reader.stats.Verified(f, d), nil
 }
 
 // Close lets go of the folder. What Open gave stays readable.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,8 +105,23 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 }
 
 // Verify is Whole, but reads and hashes every blob whatever the stat cache says,
-// and holds the images' configs against the platforms that the index claims.
+// and holds the images' configs against the platforms that the index claims. Where
+// it finds otherwise than what is remembered, that is forgotten for good.
 func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
+	known, remembered := s.glanceLayout(output)
+	l, err := s.verify(ctx, output)
+	if remembered && ctx.Err() == nil && (err != nil || !bytes.Equal(appendLayout(nil, known), appendLayout(nil, l))) {
+		s.layouts.Forget(outName(output))
+		for _, name := range []string{indexName, "oci-layout"} {
+			if st, err := statPath(filepath.Join(s.out(output), name)); err == nil {
+				s.stats.damage(st.inode)
+			}
+		}
+	}
+	return l, err
+}
+
+func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
 	return s.read(output, func(r *reader) (contents, error) {
 		c, err := r.whole(ctx, s.stats, false)
 		if err == nil {
@@ -147,17 +163,17 @@ func (s *Store) openLayout(output string) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openReader(folder)
+	return openReader(folder, s.stats)
 }
 
 // openReader takes over folder.
-func openReader(folder dir) (*reader, error) {
+func openReader(folder dir, stats *Stats) (*reader, error) {
 	index, err := folder.read(indexName, maxJSON)
 	if err != nil {
 		folder.close()
 		return nil, err
 	}
-	r := &reader{folder: folder, index: index, verified: map[Digest]bool{}}
+	r := &reader{folder: folder, index: index, verified: map[Digest]bool{}, stats: stats}
 	if r.blobs, err = folder.sub("blobs", "sha256"); err == nil {
 		r.asBuilt, err = checkVersion(folder)
 	}

@@ -248,6 +248,7 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 		if err := m.hash(base, before.path, is); err != nil {
 			return nil, err
 		}
+		m.sound(is.st.inode)
 	}
 	return items, nil
 }
@@ -273,7 +274,7 @@ func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool)
 			return again, false, err
 		case mode != item.Mode:
 			return again, false, errForgotten
-		case st.same(item.st):
+		case st.same(item.st) && !m.suspect(st.inode):
 			continue
 		case !read:
 			return again, false, errForgotten
@@ -303,7 +304,17 @@ func (m *Memory) recheck(base *os.File, path string, items []Item, i int, st sta
 	if now.Sum != was.Sum {
 		return errForgotten
 	}
+	m.sound(st.inode)
 	return nil
+}
+
+// suspect reports whether a file must be read although its stamp is what it was.
+func (m *Memory) suspect(id inode) bool { return m.stats != nil && m.stats.suspect(id) }
+
+func (m *Memory) sound(id inode) {
+	if m.stats != nil {
+		m.stats.sound(id)
+	}
 }
 
 // sum hashes an open file whose stamp is st.

@@ -25,6 +25,7 @@ func (r *reader) json(d Descriptor) ([]byte, error) {
 	defer f.Close()
 	data := bytes.NewBuffer(make([]byte, 0, d.Size+bytes.MinRead))
 	if err := copyVerified(data, f, d.Digest, d.Size); err != nil {
+		r.stats.distrust(f)
 		return nil, r.mismatch(d, err)
 	}
 	r.verified[d.Digest] = true

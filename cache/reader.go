@@ -11,6 +11,7 @@ type reader struct {
 	index         []byte          // index.json
 	asBuilt       bool            // oci-layout has the bytes that a build writes
 	verified      map[Digest]bool // blobs that were read and hashed
+	stats         *Stats          // is told of damage
 }
 
 func (r *reader) close() {

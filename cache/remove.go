@@ -63,6 +63,9 @@ func (s *Store) unlinkBlobs(path string, unused bool) error {
 		}
 		d, err := parseHexDigest(e.Name())
 		if err != nil {
+			if st, err := statPath(path); err == nil && st.Nlink == 1 {
+				s.stats.sound(st.inode) // its number will be another file's
+			}
 			return nil
 		}
 		return s.unlink(d, path, unused)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,9 +30,11 @@ type Stats struct {
 	// inUse says of which files others than Stats know that they are as they were.
 	inUse func(yield func(stamp))
 
+	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time, see damage.go
+
 	mu      sync.Mutex
 	entries map[inode]entry    // nil until table
-	dirty   map[inode]bool     // seen or changed since the file was read
+	dirty   map[inode]news     // what Save has to write
 	reading map[inode][]*stamp // what hash reads right now, and the stamp it must have at the end
 }
 
@@ -40,6 +43,14 @@ type entry struct {
 	sum  [sha256.Size]byte
 	used int64 // day of the last use, since 1970
 }
+
+// news is what happened to an entry since the file was read.
+type news int
+
+const (
+	used   news = iota // it was looked up: what another process saved of it counts for more
+	learnt             // it was hashed, moved or dropped
+)
 
 // A file changed within this time of its ctime may keep that ctime: kernel clocks
 // tick every 1 to 10 ms, old filesystems count whole or even seconds.
@@ -59,6 +70,20 @@ func (s *Stats) Sum(path string) ([sha256.Size]byte, error) {
 	return s.sum(context.Background(), f)
 }
 
+// Rehash is Sum of a file that is read whatever is remembered of it.
+func (s *Stats) Rehash(ctx context.Context, path string) ([sha256.Size]byte, error) {
+	f, err := openRegular(unix.AT_FDCWD, path, path)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	defer f.Close()
+	st, err := statFile(f)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return s.hash(ctx, f, st)
+}
+
 // sum is Sum for an open file. f is at its start.
 func (s *Stats) sum(ctx context.Context, f *os.File) ([sha256.Size]byte, error) {
 	st, err := statFile(f)
@@ -71,7 +96,8 @@ func (s *Stats) sum(ctx context.Context, f *os.File) ([sha256.Size]byte, error) 
 	return s.hash(ctx, f, st)
 }
 
-// hash reads f, which has stamp st, and remembers what is certain.
+// hash reads f, which has stamp st, and remembers what is certain. What was remembered
+// and is not so is forgotten for good.
 func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Size]byte, err error) {
 	for try := 0; ; try++ {
 		started := s.now()
@@ -82,8 +108,13 @@ func (s *Stats) hash(ctx context.Context, f *os.File, st stamp) (sum [sha256.Siz
 				continue
 			}
 		}
-		if err == nil && !racy(st, started) {
+		switch {
+		case err == nil && s.contradicts(st, sum[:]):
+			s.correct(st, sum[:])
+		case err == nil && !racy(st, started):
 			s.remember(st, sum)
+		case unreadable(ctx, err) && s.contradicts(st, nil):
+			s.correct(st, nil)
 		}
 		return sum, err
 	}
@@ -184,12 +215,13 @@ func (s *Stats) lookup(st stamp) (sum [sha256.Size]byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.table()[st.inode]
-	if !ok || !e.same(st) {
+	if !ok || !e.same(st) || s.suspect(st.inode) {
 		return sum, false
 	}
 	if today := s.today(); e.used != today {
 		e.used = today
-		s.put(e)
+		s.entries[st.inode] = e
+		s.dirty[st.inode] = max(s.dirty[st.inode], used)
 	}
 	return e.sum, true
 }
@@ -222,7 +254,8 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 	e, ok := s.table()[before.inode]
 	if after.Nlink == 0 {
 		delete(s.table(), before.inode)
-		s.dirty[before.inode] = true
+		s.dirty[before.inode] = learnt
+		s.unmark(before.inode)
 		return nil
 	}
 	unchanged := after.Mtime == before.Mtime && after.Size == before.Size
@@ -244,7 +277,7 @@ func (s *Stats) keep(f *os.File, links int, op func() error) error {
 // put needs the lock.
 func (s *Stats) put(e entry) {
 	s.table()[e.inode] = e
-	s.dirty[e.inode] = true
+	s.dirty[e.inode] = learnt
 }
 
 func (s *Stats) today() int64 { return s.now().Unix() / 86400 }

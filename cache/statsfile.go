@@ -32,7 +32,9 @@ const (
 
 // newStats returns the stat cache of a file, which is read once it is needed.
 func newStats(path string, key macKey, now func() time.Time, log *zap.Logger) *Stats {
-	return &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]bool{}}
+	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]news{}}
+	s.loadDamage()
+	return s
 }
 
 // table needs the lock. A missing file is an empty cache, and so, with a word in
@@ -75,10 +77,14 @@ func (s *Stats) save() error {
 	}
 	defer lock.Close()
 	if theirs, err := s.read(); err == nil {
-		for id := range s.dirty {
-			if e, ok := s.entries[id]; ok {
+		for id, what := range s.dirty {
+			e, ok := s.entries[id]
+			switch was, known := theirs[id]; {
+			case what == used && (!known || !was.same(e.stamp) || was.sum != e.sum):
+				// another process learnt otherwise meanwhile
+			case ok:
 				theirs[id] = e
-			} else {
+			default:
 				delete(theirs, id)
 			}
 		}

@@ -76,7 +76,8 @@ func (r *reader) recalled(d Descriptor, stats *Stats) bool {
 	return ok && sum == d.Digest.sum
 }
 
-// checkBlob reads and hashes a blob, and tells the stat cache.
+// checkBlob reads and hashes a blob, and tells the stat cache, which keeps damage in
+// mind.
 func (r *reader) checkBlob(ctx context.Context, d Descriptor, stats *Stats) error {
 	f, err := r.open(d)
 	if err != nil {
@@ -89,9 +90,15 @@ func (r *reader) checkBlob(ctx context.Context, d Descriptor, stats *Stats) erro
 	}
 	got, err := stats.hash(ctx, f, st)
 	if err != nil {
+		if unreadable(ctx, err) {
+			stats.damage(st.inode)
+		}
 		return err
 	}
-	if got != d.Digest.sum {
+	if got == d.Digest.sum {
+		stats.sound(st.inode)
+	} else {
+		stats.damage(st.inode)
 		path := filepath.Join(r.blobs.path, d.Digest.Hex())
 		return &DigestMismatchError{Ref: path, Got: Digest{got}, Want: d.Digest}
 	}

@@ -27,7 +27,7 @@ const (
 	exitFetch     = 5 // a source or an image cannot be had
 	exitMachine   = 6 // this machine lacks something
 	exitDisk      = 7 // the disk is full, or about to be
-	exitUnproven  = 8 // neither all MATCH nor any MISMATCH
+	exitUnproven  = 8 // neither all MATCH nor any MISMATCH, or a source is damaged
 	exitInterrupt = 130
 	exitTerm      = 143
 )

@@ -19,8 +19,8 @@ import (
 )
 
 type fetchOptions struct {
-	closure, offline bool
-	push             string // oci://registry/repository
+	closure, offline, verify bool
+	push                     string // oci://registry/repository
 }
 
 func newFetchCommand(a *app) *cobra.Command {
@@ -29,7 +29,8 @@ func newFetchCommand(a *app) *cobra.Command {
 		Use:   "fetch [SELECTOR...]",
 		Short: "Download and verify sources into fetch/",
 		Long: `Brings the sources of the selected outputs, or of the whole tree, into fetch/ and
-verifies them. What is there is hashed, not trusted; a wrong file is replaced.
+verifies them. What is there is hashed, once for as long as its size and times stay
+as they are, or anew with --verify; a wrong file is replaced.
 Mirrors are tried in order; an interrupted download goes on where it was.
 When some sources cannot be had the others are still fetched, and a table says
 what each mirror answered.
@@ -41,7 +42,7 @@ that names them, so that the registry keeps them. Credentials are those of docke
 login and podman login.`,
 		Example: `  sx fetch                       # everything the tree needs
   sx fetch pallet-rust --closure # what building pallet-rust from source needs
-  sx fetch --offline             # which files are missing or wrong?
+  sx fetch --offline --verify    # which files are missing or wrong?
   sx fetch --push oci://registry.example/stagex/sources
   sx fetch --from oci://registry.example/stagex/sources`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,6 +51,7 @@ login and podman login.`,
 	}
 	c.Flags().BoolVar(&o.closure, "closure", false, "also what the selected outputs are built from")
 	c.Flags().BoolVar(&o.offline, "offline", false, "touch no network; list what is missing")
+	c.Flags().BoolVar(&o.verify, "verify", false, "read and hash again what lies in fetch/")
 	c.Flags().String("from", "", "ask `oci://REGISTRY/REPOSITORY` before the mirrors")
 	c.Flags().StringVar(&o.push, "push", "", "then give the sources to `oci://REGISTRY/REPOSITORY`")
 	addProgressFlag(c)
@@ -105,6 +107,9 @@ func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 	}
 	opts.Tree, opts.TempDir, opts.Offline = t.Dir, t.Store.Dir("partial"), o.offline
 	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
+	if o.verify {
+		opts.Sum = func(path string) ([32]byte, error) { return t.Store.Stats().Rehash(ctx, path) }
+	}
 	report, err := fetch.Run(ctx, sources, opts)
 	display.Close()
 	if display.Talks() {

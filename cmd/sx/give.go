@@ -93,11 +93,7 @@ func fitToGive(a *app, t *build.Tree, report *build.Report) ([]graph.Ref, error)
 		if told[ref] == lost {
 			continue
 		}
-		v, err := j.Judge(ref)
-		if err != nil {
-			return nil, err
-		}
-		if v.Word == build.Mismatch {
+		if v := j.Judge(ref); v.Word == build.Mismatch {
 			fmt.Fprintf(a.stderr, "sx: %s is MISMATCH, and given to nobody\n", ref)
 			continue
 		}

@@ -30,15 +30,17 @@ const verdictHelp = `  MATCH        built here from what the tree says now, dige
 func newVerifyCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [SELECTOR...]",
-		Short: "Compare out/ with the published digests, honestly",
-		Long: `Hashes every blob of the selected outputs, or of the whole tree, and says a word
+		Short: "Compare out/ with the published digests",
+		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a word
 about each:
 
 ` + verdictHelp + `
 
 "MATCH given <n> unproven inputs" rests on n outputs that are not MATCH
-themselves. The exit code is 0 only when all are MATCH, 3 when any is MISMATCH,
-8 otherwise.`,
+themselves. The sources of these outputs that lie in fetch/ are hashed too. What is
+damaged stays damaged for every later command: sx build makes it anew, sx fetch
+downloads it again. The exit code is 0 only when all are MATCH and no source is
+damaged, 3 when any is MISMATCH, 8 otherwise.`,
 		Example: `  sx verify
   sx verify pallet-rust`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -61,14 +63,25 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref) er
 	if err != nil {
 		return err
 	}
+	wrong, err := t.VerifySources(ctx, definitionsOf(t.Graph, refs))
+	printWrongSources(a.stderr, wrong)
 	counts := summarise(a.stdout, vs)
 	switch {
+	case err != nil:
+		return err
 	case counts[build.Mismatch] > 0:
 		return codeError(exitMismatch)
-	case len(vs) == 0 || allFull(vs) < len(vs):
+	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0:
 		return codeError(exitUnproven)
 	}
 	return nil
+}
+
+func printWrongSources(w io.Writer, wrong []build.WrongSource) {
+	for _, s := range wrong {
+		fmt.Fprintf(w, "sx: %s is damaged, or another file: %s; sx fetch %s downloads it again\n",
+			text.Field(s.Path), text.Field(s.Err.Error()), s.Definition.Outputs[0])
+	}
 }
 
 func allFull(vs []build.Verdict) int {

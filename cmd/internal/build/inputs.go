@@ -3,7 +3,6 @@ package build
 import (
 	"cmp"
 	"math/bits"
-	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -44,52 +43,39 @@ type inputs struct {
 // tree's definitions, with the published digest, on the kind of engine that o's
 // verdict names or on the embedded one, whose word needs no name. Other says that some
 // input is not what the tree's definitions make.
-func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (n int, other string, err error) {
+func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (n int, other string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	in, err := j.input(o.String(), o, ms)
-	if err != nil {
-		return 0, "", err
-	}
+	in := j.input(o.String(), o, ms)
 	j.inputs.count()
-	return in.on[in.kind], in.other, nil
+	return in.on[in.kind], in.other
 }
 
 // All judges refs, which is much faster than one by one where there are many.
-func (j *Judge) All(refs []graph.Ref) ([]Verdict, error) {
+func (j *Judge) All(refs []graph.Ref) []Verdict {
 	outputs := make([]*graph.Output, len(refs))
 	parallel(len(refs), func(i int) {
 		outputs[i] = j.Tree.Graph.Output(refs[i])
 		j.Tree.look(outputs[i], nil)
 	})
-	if err := j.prepare(outputs); err != nil {
-		return nil, err
-	}
-	vs, errs := make([]Verdict, len(refs)), make([]error, len(refs))
-	parallel(len(refs), func(i int) { vs[i], errs[i] = j.look(outputs[i]) })
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, errs[i]
-	}
-	return vs, nil
+	j.prepare(outputs)
+	vs := make([]Verdict, len(refs))
+	parallel(len(refs), func(i int) { vs[i] = j.look(outputs[i]) })
+	return vs
 }
 
 // prepare looks at all that outputs rest on.
-func (j *Judge) prepare(outputs []*graph.Output) error {
+func (j *Judge) prepare(outputs []*graph.Output) {
 	for _, o := range outputs {
-		rec, err := j.Tree.record(o)
-		if err != nil || rec.Origin != cache.BuiltHere {
-			continue
-		}
-		if _, err := j.input(o.String(), o, rec.Manifests); err != nil {
-			return err
+		if rec, err := j.Tree.record(o); err == nil && rec.Origin == cache.BuiltHere {
+			j.input(o.String(), o, rec.Manifests)
 		}
 	}
-	return nil
 }
 
 // addDeps follows rec, a record of o, or of an output that the graph does not have:
 // nil. Its dependencies mostly are what the graph says, so few are looked for by name.
-func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) error {
+func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 	in.deps = make([]*input, len(rec.Deps))
 	for i, d := range rec.Deps {
 		var dep *graph.Output
@@ -98,67 +84,65 @@ func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) error {
 		} else {
 			dep = j.output(d.Output)
 		}
-		var err error
-		if in.deps[i], err = j.input(d.Output, dep, d.Images); err != nil {
-			return err
-		}
+		in.deps[i] = j.input(d.Output, dep, d.Images)
 	}
-	return nil
 }
 
 // input looks at an output that has the manifests ms, or had when it was used; o is
 // nil where the graph has none of that name.
-func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) (*input, error) {
+func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) *input {
 	var d cache.Digest
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
 	if len(ms) == 1 {
 		if in := j.inputs.find(name, o, d); in != nil {
-			return in, nil
+			return in
 		}
 	}
 	m, published := publishedManifest(o, ms)
 	if published {
 		d = m
 	}
-	return j.inputs.of(name, o, d, func(in *input) error {
-		return j.fill(in, name, o, published)
-	})
+	return j.inputs.of(name, o, d, func(in *input) { j.fill(in, name, o, published) })
 }
 
 // fill looks for the proof of an input. Listed says that it has an image of the
 // platform that digests/ speaks of.
-func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) error {
+func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	listed = listed && o != nil && j.Tree.Published[name] == in.digest
 	rec, proven := j.proof(name, o, in.digest)
 	if !proven {
 		if !listed {
 			in.other = name + " was not built here, and is not the published image"
 		}
-		return nil
+		return
 	}
 	in.kind = rec.Engine.Kind
-	current := false
-	if o != nil {
-		var err error
-		if current, err = j.Tree.current(o, platformsIn(rec), rec); err != nil {
-			return err
-		}
-	}
-	ours := current && rec.Engine.Probe == buildkit.ProbeDigest
-	in.full = ours && listed && !onCache(rec)
-	if err := j.addDeps(in, o, rec); err != nil {
-		return err
-	}
-	if !ours {
-		in.other = name + " was built from other definitions or sources, or on another engine, than now"
-		return nil
-	}
+	in.other = j.notOurs(name, o, rec)
+	in.full = in.other == "" && listed && !onCache(rec)
+	j.addDeps(in, o, rec)
 	for _, dep := range in.deps {
 		in.other = cmp.Or(in.other, dep.other)
 	}
-	return nil
+}
+
+// notOurs is why a build is not of the tree's definitions, inputs aside; "" if it is.
+func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
+	if o == nil {
+		return name + " is not an output of the tree"
+	}
+	current, err := j.Tree.current(o, platformsIn(rec), rec)
+	switch {
+	case err != nil:
+		return err.Error()
+	case !current:
+		return name + " was built from other definitions or sources than the tree's now"
+	}
+	if rec.Engine.Probe != buildkit.ProbeDigest {
+		return name + " was built on an engine that makes other bytes"
+	}
+	return ""
 }
 
 func (j *Judge) proof(name string, o *graph.Output, d cache.Digest) (cache.Record, bool) {
@@ -212,17 +196,15 @@ func (s *inputs) add(name string, o *graph.Output, in *input) {
 // of returns that of an output with a digest, which fill looks at when it is new.
 // Only a forged record could lead back to itself; the edge that does counts for
 // nothing.
-func (s *inputs) of(name string, o *graph.Output, d cache.Digest, fill func(*input) error) (*input, error) {
+func (s *inputs) of(name string, o *graph.Output, d cache.Digest, fill func(*input)) *input {
 	if in := s.find(name, o, d); in != nil {
-		return in, nil
+		return in
 	}
 	in := &input{digest: d}
 	s.add(name, o, in)
-	if err := fill(in); err != nil {
-		return nil, err
-	}
+	fill(in)
 	s.order, s.stale = append(s.order, in), true
-	return in, nil
+	return in
 }
 
 // count fills in how many unproven inputs each rests on, for every kind of engine

@@ -51,25 +51,26 @@ func (j *Judge) openHistory() (History, error) {
 
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
 // were last hashed are not read again; see [Tree.Verify].
-func (j *Judge) Judge(ref graph.Ref) (Verdict, error) {
+func (j *Judge) Judge(ref graph.Ref) Verdict {
 	return j.look(j.Tree.Graph.Output(ref))
 }
 
-func (j *Judge) look(o *graph.Output) (Verdict, error) {
+func (j *Judge) look(o *graph.Output) Verdict {
 	layout, err := j.Tree.whole(o)
 	return j.judge(o, layout, err)
 }
 
-// judge is about a layout that was read in full, or could not be.
-func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) (Verdict, error) {
+// judge is about a layout that was read in full, or could not be. What cannot be told
+// of an output makes it UNPROVEN, and keeps no other from its verdict.
+func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 	v := Verdict{Ref: o.Ref}
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Word = Missing
-		return v, nil
+		return v
 	}
 	if err != nil {
 		v.Word, v.Note = Unproven, "damaged: "+err.Error()
-		return v, nil
+		return v
 	}
 	got, published := publishedManifest(o, layout.Manifests)
 	v.Got = layout.Digest()
@@ -80,36 +81,35 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) (Verdict,
 	rec, proven := j.Tree.proof(o, v.Got)
 	if !proven {
 		v.Word, v.Note = Unproven, j.origin(o)
-		return v, nil
+		return v
 	}
 	if err := rec.Exact(layout); err != nil {
 		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
-		return v, nil
+		return v
 	}
 	current, err := j.Tree.current(o, platformsIn(rec), rec)
 	switch {
 	case err != nil:
-		return v, err
+		v.Word, v.Note = Unproven, "built here, but what the tree says now is unknown: "+err.Error()
+		return v
 	case !current:
 		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+o.String()
-		return v, nil
+		return v
 	case rec.Engine.Probe != buildkit.ProbeDigest:
 		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
-		return v, nil
+		return v
 	}
-	given, other, err := j.unprovenInputs(o, layout.Manifests)
+	given, other := j.unprovenInputs(o, layout.Manifests)
 	switch {
-	case err != nil:
-		return v, err
 	case published && v.Got == v.Want:
 		j.match(&v, rec, given)
-		return v, nil
+		return v
 	case other != "": // whatever its digest is, it says nothing of the tree's definitions
 		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+other+"; run sx build "+o.String()
-		return v, nil
+		return v
 	case !published:
 		v.Word, v.Want = Unpublished, cache.Digest{}
-		return v, nil
+		return v
 	}
 	return j.differs(v, rec)
 }
@@ -128,7 +128,7 @@ func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
 
 // differs tells MISMATCH from CHANGED. What of the history cannot be read makes it
 // unknown whether the definitions that depend on it changed, and nothing else.
-func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
+func (j *Judge) differs(v Verdict, rec cache.Record) Verdict {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	v.Word = Mismatch
@@ -138,13 +138,10 @@ func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
 	history, unknown := j.openHistory()
 	if unknown == nil {
 		for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
-			c, err := j.changedSince(history, j.Tree.Graph.Output(ref).Definition)
-			if err != nil {
-				return v, err
-			}
+			c := j.changedSince(history, j.Tree.Graph.Output(ref).Definition)
 			if c.dir != "" {
 				v.Word, v.Note = Changed, c.dir+" changed since digests/ did"
-				return v, nil
+				return v
 			}
 			unknown = cmp.Or(unknown, c.unknown)
 		}
@@ -153,7 +150,7 @@ func (j *Judge) differs(v Verdict, rec cache.Record) (Verdict, error) {
 		said := fmt.Sprintf("whether definitions changed is unknown: %v", unknown)
 		v.Note = strings.TrimPrefix(v.Note+"; "+said, "; ")
 	}
-	return v, nil
+	return v
 }
 
 // change is what the history tells of a definition.
@@ -163,23 +160,21 @@ type change struct {
 }
 
 // changedSince is about the folder of a definition, and about that whose version it
-// takes, which is part of what it builds. The error is about the tree, not its history.
-func (j *Judge) changedSince(history History, d *graph.Definition) (change, error) {
+// takes, which is part of what it builds.
+func (j *Judge) changedSince(history History, d *graph.Definition) change {
 	if c, ok := j.changed[d.Dir]; ok {
-		return c, nil
-	}
-	snap, err := j.Tree.snapshot(d)
-	if err != nil {
-		return change{}, err
+		return c
 	}
 	var c change
-	changed, unknown := history.Changed(d.Dir, snap.files)
+	snap, unknown := j.Tree.snapshot(d)
+	changed := false
+	if unknown == nil {
+		changed, unknown = history.Changed(d.Dir, snap.files)
+	}
 	if unknown == nil && changed {
 		c.dir = d.Dir
 	} else if d.VersionFrom != (graph.Ref{}) {
-		if c, err = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition); err != nil {
-			return change{}, err
-		}
+		c = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition)
 	}
 	if c.dir == "" {
 		c.unknown = cmp.Or(unknown, c.unknown)
@@ -188,7 +183,7 @@ func (j *Judge) changedSince(history History, d *graph.Definition) (change, erro
 		j.changed = map[string]change{}
 	}
 	j.changed[d.Dir] = c
-	return c, nil
+	return c
 }
 
 // publishedManifest finds the manifest that digests/ speaks of: the platform
@@ -222,17 +217,15 @@ func (j *Judge) origin(o *graph.Output) string {
 	return "not what was built here"
 }
 
-// Verify hashes every blob of refs and judges them. Damage is told in the
-// verdict; the error is only for a tree that cannot be read at all.
+// Verify hashes every blob of refs and judges them. Damage is told in the verdict,
+// and kept in mind by the store; the error is ctx's cause.
 func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
 	outputs := make([]*graph.Output, len(refs))
 	for i, ref := range refs {
 		outputs[i] = t.Graph.Output(ref)
 	}
-	if err := j.prepare(outputs); err != nil {
-		return nil, err
-	}
+	j.prepare(outputs)
 	for _, o := range outputs {
 		if err := ctx.Err(); err != nil {
 			return vs, context.Cause(ctx)
@@ -241,10 +234,7 @@ func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func
 		if ctx.Err() != nil {
 			return vs, context.Cause(ctx)
 		}
-		v, err := j.judge(o, layout, err)
-		if err != nil {
-			return vs, err
-		}
+		v := j.judge(o, layout, err)
 		vs = append(vs, v)
 		if each != nil {
 			each(v)

@@ -44,8 +44,7 @@ func (p *pretender) words(h history) (words []string, notes map[string]string) {
 	tree := p.open()
 	j := &Judge{Tree: tree, Open: func() (History, error) { return h, nil }}
 	refs := tree.Graph.All()
-	vs, err := j.All(refs)
-	p.must(err)
+	vs := j.All(refs)
 	verified, err := tree.Verify(p.t.Context(), &Judge{Tree: tree, Open: j.Open}, refs, nil)
 	p.must(err)
 	if diff := cmp.Diff(vs, verified, cmp.Comparer(func(a, b cache.Digest) bool { return a == b })); diff != "" {
@@ -143,9 +142,9 @@ func TestDamagedHistory(t *testing.T) {
 	for name, want := range map[string]string{
 		"a": "unknown: tree 1234 is damaged", "b": "packages/core/b changed", "c": "core-a is built into it", "e": "",
 	} {
-		why, err := s.WhyNot(graph.Ref{Stage: "core", Name: name})
-		if err != nil || !strings.Contains(why, want) || want == "" && why != "" {
-			t.Errorf("core-%s: %q, %v, want %q", name, why, err, want)
+		why := s.WhyNot(graph.Ref{Stage: "core", Name: name})
+		if !strings.Contains(why, want) || want == "" && why != "" {
+			t.Errorf("core-%s: %q, want %q", name, why, want)
 		}
 	}
 }

@@ -50,6 +50,7 @@ func (t *Tree) snapshot(d *graph.Definition) (*snapshot, error) {
 		}
 		s.list = list(s.files)
 		if items := t.memory.items(d); items != nil && !slices.Equal(s.list, listItems(items)) {
+			t.memory.memory.Forget(d.Dir) // or the next run would say the same
 			s.err = errors.New("it changed since this run began; run it again")
 		}
 	})

@@ -96,10 +96,7 @@ type PlanOptions struct {
 // Plan decides for every output in the closure of targets whether it must be
 // built. It reads, hashes and writes nothing else.
 func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) (*Plan, error) {
-	cut, err := t.cut(t.Graph.Order(targets), targets, opts)
-	if err != nil {
-		return nil, err
-	}
+	cut := t.cut(t.Graph.Order(targets), targets, opts)
 	p := &Plan{Targets: targets}
 	steps, settled := t.gather(cut, opts)
 	p.Steps = steps
@@ -118,6 +115,7 @@ func (t *Tree) Plan(ctx context.Context, targets []graph.Ref, opts PlanOptions) 
 		}
 		var r reason
 		if !settled[i] || len(cut.images) > 0 {
+			var err error
 			if r, err = t.why(s.Output, s.Request.Platforms, opts.Probe, will, cut.images); err != nil {
 				return nil, err
 			}

@@ -105,9 +105,7 @@ func (t *Tree) equalisePreseeded(opts PreseedOptions) (changed []graph.Ref, err 
 		ok, preseeded := t.asPublished(o)
 		why := ""
 		if ok && noHistory == nil {
-			if why, err = standing.WhyNot(ref); err != nil {
-				return nil, err
-			}
+			why = standing.WhyNot(ref)
 		}
 		switch {
 		case ok && why != "" && preseeded:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -90,11 +91,11 @@ func (t *Tree) sourceFiles(d *graph.Definition) ([]preseed.File, error) {
 		}
 		blob := cache.Descriptor{Digest: cache.DigestFromSum(s.Hash), Size: info.Size()}
 		open := func() (io.ReadCloser, error) {
-			f, err := t.FS.Open(s.Path)
+			f, err := t.root.Open(filepath.FromSlash(s.Path))
 			if err != nil {
 				return nil, err
 			}
-			return cache.Verified(f, blob), nil
+			return t.Store.Stats().Verified(f, blob), nil
 		}
 		files = append(files, preseed.File{Name: path.Base(s.Path), Content: preseed.Content{Descriptor: blob, Open: open}})
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -172,6 +174,47 @@ func Sources(d *graph.Definition) []fetch.Source {
 		})
 	}
 	return out
+}
+
+// WrongSource is what lies in fetch/ in the place of a source and is not that.
+type WrongSource struct {
+	Definition *graph.Definition
+	Path       string // in the tree
+	Err        error
+}
+
+// VerifySources reads and hashes the sources of definitions that lie in fetch/,
+// whatever is remembered of them, and returns those that are not what the definition
+// names. The store keeps in mind what it found. Missing ones are not wrong. The error
+// is ctx's cause.
+func (t *Tree) VerifySources(ctx context.Context, definitions []*graph.Definition) (wrong []WrongSource, err error) {
+	for _, d := range definitions {
+		for _, s := range d.Sources {
+			err := t.verifySource(ctx, s)
+			if ctx.Err() != nil {
+				return wrong, context.Cause(ctx)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				wrong = append(wrong, WrongSource{d, s.Path, err})
+			}
+		}
+	}
+	return wrong, nil
+}
+
+func (t *Tree) verifySource(ctx context.Context, s graph.Source) error {
+	info, err := fs.Lstat(t.FS, s.Path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file")
+	}
+	sum, err := t.Store.Stats().Rehash(ctx, filepath.Join(t.Dir, filepath.FromSlash(s.Path)))
+	if err == nil && graph.Hash(sum) != s.Hash {
+		err = fmt.Errorf("its sha256 is %s, want %s", graph.Hash(sum), s.Hash)
+	}
+	return err
 }
 
 // SourceError says that an output cannot be built for want of a source.

@@ -54,52 +54,43 @@ func (s *Standing) committed(history History, ref graph.Ref, digest cache.Digest
 }
 
 // WhyNot is why the published digest of an output does not stand, "" where it does.
-func (s *Standing) WhyNot(ref graph.Ref) (string, error) {
-	if why, known := s.memo[ref]; known {
-		return why, nil
-	}
-	why, err := s.whyNot(ref)
-	if err == nil {
+func (s *Standing) WhyNot(ref graph.Ref) string {
+	why, known := s.memo[ref]
+	if !known {
+		why = s.whyNot(ref)
 		s.memo[ref] = why
 	}
-	return why, err
+	return why
 }
 
-func (s *Standing) whyNot(ref graph.Ref) (string, error) {
+func (s *Standing) whyNot(ref graph.Ref) string {
 	j, name := s.judge, ref.String()
 	digest, listed := j.Tree.Published[name]
 	history, noHistory := j.openHistory()
 	switch {
 	case !listed:
-		return "digests/ has no line for it", nil
+		return "digests/ has no line for it"
 	case noHistory != nil:
-		return fmt.Sprintf("whether its definition changed since is unknown: %v", noHistory), nil
+		return fmt.Sprintf("whether its definition changed since is unknown: %v", noHistory)
 	}
 	if same, err := s.committed(history, ref, digest); err != nil {
-		return fmt.Sprintf("whether its line in digests/ is committed is unknown: %v", err), nil
+		return fmt.Sprintf("whether its line in digests/ is committed is unknown: %v", err)
 	} else if !same {
-		return "its line in digests/ is not committed", nil
+		return "its line in digests/ is not committed"
 	}
 	o := j.Tree.Graph.Output(ref)
-	changed, err := j.changedSince(history, o.Definition)
-	switch {
-	case err != nil:
-		return "", err
+	switch changed := j.changedSince(history, o.Definition); {
 	case changed.dir != "":
-		return changed.dir + " changed since digests/ did", nil
+		return changed.dir + " changed since digests/ did"
 	case changed.unknown != nil:
-		return fmt.Sprintf("whether its definition changed since is unknown: %v", changed.unknown), nil
+		return fmt.Sprintf("whether its definition changed since is unknown: %v", changed.unknown)
 	}
 	for _, d := range o.Deps {
-		why, err := s.WhyNot(d)
-		if err != nil {
-			return "", err
-		}
-		if why != "" {
+		if s.WhyNot(d) != "" {
 			root := cmp.Or(s.roots[d], d)
 			s.roots[ref] = root
-			return fmt.Sprintf("%s is built into it, and %s", root, s.memo[root]), nil
+			return fmt.Sprintf("%s is built into it, and %s", root, s.memo[root])
 		}
 	}
-	return "", nil
+	return ""
 }

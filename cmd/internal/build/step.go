@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // step builds one output and reports whether it is up to date now.
@@ -209,7 +210,7 @@ func (r *run) build(ctx context.Context, s *Step, e *engine, logPath string, beg
 	defer job.Into.Close()
 	img, err := e.Build(ctx, job)
 	if err != nil {
-		return cache.Layout{}, err
+		return cache.Layout{}, r.doubt(ctx, s, err)
 	}
 	index, err := cache.ParseDigest(img.Index.Digest.String())
 	if err != nil {
@@ -228,6 +229,19 @@ func (r *run) build(ctx context.Context, s *Step, e *engine, logPath string, beg
 	}
 	r.rememberBuild(s, rec.Finished.Sub(began), img)
 	return layout, nil
+}
+
+// doubt reads the sources of a step again that failed with err: one that changed on
+// the disk may be why, and then the next run downloads it again.
+func (r *run) doubt(ctx context.Context, s *Step, err error) error {
+	if ctx.Err() != nil || errors.As(err, new(*buildkit.LostError)) {
+		return err
+	}
+	wrong, stopped := r.VerifySources(ctx, []*graph.Definition{s.Output.Definition})
+	if stopped != nil || len(wrong) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n%s is not what it was verified to be (%v); the next build downloads it again", err, wrong[0].Path, wrong[0].Err)
 }
 
 // job gathers the bytes that the request names, and what a record will say of

@@ -22,7 +22,7 @@ type Substitution struct {
 }
 
 // whyNot asks for the history only when it is needed.
-func (s *Substitution) whyNot(ref graph.Ref) (string, error) {
+func (s *Substitution) whyNot(ref graph.Ref) string {
 	if s.standing == nil {
 		s.standing = s.Judge.Standing()
 	}
@@ -47,10 +47,10 @@ type cut struct {
 
 // cut walks from the targets to what they are built from. Everything in order comes
 // after what it is built from.
-func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions) (cut, error) {
+func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions) cut {
 	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]cache.Manifest{}, not: map[graph.Ref]string{}}
 	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
-		return c, nil
+		return c
 	}
 	if t.evidence != nil {
 		parallel(len(order), func(i int) { t.record(order[i]) })
@@ -64,9 +64,7 @@ func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions)
 			continue
 		}
 		if !target[o.Ref] {
-			if err := t.substitute(&c, o, opts); err != nil {
-				return c, err
-			}
+			t.substitute(&c, o, opts)
 		}
 		if _, taken := c.taken[o.Ref]; !taken {
 			for _, d := range o.Deps {
@@ -75,17 +73,17 @@ func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions)
 		}
 	}
 	c.order = slices.DeleteFunc(slices.Clone(order), func(o *graph.Output) bool { return !needed[o.Ref] })
-	return c, nil
+	return c
 }
 
 // substitute takes the published image of o where that is sound: it stands, and
 // nothing else lies in out/ that was built here.
-func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) error {
+func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) {
 	ref, sub := o.Ref, opts.Substitution
 	digest, listed := t.Published[o.String()]
 	rec, err := t.record(o)
 	if !sub.Pull && (err != nil || rec.Origin != cache.Preseeded) {
-		return nil
+		return
 	}
 	lies := false // something that its record speaks of
 	if err == nil {
@@ -95,21 +93,18 @@ func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) error {
 	there := lies && listed && rec.Manifests[0].Digest == digest
 	switch {
 	case lies && rec.Origin == cache.BuiltHere && (!there || !sub.Pull):
-		return nil // the plan judges what was built here
+		return // the plan judges what was built here
 	case !there && !sub.Pull:
-		return nil
+		return
 	}
 	platforms := o.Request(opts.Platforms).Platforms
-	why, err := sub.whyNot(ref)
-	switch {
-	case err != nil:
-		return err
-	case why == "" && (len(platforms) != 1 || there && !cache.SamePlatform(rec.Manifests[0].Platform, platforms[0])):
+	why := sub.whyNot(ref)
+	if why == "" && (len(platforms) != 1 || there && !cache.SamePlatform(rec.Manifests[0].Platform, platforms[0])) {
 		why = fmt.Sprintf("its published image is not for %q", platforms)
 	}
 	if why != "" {
 		c.not[ref] = why
-		return nil
+		return
 	}
 	if there {
 		reason := "its published digest stands, and it was built here"
@@ -117,11 +112,10 @@ func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) error {
 			reason = "its published digest stands: preseeded from " + rec.From
 		}
 		c.taken[ref] = Step{Action: ActionNone, Reason: reason, Taken: true}
-		return nil
+		return
 	}
 	c.taken[ref] = Step{Action: ActionPreseed, Reason: "its published digest stands: nothing it is built from changed since digests/ did", Taken: true}
 	c.images[ref] = []cache.Manifest{{Digest: digest, Platform: platforms[0]}}
-	return nil
 }
 
 // dropUnread leaves out images that nothing reads that will be built.

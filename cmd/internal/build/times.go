@@ -61,8 +61,7 @@ func (r *run) stands(ref graph.Ref) bool {
 	if l, err := r.layout(r.Graph.Output(ref)); err == nil && l.Digest() != r.Published[ref.String()] {
 		return false
 	}
-	why, err := r.opts.Substitution.whyNot(ref)
-	return err == nil && why == ""
+	return r.opts.Substitution.whyNot(ref) == ""
 }
 
 func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.Ref) bool) bool {

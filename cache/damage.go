@@ -1,0 +1,168 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"go.uber.org/zap"
+)
+
+// A disk may change a file without a trace in its size or times. Once anybody has
+// read such a file and found it to be other than it should be, no memory of it counts,
+// neither a sum nor a layout, in this process or in a later one: it is read and hashed
+// each time until it is found whole. So .sx/damaged holds an empty file for each inode
+// (all names of a file share one), named by its decimal number, synced before the
+// damage is told. Other files that come to have the number are hashed once.
+
+// damageFolder returns the folder of the marks.
+func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.path), "damaged") }
+
+// loadDamage reads what this and other processes found. A folder that cannot be read
+// marks nothing, with a word in the log.
+func (s *Stats) loadDamage() {
+	entries, err := list(s.damageFolder())
+	if err != nil {
+		s.log.Warn("what was found damaged is not known", zap.Error(err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	marks := map[uint64]bool{}
+	for _, e := range entries {
+		if ino, err := strconv.ParseUint(e.Name(), 10, 64); err == nil {
+			marks[ino] = true
+		}
+	}
+	s.setDamaged(marks)
+}
+
+// setDamaged replaces the marks, which are never changed in place. It needs the lock.
+func (s *Stats) setDamaged(marks map[uint64]bool) { s.damaged.Store(&marks) }
+
+// suspect reports whether nothing that is remembered of a file counts.
+func (s *Stats) suspect(id inode) bool {
+	marks := s.damaged.Load()
+	return marks != nil && (*marks)[id.Ino]
+}
+
+// damage notes that a file is not what it should be.
+func (s *Stats) damage(id inode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.table(), id)
+	s.dirty[id] = learnt
+	if s.suspect(id) {
+		return
+	}
+	marks := map[uint64]bool{id.Ino: true}
+	if old := s.damaged.Load(); old != nil {
+		maps.Copy(marks, *old)
+	}
+	s.setDamaged(marks)
+	if s.readOnly {
+		return
+	}
+	if err := s.mark(id); err != nil {
+		s.log.Warn("damage is not noted for later runs", zap.Error(err))
+	}
+}
+
+// distrust is damage of an open file.
+func (s *Stats) distrust(f *os.File) {
+	if st, err := statFile(f); err == nil {
+		s.damage(st.inode)
+	}
+}
+
+// Verified is [Verified] of a file, which is known to be damaged once it is read and
+// is not what d names.
+func (s *Stats) Verified(f *os.File, d Descriptor) io.ReadCloser {
+	return &witness{Verified(f, d), f, s}
+}
+
+type witness struct {
+	io.ReadCloser
+	f     *os.File
+	stats *Stats
+}
+
+func (w *witness) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrClosed) {
+		w.stats.distrust(w.f)
+	}
+	return n, err
+}
+
+func (s *Stats) mark(id inode) error {
+	folder := s.damageFolder()
+	if err := ensurePrivate(folder); err != nil {
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
+	return WriteFile(filepath.Join(folder, strconv.FormatUint(id.Ino, 10)), nil, 0o600, tmp)
+}
+
+// sound notes that a file was hashed, and is what it should be or no more.
+func (s *Stats) sound(id inode) {
+	if !s.suspect(id) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unmark(id)
+}
+
+// unmark needs the lock.
+func (s *Stats) unmark(id inode) {
+	if !s.suspect(id) {
+		return
+	}
+	marks := maps.Clone(*s.damaged.Load())
+	delete(marks, id.Ino)
+	s.setDamaged(marks)
+	if s.readOnly {
+		return
+	}
+	err := os.Remove(filepath.Join(s.damageFolder(), strconv.FormatUint(id.Ino, 10)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Debug("a mark of damage stays", zap.Error(err))
+	}
+}
+
+// unreadable tells of an error that the disk may have made: neither a file that
+// changed meanwhile nor a run that was ended.
+func unreadable(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !errors.As(err, new(*changedError))
+}
+
+// contradicts reports whether a sum, "" of a file that cannot be read, is another one
+// than was remembered of the file with the same stamp: it changed without a trace.
+func (s *Stats) contradicts(st stamp, sum []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.table()[st.inode]
+	return ok && e.same(st) && string(e.sum[:]) != string(sum)
+}
+
+// correct keeps sum, which contradicts what was remembered, or nothing of a file that
+// cannot be read, for later runs too.
+func (s *Stats) correct(st stamp, sum []byte) {
+	s.mu.Lock()
+	if len(sum) == len(entry{}.sum) {
+		s.put(entry{st, [len(entry{}.sum)]byte(sum), s.today()})
+	} else {
+		delete(s.table(), st.inode)
+		s.dirty[st.inode] = learnt
+	}
+	s.mu.Unlock()
+	s.log.Warn("a file changed on the disk without a trace in its times", zap.Uint64("inode", st.Ino))
+	if err := s.Save(); err != nil {
+		s.log.Warn("damage is not noted for later runs", zap.Error(err))
+	}
+}

@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+)
+
+// reopened opens a store that keeps what it learnt, on a tree whose files are old
+// enough.
+func reopened(t testing.TB, tree string) *Store {
+	t.Helper()
+	later := func() time.Time { return time.Now().Add(time.Minute) }
+	return must(Open(tree, Options{KeyFile: tree + ".key", Build: "test", Now: later, Log: zaptest.NewLogger(t)}))(t)
+}
+
+// rot changes a byte of a file as a disk does that fails: whatever is remembered of
+// the file finds its size, times and inode as they were.
+func rot(t testing.TB, s *Store, path string) {
+	t.Helper()
+	before := must(statPath(path))(t)
+	data := must(os.ReadFile(path))(t)
+	data[len(data)/2] ^= 4
+	must(0, errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, data, 0o644), os.Chmod(path, before.Mode)))(t)
+	must(0, os.Chtimes(path, time.Time{}, time.Unix(0, before.Mtime)))(t)
+	after := must(statPath(path))(t)
+	s.stats.mu.Lock()
+	if e, ok := s.stats.table()[before.inode]; ok && e.same(before) {
+		e.stamp = after
+		s.stats.put(e)
+	}
+	s.stats.mu.Unlock()
+	for _, m := range []*Memory{s.layouts, s.records} {
+		m.mu.Lock()
+		for name, r := range m.kept {
+			kept := must(r.unpack(new([]Item)))(t)
+			for i := range kept.items {
+				if kept.items[i].st.same(before) {
+					kept.items[i].st = after
+				}
+			}
+			kept.packed = ""
+			m.kept[name], m.dirty = &kept, true
+		}
+		m.mu.Unlock()
+	}
+}
+
+// layerOf is the path of a layer in a layout.
+func layerOf(s *Store, output, layer string) string {
+	return filepath.Join(s.out(output), "blobs", "sha256", DigestOf([]byte(layer)).Hex())
+}
+
+// TestDamageIsNotForgotten: a layer that is in two outputs changes without a trace.
+// Once one of them was verified, or read by anybody, neither is whole for any reader,
+// in this run and, though it was killed, in the next.
+func TestDamageIsNotForgotten(t *testing.T) {
+	const layer = "a layer that two share"
+	for name, find := range map[string]func(*Store) error{
+		"verify": func(s *Store) error { _, err := s.Verify(t.Context(), "core-a"); return err },
+		"dependency": func(s *Store) error {
+			must(0, os.Remove(s.shared(DigestOf([]byte(layer)))))(t)
+			_, err := s.Verify(t.Context(), "core-b")
+			return err
+		},
+		"pushed": func(s *Store) error {
+			img := must(s.Image("core-a"))(t)
+			defer img.Close()
+			var errs []error
+			for _, d := range img.Blobs {
+				r := must(img.Open(d))(t)
+				_, err := io.Copy(io.Discard, r)
+				errs = append(errs, err, r.Close())
+			}
+			return errors.Join(errs...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := mkdir(t, t.TempDir(), "tree")
+			s := reopened(t, tree)
+			buildImage("a", layer).commit(t, s, "core-a")
+			buildImage("b", layer).commit(t, s, "core-b")
+			whole := func(s *Store, output string) error { _, err := s.Whole(output); return err }
+			must(0, errors.Join(whole(s, "core-a"), whole(s, "core-b"), s.Save()))(t)
+			rot(t, s, layerOf(s, "core-a", layer))
+			if err := errors.Join(whole(s, "core-a"), whole(s, "core-b"), s.Save()); err != nil {
+				t.Fatalf("the damage shows before anybody has read it (%v), so this test shows nothing", err)
+			}
+			if err := find(s); err == nil {
+				t.Fatal("the damage is not found")
+			}
+			killed := reopened(t, tree) // without what s would save when it ends
+			for i, s := range []*Store{s, killed, killed} {
+				for _, output := range []string{"core-b", "core-a"} {
+					if err := whole(s, output); err == nil {
+						t.Errorf("%d: %s is whole", i, output)
+					}
+					if _, err := s.Image(output); err == nil {
+						t.Errorf("%d: %s can be given away", i, output)
+					}
+				}
+				if _, err := s.BlobPath(DigestOf([]byte(layer))); err == nil {
+					t.Errorf("%d: the shared blob can be had", i)
+				}
+			}
+			// Built again, both are whole, and nothing remains of it.
+			buildImage("a", layer).commit(t, killed, "core-a")
+			buildImage("b", layer).commit(t, killed, "core-b")
+			must(0, errors.Join(whole(killed, "core-a"), whole(killed, "core-b"), killed.Close()))(t)
+			if marks := must(list(s.Dir("damaged")))(t); len(marks) != 0 {
+				t.Errorf("marks remain: %v", marks)
+			}
+		})
+	}
+}
+
+// TestDamagedIndexIsNotForgotten: the file that no digest names.
+func TestDamagedIndexIsNotForgotten(t *testing.T) {
+	tree := mkdir(t, t.TempDir(), "tree")
+	s := reopened(t, tree)
+	buildImage("a").commit(t, s, "core-a")
+	was := must(s.Whole("core-a"))(t)
+	must(0, s.Save())(t)
+	rot(t, s, filepath.Join(tree, "out/core-a/index.json"))
+	must(0, s.Save())(t)
+	s.Verify(t.Context(), "core-a")
+	for _, s := range []*Store{s, reopened(t, tree)} {
+		if l, err := s.Whole("core-a"); err == nil && l.Top == was.Top {
+			t.Error("it is what it was")
+		}
+	}
+}
+
+// TestSourceDamageIsNotForgotten: what is hashed again and is not what was remembered
+// is remembered as it is, also when the run is killed, and whatever another run saves
+// that looked at it before.
+func TestSourceDamageIsNotForgotten(t *testing.T) {
+	tree := mkdir(t, t.TempDir(), "tree")
+	path := filepath.Join(tree, "fetch", "source")
+	write(t, path, []byte("a source"))
+	s := reopened(t, tree)
+	must(s.Stats().Sum(path))(t)
+	rot(t, s, path)
+	must(0, s.Save())(t)
+	other := reopened(t, tree)
+	other.stats.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	if sum := must(other.Stats().Sum(path))(t); sum != DigestOf([]byte("a source")).Sum() {
+		t.Fatal("the damage shows before anybody has read it, so this test shows nothing")
+	}
+	got := must(s.Stats().Rehash(t.Context(), path))(t)
+	if got == DigestOf([]byte("a source")).Sum() {
+		t.Fatal("it was not read")
+	}
+	must(0, other.Save())(t)
+	if sum := must(reopened(t, tree).Stats().Sum(path))(t); sum != got {
+		t.Error("the damage was forgotten")
+	}
+}
+
+// TestUnreadableIsDamage: a disk may refuse to read what it had.
+func TestUnreadableIsDamage(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	for err, want := range map[error]bool{
+		os.ErrDeadlineExceeded: true, &changedError{path: "x"}: false, nil: false,
+	} {
+		if unreadable(ctx, err) != want {
+			t.Errorf("%v: got %v", err, !want)
+		}
+	}
+	cancel()
+	if unreadable(ctx, os.ErrDeadlineExceeded) {
+		t.Error("an interrupt is not damage")
+	}
+}
