@@ -60,6 +60,11 @@ var bans = []ban{
 	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "preseed", "buildkit"}, reason: "workers alone use the network"},
 	{in: "...", what: "github.com/spf13/cobra", except: []string{"cmd/sx"}, reason: "the command line is read in cmd/sx alone"},
 	{in: "cmd/internal/history", what: "os/exec", reason: "git would run what the tree's configuration says"},
+	{in: "cmd/internal/signature", what: module + "...", reason: "who signed is said beside a verdict and decides none; a tree has no say in it"},
+	{in: "cmd/internal/signature", what: "net/http", reason: "files are read by whoever has them; keys come from the user alone"},
+	{in: "cmd/internal/signature", what: "os/exec", reason: "no gpg is needed to read a signature"},
+	{in: "...", what: "github.com/ProtonMail/go-crypto...", direct: true, except: []string{"cmd/internal/signature"},
+		reason: "package signature alone reads OpenPGP"},
 	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
 }
 
