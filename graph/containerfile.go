@@ -19,6 +19,10 @@ type containerfile struct {
 	stages []buildStage
 }
 
+// maxInstructions bounds the time that a Containerfile takes. Upstream's longest has
+// about 400 lines.
+const maxInstructions = 2000
+
 // buildStage is one FROM and what follows it.
 type buildStage struct {
 	name string // lower case; "" when it has none
@@ -34,7 +38,8 @@ type use struct {
 	how     string // "FROM", "COPY --from" or "RUN --mount=from"
 	text    string
 	line    int
-	trigger bool // behind ONBUILD
+	trigger bool   // behind ONBUILD
+	unset   string // a variable that is expanded to nothing, in FROM
 
 	// platform is FROM's, of which only an image of another registry knows
 	// several; nil stands for the target's.
@@ -82,6 +87,10 @@ func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.S
 	}()
 	if ast, err = parser.Parse(bytes.NewReader(data)); err != nil {
 		return nil, nil, nil, err
+	}
+	if nodes := ast.AST.Children; len(nodes) > maxInstructions {
+		err = fmt.Errorf("more than %d instructions", maxInstructions)
+		return nil, nil, nil, parser.WithLocation(err, nodes[maxInstructions].Location())
 	}
 	stages, args, err = instructions.Parse(ast.AST, linter.New(&linter.Config{}))
 	if err == nil && len(stages) == 0 {

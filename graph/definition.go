@@ -16,6 +16,10 @@ type Definition struct {
 	Outputs   []Ref    // sorted
 	Images    []Image  // of other registries, by name and platform
 
+	// UnknownKeys are the keys of package.toml that sx does not know, such as
+	// "package.patches": they are in no [Request], though they may mean something.
+	UnknownKeys []string
+
 	// The bytes that were parsed: what is built is what was checked. Nil where a
 	// [Memory] spared reading them.
 	Containerfile, PackageTOML []byte

@@ -11,6 +11,7 @@ import (
 // touches it.
 type draft struct {
 	def      *Definition
+	read     bool   // there is nothing more to read
 	skip     string // why it is passed over, for a warning; hidden: no warning
 	recalled *recalled
 	manifest *manifest
@@ -21,7 +22,29 @@ type draft struct {
 	loose    []edge // that lead to no output
 	version  progress
 	errs     []*FileError
+	notes    []note
+	broken   *Broken
+
+	versionOwner *draft // whose version it takes
+	unsure       bool   // that version is not known, so what is made of it means nothing
 }
+
+// note is a warning about a line of package.toml.
+type note struct {
+	kind noteKind
+	line int
+	text string
+}
+
+type noteKind int
+
+const (
+	noteUnknown noteKind = iota // a key
+	noteNewer                   // what upstream's parser of TOML refuses
+)
+
+// maxErrors bounds what is told of one definition.
+const maxErrors = 20
 
 // hidden skips a folder that does not look like a definition at all.
 const hidden = "hidden"
@@ -35,7 +58,16 @@ var platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
 // fail adds problems of one of the draft's files.
 func (d *draft) fail(file string, problems ...problem) {
 	for _, p := range problems {
-		d.errs = append(d.errs, &FileError{File: d.def.Dir + "/" + file, Line: p.line, Err: p.err})
+		d.failAt(d.def.Dir+"/"+file, p)
+	}
+}
+
+func (d *draft) failAt(path string, p problem) {
+	switch n := len(d.errs); {
+	case n < maxErrors:
+		d.errs = append(d.errs, &FileError{File: path, Line: p.line, Err: p.err})
+	case n == maxErrors:
+		d.errs = append(d.errs, &FileError{File: path, Line: p.line, Err: fmt.Errorf("more than %d errors before it", maxErrors)})
 	}
 }
 
@@ -48,6 +80,13 @@ func (d *draft) refuse(key, format string, args ...any) {
 func (d *draft) describe() {
 	if d.manifest == nil {
 		return
+	}
+	for _, k := range d.manifest.unknown {
+		d.def.UnknownKeys = append(d.def.UnknownKeys, k.key)
+		d.notes = append(d.notes, note{noteUnknown, k.line, fmt.Sprintf("unknown key %q%s", k.key, k.near)})
+	}
+	for _, n := range d.manifest.file.Newer {
+		d.notes = append(d.notes, note{noteNewer, n.Line, n.Text})
 	}
 	p := d.manifest.Package
 	d.def.Description, d.def.License, d.def.Website = p.Description, p.License, p.Website
@@ -101,7 +140,7 @@ func (d *draft) readOutputs(subpackages []string) {
 		err := checkComponent(r.String())
 		switch {
 		case err != nil && len(subpackages) == 0:
-			d.errs = append(d.errs, &FileError{File: d.def.Dir, Err: fmt.Errorf("output %q: %w", r, err)})
+			d.failAt(d.def.Dir, problemf(0, "output %q: %w", r, err))
 		case err != nil:
 			d.refuse("subpackages", "subpackage %q: %w", name, err)
 		case slices.Contains(names[:i], name):

@@ -11,6 +11,22 @@ import (
 // exported is what `sx graph --json` prints. It only ever gains fields.
 type exported struct {
 	Outputs []exportedOutput `json:"outputs"`
+	Broken  []exportedBroken `json:"broken"`
+}
+
+// exportedBroken is a definition whose outputs cannot be built.
+type exportedBroken struct {
+	Dir     string          `json:"dir"`
+	Outputs []Ref           `json:"outputs"` // that it has or may have
+	Errors  []exportedError `json:"errors"`  // empty if it depends on others that are broken, only
+	Because *Ref            `json:"because,omitempty"`
+	Root    string          `json:"root,omitempty"` // the folder of the definition with the errors
+}
+
+type exportedError struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"` // from 1
+	Message string `json:"message"`
 }
 
 type exportedOutput struct {
@@ -33,17 +49,17 @@ type exportedSource struct {
 	Mirrors []string `json:"mirrors"`
 }
 
-// MarshalJSON is WriteJSON of all outputs, compact.
-func (g *Graph) MarshalJSON() ([]byte, error) { return json.Marshal(g.export(g.All())) }
+// MarshalJSON is WriteJSON of all, compact.
+func (g *Graph) MarshalJSON() ([]byte, error) { return json.Marshal(g.export(g.All(), g.broken)) }
 
-// WriteJSON writes the outputs that refs name as one indented object,
-// {"outputs":[...]}, sorted by ref; lists are never null. A ref that is no
+// WriteJSON writes the outputs that refs name, and broken, as one indented object,
+// {"outputs":[...],"broken":[...]}, sorted; lists are never null. A ref that is no
 // output of the graph is left out.
-func (g *Graph) WriteJSON(w io.Writer, refs []Ref) error {
+func (g *Graph) WriteJSON(w io.Writer, refs []Ref, broken []*Broken) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(g.export(refs))
+	return e.Encode(g.export(refs, broken))
 }
 
 // WriteDOT writes the outputs that refs name, and the edges from them, in the
@@ -74,8 +90,8 @@ func (g *Graph) named(refs []Ref) []*Output {
 	return outputs
 }
 
-func (g *Graph) export(refs []Ref) exported {
-	e := exported{Outputs: []exportedOutput{}}
+func (g *Graph) export(refs []Ref, broken []*Broken) exported {
+	e := exported{Outputs: []exportedOutput{}, Broken: exportBroken(broken)}
 	for _, o := range g.named(refs) {
 		e.Outputs = append(e.Outputs, exportedOutput{
 			Ref:       o.Ref,
@@ -102,6 +118,21 @@ func exportSources(sources []Source) []exportedSource {
 			SHA256:  s.Hash,
 			Mirrors: append([]string{}, s.Mirrors...),
 		})
+	}
+	return out
+}
+
+func exportBroken(broken []*Broken) []exportedBroken {
+	out := make([]exportedBroken, 0, len(broken))
+	for _, b := range broken {
+		e := exportedBroken{Dir: printable(b.Dir), Outputs: append([]Ref{}, b.Outputs...), Errors: []exportedError{}}
+		for _, err := range b.Errors {
+			e.Errors = append(e.Errors, exportedError{printable(err.File), err.Line, printable(shorten(err.Err.Error()))})
+		}
+		if b.Root != nil {
+			e.Because, e.Root = &b.Because, printable(b.Root.Dir)
+		}
+		out = append(out, e)
 	}
 	return out
 }

@@ -14,7 +14,7 @@ func TestWriteJSON(t *testing.T) {
 	g := mustLoad(t, exampleTree)
 	var b strings.Builder
 	refs := []graph.Ref{{Stage: "user", Name: "wrench"}, {Stage: "bootstrap", Name: "stage0"}, {Stage: "core", Name: "lua-jit"}, {Stage: "user", Name: "wrench"}, {Stage: "core", Name: "gone"}}
-	if err := g.WriteJSON(&b, refs); err != nil {
+	if err := g.WriteJSON(&b, refs, nil); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadFile("testdata/graph.json")
@@ -30,7 +30,7 @@ func TestMarshalJSON(t *testing.T) {
 	for _, archive := range []string{exampleTree, "-- packages/README.md --\n"} {
 		g := mustLoad(t, archive)
 		var written strings.Builder
-		if err := g.WriteJSON(&written, g.All()); err != nil {
+		if err := g.WriteJSON(&written, g.All(), g.Broken()); err != nil {
 			t.Fatal(err)
 		}
 		marshalled, err := json.Marshal(g)

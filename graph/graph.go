@@ -4,9 +4,9 @@ import (
 	"slices"
 )
 
-// Graph is all that the tree's definitions say. It is immutable, and safe for
-// use by many goroutines. Every edge leads to an output of the graph, and no
-// chain of edges comes back to where it began.
+// Graph is all that the tree's sound definitions say, and what is wrong with the
+// others. It is immutable, and safe for use by many goroutines. Every edge leads
+// to an output of the graph, and no chain of edges comes back to where it began.
 type Graph struct {
 	definitions []*Definition
 	outputs     []*Output // sorted by ref
@@ -14,6 +14,8 @@ type Graph struct {
 	dependents  func() map[Ref][]Ref
 	warnings    []string
 	skipped     map[Ref]string // why there is no such output
+	broken      []*Broken
+	brokenBy    map[Ref]*Broken // the outputs of broken
 }
 
 // turn turns all edges around.
@@ -27,16 +29,17 @@ func (g *Graph) turn() map[Ref][]Ref {
 	return dependents
 }
 
-// Outputs returns all outputs, sorted by ref.
+// Outputs returns all outputs that are not broken, sorted by ref.
 func (g *Graph) Outputs() []*Output { return slices.Clone(g.outputs) }
 
 // Output returns the output that r names, or nil.
 func (g *Graph) Output(r Ref) *Output { return g.index[r] }
 
-// Definitions returns all definitions, sorted by stage and name.
+// Definitions returns all that are not broken, sorted by stage and name.
 func (g *Graph) Definitions() []*Definition { return slices.Clone(g.definitions) }
 
-// Warnings returns what was passed over while loading, a line each, sorted.
+// Warnings returns what was passed over while loading, and what upstream would not
+// read, a line each.
 func (g *Graph) Warnings() []string { return slices.Clone(g.warnings) }
 
 // All returns the refs of all outputs, sorted.

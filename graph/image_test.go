@@ -2,6 +2,7 @@ package graph_test
 
 import (
 	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,7 +69,7 @@ func TestImageErrors(t *testing.T) {
 	for name, test := range map[string]struct{ containerfile, want string }{
 		"other algorithm":  {"FROM a@sha512:" + hash + hash, `1: FROM "a@sha512:` + hash + hash + `": digest "sha512:` + hash + hash + `": want sha256: and 64 lower-case hexadecimal digits`},
 		"short":            {"FROM a@sha256:" + short, `1: FROM "a@sha256:` + short + `": neither a stage before this one nor an image: invalid reference format`},
-		"build's platform": {"FROM --platform=$BUILDPLATFORM a@" + imageDigest, `1: FROM "a@` + imageDigest + `": --platform="$BUILDPLATFORM": nothing before the first FROM sets $BUILDPLATFORM to a value that every build shares`},
+		"build's platform": {"FROM --platform=$BUILDPLATFORM a@" + imageDigest, `1: FROM "a@` + imageDigest + `": --platform="$BUILDPLATFORM": $BUILDPLATFORM is not the same in every build`},
 		"no platform":      {"FROM --platform=386 a@" + imageDigest, `1: FROM "a@` + imageDigest + `": --platform="386": want <os>/<architecture>, such as linux/amd64`},
 		"of an output":     {"FROM scratch\nONBUILD COPY --from=a@" + imageDigest + " . .", `2: COPY --from "a@` + imageDigest + `": ONBUILD of an output: it would be looked up in every build upon it`},
 	} {
@@ -84,18 +85,27 @@ func TestImageErrors(t *testing.T) {
 // TestForeign: what may be used is asked of the caller, and nothing may by default.
 func TestForeign(t *testing.T) {
 	tree := graphtest.Tree(neighbours + "FROM a@" + imageDigest + "\nCOPY --from=b.example/c@" + imageDigest + " / /\n")
-	_, err := graph.Load(t.Context(), tree, graph.LoadOptions{})
+	err := loadForeign(t, tree, nil)
 	const refused = `": it is an image of another registry, and none is allowed here`
 	checkError(t, err, containerfileFile+`1: "a@`+imageDigest+refused, containerfileFile+`2: "b.example/c@`+imageDigest+refused)
-	wrong := errors.New("not this one")
-	_, err = graph.Load(t.Context(), tree, graph.LoadOptions{Foreign: func(i graph.Image) error {
+	notThis := errors.New("not this one")
+	err = loadForeign(t, tree, func(i graph.Image) error {
 		if i.Host == "docker.io" {
 			return nil
 		}
-		return wrong
-	}})
+		return notThis
+	})
 	checkError(t, err, containerfileFile+`2: "b.example/c@`+imageDigest+`": not this one`)
-	if !errors.Is(err, wrong) {
+	if !errors.Is(err, notThis) {
 		t.Error("the reason cannot be told from the error")
 	}
+}
+
+func loadForeign(t *testing.T, tree fs.FS, foreign func(graph.Image) error) error {
+	t.Helper()
+	g, err := graph.Load(t.Context(), tree, graph.LoadOptions{Foreign: foreign})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wrong(g)
 }

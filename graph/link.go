@@ -3,8 +3,6 @@ package graph
 import (
 	"cmp"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -23,32 +21,61 @@ const maxSuggested = 50
 // link finds out who owns each output and resolves version_from.
 func (l *loader) link() {
 	l.outputs, l.index = nil, make(map[Ref]*Output, len(l.drafts))
-	l.drafts = slices.DeleteFunc(l.drafts, func(d *draft) bool {
-		switch d.skip {
-		case "":
-		case hidden:
+	old := !slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.skip != hidden && d.skip != noPackageTOML })
+	for i, d := range l.drafts {
+		switch {
+		case d.skip == "":
+			continue
+		case d.skip == hidden:
 			l.pass(d.def.Dir, "has no Containerfile and no package.toml", d.outputs()...)
-		default:
+			continue
+		case !old:
 			l.warn("%s "+d.skip+": skipped", d.def.Dir)
-			l.pass(d.def.Dir, d.skip, d.outputs()...)
+		case i == 0:
+			l.warn("%s holds no package.toml: this is a tree of 2024, before StageX had them, which sx does not build", packagesDir)
 		}
-		return d.skip != ""
-	})
+		l.pass(d.def.Dir, d.skip, d.outputs()...)
+	}
+	l.drafts = slices.DeleteFunc(l.drafts, func(d *draft) bool { return d.skip != "" })
 	for i, d := range l.drafts {
 		d.def.at = i
-		for _, r := range d.outputs() {
-			if other := l.index[r]; other != nil {
-				d.refuse("subpackages", "output %q: already that of %s", r, other.Definition.Dir)
-				continue
-			}
-			l.index[r] = &Output{Ref: r, Definition: d.def, name: r.String()}
-			l.outputs = append(l.outputs, l.index[r])
-			d.owns = append(d.owns, l.index[r])
+		if d.manifest != nil {
+			l.claim(d)
+		}
+	}
+	for _, d := range l.drafts {
+		if d.manifest == nil { // what it most likely has, if that is nobody else's
+			l.claim(d)
 		}
 	}
 	for _, d := range l.drafts {
 		l.resolveVersion(d)
 	}
+}
+
+// claim gives d its outputs. Two definitions that claim one are both wrong.
+func (l *loader) claim(d *draft) {
+	for _, r := range d.outputs() {
+		other := l.owner(r)
+		if other == nil {
+			l.index[r] = &Output{Ref: r, Definition: d.def, name: r.String()}
+			l.outputs = append(l.outputs, l.index[r])
+			d.owns = append(d.owns, l.index[r])
+			continue
+		}
+		if d.manifest != nil {
+			d.refuseOutput(r, other)
+			other.refuseOutput(r, d)
+		}
+	}
+}
+
+func (d *draft) refuseOutput(r Ref, other *draft) {
+	key := "name"
+	if len(d.manifest.Package.Subpackages) > 0 {
+		key = "subpackages"
+	}
+	d.refuse(key, "output %q: %s claims it too", r, other.def.Dir)
 }
 
 // owner is the draft of an output, or nil.
@@ -59,11 +86,11 @@ func (l *loader) owner(r Ref) *draft {
 	return nil
 }
 
-// outputs are the definition's, or, where package.toml cannot be read, the one
-// that it most likely has: what depends on it is not at fault.
+// outputs are the definition's or, if package.toml cannot be read, those that it
+// most likely has: what depends on them is not at fault.
 func (d *draft) outputs() []Ref {
 	if d.manifest == nil {
-		return []Ref{{Stage: d.def.Stage, Name: d.def.Name}}
+		return d.guess()
 	}
 	return d.def.Outputs
 }
@@ -79,14 +106,16 @@ func (l *loader) resolveVersion(d *draft) {
 	switch {
 	case err != nil:
 		d.refuse("version_from", "version_from: %w", err)
-	case owner == nil || owner.manifest == nil:
 	case owner.version == resolving:
+		d.versionOwner, d.unsure = owner, true
 		owner.refuse("version_from", "%w", l.versionCycle(owner))
 	default:
 		l.resolveVersion(owner)
+		d.versionOwner = owner
+		d.unsure = owner.unsure || len(owner.errs) > 0
 		d.def.Version = owner.def.Version
 		d.def.VersionFrom, _ = ParseRef(*d.manifest.Package.VersionFrom) // versionOwner parsed it
-		if d.def.Version == "" {
+		if d.def.Version == "" && !d.unsure {
 			d.refuse("version_from", "version_from: %q has no version", *d.manifest.Package.VersionFrom)
 		}
 	}
@@ -95,17 +124,16 @@ func (l *loader) resolveVersion(d *draft) {
 	}
 }
 
-// versionOwner is nil for an output whose definition could not be read.
+// versionOwner is the draft of the output that version_from names.
 func (l *loader) versionOwner(from string) (*draft, error) {
 	r, err := ParseRef(from)
 	if err != nil {
 		return nil, err
 	}
-	owner := l.owner(r)
-	if owner == nil && !l.mayBeHidden(r) {
-		return nil, l.unknown(r)
+	if owner := cmp.Or(l.owner(r), l.mentioning(r)); owner != nil {
+		return owner, nil
 	}
-	return owner, nil
+	return nil, l.unknown(r)
 }
 
 // versionCycle walks from d along version_from until it is back.
@@ -120,19 +148,25 @@ func (l *loader) versionCycle(d *draft) *CycleError {
 	}
 }
 
-// mayBeHidden reports whether r is named in a package.toml that could not be
-// read: then that is what is wrong.
-func (l *loader) mayBeHidden(r Ref) bool {
-	return slices.ContainsFunc(l.drafts, func(d *draft) bool {
-		return d.manifest == nil && d.def.Stage == r.Stage &&
-			strings.Contains(string(d.def.PackageTOML), strconv.Quote(r.Name))
-	})
+// mentioning returns the definition whose package.toml cannot be read and names r:
+// then that is what is wrong. It is nil if there is none.
+func (l *loader) mentioning(r Ref) *draft {
+	i := slices.IndexFunc(l.drafts, func(d *draft) bool { return d.mentions(r) })
+	if i < 0 {
+		return nil
+	}
+	return l.drafts[i]
 }
 
 func (l *loader) unknown(r Ref) error {
 	e := &UnknownDependencyError{Name: r.String(), Skipped: cmp.Or(l.skipped[r], l.skipped[Ref{Stage: r.Stage}])}
 	if e.Skipped != "" {
 		return e
+	}
+	for _, d := range l.drafts {
+		if d.hides(r.Stage) && len(e.Hidden) < maxSuggestions {
+			e.Hidden = append(e.Hidden, d.def.Dir)
+		}
 	}
 	if l.suggested++; l.suggested > maxSuggested {
 		return e
@@ -176,28 +210,31 @@ func (l *loader) connect(d *draft) {
 	}
 }
 
-// finish makes the graph, or tells all that is wrong.
-func (l *loader) finish() (*Graph, error) {
-	slices.Sort(l.warnings)
-	g := &Graph{outputs: l.outputs, index: l.index, warnings: l.warnings, skipped: l.skipped}
-	g.dependents = sync.OnceValue(g.turn)
+// finish makes the graph of what is sound.
+func (l *loader) finish() *Graph {
 	for _, d := range l.drafts {
-		g.definitions = append(g.definitions, d.def)
 		for _, e := range d.loose {
-			if !l.mayBeHidden(e.to) {
+			if l.mentioning(e.to) == nil {
 				d.fail(containerfileName, problem{e.line, l.unknown(e.to)})
 			}
 		}
 	}
-	l.reportCycles(g)
-	var errs []*FileError
+	l.reportCycles(&Graph{outputs: l.outputs, index: l.index})
+	g := &Graph{broken: l.settle(), index: l.index, skipped: l.skipped}
+	if len(g.broken) > 0 {
+		l.keepSound(g)
+	}
+	g.outputs = l.outputs
+	g.dependents = sync.OnceValue(g.turn)
+	g.definitions = make([]*Definition, 0, len(l.drafts))
 	for _, d := range l.drafts {
-		errs = append(errs, d.errs...)
+		if d.broken == nil {
+			d.def.at = len(g.definitions)
+			g.definitions = append(g.definitions, d.def)
+		}
 	}
-	if err := joinErrors(errs); err != nil {
-		return nil, err
-	}
-	return g, nil
+	g.warnings = l.allWarnings()
+	return g
 }
 
 func (l *loader) reportCycles(g *Graph) {

@@ -29,23 +29,24 @@ type LoadOptions struct {
 // out of the tree. Symbolic links to definitions are passed over with a warning,
 // as are folders without package.toml and stages of other names.
 //
-// The error joins a *FileError for everything that is wrong and does not follow
-// from something else, sorted; it may hold *CycleError and
-// *UnknownDependencyError. The context only ends the reading early.
+// What is wrong with a definition breaks its outputs and what depends on them,
+// see [Graph.Broken], and nothing else. The error is about packages/ as a whole.
+// The context only ends the reading early.
 func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
 	l := &loader{tree: tree, jobs: opts.Jobs, memory: opts.Memory, foreign: opts.Foreign}
 	if l.jobs <= 0 {
 		l.jobs = 2 * runtime.GOMAXPROCS(0)
 	}
-	g, err := l.load(ctx)
-	if err != nil && l.recalledAny() && ctx.Err() == nil {
-		l.memory = nil // what is wrong is told from the files themselves
-		g, err = l.load(ctx)
+	for {
+		g, err := l.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !l.forgetWrong() {
+			l.remember(ctx)
+			return g, nil
+		}
 	}
-	if err == nil {
-		l.remember(ctx)
-	}
-	return g, err
 }
 
 // load may be called again.
@@ -69,7 +70,7 @@ func (l *loader) load(ctx context.Context) (*Graph, error) {
 	if err := l.each(ctx, resolve); err != nil {
 		return nil, err
 	}
-	return l.finish()
+	return l.finish(), nil
 }
 
 // loader gathers drafts of definitions. Its phases take turns: find, read (in
@@ -130,18 +131,19 @@ func (l *loader) find() error {
 		case !slices.Contains(Stages, stage.Name()):
 			l.warn("%s is none of the stages %s: skipped", dir, strings.Join(Stages, ", "))
 		default:
-			if err := l.findIn(stage.Name(), dir); err != nil {
-				return err
-			}
+			l.findIn(stage.Name(), dir)
 		}
 	}
 	return nil
 }
 
-func (l *loader) findIn(stage, dir string) error {
+func (l *loader) findIn(stage, dir string) {
 	entries, err := fs.ReadDir(l.tree, dir)
 	if err != nil {
-		return fmt.Errorf("loading %q: %w", dir, err)
+		d := &draft{def: &Definition{Stage: stage, Dir: dir}, read: true}
+		d.failAt(dir, problemf(0, "reading the folder: %w", err))
+		l.drafts = append(l.drafts, d)
+		return
 	}
 	for _, e := range entries {
 		path := dir + "/" + e.Name()
@@ -153,7 +155,6 @@ func (l *loader) findIn(stage, dir string) error {
 			l.drafts = append(l.drafts, &draft{def: &Definition{Stage: stage, Name: e.Name(), Dir: path}})
 		}
 	}
-	return nil
 }
 
 func (l *loader) warn(format, path string, args ...any) {

@@ -1,13 +1,14 @@
 package graph
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/BurntSushi/toml"
+
+	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
 // manifest is package.toml as written, nothing expanded. A pointer tells a key
@@ -15,28 +16,38 @@ import (
 //
 // Source: upstream's package.toml(5) and src/common.py.
 type manifest struct {
-	Package struct {
-		Name        *string  `toml:"name"`
-		Version     *string  `toml:"version"`
-		VersionFrom *string  `toml:"version_from"`
-		Description string   `toml:"description"`
-		License     string   `toml:"license"`
-		Website     string   `toml:"website"`
-		Subpackages []string `toml:"subpackages"`
-		Platforms   []string `toml:"platforms"`
-	} `toml:"package"`
-	Sources map[string]manifestSource `toml:"sources"`
+	Package manifestPackage
+	Sources map[string]manifestSource
 
-	data []byte
+	file    *tomlscan.File // nil of one that was recalled
+	unknown []unknownKey
+}
+
+type manifestPackage struct {
+	Name        *string
+	Version     *string
+	VersionFrom *string
+	Description string
+	License     string
+	Website     string
+	Subpackages []string
+	Platforms   []string
 }
 
 type manifestSource struct {
-	Hash    *string  `toml:"hash"`
-	Version *string  `toml:"version"`
-	File    *string  `toml:"file"`
-	Format  *string  `toml:"format"`
-	GitSHA  *string  `toml:"git_sha"`
-	Mirrors []string `toml:"mirrors"`
+	Hash    *string
+	Version *string
+	File    *string
+	Format  *string
+	GitSHA  *string
+	Mirrors []string
+}
+
+// unknownKey is a key that package.toml(5) does not have.
+type unknownKey struct {
+	key  string // "package.versoin"
+	line int
+	near string // what may have been meant, "" where nothing is near
 }
 
 var (
@@ -54,50 +65,38 @@ func problemf(line int, format string, args ...any) problem {
 	return problem{line, fmt.Errorf(format, args...)}
 }
 
-// parseManifest checks syntax, types and the names of keys; a nil manifest
-// comes with the problems that stopped it.
+// parseManifest checks syntax and types; a nil manifest comes with the problems
+// that stopped it. Keys count as they are written: one in another case is another
+// key.
 func parseManifest(data []byte) (*manifest, []problem) {
-	m := &manifest{data: data}
-	meta, err := toml.Decode(string(data), m)
-	// Into a map the decoder takes values of other types too, and drops them.
-	if kind := meta.Type("sources"); err == nil && (kind == "" || kind == "Hash") {
-		return m, m.checkKeys(meta.Keys())
+	f, err := tomlscan.Parse(data)
+	var refused *tomlscan.Error
+	if errors.As(err, &refused) {
+		return nil, []problem{{refused.Line, err}}
 	}
-	var syntax toml.ParseError
-	if errors.As(err, &syntax) {
-		return nil, []problem{syntaxProblem(syntax)}
+	m := &manifest{file: f}
+	m.findUnknown()
+	p := reader{file: f}
+	p.table(f.Values["package"], []string{"package"}, map[string]any{
+		"name": &m.Package.Name, "version": &m.Package.Version, "version_from": &m.Package.VersionFrom,
+		"description": &m.Package.Description, "license": &m.Package.License, "website": &m.Package.Website,
+		"subpackages": &m.Package.Subpackages, "platforms": &m.Package.Platforms,
+	})
+	m.Sources = p.sources(f.Values["sources"])
+	if len(p.problems) > 0 {
+		return nil, p.problems
 	}
-	// The types are wrong, which the decoder says without a position.
-	var values map[string]any
-	if meta, err = toml.Decode(string(data), &values); err != nil {
-		return nil, []problem{{0, err}}
-	}
-	problems := append(m.checkKeys(meta.Keys()), m.checkTypes(values)...)
-	return nil, problems
+	return m, nil
 }
 
-func syntaxProblem(err toml.ParseError) problem {
-	if err.LastKey != "" {
-		return problemf(err.Position.Line, "reading %q: %s", err.LastKey, err.Message)
-	}
-	return problemf(err.Position.Line, "%s", err.Message)
-}
-
-// checkKeys looks at the keys as written, because the decoder also takes them
-// in other cases. Below an unknown key nothing more is reported.
-func (m *manifest) checkKeys(keys []toml.Key) []problem {
-	var problems []problem
-	reported := make(map[string]bool)
-	for _, key := range keys {
-		n, known := unknownPart(key)
-		if n == 0 || reported[key[:n].String()] {
-			continue
+// findUnknown reports nothing more below an unknown key.
+func (m *manifest) findUnknown() {
+	for _, k := range m.file.Keys {
+		path := k.Path()
+		if n, known := unknownPart(path); n == len(path) {
+			m.unknown = append(m.unknown, unknownKey{path.String(), k.Line, didYouMean(suggest(k.Name, known))})
 		}
-		reported[key[:n].String()] = true
-		line := cmp.Or(m.line(key[:n]...), m.line(key...))
-		problems = append(problems, problemf(line, "unknown key %q%s", key[:n], didYouMean(suggest(key[n-1], known))))
 	}
-	return problems
 }
 
 // unknownPart is how much of key it takes to say that it is unknown, and what is
@@ -118,38 +117,13 @@ func unknownPart(key toml.Key) (int, []string) {
 	return 0, nil
 }
 
-// line finds the line of a key by decoding again down to it: only the decoder
-// knows where keys are, and only its errors say so. 0 when it is not there.
+// line is 0 for a key that is not there.
 func (m *manifest) line(key ...string) int {
-	var top map[string]toml.Primitive
-	meta, err := toml.Decode(string(m.data), &top)
-	if err != nil {
+	if m.file == nil {
 		return 0
 	}
-	for i, name := range key {
-		value, ok := top[name]
-		if !ok {
-			return 0
-		}
-		if i == len(key)-1 {
-			var here toml.ParseError
-			errors.As(meta.PrimitiveDecode(value, new(marker)), &here)
-			return here.Position.Line
-		}
-		top = nil
-		if meta.PrimitiveDecode(value, &top) != nil {
-			return 0
-		}
-	}
-	return 0
+	return m.file.Line(key...)
 }
-
-// marker makes the decoder say where it is.
-type marker struct{}
-
-var _ toml.Unmarshaler = (*marker)(nil)
-
-func (*marker) UnmarshalTOML(any) error { return errors.New("here") }
 
 // keys are the keys of [sources], sorted.
 func (m *manifest) keys() []string { return slices.Sorted(maps.Keys(m.Sources)) }

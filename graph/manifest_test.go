@@ -1,6 +1,8 @@
 package graph_test
 
 import (
+	"codeberg.org/stagex/sx/graph"
+	"github.com/google/go-cmp/cmp"
 	"strings"
 	"testing"
 )
@@ -36,16 +38,8 @@ func TestManifestErrors(t *testing.T) {
 		"sources":        {"sources = 1\n[package]\nname = \"x\"\n", []string{`1: sources: want a table, got an integer`}},
 		"source":         {"sources.a = true\n[package]\nname = \"x\"\n", []string{`1: a: want a table, got a boolean`}},
 		"list":           {"[package]\nname = \"x\"\nsubpackages = \"a\"\n", []string{`3: subpackages: want a list of strings, got a string`}},
-		"types and keys": {"[package]\nname = [\"x\"]\nversion = 2020-01-01\nfoo = 1\n[sources.a]\nmirrors = 1\n", []string{`2: name: want a string, got a list`, `3: version: want a string, got a date`, `4: unknown key "package.foo"`, `6: mirrors: want a list of strings, got an integer`}},
-		"below a string": {"[package]\nname.x = 1\n", []string{` name: want a string, got a table`, `2: unknown key "package.name.x"`}},
-
-		"unknown key":        {"[package]\nname = \"x\"\nverison = \"1\"\n", []string{`3: unknown key "package.verison"; did you mean version?`}},
-		"unknown key, far":   {"[package]\nname = \"x\"\nmaintainer = \"1\"\n", []string{`3: unknown key "package.maintainer"`}},
-		"key in other case":  {"[package]\nName = \"x\"\n", []string{`2: unknown key "package.Name"; did you mean name?`}},
-		"unknown table":      {"[package]\nname = \"x\"\n\n[source.x]\nhash = \"\"\n", []string{`4: unknown key "source"; did you mean sources?`}},
-		"unknown top key":    {"name = \"x\"\n[package]\nname = \"x\"\n", []string{`1: unknown key "name"`}},
-		"unknown source key": {withSource(hashLine, `mirror = []`, mirrorLine), []string{`6: unknown key "sources.main.mirror"; did you mean mirrors?`}},
-		"escapes in a key":   {"[package]\nname = \"x\"\n\"\\u001b[31m\" = 1\n", []string{`3: unknown key "package.\"\\u001b[31m\""`}},
+		"types and keys": {"[package]\nname = [\"x\"]\nversion = 2020-01-01\nfoo = 1\n[sources.a]\nmirrors = 1\n", []string{`2: name: want a string, got a list`, `3: version: want a string, got a date`, `6: mirrors: want a list of strings, got an integer`}},
+		"below a string": {"[package]\nname.x = 1\n", []string{`2: name: want a string, got a table`}},
 
 		"version":               {"[package]\nname = \"x\"\nversion = \"1/2\"\n", []string{`3: version "1/2" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
 		"empty version":         {"[package]\nname = \"x\"\nversion = \"\"\n", []string{`3: version "" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
@@ -58,13 +52,63 @@ func TestManifestErrors(t *testing.T) {
 		"subpackage leaves":     {"[package]\nname = \"x\"\nsubpackages = [\"../y\"]\n", []string{`3: subpackage "../y": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`, `3: subpackage "../y": the Containerfile has no stage "package-../y"`}},
 		"subpackage twice":      {"[package]\nname = \"x\"\nsubpackages = [\"a\", \"a\"]\n", []string{`3: subpackage "a": named twice`, `3: subpackage "a": the Containerfile has no stage "package-a"`}},
 		"subpackage, no stage":  {"[package]\nname = \"x\"\nsubpackages = [\"on\"]\n", []string{`3: subpackage "on": the Containerfile has no stage "package-on"; did you mean package-one?`}},
-		"subpackage taken":      {"[package]\nname = \"x\"\nsubpackages = [\"base\", \"one\"]\n", []string{`3: output "core-base": already that of packages/core/base`, `3: subpackage "base": the Containerfile has no stage "package-base"`}},
+		"subpackage taken":      {"[package]\nname = \"x\"\nsubpackages = [\"base\", \"one\"]\n", []string{`3: output "core-base": packages/core/base claims it too`, `3: subpackage "base": the Containerfile has no stage "package-base"`}},
 		"subpackage upper case": {"[package]\nname = \"x\"\nsubpackages = [\"One\"]\n", []string{`3: subpackage "One": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`, `3: subpackage "One": the Containerfile has no stage "package-One"; did you mean package-one?`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := loadOne(test.manifest, "FROM scratch AS package-one\nFROM scratch\n")
-			checkError(t, err, located(manifestFile, test.want)...)
+			want := located(manifestFile, test.want)
+			if name == "subpackage taken" {
+				want = append([]string{`packages/core/base/package.toml:2: output "core-base": packages/core/x claims it too`}, want...)
+			}
+			checkError(t, err, want...)
 		})
+	}
+}
+
+// TestUnknownKeys: they are warnings, and count for nothing.
+func TestUnknownKeys(t *testing.T) {
+	const nothing = ", which changes nothing in what sx builds"
+	for name, test := range map[string]struct {
+		manifest, warning string
+		keys              []string
+	}{
+		"near":          {"[package]\nname = \"x\"\nverison = \"1\"\n", `3: unknown key "package.verison"; did you mean version?` + nothing, []string{"package.verison"}},
+		"far":           {"[package]\nname = \"x\"\nmaintainer = \"1\"\n", `3: unknown key "package.maintainer"` + nothing, []string{"package.maintainer"}},
+		"in other case": {"[package]\nname = \"x\"\nVersion = \"2\"\nplatformS = 1\n", `3: unknown key "package.Version"; did you mean version?` + nothing + ` (and 1 more keys, in 1 file)`, []string{"package.Version", "package.platformS"}},
+		"table":         {"[package]\nname = \"x\"\n\n[source.x]\nhash = \"\"\n", `4: unknown key "source"; did you mean sources?` + nothing, []string{"source"}},
+		"top":           {"name = \"x\"\n[package]\nname = \"x\"\n", `1: unknown key "name"` + nothing, []string{"name"}},
+		"of a source":   {withSource(hashLine, `mirror = []`, mirrorLine), `6: unknown key "sources.main.mirror"; did you mean mirrors?` + nothing, []string{"sources.main.mirror"}},
+		"escapes":       {"[package]\nname = \"x\"\n\"\\u001b[31m\" = 1\n", `3: unknown key "package.\"\\u001b[31m\""` + nothing, []string{`package."\u001b[31m"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, err := loadOne(test.manifest, "FROM scratch\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := g.Output(graph.Ref{Stage: "core", Name: "x"})
+			if diff := cmp.Diff(test.keys, o.Definition.UnknownKeys); diff != "" {
+				t.Errorf("keys (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{manifestFile + test.warning}, g.Warnings()); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+			if name != "of a source" && o.Version != "" || len(o.Definition.Platforms) > 0 {
+				t.Errorf("%+v", o.Definition)
+			}
+		})
+	}
+}
+
+// TestNewerTOML: what upstream's own parser refuses is a warning.
+func TestNewerTOML(t *testing.T) {
+	g, err := loadOne("\ufeff[package]\nname = \"\\x78\"\n", "FROM scratch\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{manifestFile + "1: a byte order mark: upstream's parser, of TOML 1.0, refuses the file (and 1 more of the kind, in 1 file)"}
+	if diff := cmp.Diff(want, g.Warnings()); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
 
@@ -117,7 +161,7 @@ func TestSourceErrors(t *testing.T) {
 		"same key":  {[]string{hashLine, mirrorLine, `[sources.MAIN]`, hashLine, mirrorLine}, []string{`4: source "main": its build arguments are those of "MAIN"`}},
 		"same file": {[]string{hashLine, mirrorLine, `[sources.z]`, `hash = "` + strings.Repeat("0", 64) + `"`, mirrorLine}, []string{`7: source "z": its file "x.tgz" is also that of "main", with another hash`}},
 		"several problems": {[]string{`hash = "0"`, `file = "/"`, `mirrors = []`, `colour = "red"`}, []string{
-			`5: ` + source + `parsing sha256 "0": want 64 hexadecimal digits, got 1 characters`, `7: ` + source + `want at least one mirror`, `8: unknown key "sources.main.colour"`}},
+			`5: ` + source + `parsing sha256 "0": want 64 hexadecimal digits, got 1 characters`, `7: ` + source + `want at least one mirror`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := loadOne(withSource(test.lines...), "FROM scratch\n")

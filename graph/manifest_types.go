@@ -5,66 +5,90 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
-// checkTypes says where values, all that package.toml holds, differs in type
-// from a manifest. Unknown keys are not its business.
-func (m *manifest) checkTypes(values map[string]any) []problem {
-	problems := m.checkTable(packageKeys, values["package"], "package")
-	sources, ok := values["sources"].(map[string]any)
-	if !ok {
-		return append(problems, m.wrongType(values["sources"], "a table", "sources")...)
-	}
-	for _, key := range slices.Sorted(maps.Keys(sources)) {
-		problems = append(problems, m.checkTable(sourceKeys, sources[key], "sources", key)...)
-	}
-	return problems
+// reader takes the values of known keys out of what package.toml holds, and says
+// where one is of another type. Unknown keys are not its business.
+type reader struct {
+	file     *tomlscan.File
+	problems []problem
 }
 
-// listKeys hold lists of strings, all others strings.
-var listKeys = []string{"subpackages", "platforms", "mirrors"}
-
-func (m *manifest) checkTable(known []string, value any, path ...string) []problem {
+// table sets what the pointers in known point to.
+func (r *reader) table(value any, path []string, known map[string]any) {
 	table, ok := value.(map[string]any)
 	if !ok {
-		return m.wrongType(value, "a table", path...)
+		r.wrongType(value, "a table", path)
+		return
 	}
-	var problems []problem
-	for _, key := range slices.Sorted(maps.Keys(table)) {
-		at := append(slices.Clone(path), key)
-		switch {
-		case !slices.Contains(known, key):
-		case slices.Contains(listKeys, key):
-			problems = append(problems, m.checkList(table[key], at...)...)
-		default:
-			if _, ok := table[key].(string); !ok {
-				problems = append(problems, m.wrongType(table[key], "a string", at...)...)
-			}
-		}
+	for _, key := range slices.Sorted(maps.Keys(known)) {
+		r.value(table[key], append(slices.Clone(path), key), known[key])
 	}
-	return problems
 }
 
-func (m *manifest) checkList(value any, path ...string) []problem {
+// value is nil for a key that is not there.
+func (r *reader) value(value any, path []string, to any) {
+	switch to := to.(type) {
+	case *[]string:
+		*to = r.list(value, path)
+	case **string:
+		if text, ok := r.text(value, path); ok {
+			*to = &text
+		}
+	case *string:
+		*to, _ = r.text(value, path)
+	}
+}
+
+func (r *reader) text(value any, path []string) (string, bool) {
+	text, ok := value.(string)
+	if !ok {
+		r.wrongType(value, "a string", path)
+	}
+	return text, ok
+}
+
+func (r *reader) list(value any, path []string) []string {
 	list, ok := value.([]any)
 	if !ok {
-		return m.wrongType(value, "a list of strings", path...)
+		r.wrongType(value, "a list of strings", path)
+		return nil
 	}
-	for _, element := range list {
-		if _, ok := element.(string); !ok {
-			return m.wrongType(element, "a list of strings", path...)
+	texts := make([]string, len(list))
+	for i, element := range list {
+		if texts[i], ok = element.(string); !ok {
+			r.wrongType(element, "a list of strings", path)
+			return nil
 		}
 	}
-	return nil
+	return texts
+}
+
+func (r *reader) sources(value any) map[string]manifestSource {
+	table, ok := value.(map[string]any)
+	if !ok {
+		r.wrongType(value, "a table", []string{"sources"})
+		return nil
+	}
+	sources := make(map[string]manifestSource, len(table))
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		var s manifestSource
+		r.table(table[key], []string{"sources", key}, map[string]any{
+			"hash": &s.Hash, "version": &s.Version, "file": &s.File, "format": &s.Format, "git_sha": &s.GitSHA, "mirrors": &s.Mirrors,
+		})
+		sources[key] = s
+	}
+	return sources
 }
 
 // wrongType is no problem for a value that is not there.
-func (m *manifest) wrongType(value any, want string, path ...string) []problem {
+func (r *reader) wrongType(value any, want string, path []string) {
 	if value == nil {
-		return nil
+		return
 	}
-	name := path[len(path)-1]
-	return []problem{problemf(m.line(path...), "%s: want %s, got %s", name, want, typeName(value))}
+	r.problems = append(r.problems, problemf(r.file.Line(path...), "%s: want %s, got %s", path[len(path)-1], want, typeName(value)))
 }
 
 func typeName(value any) string {

@@ -36,9 +36,10 @@ func (l *loader) recall(d *draft) bool {
 	return true
 }
 
-// remember tells the memory of what was read. Nothing is wrong in any draft.
+// remember tells the memory of what was read of definitions that are right in
+// themselves.
 func (l *loader) remember(ctx context.Context) {
-	wasRead := func(d *draft) bool { return d.recalled == nil }
+	wasRead := func(d *draft) bool { return d.recalled == nil && len(d.errs) == 0 && !d.unsure }
 	if l.memory == nil || !slices.ContainsFunc(l.drafts, wasRead) {
 		return
 	}
@@ -61,9 +62,19 @@ func (l *loader) forgetOutdated() (any bool) {
 	return any
 }
 
-// recalledAny reports whether the graph rests on memory at all.
-func (l *loader) recalledAny() bool {
-	return slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.recalled != nil })
+// forgetWrong finds the definitions that were learnt and are wrong now, because
+// another changed: what is wrong is told from the files themselves.
+func (l *loader) forgetWrong() (any bool) {
+	if l.memory == nil {
+		return false
+	}
+	for _, d := range l.drafts {
+		if d.recalled != nil && (len(d.errs) > 0 || d.unsure) {
+			l.memory.Forget(d.def.Dir)
+			any = true
+		}
+	}
+	return any
 }
 
 // recalled says of a draft that it was not read.
@@ -90,6 +101,13 @@ func (d *draft) encode() string {
 	for _, s := range def.Sources {
 		p.text(s.Key, s.File, s.Path, string(s.Hash[:]), s.Version, s.GitSHA, s.Format, s.ArgFile)
 		p.list(s.Mirrors)
+	}
+	p.list(def.UnknownKeys)
+	p.number(len(d.notes))
+	for _, n := range d.notes {
+		p.number(int(n.kind))
+		p.number(n.line)
+		p.text(n.text)
 	}
 	p.number(len(d.edges))
 	for _, e := range d.edges {
@@ -125,6 +143,11 @@ func (d *draft) decode(learnt string) bool {
 		def.Outputs[i] = Ref{def.Stage, p.text()}
 	}
 	def.Sources = sources(&p)
+	def.UnknownKeys = p.list()
+	d.notes = make([]note, p.count())
+	for i := range d.notes {
+		d.notes[i] = note{noteKind(p.number()), p.number(), p.text()}
+	}
 	d.edges = make([]edge, p.count())
 	for i := range d.edges {
 		d.edges[i] = edge{Ref{p.text(), p.text()}, p.number()}

@@ -24,15 +24,12 @@ func (c *containerfile) edges(args map[string]string, targets []string) ([]edge,
 	r := &resolver{file: c, targets: targets}
 	scope := r.globalArgs(args)
 	for i, stage := range c.stages {
-		base, err := scope.expand(stage.base)
-		if err == nil && base == "" {
-			err = fmt.Errorf("expands to nothing")
-		}
+		base, err := scope.base(stage.base)
 		if err != nil {
 			r.problems = append(r.problems, problem{stage.line, fmt.Errorf("FROM %q: %w", stage.base, err)})
 		} else {
-			platform := func() (string, error) { return scope.platformOf(stage.platform) }
-			r.resolve(i, use{how: "FROM", text: base, line: stage.line, platform: platform})
+			unset, platform := scope.unset, func() (string, error) { return scope.platformOf(stage.platform) }
+			r.resolve(i, use{how: "FROM", text: base, line: stage.line, unset: unset, platform: platform})
 		}
 		for _, u := range stage.uses {
 			r.resolve(i, u)
@@ -58,6 +55,9 @@ func (r *resolver) resolve(i int, u use) {
 	}
 	if err == nil && !inside {
 		err = r.outside(u)
+	}
+	if err != nil && u.unset != "" {
+		err = fmt.Errorf("%w; nothing before the first FROM sets $%s", err, u.unset)
 	}
 	if err != nil {
 		r.problems = append(r.problems, problem{u.line, fmt.Errorf("%s %q: %w", u.how, u.text, err)})

@@ -1,6 +1,7 @@
 package graph_test
 
 import (
+	"strings"
 	"testing"
 
 	"codeberg.org/stagex/sx/graph/graphtest"
@@ -52,11 +53,16 @@ var edgeErrorTests = map[string]struct {
 
 	"variable in copy":     {"ARG A=core-base\nFROM scratch\nARG A\nCOPY --from=stagex/$A . .", []string{`4: COPY --from "stagex/$A": variables are not expanded here; name a stage, and the variable in its FROM`}},
 	"variable in mount":    {"FROM scratch\nRUN --mount=from=stagex/$A,target=/x true", []string{`2: 'from' doesn't support variable expansion, define alias stage instead`}},
-	"variable not set":     {"FROM stagex/core-$A", []string{`1: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
-	"variable of platform": {"ARG TARGETARCH\nFROM stagex/core-${TARGETARCH}", []string{`2: FROM "stagex/core-${TARGETARCH}": nothing before the first FROM sets $TARGETARCH to a value that every build shares`}},
-	"through an ARG":       {"ARG A=base\nARG A=${TARGETARCH:-base}\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
-	"not declared":         {"FROM stagex/core-$VERSION", []string{`1: FROM "stagex/core-$VERSION": nothing before the first FROM sets $VERSION to a value that every build shares`}},
-	"declared in a stage":  {"FROM scratch\nARG A=base\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-$A": nothing before the first FROM sets $A to a value that every build shares`}},
+	"variable not set":     {"FROM stagex/core-$A", []string{`1: FROM "stagex/core-": neither a stage before this one nor an image: invalid reference format; nothing before the first FROM sets $A`}},
+	"variable of platform": {"ARG TARGETARCH\nFROM stagex/core-${TARGETARCH}", []string{`2: FROM "stagex/core-${TARGETARCH}": $TARGETARCH is not the same in every build`}},
+	"through an ARG":       {"ARG A=base\nARG A=${TARGETARCH:-base}\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-$A": $A is not the same in every build`}},
+	"not declared":         {"FROM stagex/core-$VERSION", []string{`1: FROM "stagex/core-": neither a stage before this one nor an image: invalid reference format; nothing before the first FROM sets $VERSION`}},
+	"declared in a stage":  {"FROM scratch\nARG A=base\nFROM stagex/core-$A", []string{`3: FROM "stagex/core-": neither a stage before this one nor an image: invalid reference format; nothing before the first FROM sets $A`}},
+	"unset":                {"FROM $A", []string{`1: FROM "$A": expands to nothing: nothing before the first FROM sets $A`}},
+	"required":             {"ARG A=${B:?none}\nFROM scratch", []string{`1: ARG A: failed to process "${B:?none}": B: none`}},
+	"bomb":                 {"ARG A=aaaaaaaaaaaaaaaa\n" + strings.Repeat("ARG A=$A$A$A$A\n", 13) + "FROM scratch", []string{`7: ARG A: expands to more than 16384 bytes`}},
+	"replacement bomb":     {"ARG A=" + strings.Repeat("a", 1000) + "\nARG A=${A//a/$A}\nFROM scratch", []string{`2: ARG A: expands to more than 1024 bytes`}},
+	"nested replacements":  {"ARG A=aaaa\nARG A=${A//a/${A//a/${A//a/$A}}}\nFROM scratch", []string{`2: ARG A: a word with variables that is too long to be expanded`}},
 	"expands to nothing":   {"ARG A=\nFROM $A", []string{`2: FROM "$A": expands to nothing`}},
 	"bad substitution":     {"FROM ${A", []string{`1: FROM "${A": failed to process "${A": unsupported modifier (�) in substitution`}},
 	"expands to a tag":     {"ARG VERSION\nFROM stagex/core-base:$VERSION", []string{`2: FROM "stagex/core-base:1.2.3": BuildKit would pull docker.io/stagex/core-base:1.2.3 from a registry: name outputs without tag or digest`}},

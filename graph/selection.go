@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Select turns what a user names into outputs, sorted and distinct. A selector
-// is the first of these that it can be:
+// Select turns what a user names into outputs, and into broken definitions of which
+// something is named, both sorted and distinct. A selector is the first of these
+// that it can be:
 //
 //   - an output, "core-rust"
 //   - a stage, "pallet": all its outputs
@@ -24,22 +25,26 @@ import (
 // A "./" at the beginning means nothing.
 //
 // The errors, joined, are *UnknownTargetError and those of malformed patterns.
-func (g *Graph) Select(selectors []string) ([]Ref, error) {
-	chosen := make(map[Ref]bool)
+func (g *Graph) Select(selectors []string) ([]Ref, []*Broken, error) {
+	chosen, brokenChosen := make(map[Ref]bool), make(map[*Broken]bool)
 	errs := make([]error, 0)
 	for _, s := range selectors {
-		refs, err := g.selectOne(s)
+		refs, broken, err := g.selectOne(readTarget(s))
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, r := range refs {
 			chosen[r] = true
 		}
+		for _, b := range broken {
+			brokenChosen[b] = true
+		}
 	}
 	if err := joinDistinct(errs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.SortedFunc(maps.Keys(chosen), Ref.Compare), nil
+	broken := slices.SortedFunc(maps.Keys(brokenChosen), func(a, b *Broken) int { return strings.Compare(a.Dir, b.Dir) })
+	return slices.SortedFunc(maps.Keys(chosen), Ref.Compare), broken, nil
 }
 
 // target is a selector without what only says that it is a path.
@@ -60,77 +65,87 @@ func readTarget(typed string) target {
 	return target{typed, text, folder || inPackages}
 }
 
-func (g *Graph) selectOne(selector string) ([]Ref, error) {
-	t := readTarget(selector)
-	switch r, err := ParseRef(t.text); {
-	case t.text == "":
-		return nil, &UnknownTargetError{Name: selector, Reason: "names nothing"}
-	case err == nil && g.index[r] != nil && !t.folder:
-		return []Ref{r}, nil
-	case slices.Contains(Stages, t.text):
-		return g.matching(func(o *Output) bool { return o.Ref.Stage == t.text }), nil
-	case strings.ContainsAny(t.text, `*?[\`):
-		return g.selectPattern(t)
+// selectOne also takes what the tree has none of, if that is a stage.
+func (g *Graph) selectOne(t target) (refs []Ref, broken []*Broken, err error) {
+	stage, name, isPath := strings.Cut(t.text, "/")
+	r, err := ParseRef(t.text)
+	if isPath {
+		r, err = Ref{Stage: stage, Name: name}, nil
 	}
-	var refs []Ref
-	if stage, name, ok := strings.Cut(t.text, "/"); ok {
-		refs = g.selectFolder(Ref{Stage: stage, Name: name}, t.folder)
-	} else if !t.folder {
-		refs = g.matching(func(o *Output) bool { return o.Ref.Name == t.text })
-	}
-	if len(refs) == 0 {
-		return nil, g.unknownTarget(t)
-	}
-	return refs, nil
-}
-
-func (g *Graph) matching(match func(*Output) bool) []Ref {
-	var refs []Ref
-	for _, o := range g.outputs {
-		if match(o) {
-			refs = append(refs, o.Ref)
+	if err == nil && !t.folder { // the definition llvm has an output llvm and thirty others
+		if g.index[r] != nil {
+			return []Ref{r}, nil, nil
+		}
+		if b := g.BrokenOutput(r); b != nil {
+			return nil, []*Broken{b}, nil
 		}
 	}
-	return refs
+	isStage, isPattern := slices.Contains(Stages, t.text), strings.ContainsAny(t.text, `*?[\`)
+	switch {
+	case t.text == "":
+		return nil, nil, &UnknownTargetError{Name: t.typed, Reason: "names nothing"}
+	case isStage:
+		refs, broken = g.matching(func(n named) bool { return n.ref.Stage == t.text })
+	case isPattern:
+		if _, err := path.Match(t.text, ""); err != nil {
+			return nil, nil, fmt.Errorf("selecting %q: %w", t.typed, err)
+		}
+		refs, broken = g.matching(t.pattern())
+	case isPath:
+		refs, broken = g.matching(func(n named) bool { return n.folder == r })
+	case !t.folder:
+		refs, broken = g.matching(func(n named) bool { return n.ref.Name == t.text })
+	}
+	switch {
+	case len(refs)+len(broken) > 0 || isStage:
+		return refs, broken, nil
+	case isPattern:
+		return nil, nil, &UnknownTargetError{Name: t.typed, Reason: "matches no output"}
+	}
+	return nil, nil, g.unknownTarget(t)
 }
 
-func (g *Graph) selectPattern(t target) ([]Ref, error) {
-	if _, err := path.Match(t.text, ""); err != nil {
-		return nil, fmt.Errorf("selecting %q: %w", t.typed, err)
-	}
-	refs := g.matching(func(o *Output) bool {
-		text := o.Ref.String()
+// named is an output as selectors see it.
+type named struct {
+	ref    Ref
+	folder Ref // of its definition: stage and name
+}
+
+// pattern is of path.Match.
+func (t target) pattern() func(named) bool {
+	return func(n named) bool {
+		text := n.ref.String()
 		switch {
 		case t.folder:
-			text = o.Definition.folder()
+			text = n.folder.Stage + "/" + n.folder.Name
 		case strings.Contains(t.text, "/"):
-			text = o.Ref.Stage + "/" + o.Ref.Name
+			text = n.ref.Stage + "/" + n.ref.Name
 		}
 		ok, _ := path.Match(t.text, text)
 		return ok
-	})
-	if len(refs) == 0 {
-		return nil, &UnknownTargetError{Name: t.typed, Reason: "matches no output"}
 	}
-	return refs, nil
+}
+
+// matching returns what match names. A broken definition that shows no outputs goes
+// by its own name.
+func (g *Graph) matching(match func(named) bool) (refs []Ref, broken []*Broken) {
+	for _, o := range g.outputs {
+		if match(named{o.Ref, Ref{o.Definition.Stage, o.Definition.Name}}) {
+			refs = append(refs, o.Ref)
+		}
+	}
+	for _, b := range g.broken {
+		folder := Ref{b.draft.def.Stage, b.draft.def.Name}
+		has := func(r Ref) bool { return match(named{r, folder}) }
+		if slices.ContainsFunc(b.Outputs, has) || len(b.Outputs) == 0 && has(folder) {
+			broken = append(broken, b)
+		}
+	}
+	return refs, broken
 }
 
 // folder is "<stage>/<name>".
 func (d *Definition) folder() string { return d.Stage + "/" + d.Name }
-
-// selectFolder takes the definition of that folder. Where it may as well be an
-// output that wins: the definition llvm has an output llvm and thirty others.
-func (g *Graph) selectFolder(r Ref, folder bool) []Ref {
-	if !folder && g.index[r] != nil {
-		return []Ref{r}
-	}
-	for _, d := range g.definitions {
-		if d.Stage == r.Stage && d.Name == r.Name {
-			return d.Outputs
-		}
-	}
-	return nil
-}
 
 // unknownTarget knows three mistakes: a slip of the finger, a definition that is
 // skipped, and the name of one whose outputs are called otherwise.
@@ -143,6 +158,11 @@ func (g *Graph) unknownTarget(t target) error {
 	}
 	if e.Reason = cmp.Or(g.skipped[r], g.skipped[Ref{Stage: r.Stage}]); e.Reason == "" {
 		e.Suggestions = g.suggestTargets(t)
+	}
+	for _, b := range g.broken {
+		if b.draft.hides(b.draft.def.Stage) && (r.Stage == "" || r.Stage == b.draft.def.Stage) && len(e.Hidden) < maxSuggestions {
+			e.Hidden = append(e.Hidden, b.Dir)
+		}
 	}
 	return e
 }

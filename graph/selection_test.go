@@ -65,7 +65,7 @@ func TestSelect(t *testing.T) {
 		"packages/*/rust":       "core-rust pallet-rust",
 		"packages/user/*":       "user-core user-linux-guest",
 	} {
-		got, err := g.Select(strings.Fields(selectors))
+		got, _, err := g.Select(strings.Fields(selectors))
 		if err != nil {
 			t.Errorf("Select(%q): %v", selectors, err)
 		}
@@ -99,12 +99,12 @@ func TestSelectErrors(t *testing.T) {
 		"\x1b[31m":                         `selecting "\x1b[31m": syntax error in pattern`,
 		"":                                 `selecting "": names nothing`,
 	} {
-		_, err := g.Select([]string{selector})
+		_, _, err := g.Select([]string{selector})
 		if err == nil || err.Error() != want {
 			t.Errorf("Select(%q) = %v, want %s", selector, err, want)
 		}
 	}
-	refs, err := g.Select([]string{"zebra", "core-rust", "[", "ant", "zebra"})
+	refs, _, err := g.Select([]string{"zebra", "core-rust", "[", "ant", "zebra"})
 	if refs != nil {
 		t.Errorf("refs beside an error: %v", refs)
 	}

@@ -8,11 +8,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// maxSnapshot bounds the bytes of one definition's folder; upstream's largest
-// holds less than a hundredth of it.
-const maxSnapshot = 256 << 20
+// The limits of one definition's folder: upstream's largest holds less than a
+// hundredth of them.
+const (
+	maxSnapshot = 256 << 20 // bytes
+	maxEntries  = 100_000
+)
 
 // File is one entry of a definition's folder as the build sees it.
 type File struct {
@@ -31,75 +35,120 @@ type File struct {
 // sources take its place. Containerfile and package.toml are the bytes that
 // Load parsed, unless it recalled them: then the caller must know what they were.
 //
-// It is an error for a symbolic link to leave the folder, directly, through
-// others or by an absolute path, and for anything to be neither file, folder nor
-// link. The tree must be an [fs.ReadLinkFS] to hold links.
+// A symbolic link is carried as it is, wherever it leads, and not followed. It is
+// an error for anything to be neither file, folder nor link, for a name to be
+// something else than UTF-8, and for the folder to exceed its limits: all that
+// Load finds too. The tree must be an [fs.ReadLinkFS] to hold links.
 func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
-	s := &snapshot{tree: tree, def: d, links: map[string]string{}, left: maxSnapshot}
+	s := &snapshot{tree: tree, def: d}
 	if err := s.walk(""); err != nil {
 		return nil, fmt.Errorf("reading the folder of %q: %w", d.Dir, err)
 	}
 	slices.SortFunc(s.files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	for _, f := range s.files {
-		if f.Mode&fs.ModeSymlink == 0 {
-			continue
-		}
-		if err := s.checkLink(f.Path); err != nil {
-			return nil, fmt.Errorf("reading the folder of %q: link %q to %q: %w", d.Dir, f.Path, f.Link, err)
-		}
-	}
 	return s.files, nil
 }
 
 // checkFolder finds what Snapshot would refuse, without reading files: entries is
 // what the definition's folder holds.
 func checkFolder(tree fs.FS, d *Definition, entries []fs.DirEntry) []*FileError {
-	s := &snapshot{tree: tree, def: d, links: map[string]string{}}
-	errs := s.list("", entries)
-	for path, target := range s.links {
-		if err := s.checkLink(path); err != nil {
-			errs = append(errs, &FileError{File: join(d.Dir, path), Err: fmt.Errorf("link to %q: %w", target, err)})
-		}
-	}
-	return errs
+	s := &snapshot{tree: tree, def: d}
+	return s.check("", entries)
 }
 
-// list notes the links below dir, and tells what can be in no build context.
-func (s *snapshot) list(dir string, entries []fs.DirEntry) (errs []*FileError) {
+// check goes on after an error, unless it is a limit.
+func (s *snapshot) check(dir string, entries []fs.DirEntry) (errs []*FileError) {
 	for _, e := range entries {
 		path := join(dir, e.Name())
-		switch path {
-		case containerfileName, manifestName:
-			continue // read, and so checked, already
-		case "fetch":
+		if path == "fetch" {
 			continue // left out, whatever it is
 		}
-		var err error
-		switch e.Type() {
-		case 0:
-		case fs.ModeDir:
+		err := s.checkEntry(path, e)
+		if err == nil && e.IsDir() {
 			var below []fs.DirEntry
 			if below, err = fs.ReadDir(s.tree, join(s.def.Dir, path)); err == nil {
-				errs = append(errs, s.list(path, below)...)
+				errs = append(errs, s.check(path, below)...)
 			}
-		case fs.ModeSymlink:
-			s.links[path], err = fs.ReadLink(s.tree, join(s.def.Dir, path))
-		default:
-			err = fmt.Errorf("neither a file, a folder nor a link (%v)", e.Type())
 		}
 		if err != nil {
 			errs = append(errs, &FileError{File: join(s.def.Dir, path), Err: err})
 		}
+		if s.full || len(errs) > maxErrors {
+			return errs
+		}
 	}
 	return errs
 }
 
+func (s *snapshot) checkEntry(path string, e fs.DirEntry) error {
+	if err := checkName(e.Name()); err != nil {
+		return err
+	}
+	info, err := e.Info()
+	if err != nil {
+		return err
+	}
+	own := path == containerfileName || path == manifestName // read, and so checked, already
+	if own && (!info.Mode().IsRegular() || info.Size() > maxFileSize[path]) {
+		return nil
+	}
+	if err := s.fits(info); err != nil || own {
+		return err
+	}
+	switch e.Type() {
+	case fs.ModeDir:
+		return nil
+	case fs.ModeSymlink:
+		_, err := s.link(path)
+		return err
+	case 0:
+		f, err := s.tree.Open(join(s.def.Dir, path))
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	return fmt.Errorf("neither a file, a folder nor a link (%v)", e.Type())
+}
+
+// checkName refuses what no build context and no fs.FS can hold.
+func checkName(name string) error {
+	if !utf8.ValidString(name) {
+		return errors.New("its name is not UTF-8")
+	}
+	return nil
+}
+
 type snapshot struct {
-	tree  fs.FS
-	def   *Definition
-	files []File
-	links map[string]string // path of each link, and where it leads
-	left  int64             // bytes that may still be read
+	tree    fs.FS
+	def     *Definition
+	files   []File
+	entries int
+	bytes   int64
+	full    bool // a limit is reached
+}
+
+// fits counts an entry.
+func (s *snapshot) fits(info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		s.bytes += info.Size()
+	}
+	s.entries++
+	s.full = s.bytes > maxSnapshot || s.entries > maxEntries
+	switch {
+	case s.bytes > maxSnapshot:
+		return fmt.Errorf("with it the definition's folder holds more than %d bytes", maxSnapshot)
+	case s.entries > maxEntries:
+		return fmt.Errorf("with it the definition's folder holds more than %d files and folders", maxEntries)
+	}
+	return nil
+}
+
+func (s *snapshot) link(path string) (string, error) {
+	target, err := fs.ReadLink(s.tree, join(s.def.Dir, path))
+	if err == nil && !utf8.ValidString(target) {
+		err = errors.New("it is a link to a name that is not UTF-8")
+	}
+	return target, err
 }
 
 // walk reads the folder dir, "" being the definition's.
@@ -115,7 +164,7 @@ func (s *snapshot) walk(dir string) error {
 		}
 		f, err := s.read(path, e)
 		if err != nil {
-			return err
+			return fmt.Errorf("%q: %w", path, err)
 		}
 		s.files = append(s.files, f)
 		if !f.Mode.IsDir() {
@@ -129,8 +178,14 @@ func (s *snapshot) walk(dir string) error {
 }
 
 func (s *snapshot) read(path string, e fs.DirEntry) (File, error) {
+	if err := checkName(e.Name()); err != nil {
+		return File{}, err
+	}
 	info, err := e.Info()
 	if err != nil {
+		return File{}, err
+	}
+	if err := s.fits(info); err != nil {
 		return File{}, err
 	}
 	f := File{Path: path, ModTime: info.ModTime()}
@@ -140,20 +195,20 @@ func (s *snapshot) read(path string, e fs.DirEntry) (File, error) {
 		if info.Mode()&0o100 != 0 {
 			f.Mode = 0o755
 		}
-		f.Data, err = s.data(path)
+		f.Data, err = s.data(path, info.Size())
 	case fs.ModeDir:
 		f.Mode = fs.ModeDir | 0o755
 	case fs.ModeSymlink:
 		f.Mode = fs.ModeSymlink | 0o777
-		f.Link, err = fs.ReadLink(s.tree, join(s.def.Dir, path))
-		s.links[path] = f.Link
+		f.Link, err = s.link(path)
 	default:
-		err = fmt.Errorf("%q is neither a file, a folder nor a link (%v)", path, info.Mode().Type())
+		err = fmt.Errorf("neither a file, a folder nor a link (%v)", info.Mode().Type())
 	}
 	return f, err
 }
 
-func (s *snapshot) data(path string) ([]byte, error) {
+// data reads a file that had size bytes a moment ago.
+func (s *snapshot) data(path string, size int64) ([]byte, error) {
 	switch {
 	case path == containerfileName && s.def.Containerfile != nil:
 		return s.def.Containerfile, nil
@@ -165,52 +220,11 @@ func (s *snapshot) data(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, s.left+1))
-	if err != nil {
-		return nil, err
+	data, err := io.ReadAll(io.LimitReader(f, size+1))
+	if err == nil && int64(len(data)) != size {
+		err = errors.New("it changed while it was read")
 	}
-	if s.left -= int64(len(data)); s.left < 0 {
-		return nil, fmt.Errorf("holds more than %d bytes", maxSnapshot)
-	}
-	return data, nil
-}
-
-// maxHops is where Linux gives up following links.
-const maxHops = 40
-
-// checkLink follows the link at path as the kernel would, and fails where that
-// leaves the folder. What is not there leads nowhere else.
-func (s *snapshot) checkLink(path string) error {
-	hops := 0
-	var at []string // where the walk is
-	todo := strings.Split(path, "/")
-	for len(todo) > 0 {
-		step := todo[0]
-		todo = todo[1:]
-		switch step {
-		case "", ".":
-			continue
-		case "..":
-			if len(at) == 0 {
-				return errors.New("leaves the folder")
-			}
-			at = at[:len(at)-1]
-			continue
-		}
-		target, ok := s.links[strings.Join(append(at, step), "/")]
-		if !ok {
-			at = append(at, step)
-			continue
-		}
-		if hops++; hops > maxHops {
-			return errors.New("too many links")
-		}
-		if strings.HasPrefix(target, "/") {
-			return errors.New("leaves the folder: the path is absolute")
-		}
-		todo = append(strings.Split(target, "/"), todo...)
-	}
-	return nil
+	return data, err
 }
 
 // join is path.Join for paths that are clean.

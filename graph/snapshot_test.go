@@ -1,13 +1,17 @@
 package graph_test
 
 import (
+	"codeberg.org/stagex/sx/graph/graphtest"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"codeberg.org/stagex/sx/graph"
@@ -100,44 +104,51 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// TestSnapshotLinks: a link is carried as it is, wherever it leads, and not followed.
 func TestSnapshotLinks(t *testing.T) {
-	const leaves = "leaves the folder"
+	for _, target := range []string{
+		"patches/a.patch", "..", "../base/Containerfile", "/proc/mounts", "/etc/passwd", "l", "l/l", "not/there", "fetch/source.tar", "patches/up/../etc",
+	} {
+		root, dir := disk(t)
+		d := definition(t, root.FS())
+		if err := os.Symlink(target, filepath.Join(dir, "l")); err != nil {
+			t.Fatal(err)
+		}
+		files, err := graph.Snapshot(root.FS(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(files, func(f graph.File) bool { return f.Path == "l" })
+		if i < 0 || files[i].Link != target || files[i].Data != nil || files[i].Mode != fs.ModeSymlink|0o777 {
+			t.Errorf("link to %q: %+v", target, files)
+		}
+		if err := wrong(load(t, root.FS())); err != nil {
+			t.Errorf("link to %q: %v", target, err)
+		}
+	}
+}
+
+// TestLoadFindsWhatSnapshotRefuses, with the same words.
+func TestLoadFindsWhatSnapshotRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
-		links map[string]string
-		want  string // of the error; "" for none
+		spoil func(dir string) error
+		want  string
 	}{
-		"inside":            {map[string]string{"patches/l": "../patches/a.patch"}, ""},
-		"to the folder":     {map[string]string{"patches/l": ".."}, ""},
-		"nowhere":           {map[string]string{"l": "not/there"}, ""},
-		"into fetch":        {map[string]string{"l": "fetch/source.tar"}, ""},
-		"through a link":    {map[string]string{"d": "patches", "l": "d/a.patch"}, ""},
-		"absolute":          {map[string]string{"l": "/etc/passwd"}, leaves + ": the path is absolute"},
-		"out":               {map[string]string{"l": "../base/Containerfile"}, leaves},
-		"out and in again":  {map[string]string{"l": "../x/Containerfile"}, leaves},
-		"out from below":    {map[string]string{"patches/l": "../../x"}, leaves},
-		"chain":             {map[string]string{"a": "b", "b": "patches/c", "patches/c": "../../.."}, leaves},
-		"through a folder":  {map[string]string{"patches/up": "..", "l": "patches/up/../etc"}, leaves},
-		"deep and back":     {map[string]string{"l": "patches/x/../../../y"}, leaves},
-		"chain to absolute": {map[string]string{"a": "b/passwd", "b": "/etc"}, leaves + ": the path is absolute"},
-		"loop":              {map[string]string{"a": "b", "b": "a"}, "too many links"},
-		"own tail":          {map[string]string{"a": "a/a"}, "too many links"},
+		"name":        {func(dir string) error { return os.WriteFile(filepath.Join(dir, "caf\xe9"), nil, 0o644) }, `caf\xe9: its name is not UTF-8`},
+		"folder":      {func(dir string) error { return os.Mkdir(filepath.Join(dir, "patches", "caf\xe9"), 0o755) }, `patches/caf\xe9: its name is not UTF-8`},
+		"link's name": {func(dir string) error { return os.Symlink("caf\xe9", filepath.Join(dir, "l")) }, `l: it is a link to a name that is not UTF-8`},
+		"size":        {func(dir string) error { return os.Truncate(filepath.Join(dir, "patches", "a.patch"), 300<<20) }, `patches/a.patch: with it the definition's folder holds more than 268435456 bytes`},
+		"pipe":        {func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644) }, `pipe: neither a file, a folder nor a link (p---------)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, dir := disk(t)
 			d := definition(t, root.FS())
-			for link, target := range test.links {
-				if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-					t.Fatal(err)
-				}
+			if err := test.spoil(dir); err != nil {
+				t.Fatal(err)
 			}
-			files, err := graph.Snapshot(root.FS(), d)
-			switch {
-			case test.want == "" && err != nil:
-				t.Error(err)
-			case test.want != "" && (err == nil || !strings.HasSuffix(err.Error(), ": "+test.want)):
-				t.Errorf("error = %v, want %q", err, test.want)
-			case test.want != "" && files != nil:
-				t.Error("files beside an error")
+			checkError(t, wrong(load(t, root.FS())), "packages/core/x/"+test.want)
+			if _, err := graph.Snapshot(root.FS(), d); err == nil {
+				t.Error("the snapshot takes it")
 			}
 		})
 	}
@@ -150,7 +161,7 @@ func TestSnapshotRefusesOtherTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := graph.Snapshot(root.FS(), d)
-	if err == nil || !strings.Contains(err.Error(), `"pipe" is neither a file, a folder nor a link`) {
+	if err == nil || !strings.Contains(err.Error(), `"pipe": neither a file, a folder nor a link`) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -179,7 +190,7 @@ func TestHostileTree(t *testing.T) {
 			if err := spoil(dir); err != nil {
 				t.Fatal(err)
 			}
-			_, err := graph.Load(t.Context(), root.FS(), graph.LoadOptions{})
+			_, err := loadTree(root.FS())
 			checkError(t, err, "packages/core/x/Containerfile: not a regular file")
 		})
 	}
@@ -190,8 +201,16 @@ func TestHugeDefinition(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "package.toml"), 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	_, err := graph.Load(t.Context(), root.FS(), graph.LoadOptions{})
-	checkError(t, err, "packages/core/x/package.toml: larger than 1048576 bytes")
+	_, err := loadTree(root.FS())
+	checkError(t, err, "packages/core/x/package.toml:3: larger than 1048576 bytes")
+}
+
+func TestManyFiles(t *testing.T) {
+	tree := graphtest.Tree(base)
+	for i := range 100_001 {
+		tree[fmt.Sprintf("packages/core/base/many/%06d", i)] = &fstest.MapFile{}
+	}
+	checkError(t, wrong(load(t, tree)), "packages/core/base/many/099998: with it the definition's folder holds more than 100000 files and folders")
 }
 
 // TestPackagesIsALink: not even one that stays in the tree is followed.
@@ -210,7 +229,7 @@ func TestPackagesIsALink(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer root.Close()
-			_, err = graph.Load(t.Context(), root.FS(), graph.LoadOptions{})
+			_, err = loadTree(root.FS())
 			checkError(t, err, "packages: is a symbolic link, which sx does not follow")
 			var file *graph.FileError
 			if !errors.As(err, &file) {

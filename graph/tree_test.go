@@ -2,6 +2,8 @@ package graph_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -23,8 +25,32 @@ version = "1.2.3"
 FROM scratch
 `
 
-func loadTree(tree fstest.MapFS) (*graph.Graph, error) {
-	return graph.Load(context.Background(), tree, graph.LoadOptions{Jobs: 3, Foreign: anyImage})
+// loadTree joins what is wrong with definitions.
+func loadTree(tree fs.FS) (*graph.Graph, error) {
+	g, err := graph.Load(context.Background(), tree, graph.LoadOptions{Jobs: 3, Foreign: anyImage})
+	if err == nil {
+		err = wrong(g)
+	}
+	return g, err
+}
+
+func load(t *testing.T, tree fs.FS) *graph.Graph {
+	t.Helper()
+	g, err := graph.Load(t.Context(), tree, graph.LoadOptions{Foreign: anyImage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func wrong(g *graph.Graph) error {
+	var errs []error
+	for _, b := range g.Broken() {
+		for _, err := range b.Errors {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // anyImage allows every image of another registry.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -44,6 +45,10 @@ What is preseeded (sx preseed) and still is what the tree says, by git's history
 is not built again, but what is built from it is MATCH only "given" that. --preseed
 pulls the published images of what the selected outputs are built from, as far as
 they are read, instead of building them; --from-source takes none.
+
+If a selected output is broken, because something in its definition or in that of
+a dependency is wrong, nothing is built; with -k all others are. Either way that is
+exit code 2.
 
 Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
@@ -96,13 +101,22 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	if err := o.check(selectors); err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, flags, selectors, o.all, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		if o.dryRun {
-			return dryRun(ctx, a, t, refs, set, o)
+	return a.inTreeLooking(ctx, flags, selectors, o.all, func(t *build.Tree, set settings.Settings, sel selection) error {
+		broken := sel.err()
+		if broken != nil && (!set.Build.KeepGoing || len(sel.refs) == 0) {
+			return broken
 		}
-		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
-			return buildRefs(ctx, a, t, set, refs, o, d)
-		})
+		return errors.Join(buildSound(ctx, a, t, set, sel.refs, o, flags), broken)
+	})
+}
+
+// buildSound builds what is not broken.
+func buildSound(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, flags map[string]string) error {
+	if o.dryRun {
+		return dryRun(ctx, a, t, refs, set, o)
+	}
+	return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+		return buildRefs(ctx, a, t, set, refs, o, d)
 	})
 }
 

@@ -23,7 +23,8 @@ lists them.
 
 --write replaces the lines of the selected outputs in digests/ (without
 selectors: of all that this machine built), keeps all others and drops outputs
-that the tree no longer has. It refuses what was not built here, is not up to
+that the tree no longer has, unless a definition is broken, which might have them.
+Then the exit code is 2. It refuses what was not built here, is not up to
 date, or is of another platform, and then writes nothing.`,
 		Example: `  sx digests | sort
   sx digests core-curl --write && git diff digests/`,

@@ -10,7 +10,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
-	"codeberg.org/stagex/sx/graph"
 )
 
 func newDuCommand(a *app) *cobra.Command {
@@ -28,7 +27,7 @@ The engine is the embedded one: the caches of others are theirs to tell.`,
   sx du --json | jq .engine.bytes`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.inTree(c.Context(), nil, nil, func(t *build.Tree, set settings.Settings, _ []graph.Ref) error {
+			return a.inTreeLooking(c.Context(), nil, nil, false, func(t *build.Tree, set settings.Settings, _ selection) error {
 				u := t.Usage(c.Context(), a.embedded(t.Store, set))
 				if json {
 					return printJSON(a.stdout, struct {

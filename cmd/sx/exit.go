@@ -122,7 +122,7 @@ func ownCode(err error) (int, bool) {
 		return int(e), true
 	case signalError:
 		return e.code, true
-	case usageError, *build.NoTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
+	case usageError, *build.NoTreeError, *build.OldTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
 		return exitUsage, true
 	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *cache.UnsafeError, *cache.ReadOnlyError, *load.MissingError:
 		return exitMachine, true

@@ -33,7 +33,8 @@ func newGCCommand(a *app) *cobra.Command {
 Everything of outputs that the tree has is kept, also the proofs of digests they
 once had. What lies in out/ and fetch/ and was put there neither by sx nor by make
 is left alone and named; packages/ is never touched. While another sx works in the
-tree, which may need what this checkout does not name, only the engine is trimmed.
+tree, which may need what this checkout does not name, only the engine is trimmed;
+and so it is while a definition is broken, which is exit code 2.
 
 Killed at any moment it leaves whole outputs or none.`,
 		Example: `  sx gc --dry-run
@@ -54,24 +55,30 @@ func runGC(ctx context.Context, a *app, size string, dryRun bool) error {
 	if size != "" && err != nil {
 		return usagef("--engine-size: %w", err)
 	}
-	return a.inTree(ctx, nil, nil, func(t *build.Tree, set settings.Settings, _ []graph.Ref) error {
+	return a.inTreeLooking(ctx, nil, nil, false, func(t *build.Tree, set settings.Settings, all selection) error {
 		if size == "" {
 			keep = set.Engine.CacheSize
 		}
+		collecting := collect
 		if dryRun {
-			return wouldCollect(ctx, a, t, set, keep)
+			collecting = wouldCollect
 		}
-		return collect(ctx, a, t, set, keep)
+		return errors.Join(collecting(ctx, a, t, set, keep), all.err())
 	})
 }
 
 func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) error {
 	waste, err := t.FindWaste()
-	if err != nil {
+	var freed int64
+	switch {
+	case isBroken(err):
+		a.keepAll()
+	case err != nil:
 		return err
+	default:
+		freed = t.Frees(waste)
+		printWaste(a.stdout, waste, t.Dir)
 	}
-	freed := t.Frees(waste)
-	printWaste(a.stdout, waste, t.Dir)
 	if over := t.Usage(ctx, a.embedded(t.Store, set)).Engine.Bytes - keep; over > 0 {
 		fmt.Fprintf(a.stdout, "trim    the engine's cache by about %s, to %s\n", text.Bytes(over), text.Bytes(keep))
 		freed += over
@@ -83,6 +90,8 @@ func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) error {
 	waste, freed, err := t.RemoveWaste()
 	switch {
+	case isBroken(err):
+		a.keepAll()
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again when it is done\n", err)
 	case err != nil:
@@ -96,6 +105,12 @@ func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, 
 	}
 	fmt.Fprintf(a.stdout, "%s freed\n", text.Bytes(freed+trimmed))
 	return nil
+}
+
+func isBroken(err error) bool { return errors.As(err, new(*graph.BrokenError)) }
+
+func (a *app) keepAll() {
+	fmt.Fprintln(a.stderr, "sx: a definition is broken, and what it names is not known: nothing is removed, only the engine's cache is trimmed")
 }
 
 // trim starts the embedded engine where its cache is too large, for it alone knows

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 
@@ -17,8 +18,12 @@ func newGraphCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "graph [SELECTOR...]",
 		Short: "Print what depends on what",
-		Long: `Prints the selected outputs and all they are built from, or the whole tree: a
-line each, "output: what it is built from directly".`,
+		Long: `Prints the selected outputs and all their dependencies, or the whole tree: a line
+each, "output: its direct dependencies".
+
+A definition in which something is wrong breaks its outputs and their dependents,
+and nothing else. Those that are selected are named on stderr, and with --json in
+"broken"; then the exit code is 2.`,
 		Example: `  sx graph pallet-rust
   sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
   sx graph core-curl --dot | dot -Tsvg > curl.svg`,
@@ -39,14 +44,18 @@ line each, "output: what it is built from directly".`,
 }
 
 func runGraph(w io.Writer, g *graph.Graph, selectors []string, o graphOptions) error {
-	refs, err := selectRefs(g, selectors)
+	sel, err := selectRefs(g, selectors)
 	if err != nil {
 		return err
 	}
-	refs = g.Closure(refs)
+	return errors.Join(printGraph(w, g, sel, o), sel.err())
+}
+
+func printGraph(w io.Writer, g *graph.Graph, sel selection, o graphOptions) error {
+	refs := g.Closure(sel.refs)
 	switch {
 	case o.json:
-		return g.WriteJSON(w, refs)
+		return g.WriteJSON(w, refs, sel.broken)
 	case o.dot:
 		return g.WriteDOT(w, refs)
 	}

@@ -97,9 +97,12 @@ func (a *app) stateDir() (string, error) {
 // definition, may have a log all the same.
 func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, error) {
 	g, err := a.loadGraph(ctx)
-	var refs []graph.Ref
+	var sel selection
 	if err == nil {
-		refs, err = selectRefs(g, []string{selector})
+		sel, err = selectRefs(g, []string{selector})
+	}
+	if err == nil {
+		err = sel.err()
 	}
 	if err != nil {
 		if ref, bad := graph.ParseRef(selector); bad == nil {
@@ -113,6 +116,7 @@ func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, e
 		}
 		return nil, err
 	}
+	refs := sel.refs
 	if len(refs) > 1 {
 		return nil, usagef("%q is %d outputs: %s; name one", selector, len(refs), names(refs))
 	}

@@ -206,16 +206,24 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*bui
 	return t, set, nil
 }
 
-// inTree opens the tree, resolves the selectors (none selects all) and calls do.
+// inTree opens the tree, resolves the selectors (none selects all) and calls do with
+// the outputs that are not broken. That others of the selected are is an error after
+// it.
 func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
 	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
-	return a.inTreeLooking(ctx, flags, selectors, false, do)
+	return a.inTreeLooking(ctx, flags, selectors, false, func(t *build.Tree, set settings.Settings, sel selection) error {
+		var err error
+		if len(sel.refs) > 0 || sel.err() == nil {
+			err = do(t, set, sel.refs)
+		}
+		return errors.Join(err, sel.err())
+	})
 }
 
-// inTreeLooking is inTree; all says that every output will be looked at, whatever
-// is selected.
+// inTreeLooking is inTree that leaves to do what becomes of broken outputs; all says
+// that every output will be looked at, whatever is selected.
 func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
-	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
+	do func(*build.Tree, settings.Settings, selection) error) error {
 	t, set, err := a.open(ctx, flags, all)
 	if err != nil {
 		return err
@@ -225,11 +233,11 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 			a.warnOf(err)
 		}
 	}()
-	refs, err := selectRefs(t.Graph, selectors)
+	sel, err := selectRefs(t.Graph, selectors)
 	if err != nil {
 		return err
 	}
-	return do(t, set, refs)
+	return do(t, set, sel)
 }
 
 // loadGraph reads the definitions only: it works in a tree that cannot be
@@ -273,17 +281,31 @@ func (a *app) warnOf(err error) {
 	}
 }
 
+// selection is what selectors name.
+type selection struct {
+	refs   []graph.Ref
+	broken []*graph.Broken // definitions whose outputs cannot be built
+}
+
+// err says what is wrong with the broken definitions, nil if none is selected.
+func (s selection) err() error {
+	if len(s.broken) == 0 {
+		return nil
+	}
+	return usageError{&graph.BrokenError{Broken: s.broken}}
+}
+
 // selectRefs resolves selectors; none selects all.
-func selectRefs(g *graph.Graph, selectors []string) ([]graph.Ref, error) {
+func selectRefs(g *graph.Graph, selectors []string) (selection, error) {
 	if len(selectors) == 0 {
-		return g.All(), nil
+		return selection{g.All(), g.Broken()}, nil
 	}
-	refs, err := g.Select(selectors)
+	refs, broken, err := g.Select(selectors)
 	if err != nil {
-		return nil, usageError{err}
+		return selection{}, usageError{err}
 	}
-	if len(refs) == 0 {
-		return nil, usagef("nothing is selected")
+	if len(refs)+len(broken) == 0 {
+		return selection{}, usagef("nothing is selected")
 	}
-	return refs, nil
+	return selection{refs, broken}, nil
 }

@@ -54,12 +54,12 @@ func (e *RefusedError) Error() string {
 
 // WriteDigests replaces the lines of refs in digests/ by what this machine
 // built, keeps the other lines and drops those of outputs that the tree does
-// not have. When any of refs may not be published nothing is written and the
+// not have, unless a definition is broken: it may have them. When any of refs may not be published nothing is written and the
 // error is a *RefusedError. It returns the lines that changed.
 func (t *Tree) WriteDigests(refs []graph.Ref) ([]Listed, error) {
 	next := cache.Published{}
 	for name, d := range t.Published {
-		if ref, err := graph.ParseRef(name); err == nil && t.Graph.Output(ref) != nil {
+		if ref, err := graph.ParseRef(name); err == nil && t.Graph.Output(ref) != nil || len(t.Graph.Broken()) > 0 {
 			next[name] = d
 		}
 	}

@@ -43,7 +43,7 @@ func (c Capacity) hint(s *Step) Hint {
 // Knows reports that an output or a definition has the name, as in
 // [Capacity].Hints.
 func (t *Tree) Knows(name string) bool {
-	if ref, err := graph.ParseRef(name); err == nil && t.Graph.Output(ref) != nil {
+	if ref, err := graph.ParseRef(name); err == nil && (t.Graph.Output(ref) != nil || t.Graph.BrokenOutput(ref) != nil) {
 		return true
 	}
 	return slices.ContainsFunc(t.Graph.Definitions(), func(d *graph.Definition) bool { return d.Stage+"-"+d.Name == name })

@@ -111,7 +111,10 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		v.Word, v.Want = Unpublished, cache.Digest{}
 		return v
 	}
-	return j.differs(v, rec)
+	if v = j.differs(v, rec); v.Word == Mismatch {
+		j.excuse(&v, o)
+	}
+	return v
 }
 
 // match makes v a MATCH, with its conditions.

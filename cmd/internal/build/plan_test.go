@@ -119,7 +119,7 @@ func (p *pretender) plan(opts PlanOptions, targets ...string) string {
 	refs := tree.Graph.All()
 	if len(targets) > 0 {
 		var err error
-		refs, err = tree.Graph.Select(targets)
+		refs, _, err = tree.Graph.Select(targets)
 		p.must(err)
 	}
 	opts.Probe = buildkit.ProbeDigest

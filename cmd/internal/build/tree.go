@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,6 +60,13 @@ func (e *NoTreeError) Error() string {
 	return fmt.Sprintf("there is no StageX tree in %q or above it (a folder that holds packages/)", e.Dir)
 }
 
+// OldTreeError says that a StageX tree is of a format that sx does not read.
+type OldTreeError struct{ Dir string }
+
+func (e *OldTreeError) Error() string {
+	return fmt.Sprintf("the tree in %q has no stages and no package.toml: it is older than StageX 2024.12.0, and sx does not build it", e.Dir)
+}
+
 // PublishedError says that a file of digests/ is not what it should be.
 type PublishedError struct{ Err error }
 
@@ -67,7 +75,7 @@ func (e *PublishedError) Error() string { return e.Err.Error() }
 func (e *PublishedError) Unwrap() error { return e.Err }
 
 // FindTree walks up from dir to the first folder that holds packages/ with a
-// stage in it. The error is a *NoTreeError when there is none.
+// stage in it. The error is a *NoTreeError when there is none, or an *OldTreeError.
 func FindTree(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -79,10 +87,22 @@ func FindTree(dir string) (string, error) {
 				return at, nil
 			}
 		}
+		if isOldTree(at) {
+			return "", &OldTreeError{at}
+		}
 		if at == filepath.Dir(at) {
 			return "", &NoTreeError{abs}
 		}
 	}
+}
+
+// isOldTree reports whether dir is a tree without stages: packages/<name>/Containerfile.
+func isOldTree(dir string) bool {
+	entries, _ := os.ReadDir(filepath.Join(dir, "packages"))
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		_, err := os.Lstat(filepath.Join(dir, "packages", e.Name(), "Containerfile"))
+		return err == nil
+	})
 }
 
 // LoadGraph reads the definitions of the tree at dir and nothing else. Where an

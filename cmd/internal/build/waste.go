@@ -62,8 +62,12 @@ type Waste struct {
 
 // FindWaste looks for what no definition of the tree names. An output of a
 // definition that was passed over with a warning counts as named. A tree without
-// any definition is taken for one that is not all there.
+// any definition is taken for one that is not all there. While a definition is
+// broken it is not known what that names: then the error is a *graph.BrokenError.
 func (t *Tree) FindWaste() (w Waste, err error) {
+	if broken := t.Graph.Broken(); len(broken) > 0 {
+		return w, &graph.BrokenError{Broken: broken}
+	}
 	if len(t.Graph.All()) == 0 {
 		return w, &NoDefinitionsError{t.Dir}
 	}

@@ -1,0 +1,33 @@
+package build
+
+import (
+	"fmt"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// excuse makes v, a MISMATCH, UNPROVEN if a key of package.toml that sx does not know
+// may account for the difference: one of o's definition, or of a dependency whose
+// digest is not the published one either.
+func (j *Judge) excuse(v *Verdict, o *graph.Output) {
+	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{o.Ref}) {
+		dep := j.Tree.Graph.Output(ref)
+		if len(dep.Definition.UnknownKeys) == 0 || dep != o && j.asPublished(dep) {
+			continue
+		}
+		v.Word = Unproven
+		v.Note = fmt.Sprintf("built here, and the digest differs from the published %s; but sx does not know what the key %s in %s/package.toml means",
+			abbreviate(v.Want.String()), dep.Definition.UnknownKeys[0], dep.Definition.Dir)
+		return
+	}
+}
+
+// asPublished reports whether out/ has the published image of o.
+func (j *Judge) asPublished(o *graph.Output) bool {
+	layout, err := j.Tree.whole(o)
+	if err != nil {
+		return false
+	}
+	got, found := publishedManifest(o, layout.Manifests)
+	return found && got == j.Tree.Published[o.String()]
+}

@@ -1,0 +1,218 @@
+package tomlscan_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+
+	"codeberg.org/stagex/sx/graph/tomlscan"
+)
+
+const example = `# a comment [with] "quotes"
+name = "x" # and another
+empty = """
+[not.a.table]
+"""
+raw = '''it's'''''
+[package]
+list = [
+	"a", # b = 1
+	'c', [1, {d.e = 2}],
+]
+dotted.key."qu\u006fted.name" = 2020-01-01 10:00:00
+[sources.'a b']
+inline = { hash = "\"}", mirrors = ["]"] }
+[[tables]]
+one = 1e3
+[[tables]]
+one = true
+two = -inf
+`
+
+func TestLines(t *testing.T) {
+	f, err := tomlscan.Parse([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, k := range f.Keys {
+		got[k.Path().String()] = k.Line
+		if f.Line(k.Path()...) != k.Line {
+			t.Errorf("line of %q = %d, want %d", k.Path(), f.Line(k.Path()...), k.Line)
+		}
+	}
+	want := map[string]int{
+		"name": 2, "empty": 3, "raw": 6, "package": 7, "package.list": 8, "package.list.d": 10, "package.list.d.e": 10,
+		"package.dotted": 12, "package.dotted.key": 12, `package.dotted.key."quoted.name"`: 12,
+		"sources": 13, `sources."a b"`: 13, `sources."a b".inline`: 14, `sources."a b".inline.hash`: 14, `sources."a b".inline.mirrors`: 14,
+		"tables": 15, "tables.one": 16, "tables.two": 19,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	if len(f.Newer) > 0 || f.Line("package", "none") != 0 || f.Values["name"] != "x" {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestNewer(t *testing.T) {
+	for text, want := range map[string]tomlscan.Note{
+		"\ufeffa = 1":               {1, "a byte order mark"},
+		"\na = {b = 1,\nc = 2}":     {3, "an inline table of several lines"},
+		"a = {b = 1,}":              {1, "a comma before the end of an inline table"},
+		"a = \"\\e[0m\"":            {1, `the escape \e`},
+		"\na = \"\"\"\n\\x41\"\"\"": {3, `the escape \x`},
+		"a = [07:30]":               {1, "a time without seconds"},
+		"a = 2020-01-01 07:30":      {1, "a time without seconds"},
+	} {
+		f, err := tomlscan.Parse([]byte(text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if !slices.Equal(f.Newer, []tomlscan.Note{want}) {
+			t.Errorf("%q: %v, want %v", text, f.Newer, want)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for text, want := range map[string]tomlscan.Error{
+		"a = 1\nb\n":       {Line: 2},
+		"a = \n[b]\n":      {Line: 1, Key: "a"},
+		"a = [1\nb = 2\n":  {Line: 2, Key: "a"},
+		"\na = \"\n\"":     {Line: 2, Key: "a"},
+		"a = 1\n\na = 2\n": {Line: 3, Key: "a"},
+		"a = 1 b = 2\n":    {Line: 1},
+		"\xff":             {Line: 1},
+	} {
+		_, err := tomlscan.Parse([]byte(text))
+		var got *tomlscan.Error
+		if !errors.As(err, &got) || got.Line != want.Line || got.Key != want.Key || got.Err.Error() == "" {
+			t.Errorf("%q: %+v, want line %d after key %q", text, err, want.Line, want.Key)
+		}
+	}
+}
+
+// TestLimits: what costs more than it is worth is refused at once, with its line.
+func TestLimits(t *testing.T) {
+	deep := func(open, close string) string {
+		return "\na=" + strings.Repeat(open, 8000) + "1" + strings.Repeat(close, 8000)
+	}
+	million := strings.Repeat("a", 1000_000)
+	for name, text := range map[string]string{
+		"inline tables":     deep("{a=", "}"),
+		"lists":             deep("[", "]"),
+		"dotted key":        "\n" + strings.Repeat("a.", 100_000) + "a=1",
+		"header":            "\n[" + strings.Repeat("a.", 100_000) + "a]",
+		"lists of tables":   deep("[{a=", "}]"),
+		"bare key":          "\n" + million + " = 1",
+		"quoted key":        "\n\"" + million + "\" = 1",
+		"text":              "\na = \"" + million + "\"",
+		"raw text":          "\na = '" + million + "'",
+		"open text":         "\na = '" + million,
+		"number":            "\na = " + strings.Repeat("1", 1000_000),
+		"list":              "\na = [" + strings.Repeat("1,", 400_000) + "]",
+		"list of tables":    "\na = [" + strings.Repeat("{},", 300_000) + "]",
+		"size":              "\n#" + strings.Repeat("a", tomlscan.MaxSize),
+		"long paths":        "\n[" + strings.Repeat(strings.Repeat("a", 5000)+".", 13) + "a]",
+		"keys":              "",
+		"lines of one text": "",
+	} {
+		line := 2
+		switch name {
+		case "keys":
+			var b strings.Builder
+			for i := range 60_000 {
+				fmt.Fprintf(&b, "k%d = 1\n", i)
+			}
+			text, line = b.String(), 10_001
+		case "lines of one text":
+			text, line = "a = \"\"\"\n"+strings.Repeat("a\n", 400_000)+"\"\"\"", 400_002
+		case "long paths":
+			text, line = text+"\n"+strings.Repeat("b=1\nc=1\n", 5000), 66
+		}
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := tomlscan.Parse([]byte(text))
+			runtime.ReadMemStats(&after)
+			var got *tomlscan.Error
+			if !errors.As(err, &got) || got.Line != line {
+				t.Errorf("%.200v, want an error at line %d", got, line)
+			} else if len(got.Error()) > 200 {
+				t.Errorf("a message of %d bytes", len(got.Error()))
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+				t.Errorf("%d bytes were allocated", used)
+			}
+		})
+	}
+}
+
+// TestWorst: what is just allowed costs no more either.
+func TestWorst(t *testing.T) {
+	var keys strings.Builder
+	keys.WriteString("[" + strings.Repeat("table.", 13) + "a]\n")
+	for i := range 9_900 {
+		fmt.Fprintf(&keys, "k%d = 1\n", i)
+	}
+	for name, text := range map[string]string{
+		"list":     "a = [" + strings.Repeat("1,", 9_990) + "]",
+		"tables":   "a = [" + strings.Repeat("{},", 9_990) + "]",
+		"keys":     keys.String(),
+		"comments": strings.Repeat("#\n", 500_000),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		started := time.Now()
+		_, err := tomlscan.Parse([]byte(text))
+		runtime.ReadMemStats(&after)
+		t.Logf("%s: %v, %d MB, %v", name, time.Since(started), (after.TotalAlloc-before.TotalAlloc)>>20, err)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+			t.Errorf("%s: %d bytes were allocated", name, used)
+		}
+	}
+}
+
+// FuzzParse: the scan and the decoder see the same keys.
+func FuzzParse(f *testing.F) {
+	f.Add(example)
+	for _, text := range []string{"a.b.c=1\n[a.d]\n", "a={b={c=1}}", "a=[[1,2],[3]]", "a=\"\"\"\\\"\"\"\"", "\"\\U0001F600\"=1", "a='''\n''\\'''", "a = [ # c\n]", "a=1#", "\ra=1\r\n"} {
+		f.Add(text)
+	}
+	if tree := os.Getenv("SX_TEST_TREE"); tree != "" {
+		paths, _ := filepath.Glob(filepath.Join(tree, "packages", "*", "*", "package.toml"))
+		for _, path := range paths {
+			if data, err := os.ReadFile(path); err == nil {
+				f.Add(string(data))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 1<<12 {
+			return
+		}
+		var values map[string]any
+		meta, err := toml.Decode(text, &values)
+		file, got := tomlscan.Parse([]byte(text))
+		if err == nil && got == nil {
+			for _, key := range meta.Keys() {
+				if file.Line(key...) == 0 {
+					t.Errorf("%q: no line for %q", text, key)
+				}
+			}
+			return
+		}
+		if (err == nil) != (got == nil) && !strings.Contains(got.Error(), "in one another") {
+			t.Errorf("%q: %v, and the decoder: %v", text, got, err)
+		}
+	})
+}
