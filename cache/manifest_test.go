@@ -80,7 +80,7 @@ func TestParseManifest(t *testing.T) {
 func TestPartial(t *testing.T) {
 	s := newStore(t)
 	want := DigestOf([]byte("the whole blob"))
-	p, err := s.Partial(t.Context(), want)
+	p, err := s.Partial(t.Context(), want, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestPartial(t *testing.T) {
 
 	// A next run goes on where this one was.
 	s = open(t, s.tree)
-	if p, err = s.Partial(t.Context(), want); err != nil || p.Size() != int64(len("the whole")) {
+	if p, err = s.Partial(t.Context(), want, func() {}); err != nil || p.Size() != int64(len("the whole")) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	p.Write([]byte(" blob"))
@@ -113,7 +113,7 @@ func TestPartial(t *testing.T) {
 	if left, _ := filepath.Glob(s.Dir("blobs", "partial", "*")); len(left) > 0 {
 		t.Errorf("left %q", left)
 	}
-	if _, err := s.Partial(t.Context(), want); !errors.Is(err, fs.ErrExist) {
+	if _, err := s.Partial(t.Context(), want, func() {}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a blob that is there: %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestPartialHostile(t *testing.T) {
 		if err := plant(); err != nil {
 			t.Fatal(err)
 		}
-		p, err := s.Partial(t.Context(), want)
+		p, err := s.Partial(t.Context(), want, func() {})
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

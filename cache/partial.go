@@ -31,9 +31,9 @@ type Partial struct {
 const partialWait = 100 * time.Millisecond
 
 // Partial opens the partial blob of a digest and hashes what an earlier run left.
-// It waits for another process that writes it. It is fs.ErrExist when the shared
-// blobs hold the blob.
-func (s *Store) Partial(ctx context.Context, d Digest) (*Partial, error) {
+// It waits for another process that writes it, and then calls waiting, once. It is
+// fs.ErrExist when the shared blobs hold the blob.
+func (s *Store) Partial(ctx context.Context, d Digest, waiting func()) (*Partial, error) {
 	if s.readOnly != nil {
 		return nil, fmt.Errorf("receiving blob %s: %w", d, s.readOnly)
 	}
@@ -41,7 +41,7 @@ func (s *Store) Partial(ctx context.Context, d Digest) (*Partial, error) {
 		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
 	}
 	p := &Partial{s: s, want: d, path: s.Dir("blobs", "partial", d.Hex()), sum: sha256.New()}
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, waiting); err != nil {
 		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
 	}
 	if _, err := s.BlobPath(d); err == nil {
@@ -58,8 +58,8 @@ func (s *Store) Partial(ctx context.Context, d Digest) (*Partial, error) {
 }
 
 // open leaves a file that is locked and still has its name.
-func (p *Partial) open(ctx context.Context) error {
-	for {
+func (p *Partial) open(ctx context.Context, waiting func()) error {
+	for told := false; ; {
 		f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) { // sealed by a run that was killed right then, or none of ours
 			err = os.Remove(p.path)
@@ -79,6 +79,10 @@ func (p *Partial) open(ctx context.Context) error {
 			return err
 		}
 		f.Close()
+		if !told {
+			told = true
+			waiting()
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

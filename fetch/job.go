@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 )
@@ -16,7 +17,7 @@ func (r *run) survey(ctx context.Context, g *group) {
 		r.settle(ctx, g, found)
 		return
 	}
-	p, err := r.temp.openPart(ctx, g.hash)
+	p, err := r.temp.openPart(ctx, g.hash, r.waiting(g))
 	if err != nil {
 		r.failed(ctx, err, g.wants...)
 		g.wants = nil
@@ -116,7 +117,7 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 		r.lack(g.wants...)
 		return
 	}
-	p, err := r.temp.openPart(ctx, g.hash)
+	p, err := r.temp.openPart(ctx, g.hash, r.waiting(g))
 	switch {
 	case err != nil && r.opts.Offline && ctx.Err() == nil:
 		r.lack(g.wants...) // as where nothing can be written
@@ -134,6 +135,12 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 		}
 		return
 	}
+	if p.Check() != nil {
+		r.reclaim(ctx, g)
+	}
+	if len(g.wants) == 0 || ctx.Err() != nil {
+		return
+	}
 	if p.size > r.opts.MaxFile && !r.opts.Offline {
 		p.Reset()
 	}
@@ -148,30 +155,41 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 			return
 		}
 	}
-	r.place(ctx, g, p)
+	r.place(ctx, g, Fetched, p.finish)
 }
 
-// place moves the file to the first path that takes it, and links the others.
-func (r *run) place(ctx context.Context, g *group, p *part) {
+// waiting tells that another sx downloads what g wants.
+func (r *run) waiting(g *group) func() {
+	name := g.wants[0].Name
+	return func() {
+		r.status.Tell(func(s Status) {
+			s.Warn(fmt.Sprintf("%s: another sx downloads it: waiting for that one; Ctrl-C ends only this one", name))
+		})
+	}
+}
+
+// place moves a file to the first path that takes it, and links the others. Finish
+// moves it to one; how says where it came from.
+func (r *run) place(ctx context.Context, g *group, how string, finish func(*spot) error) {
 	for len(g.wants) > 0 {
 		w := g.wants[0]
 		g.wants = g.wants[1:]
-		if err := r.finish(p, w); err != nil {
+		if err := r.finish(w, finish); err != nil {
 			r.failed(ctx, err, w)
 			continue
 		}
-		r.had(w, Fetched)
+		r.had(w, how)
 		r.linkAll(ctx, g, w)
 	}
 }
 
-func (r *run) finish(p *part, w want) error {
+func (r *run) finish(w want, finish func(*spot) error) error {
 	s, err := r.tree.spot(w.Path, 0o755)
 	if err != nil {
 		return placingIn(err)
 	}
 	defer s.close()
-	return p.finish(s)
+	return finish(s)
 }
 
 // placingIn tells a disk too full for a new folder.

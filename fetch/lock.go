@@ -16,7 +16,7 @@ const lockEvery = 100 * time.Millisecond
 
 // lock opens and locks p's file. It leaves f nil where the name meant something
 // else meanwhile: then it is to be called again.
-func (p *part) lock(ctx context.Context) error {
+func (p *part) lock(ctx context.Context, waiting func()) error {
 	if info, err := p.temp.dir.Lstat(p.name); err == nil && !usable(info) {
 		return p.temp.dir.RemoveAll(p.name)
 	}
@@ -24,7 +24,7 @@ func (p *part) lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := flock(ctx, f); err != nil {
+	if err := flock(ctx, f, waiting); err != nil {
 		f.Close()
 		return err
 	}
@@ -43,11 +43,14 @@ func usable(info os.FileInfo) bool {
 	return info.Mode().IsRegular() && (!ok || st.Nlink <= 1)
 }
 
-func flock(ctx context.Context, f *os.File) error {
-	for {
+func flock(ctx context.Context, f *os.File, waiting func()) error {
+	for told := false; ; told = true {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
+		}
+		if !told {
+			waiting()
 		}
 		if err := transfer.Pause(ctx, lockEvery); err != nil {
 			return err

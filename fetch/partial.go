@@ -26,12 +26,12 @@ type part struct {
 	gone bool // no longer under its name
 }
 
-// openPart opens and locks the partial file of a hash and reads what is there,
-// waiting for another run that writes it.
-func (t *temp) openPart(ctx context.Context, want graph.Hash) (*part, error) {
+// openPart opens and locks the partial file of a hash and reads what is there. It
+// waits for another run that writes it, and then calls waiting.
+func (t *temp) openPart(ctx context.Context, want graph.Hash, waiting func()) (*part, error) {
 	p := &part{temp: t, want: want, name: want.String() + partSuffix, sum: sha256.New()}
 	for p.f == nil {
-		if err := p.lock(ctx); err != nil {
+		if err := p.lock(ctx, waiting); err != nil {
 			return nil, p.failed(err)
 		}
 	}

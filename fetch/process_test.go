@@ -277,7 +277,7 @@ func TestWaitingIsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tmp.close()
-	p, err := tmp.openPart(t.Context(), s.Hash)
+	p, err := tmp.openPart(t.Context(), s.Hash, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (e *Error) Table(w io.Writer) error {
 			if mirror == "" {
 				mirror = "-"
 			}
-			row(t, name, mirror, a.Reason.Error())
+			row(t, name, mirror, a.Text())
 			name = ""
 		}
 	}

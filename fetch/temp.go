@@ -71,13 +71,14 @@ func (t *temp) open(tree *tree, make bool) (err error) {
 	return err
 }
 
-// begun says whether there is a partial file of a hash.
+// begun says whether there is a partial file of a hash, or one that was put aside.
 func (t *temp) begun(want graph.Hash) bool {
 	if t == nil {
 		return false
 	}
 	_, err := t.dir.Lstat(want.String() + partSuffix)
-	return err == nil
+	_, aside := t.dir.Lstat(want.String() + wrongSuffix)
+	return err == nil || aside == nil
 }
 
 // sweep removes meta files whose partial file a killed run had just renamed.

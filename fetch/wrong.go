@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -110,6 +111,45 @@ func (t *temp) takeWrong(s *spot, name string) (string, error) {
 		}
 	}
 	return name, syncDir(s.dir)
+}
+
+// reclaim gives a file that was put aside as wrong a name that g wants it under: the
+// hash may have been what was wrong, or two files were exchanged. The caller holds the
+// hash's lock.
+func (r *run) reclaim(ctx context.Context, g *group) {
+	name := g.hash.String() + wrongSuffix
+	aside := &spot{path: r.shown(name), dir: r.temp.dir, base: name}
+	if _, err := r.temp.dir.Lstat(name); err != nil || r.verify(ctx, aside, g.hash) != nil {
+		return // the name does not make it the file
+	}
+	r.place(ctx, g, Linked, func(s *spot) error { return r.temp.bringBack(name, s) })
+}
+
+// bringBack moves a file from here to s.
+func (t *temp) bringBack(name string, s *spot) error {
+	f, err := t.dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+		return err
+	}
+	if err := rename(t.dir, name, s); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	kept := t.kept[name]
+	delete(t.kept, name)
+	t.mu.Unlock()
+	if !kept {
+		t.shrink(info.Size())
+	}
+	return nil
 }
 
 // keep takes a name out of the budget.

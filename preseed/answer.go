@@ -45,12 +45,7 @@ func said(resp *http.Response) string {
 	return shorten(strings.TrimSpace(body.Errors[0].Code + " " + body.Errors[0].Message))
 }
 
-func shorten(s string) string {
-	if len(s) > maxSaid {
-		s = strings.ToValidUTF8(s[:maxSaid], "") + "…"
-	}
-	return s
-}
+func shorten(s string) string { return transfer.Shorten(s, maxSaid) }
 
 // explain turns an error of the transport into one of this package: without URLs,
 // which may hold signatures or tokens, and typed where somebody acts on it.

@@ -23,7 +23,7 @@ func (p *pull) blob(ctx context.Context, d cache.Descriptor) error {
 	if _, ok := r.local.find(ctx, d.Digest); ok {
 		return nil
 	}
-	part, err := r.opts.Store.Partial(ctx, d.Digest)
+	part, err := r.partial(ctx, d.Digest)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another sx brought it
 	}

@@ -153,12 +153,21 @@ func misnamed(data []byte, mediaType string) error {
 	if _, other := cache.ParseManifest(data, ""); other != nil {
 		return nil // a fault of the image, which is the same everywhere
 	}
-	return &transfer.AnswerError{Reason: err.Error()}
+	return &transfer.AnswerError{Reason: shorten(err.Error())}
+}
+
+// partial opens a blob to receive.
+func (r *run) partial(ctx context.Context, d cache.Digest) (*cache.Partial, error) {
+	return r.opts.Store.Partial(ctx, d, func() {
+		r.status.Tell(func(s Status) {
+			s.Warn(fmt.Sprintf("another sx receives the blob %s: waiting for that one; Ctrl-C ends only this one", d))
+		})
+	})
 }
 
 // keep makes data, which has the digest, a shared blob.
 func (r *run) keep(ctx context.Context, d cache.Digest, data []byte) error {
-	part, err := r.opts.Store.Partial(ctx, d)
+	part, err := r.partial(ctx, d)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

@@ -173,7 +173,7 @@ func registryClient(set settings.Settings) preseed.ClientOptions {
 func printRegistries(w io.Writer, failed *preseed.Error) {
 	for _, f := range failed.Failures {
 		for _, at := range f.Attempts {
-			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Reason.Error()))
+			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Text()))
 		}
 	}
 }

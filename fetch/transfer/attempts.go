@@ -11,6 +11,20 @@ type Attempt struct {
 	Reason error
 }
 
+// maxText bounds what is shown of a reason, which may quote a server, in bytes.
+const maxText = 800
+
+// Text is the reason, cut to a length.
+func (a Attempt) Text() string { return Shorten(a.Reason.Error(), maxText) }
+
+// Shorten cuts a text to n bytes, and says so by "…".
+func Shorten(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}
+
 // Attempts are the failures of all places that were asked for one thing.
 type Attempts []Attempt
 
@@ -19,10 +33,10 @@ func (as Attempts) Error() string {
 	var parts []string
 	for _, a := range as {
 		if a.Place == "" {
-			parts = append(parts, a.Reason.Error())
+			parts = append(parts, a.Text())
 			continue
 		}
-		parts = append(parts, a.Place+": "+a.Reason.Error())
+		parts = append(parts, Shorten(a.Place, maxText)+": "+a.Text())
 	}
 	return strings.Join(parts, "; ")
 }
