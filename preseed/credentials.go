@@ -66,7 +66,7 @@ func (l *logins) Find(ctx context.Context, registry, repository string) Credenti
 			continue
 		}
 		found, err := l.find(ctx, source.path, file, names)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			l.tell(source.path+err.Error(), "%s: %v", source.path, err)
 		}
 		if found != (Credentials{}) {

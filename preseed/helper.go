@@ -79,18 +79,21 @@ func (l *logins) run(ctx context.Context, program, server string) (c Credentials
 	messages := bounded{drop: true}
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "/", strings.NewReader(server), &out, &messages, helperEnd
 	err = cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it has exited well; an agent that it started holds its output open
+	}
 	switch {
 	case ctx.Err() != nil:
 		return c, context.Cause(ctx)
 	case out.over:
 		return c, fmt.Errorf("the credential helper %s answers with more than %d bytes", program, maxHelper)
-	case err != nil && isNotFound(out.String()):
+	case err != nil && isNotFound(out.buf.String()):
 		return c, nil
 	case err != nil:
-		return c, helperFailed(program, err, out.String(), messages.String())
+		return c, helperFailed(program, err, out.buf.String(), messages.buf.String())
 	}
 	var answer struct{ Username, Secret string }
-	if json.Unmarshal(out.Bytes(), &answer) != nil {
+	if json.Unmarshal(out.buf.Bytes(), &answer) != nil {
 		return c, fmt.Errorf("the credential helper %s answers with something else than JSON", program)
 	}
 	if answer.Username == tokenUser {
@@ -118,7 +121,7 @@ func helperFailed(program string, err error, out, messages string) error {
 
 // bounded keeps the first maxHelper bytes, and takes no more.
 type bounded struct {
-	bytes.Buffer
+	buf  bytes.Buffer // not embedded: its ReadFrom has no bound
 	over bool
 	drop bool // what is too much is no failure
 }
@@ -126,12 +129,12 @@ type bounded struct {
 var errTooMuch = errors.New("too much output")
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.over || b.Len()+len(p) > maxHelper {
+	if b.over || b.buf.Len()+len(p) > maxHelper {
 		b.over = true
 		if b.drop {
 			return len(p), nil
 		}
 		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }

@@ -2,7 +2,6 @@ package preseed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -109,9 +108,7 @@ func (r *Repository) Blob(ctx context.Context, d cache.Descriptor, offset int64)
 func (r *Repository) get(ctx context.Context, path, what string, header func(http.Header)) (*http.Response, error) {
 	return r.send(ctx, path, header, func(req *http.Request) (*http.Response, error) {
 		resp, err := r.retry.Do(req)
-		var status *transfer.StatusError
-		var token *tokenError
-		if errors.As(err, &status) && !errors.As(err, &token) {
+		if status, ok := err.(*transfer.StatusError); ok { // the registry's own, not its token server's
 			return nil, refusal(r.name, status, what, err)
 		}
 		return resp, err
