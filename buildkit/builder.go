@@ -17,9 +17,7 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
 	sessioncontent "github.com/moby/buildkit/session/content"
-	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/buildkit/worker/label"
-	"github.com/tonistiigi/fsutil"
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/cache"
@@ -79,14 +77,14 @@ func (b *Builder) open(ctx context.Context) (err error) {
 	if b.sink, err = newSink(b.scratch.Path, b.conn.ContentDir, b.store); err != nil {
 		return err
 	}
-	b.dirs = &dirs{byName: map[string]*contextFS{}, uses: map[string]int{}}
+	b.dirs = &dirs{byName: map[string]*served{}}
 	b.blobs = &blobs{store: b.store, known: map[cache.Digest]struct{}{}}
 	// The session lives until Close, not until the first build's context ends.
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if b.session, err = session.NewSession(ctx, "sx"); err != nil {
 		return err
 	}
-	b.session.Allow(filesync.NewFSSyncProvider(b.dirs))
+	b.session.Allow(b.dirs)
 	b.session.Allow(sessioncontent.NewAttachable(map[string]content.Store{
 		"oci:" + storeID: b.blobs,
 		"export":         b.sink,
@@ -267,41 +265,4 @@ func (b *Builder) linkBlob(d cache.Digest) error {
 		return err
 	}
 	return b.store.Link(d, theirs)
-}
-
-// dirs serves the contexts of the running builds by name.
-type dirs struct {
-	mu     sync.Mutex
-	byName map[string]*contextFS
-	uses   map[string]int
-}
-
-var _ filesync.DirSource = (*dirs)(nil)
-
-// LookupDir implements filesync.DirSource.
-func (d *dirs) LookupDir(name string) (fsutil.FS, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c, ok := d.byName[name]
-	return c, ok
-}
-
-// serve offers c until release is called. Its name tells its content, so that
-// equal contexts of one family are one to BuildKit.
-func (d *dirs) serve(kind string, c *contextFS) (name string, release func()) {
-	name = kind + "-" + c.id
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.byName[name] == nil {
-		d.byName[name] = c
-	}
-	d.uses[name]++
-	return name, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.uses[name]--; d.uses[name] == 0 {
-			delete(d.byName, name)
-			delete(d.uses, name)
-		}
-	}
 }

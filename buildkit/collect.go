@@ -29,7 +29,7 @@ const maxDocument = 4 << 20
 type UnrewrittenError struct{ Layer digest.Digest }
 
 func (e *UnrewrittenError) Error() string {
-	return fmt.Sprintf("the engine did not rewrite the timestamps of layer %s, so this build cannot be reproduced; its log says why", e.Layer)
+	return fmt.Sprintf("the engine did not rewrite the timestamps of layer %s, so this build cannot be reproduced; the engine's own log says why (sx engine logs)", e.Layer)
 }
 
 // collector takes blobs from the sink into a staging folder.
@@ -38,13 +38,12 @@ type collector struct {
 	into *cache.Staging
 }
 
+// take fails with a *cache.DamagedError if the blob is not what its digest and its
+// size say.
 func (c *collector) take(desc ocispecs.Descriptor) error {
 	d, err := cache.ParseDigest(desc.Digest.String())
 	if err != nil {
 		return err
-	}
-	if c.into.Has(d) {
-		return nil
 	}
 	err = c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,16 +56,41 @@ func (c *collector) take(desc ocispecs.Descriptor) error {
 	return err
 }
 
+// checkSent returns a *cache.DamagedError if what the engine has of a blob is not
+// what its name says, whatever out/ has of it.
+func (c *collector) checkSent(d digest.Digest) error {
+	f, err := os.Open(c.sink.path(d))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	got, err := digest.FromReader(f)
+	if err != nil || got == d {
+		return err
+	}
+	os.Remove(f.Name())
+	return damagedBlobError(d, got)
+}
+
+func damagedBlobError(want, got digest.Digest) error {
+	d, err := cache.ParseDigest(want.String())
+	return errors.Join(err, &cache.DamagedError{Digest: d, Err: fmt.Errorf("reading blob %s: its digest is %s", want, got)})
+}
+
 // read takes a document and decodes it.
 func (c *collector) read(desc ocispecs.Descriptor, into any) error {
 	if err := c.take(desc); err != nil {
 		return err
 	}
-	return decode(c.sink.path(desc.Digest), desc.Digest, into)
+	err := decode(c.sink.path(desc.Digest), desc.Digest, into)
+	if errors.As(err, new(*cache.DamagedError)) { // out/ had a whole one
+		os.Remove(c.sink.path(desc.Digest))
+	}
+	return err
 }
 
 // decode reads a JSON document and checks its digest, so that what is decoded
-// is what was named.
+// is what was named. The error is a *cache.DamagedError if it is not.
 func decode(path string, want digest.Digest, into any) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -78,7 +102,7 @@ func decode(path string, want digest.Digest, into any) error {
 		return err
 	}
 	if got := digest.FromBytes(data); got != want {
-		return fmt.Errorf("reading blob %s: its digest is %s", want, got)
+		return damagedBlobError(want, got)
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("reading blob %s: %w", want, err)
@@ -114,7 +138,8 @@ func checkAnswer(got []ocispecs.Descriptor, want []string) error {
 }
 
 // manifest takes an image manifest and all it names. Layers that are not in
-// base must carry the mark of rewritten timestamps.
+// base must carry the mark of rewritten timestamps; the engine may have failed to
+// rewrite one because it is damaged.
 func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]struct{}) error {
 	if desc.MediaType != ocispecs.MediaTypeImageManifest {
 		return fmt.Errorf("the engine answered with a %q where an image manifest belongs", desc.MediaType)
@@ -132,7 +157,7 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 	}
 	for i, l := range m.Layers {
 		if _, ok := base[cfg.RootFS.DiffIDs[i]]; !ok && l.Annotations[rewritten] == "" {
-			return &UnrewrittenError{l.Digest}
+			return errors.Join(c.checkSent(l.Digest), &UnrewrittenError{l.Digest})
 		}
 		if err := c.take(l); err != nil {
 			return err

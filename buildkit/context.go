@@ -14,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/patternmatcher/ignorefile"
@@ -40,6 +41,16 @@ type HashMismatchError struct {
 
 func (e *HashMismatchError) Error() string {
 	return fmt.Sprintf("reading %q: its sha256 is %s, want %s: it changed since it was verified", e.Path, e.Got, e.Want)
+}
+
+// SizeMismatchError says that a file grew or shrank while the engine read it.
+type SizeMismatchError struct {
+	Path string
+	Want int64 // its size when the build began, in bytes
+}
+
+func (e *SizeMismatchError) Error() string {
+	return fmt.Sprintf("reading %q: it has not %d bytes any more: it changed since the build began", e.Path, e.Want)
 }
 
 // contextFS is a build context that exists only in memory: a definition's
@@ -76,6 +87,9 @@ func newContext(files []graph.File, sources []SourceFile, prefix string) (*conte
 	}
 	for _, s := range sources {
 		info, err := os.Stat(s.Path)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%q is not a regular file", s.Path)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading source %q: %w", s.Name, err)
 		}
@@ -161,7 +175,8 @@ func (c *contextFS) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) 
 }
 
 // Open implements fsutil.FS. Reading a source to its end fails with a
-// *HashMismatchError when its bytes are not those that were verified.
+// *HashMismatchError or a *SizeMismatchError if its bytes are not those that were
+// verified.
 func (c *contextFS) Open(p string) (io.ReadCloser, error) {
 	e := c.byPath[strings.Trim(path.Clean("/"+p), "/")]
 	switch {
@@ -170,23 +185,46 @@ func (c *contextFS) Open(p string) (io.ReadCloser, error) {
 	case e.source == nil:
 		return io.NopCloser(bytes.NewReader(e.data)), nil
 	}
-	f, err := os.Open(e.source.Path)
+	f, err := openSource(e.source.Path)
 	if err != nil {
 		return nil, err
 	}
-	return &hashedReader{f: f, h: sha256.New(), want: e.source.Hash}, nil
+	return &hashedReader{f: f, h: sha256.New(), want: e.source.Hash, size: e.stat.Size, left: e.stat.Size}, nil
 }
 
-// hashedReader replaces the final EOF by an error when the hash is wrong.
+// openSource opens a regular file, and waits for nothing that took its place.
+func openSource(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("opening %q: not a regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// hashedReader replaces the final EOF by an error if the file has not the hash, or
+// not the size, that it should have.
 type hashedReader struct {
 	f    *os.File
 	h    hash.Hash
 	want graph.Hash
+	size int64
+	left int64 // bytes of size that are still to come
 }
 
 func (r *hashedReader) Read(p []byte) (int, error) {
 	n, err := r.f.Read(p)
 	r.h.Write(p[:n])
+	if r.left -= int64(n); r.left < 0 || err == io.EOF && r.left > 0 {
+		return 0, &SizeMismatchError{Path: r.f.Name(), Want: r.size}
+	}
 	if err == io.EOF {
 		if got := graph.Hash(r.h.Sum(nil)); got != r.want {
 			return n, &HashMismatchError{Path: r.f.Name(), Got: got, Want: r.want}

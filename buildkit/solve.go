@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -54,7 +53,8 @@ type Image struct {
 	Peak int64
 }
 
-// Build runs job and fills job.Into. A failed step is a *BuildError.
+// Build runs job and fills job.Into. A failed step is a *BuildError; a source that
+// could not be read as it was verified is a *ReadError, whatever the engine says.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	b.builds.RLock()
 	defer b.builds.RUnlock()
@@ -63,60 +63,106 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 		return nil, err
 	}
 	b.blobs.offer(deps.blobs)
-	b.link(deps.blobs)
-
-	main, err := newContext(job.Files, job.Sources, "fetch")
+	q, release, err := b.question(job, deps)
 	if err != nil {
 		return nil, err
+	}
+	defer release()
+	ctx, stop := whileReadable(ctx, q.contexts...)
+	defer stop()
+	img, err := b.run(ctx, q)
+	for _, empty := range []func(context.Context) error{b.empty, b.emptyAlone} {
+		if !damaged(err) {
+			break
+		}
+		if _, ours := b.engine.(Managed); !ours { // others build on its cache too
+			return nil, &EngineError{EngineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
+				"empty its cache: buildctl prune --all, or docker builder prune --all"}
+		}
+		b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
+		if job.Step != nil {
+			job.Step("making the engine forget a damaged blob, once nothing else uses it")
+		}
+		if err := empty(ctx); err != nil {
+			return nil, fmt.Errorf("emptying the engine's cache, in which a blob is damaged: %w", err)
+		}
+		img, err = b.run(ctx, q)
+	}
+	return img, err
+}
+
+// question is what the engine is asked for a job.
+type question struct {
+	job      Job
+	deps     contents
+	attrs    map[string]string // of the frontend
+	input    llb.State         // the main context
+	contexts []*served
+}
+
+// question makes the contexts of job readable until release is called.
+func (b *Builder) question(job Job, deps contents) (_ question, release func(), err error) {
+	main, err := newContext(job.Files, job.Sources, "fetch")
+	if err != nil {
+		return question{}, nil, err
 	}
 	fetched, err := newContext(nil, job.Sources, "")
 	if err != nil {
-		return nil, err
+		return question{}, nil, err
 	}
-	mainName, release := b.dirs.serve("context", main)
-	defer release()
-	fetchName, release := b.dirs.serve("fetch", fetched)
-	defer release()
-
 	excludes, err := ignored(job.Files)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", job.Request.Context, err)
+		return question{}, nil, fmt.Errorf("reading %s: %w", job.Request.Context, err)
 	}
-	// As an input and not as the local source "context", because that name is
-	// fixed and all builds share one session.
-	input := llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
-		llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context"))
-	attrs := frontendAttrs(job, mainName, fetchName)
-	img, err := b.run(ctx, job, deps, attrs, input)
-	var damaged *cache.DamagedError
-	if err == nil || !errors.As(err, &damaged) && !damagedState(err) {
-		return img, err
+	mainName, mainServed, releaseMain := b.dirs.serve("context", main)
+	fetchName, fetchServed, releaseFetch := b.dirs.serve("fetch", fetched)
+	return question{
+		job: job, deps: deps, attrs: frontendAttrs(job, mainName, fetchName),
+		// As an input and not as the local source "context", because that name is
+		// fixed and all builds share one session.
+		input: llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
+			llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context")),
+		contexts: []*served{mainServed, fetchServed},
+	}, func() { releaseMain(); releaseFetch() }, nil
+}
+
+// empty makes the engine forget what it can. It shares its blobs with out/, so what
+// was damaged there is damaged here: it would answer with it for ever.
+func (b *Builder) empty(ctx context.Context) error {
+	return b.conn.Client.Prune(ctx, nil, client.PruneAll)
+}
+
+// emptyAlone is empty once no other build of this sx uses what is damaged: an engine
+// keeps what is in use.
+func (b *Builder) emptyAlone(ctx context.Context) error {
+	b.builds.RUnlock()
+	defer b.builds.RLock()
+	b.builds.Lock()
+	defer b.builds.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if _, ours := b.engine.(Managed); !ours { // others build on its cache too
-		return nil, &EngineError{EngineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
-			"empty its cache: buildctl prune --all, or docker builder prune --all"}
-	}
-	// The engine shares its blobs with out/, so what was damaged there is
-	// damaged here: it must forget it, or it would answer with it for ever.
-	b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
-	if err := b.conn.Client.Prune(ctx, nil, client.PruneAll); err != nil {
-		return nil, fmt.Errorf("emptying the engine's cache: %w", err)
-	}
-	return b.run(ctx, job, deps, attrs, input)
+	return b.empty(ctx)
 }
 
 // run asks the engine once and takes what it answers.
-func (b *Builder) run(ctx context.Context, job Job, deps contents, attrs map[string]string, input llb.State) (*Image, error) {
+func (b *Builder) run(ctx context.Context, q question) (*Image, error) {
+	b.link(q.deps.blobs)
 	began := time.Now()
-	w := &watch{job: job}
-	resp, err := b.solve(ctx, w, attrs, input)
+	w := &watch{job: q.job}
+	resp, err := b.solve(ctx, w, q.attrs, q.input)
+	for _, s := range q.contexts {
+		if failure := s.failure(); failure != nil {
+			return nil, failure
+		}
+	}
 	if err != nil && ctx.Err() == nil && b.sink.full.Load() && strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		return nil, fmt.Errorf("receiving the result: %w", syscall.ENOSPC)
 	}
 	if err != nil {
 		return nil, b.explain(ctx, w, began, err)
 	}
-	img, err := b.collect(job, deps, resp.ExporterResponse)
+	img, err := b.collect(q.job, q.deps, resp.ExporterResponse)
 	if err == nil {
 		img.Cached, img.Peak = w.cached, w.peak
 	}

@@ -110,7 +110,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if err != nil {
 		return opt, err
 	}
-	mdb := ctdmetadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{name: sn})
+	mdb := ctdmetadata.NewDB(db, verified{blobs}, map[string]snapshots.Snapshotter{name: sn})
 	if err := mdb.Init(context.Background()); err != nil {
 		return opt, err
 	}

@@ -144,7 +144,7 @@ func (t *Staging) checkSize(d Digest, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sizes[d] != size {
-		return fmt.Errorf("adding blob %s: size is %d, not %d", d, t.sizes[d], size)
+		return &DamagedError{d, fmt.Errorf("adding blob %s: size is %d, not %d", d, t.sizes[d], size)}
 	}
 	return nil
 }
