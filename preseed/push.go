@@ -31,6 +31,7 @@ type Pusher struct {
 	mu      sync.Mutex                       // of all below
 	remotes map[string]*peer                 // by registry
 	at      map[cache.Digest]name.Repository // where a blob is known to be
+	heads   map[string]v1.Hash               // what Tagged found, by reference, until it is used
 }
 
 // PushOptions says how patient a Pusher is with a registry that answered before:
@@ -53,7 +54,7 @@ func (c *Client) NewPusher(o PushOptions) *Pusher {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}}
+	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}, heads: map[string]v1.Hash{}}
 }
 
 // Sent is how many bytes of blobs were sent, those of broken uploads too.
@@ -81,19 +82,50 @@ type Content struct {
 // stands for the last one means that all is there. Present says that nothing was
 // missing. The error is a *PushError, ctx's cause, or that of reading.
 func (p *Pusher) Push(ctx context.Context, repository string, contents []Content, tags []string) (present bool, err error) {
+	err = p.persist(ctx, repository, func(t *target) error {
+		present, err = t.all(ctx, contents, tags)
+		return err
+	})
+	return present, err
+}
+
+// Tagged returns what a tag stands for: the digest of an image index, or of an image
+// that has none. It is zero if there is no such tag, and if it may not be read. Errors
+// are those of Push.
+func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d cache.Digest, err error) {
+	err = p.persist(ctx, repository, func(t *target) error {
+		ref := t.repo.Tag(tag)
+		head, err := t.head(ctx, ref)
+		if err != nil {
+			return t.failed(ctx, err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.heads[ref.String()] = head
+		if head != (v1.Hash{}) {
+			d, err = cache.ParseDigest(head.String())
+		}
+		return err
+	})
+	return d, err
+}
+
+// persist tries to do something with a repository, again after what may be better in a
+// moment.
+func (p *Pusher) persist(ctx context.Context, repository string, do func(*target) error) error {
 	t, err := p.open(ctx, repository)
 	if err != nil {
-		return false, &PushError{repository, err}
+		return &PushError{repository, err}
 	}
 	for try := 0; ; try++ {
-		present, err = t.all(ctx, contents, tags)
+		err := do(t)
 		wait, again := t.again(err, try)
 		if !again {
-			return present, err
+			return err
 		}
 		p.opts.Warn(fmt.Sprintf("%v; trying again in %s", err, wait.Round(time.Second)))
 		if err := transfer.Pause(ctx, wait); err != nil {
-			return false, err
+			return err
 		}
 	}
 }
@@ -197,21 +229,37 @@ func (t *target) failed(ctx context.Context, err error) error {
 	return &PushError{t.repo.Name(), err}
 }
 
-// has reports whether the registry has root under ref. Of what may not be read
-// nothing is known.
+// has reports whether the registry has root under ref: as Tagged just found it, or
+// else as it is now.
 func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest) (bool, error) {
+	t.mu.Lock()
+	head, known := t.heads[ref.String()]
+	delete(t.heads, ref.String())
+	t.mu.Unlock()
+	if !known {
+		var err error
+		if head, err = t.head(ctx, ref); err != nil {
+			return false, err
+		}
+	}
+	return head == hashOf(root.descriptor), nil
+}
+
+// head returns what the registry has under ref, zero if that is nothing, or may not be
+// read.
+func (t *target) head(ctx context.Context, ref name.Reference) (v1.Hash, error) {
 	d, err := t.pull.Head(ctx, ref)
 	if err == nil {
 		t.answered.Store(true)
-		return d.Digest == hashOf(root.descriptor), nil
+		return d.Digest, nil
 	}
 	var none *NotFoundError
 	var denied *DeniedError
 	if why := t.client.explain(ctx, t.repo, err); errors.As(why, &none) || errors.As(why, &denied) {
 		t.answered.Store(true)
-		return false, nil
+		return v1.Hash{}, nil
 	}
-	return false, err
+	return v1.Hash{}, err
 }
 
 // contents sends all but the last, blobs first. After a failure no blob is begun,

@@ -104,6 +104,35 @@ func TestPush(t *testing.T) {
 	}
 }
 
+// What a tag stands for is told, and a push that follows does not ask again.
+func TestTagged(t *testing.T) {
+	s := newServer(t)
+	name := s.registry().Repository("core-a")
+	p := newPusher(t)
+	if d, err := p.Tagged(t.Context(), name, "1.0"); err != nil || !d.IsZero() {
+		t.Errorf("of no tag: %s, %v", d, err)
+	}
+	contents := newImage("core-a", noise(1, 1000)).contents()
+	if _, err := p.Push(t.Context(), name, contents, []string{"1.0"}); err != nil {
+		t.Fatal(err)
+	}
+	s.requests()
+	root := contents[len(contents)-1].Digest
+	if d, err := p.Tagged(t.Context(), name, "1.0"); err != nil || d != root {
+		t.Errorf("got %s, %v, want %s", d, err, root)
+	}
+	if present, err := p.Push(t.Context(), name, contents, []string{"1.0"}); err != nil || !present {
+		t.Errorf("present %v, %v", present, err)
+	}
+	if got := s.requests(); len(got) != 1 {
+		t.Errorf("it asked %q", got)
+	}
+	s.Close()
+	if _, err := p.Tagged(t.Context(), name, "1.0"); !errors.As(err, new(*PushError)) {
+		t.Errorf("of a registry that is gone: %v", err)
+	}
+}
+
 // A blob that another repository of the registry has is not sent again.
 func TestPushMounts(t *testing.T) {
 	s := newServer(t)

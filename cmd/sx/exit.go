@@ -131,9 +131,24 @@ func ownCode(err error) (int, bool) {
 	case *fetch.Error, *fetch.OfflineError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *unpublishedError:
 		return exitFetch, true
 	case *build.RefusedError:
-		return exitUnproven, true
+		return refusedCode(e), true
 	}
 	return exitInterrupt, err == context.Canceled
+}
+
+// refusedCode is of the gravest refusal: what is MISMATCH, what out/ does not hold
+// whole, what is not proven.
+func refusedCode(e *build.RefusedError) int {
+	codes := []int{exitUnproven}
+	for _, r := range e.Refusals {
+		switch {
+		case r.Word == build.Mismatch:
+			codes = append(codes, exitMismatch)
+		case r.Final && r.Word != "":
+			codes = append(codes, exitFailed)
+		}
+	}
+	return worst(codes...)
 }
 
 // untold returns err without the codes in it, whose reasons were printed: nil if

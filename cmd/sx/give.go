@@ -18,12 +18,14 @@ import (
 // giveOptions say whom a build gives the selected outputs to.
 type giveOptions struct {
 	push, into string
+	moveTag    bool
 }
 
 const anyTool = "auto" // --import without a value
 
 func (o *giveOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.push, "push", "", "then push the selected outputs to `REGISTRY/NAMESPACE`, as sx push does")
+	f.BoolVar(&o.moveTag, "move-tag", false, "with --push: let tags that stand for other images move")
 	f.StringVar(&o.into, "import", "", "then give the selected outputs to docker or podman (`TOOL`, default docker), as sx import does")
 	f.Lookup("import").NoOptDefVal = anyTool
 }
@@ -35,6 +37,8 @@ func (o giveOptions) check(dryRun, offline bool) error {
 	switch {
 	case dryRun && (o.push != "" || o.into != ""):
 		return usagef("--push and --import do not go with --dry-run")
+	case o.moveTag && o.push == "":
+		return usagef("--move-tag goes with --push")
 	case o.push == "":
 		return nil
 	case offline:
@@ -45,7 +49,8 @@ func (o giveOptions) check(dryRun, offline bool) error {
 }
 
 // give gives the targets of a run that ended with err to whom the options say: of
-// them what is up to date and no MISMATCH; after a Ctrl-C, nothing.
+// them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
+// sx push; after a Ctrl-C, nothing.
 func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
 	if o.push == "" && o.into == "" {
 		return err
@@ -61,43 +66,51 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 	default:
 	}
 	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
-	refs, jerr := fitToGive(a, t, report)
-	if jerr != nil || len(refs) == 0 {
-		return errors.Join(err, jerr)
+	into, push, refused := o.fit(t, report)
+	given := []error{err}
+	for _, r := range refused {
+		if o.into != "" && r.Word == build.Mismatch {
+			fmt.Fprintf(a.stderr, "sx: %s is MISMATCH, and not imported\n", r.Ref)
+		}
 	}
-	var given error
-	if o.into != "" {
+	if o.into != "" && len(into) > 0 {
 		tool := o.into
 		if tool == anyTool {
 			tool = ""
 		}
-		given = importRefs(ctx, a, t, refs, tool, false)
+		given = append(given, importRefs(ctx, a, t, into, tool, false))
 	}
-	if o.push != "" {
-		to, perr := preseed.ParseRegistry(o.push)
-		if perr == nil {
-			perr = pushRefs(ctx, a, t, set, refs, to, nil)
+	if o.push != "" && len(push) > 0 {
+		to, err := preseed.ParseRegistry(o.push)
+		if err == nil {
+			err = pushRefs(ctx, a, t, set, push, to, pushFlags{moveTag: o.moveTag})
 		}
-		given = errors.Join(given, perr)
+		given = append(given, err)
 	}
-	return errors.Join(err, given)
+	if o.push != "" && len(refused) > 0 {
+		given = append(given, refusedToPush(refused))
+	}
+	return errors.Join(given...)
 }
 
-// fitToGive lists the targets that nobody should be kept from.
-func fitToGive(a *app, t *build.Tree, report *build.Report) ([]graph.Ref, error) {
+// fit lists the targets of a run that did not fail: which of them go into docker,
+// which to a registry, and which do not, and why.
+func (o giveOptions) fit(t *build.Tree, report *build.Report) (into, push []graph.Ref, refused []build.Refusal) {
 	j, done := newJudge(t)
 	defer done()
 	told := toTell(report)
 	var refs []graph.Ref
 	for _, ref := range report.Plan.Targets {
-		if told[ref] == lost {
-			continue
+		if told[ref] != lost {
+			refs = append(refs, ref)
 		}
-		if v := j.Judge(ref); v.Word == build.Mismatch {
-			fmt.Fprintf(a.stderr, "sx: %s is MISMATCH, and given to nobody\n", ref)
-			continue
-		}
-		refs = append(refs, ref)
 	}
-	return refs, nil
+	push, _, refused = t.Fit(j, refs, false)
+	for _, ref := range refs {
+		isMismatch := func(r build.Refusal) bool { return r.Ref == ref && r.Word == build.Mismatch }
+		if !slices.ContainsFunc(refused, isMismatch) {
+			into = append(into, ref)
+		}
+	}
+	return into, push, refused
 }

@@ -15,43 +15,90 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
+// pushFlags are what sx push and sx build --push have in common.
+type pushFlags struct {
+	force, moveTag bool
+	tags           []string
+}
+
 func newPushCommand(a *app) *cobra.Command {
 	var to string
-	var tags []string
+	var all bool
+	var o pushFlags
 	c := &cobra.Command{
-		Use:   "push [SELECTOR...] --to REGISTRY/NAMESPACE",
+		Use:   "push (SELECTOR... | --all) --to REGISTRY/NAMESPACE",
 		Short: "Push outputs to a registry",
-		Long: `Gives the selected outputs, or all that out/ holds, to a registry, each as
-REGISTRY/NAMESPACE/<output>:<version>, with the digests that they have here and for
-all platforms that they hold. All must be whole before anything is sent. Blobs that
-the repository has are not sent, and those that several outputs share are sent once;
-manifests come last, so that a registry never names what it lacks. A push that broke
-off goes on when it is run again.
+		Long: `Gives the selected outputs, or with --all those that out/ holds, to a registry, each
+as REGISTRY/NAMESPACE/<output>:<version>, with the digests that they have here and for
+all platforms that they hold. Blobs that the repository has are not sent, and those
+that several outputs share are sent once; manifests come last, so that a registry
+never names what it lacks. A push that broke off goes on when it is run again.
+
+It takes what is MATCH (also given unproven inputs, or built on another engine),
+CHANGED, UNPUBLISHED and built here, or preseeded with the digest that digests/ lists
+now. Anything that is MISMATCH, otherwise UNPROVEN or not up to date is refused, and
+nothing is sent: --force lets it through, and names it. What is missing or damaged is
+always refused. A tag that stands for another image is refused too, unless --move-tag
+is given: both digests are printed.
 
 Credentials are those of docker login and podman login. Plain http is spoken on
-this machine, and to registries.plain_http of your stagex.toml. Nothing is said of
-who built the images: see sx verify. A line for each goes to stdout: its name and
-the digest that digests/ lists.`,
+this machine, and to registries.plain_http of your stagex.toml. A line for each tag
+goes to stdout: its name and the digest that digests/ lists. The exit code is 3 if a
+MISMATCH is refused, 1 if something is missing or damaged, 8 for other refusals.`,
 		Example: `  sx push core-hex --to registry.example/stagex
-  sx push --to registry.example/stagex --tag latest --tag sx2026.03.0`,
+  sx push --all --to registry.example/stagex --tag latest --tag sx2026.03.0 --move-tag`,
 		RunE: func(c *cobra.Command, args []string) error {
-			reg, err := parseTo(to, tags)
+			reg, err := parseTo(to, o.tags)
 			if err != nil {
 				return err
 			}
+			if all == (len(args) > 0) {
+				return usagef("name the outputs to push, or give --all for all that out/ holds")
+			}
 			return a.inTree(c.Context(), nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-				if len(args) == 0 {
+				if all {
 					if refs, err = present(t, refs); err != nil {
 						return err
 					}
 				}
-				return pushRefs(c.Context(), a, t, set, refs, reg, tags)
+				refs, err := fitToPush(a, t, refs, o.force)
+				if err != nil {
+					return err
+				}
+				return pushRefs(c.Context(), a, t, set, refs, reg, o)
 			})
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "registry and namespace, such as registry.example/stagex (required)")
-	c.Flags().StringSliceVar(&tags, "tag", nil, "also give this tag, beside the version")
+	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this tag, beside the version")
+	c.Flags().BoolVar(&all, "all", false, "push all that out/ holds")
+	c.Flags().BoolVar(&o.force, "force", false, "push also what is MISMATCH, UNPROVEN or not up to date")
+	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "let tags that stand for other images move")
 	return c
+}
+
+// fitToPush returns refs if all may be pushed, or are forced to be, which it tells.
+func fitToPush(a *app, t *build.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
+	j, done := newJudge(t)
+	defer done()
+	fit, forced, refused := t.Fit(j, refs, force)
+	if len(refused) > 0 {
+		return nil, refusedToPush(refused)
+	}
+	for _, r := range forced {
+		fmt.Fprintf(a.stderr, "sx: --force pushes %s: %s\n", r.Ref, text.Field(r.Reason))
+	}
+	return fit, nil
+}
+
+func refusedToPush(refused []build.Refusal) *build.RefusedError {
+	e := &build.RefusedError{Doing: "refusing to push", Refusals: refused}
+	for _, r := range refused {
+		if !r.Final {
+			e.Remedy = "sx push --force pushes what is there and whole"
+		}
+	}
+	return e
 }
 
 func parseTo(to string, tags []string) (preseed.Registry, error) {
@@ -86,9 +133,11 @@ func present(t *build.Tree, refs []graph.Ref) ([]graph.Ref, error) {
 	return there, nil
 }
 
-func pushRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, to preseed.Registry, tags []string) error {
+func pushRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
 	return push(a, set, "image", len(refs), func(o build.PushOptions) error {
-		return t.PushImages(ctx, refs, to, tags, o)
+		o.MoveTags = f.moveTag
+		o.Note = func(said string) { fmt.Fprintln(a.stderr, "sx: "+text.Field(said)) }
+		return t.PushImages(ctx, refs, to, f.tags, o)
 	})
 }
 
@@ -117,7 +166,9 @@ func push(a *app, set settings.Settings, what string, total int, do func(build.P
 	}})
 	stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
 	err = do(build.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p build.Pushed) {
-		fmt.Fprintf(a.stdout, "%s@%s\n", p.Name, p.Digest)
+		for _, name := range p.Names {
+			fmt.Fprintf(a.stdout, "%s@%s\n", name, p.Digest)
+		}
 		if p.Present {
 			there++
 		} else {

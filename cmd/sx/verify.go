@@ -39,8 +39,9 @@ about each:
 "MATCH given <n> unproven inputs" rests on n outputs that are not MATCH
 themselves. The sources of these outputs that lie in fetch/ are hashed too. What is
 damaged stays damaged for every later command: sx build makes it anew, sx fetch
-downloads it again. The exit code is 0 only when all are MATCH and no source is
-damaged, 3 when any is MISMATCH, 8 otherwise.`,
+downloads it again. Of the whole tree, lines of digests/ are named whose output the
+tree does not have. The exit code is 0 only when all are MATCH, no source is damaged
+and no such line is there, 3 when any is MISMATCH, 8 otherwise.`,
 		Example: `  sx verify
   sx verify pallet-rust`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,11 +53,13 @@ damaged, 3 when any is MISMATCH, 8 otherwise.`,
 
 func runVerify(ctx context.Context, a *app, selectors []string) error {
 	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-		return verifyRefs(ctx, a, t, refs)
+		return verifyRefs(ctx, a, t, refs, len(selectors) == 0)
 	})
 }
 
-func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref) error {
+// verifyRefs judges refs. All says that they are the whole tree, and so all that
+// digests/ should list.
+func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, all bool) error {
 	j, done := newJudge(t)
 	defer done()
 	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(a.stdout, v) })
@@ -65,13 +68,20 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref) er
 	}
 	wrong, err := t.VerifySources(ctx, definitionsOf(t.Graph, refs))
 	printWrongSources(a.stderr, wrong)
+	var strange []build.Line
+	if all {
+		strange = t.Strange()
+	}
+	for _, l := range strange {
+		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and the tree has no such output\n", l.Name, l.Old.Hex())
+	}
 	counts := summarise(a.stdout, vs)
 	switch {
 	case err != nil:
 		return err
 	case counts[build.Mismatch] > 0:
 		return codeError(exitMismatch)
-	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0:
+	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0 || len(strange) > 0:
 		return codeError(exitUnproven)
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"strings"
+	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -35,52 +35,72 @@ func (t *Tree) Digests(refs []graph.Ref) (found []Listed, missing []graph.Ref, e
 	return found, missing, nil
 }
 
-// RefusedError lists outputs whose digests this machine may not publish.
-type RefusedError struct{ Refusals []Refusal }
-
-// Refusal is one output and the reason.
-type Refusal struct {
-	Ref    graph.Ref
-	Reason string
+// Line is a line of digests/ that is to be another.
+type Line struct {
+	Name     string       // of the output
+	Old, New cache.Digest // zero: there was none, or there is none any more
 }
 
-func (e *RefusedError) Error() string {
-	var lines []string
-	for _, r := range e.Refusals {
-		lines = append(lines, fmt.Sprintf("%s: %s", r.Ref, r.Reason))
-	}
-	return "refusing to write digests that were not made here:\n  " + strings.Join(lines, "\n  ")
-}
-
-// WriteDigests replaces the lines of refs in digests/ by what this machine
-// built, keeps the other lines and drops those of outputs that the tree does
-// not have, unless a definition is broken: it may have them. When any of refs may not be published nothing is written and the
-// error is a *RefusedError. It returns the lines that changed.
-func (t *Tree) WriteDigests(refs []graph.Ref) ([]Listed, error) {
-	next := cache.Published{}
-	for name, d := range t.Published {
-		if ref, err := graph.ParseRef(name); err == nil && t.Graph.Output(ref) != nil || len(t.Graph.Broken()) > 0 {
-			next[name] = d
+// Strange are the lines of outputs that the tree does not have, as far as its broken
+// definitions tell what they are of.
+func (t *Tree) Strange() (lines []Line) {
+	broken := map[string]bool{}
+	for _, b := range t.Graph.Broken() {
+		for _, ref := range b.Outputs {
+			broken[ref.String()] = true
 		}
 	}
-	var changed []Listed
-	var refused []Refusal
+	for _, name := range slices.Sorted(maps.Keys(t.Published)) {
+		if broken[name] {
+			continue
+		}
+		if ref, err := graph.ParseRef(name); err != nil || t.Graph.Output(ref) == nil {
+			lines = append(lines, Line{Name: name, Old: t.Published[name]})
+		}
+	}
+	return lines
+}
+
+// WriteDigests replaces the lines of refs in digests/ by what this machine built, keeps
+// the other lines and drops those of outputs that the tree does not have, unless a
+// definition is broken: it may have them. If any of
+// refs may not be published, or is MISMATCH or UNPROVEN and not forced, it writes nothing, and the
+// error is a *RefusedError. It returns the lines that changed, those that were dropped
+// last.
+func (t *Tree) WriteDigests(j *Judge, refs []graph.Ref, force bool) ([]Line, error) {
+	next := maps.Clone(t.Published)
+	var dropped []Line
+	if len(t.Graph.Broken()) == 0 {
+		dropped = t.Strange()
+	}
+	for _, l := range dropped {
+		delete(next, l.Name)
+	}
+	var changed []Line
+	refused := &RefusedError{Doing: "refusing to write digests"}
 	for _, ref := range refs {
 		d, reason, err := t.publishable(ref)
 		if err != nil {
 			return nil, err
 		}
-		if reason != "" {
-			refused = append(refused, Refusal{ref, reason})
+		r := Refusal{Ref: ref, Reason: reason, Final: true}
+		if reason == "" {
+			r = j.replaceable(ref, force)
+		}
+		if r.Reason != "" {
+			refused.Refusals = append(refused.Refusals, r)
 			continue
 		}
-		if next[ref.String()] != d {
+		if old := next[ref.String()]; old != d {
 			next[ref.String()] = d
-			changed = append(changed, Listed{ref, d})
+			changed = append(changed, Line{ref.String(), old, d})
 		}
 	}
-	if len(refused) > 0 {
-		return nil, &RefusedError{refused}
+	if slices.ContainsFunc(refused.Refusals, func(r Refusal) bool { return !r.Final }) {
+		refused.Remedy = "find out why before you replace what was published; --force replaces it"
+	}
+	if len(refused.Refusals) > 0 {
+		return nil, refused
 	}
 	if maps.Equal(next, t.Published) {
 		return nil, nil
@@ -89,7 +109,25 @@ func (t *Tree) WriteDigests(refs []graph.Ref) ([]Listed, error) {
 		return nil, err
 	}
 	t.Published = next
-	return changed, nil
+	return append(changed, dropped...), nil
+}
+
+// replaceable refuses to replace the line of an output without force if its digest is
+// not known to differ for what changed in the tree.
+func (j *Judge) replaceable(ref graph.Ref, force bool) Refusal {
+	v := j.Judge(ref)
+	r := Refusal{Ref: ref, Word: v.Word}
+	switch {
+	case force:
+	case v.Word == Unproven:
+		r.Reason = "UNPROVEN: " + v.Note
+	case v.Word == Mismatch:
+		r.Reason = fmt.Sprintf("MISMATCH: built here as %s, published as %s", v.Got, v.Want)
+		if v.Note != "" {
+			r.Reason += " (" + v.Note + ")"
+		}
+	}
+	return r
 }
 
 // publishable returns the digest of ref, or why it may not be listed.

@@ -69,7 +69,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		return v
 	}
 	if err != nil {
-		v.Word, v.Note = Unproven, "damaged: "+err.Error()
+		v.Word, v.Damaged, v.Note = Unproven, true, "damaged: "+err.Error()
 		return v
 	}
 	got, published := publishedManifest(o, layout.Manifests)

@@ -25,30 +25,61 @@ type PushOptions struct {
 	Jobs   int // images, or definitions, at once; 0: 1
 	// Done is told what a registry has now. Calls do not overlap.
 	Done func(Pushed)
+	// MoveTags gives a tag that stands for another image to the new one.
+	MoveTags bool
+	// Note is told of each tag that moves.
+	Note func(said string)
 }
 
 // Pushed is what a registry has now.
 type Pushed struct {
-	Name    string       // "<host>/<repository>:<tag>"
+	Names   []string     // "<host>/<repository>:<tag>" of each tag
 	Digest  cache.Digest // of an image: as digests/ lists it; of sources: of their manifest
 	Present bool         // it was there before
 }
 
+// Fit keeps those of refs that may be given to others, and tells of each other why
+// not. With force, forced are those that pass because of it.
+func (t *Tree) Fit(j *Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
+	for _, v := range j.All(refs) {
+		r, unfit := t.unfit(v)
+		switch {
+		case !unfit:
+		case force && !r.Final:
+			forced = append(forced, r)
+		default:
+			refused = append(refused, r)
+			continue
+		}
+		fit = append(fit, v.Ref)
+	}
+	return fit, forced, refused
+}
+
 // PushImages gives what out/ holds of refs to the namespace, each under its version
-// and the further tags. Before anything is sent, all must be there and whole. It
+// and the further tags. Before anything is sent, all must be there and whole, and no
+// tag stand for another image unless it may be moved: the error is a *RefusedError. It
 // stops at the first failure: what was pushed is passed over by the next run.
 func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Registry, tags []string, o PushOptions) error {
 	var unfit []error
-	for _, ref := range refs {
+	roots := make([]cache.Digest, len(refs))
+	for i, ref := range refs {
 		img, err := t.Image(ref)
 		if err != nil {
 			unfit = append(unfit, err)
 			continue
 		}
+		roots[i] = img.Root.Digest
 		img.Close()
 	}
 	if len(unfit) > 0 {
 		return errors.Join(unfit...)
+	}
+	all := func(i int) []string {
+		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, tags...))
+	}
+	if err := o.moves(ctx, refs, roots, to, all); err != nil {
+		return err
 	}
 	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
 		img, err := t.Image(refs[i])
@@ -57,10 +88,49 @@ func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Regi
 		}
 		defer img.Close()
 		repository := to.Repository(refs[i].String())
-		all := append([]string{t.Graph.Output(refs[i]).Tag()}, tags...)
-		present, err := o.Pusher.Push(ctx, repository, preseed.ImageContents(img), distinct(all))
-		return Pushed{repository + ":" + all[0], img.Digest(), present}, err
+		done := Pushed{Digest: img.Digest()}
+		for _, tag := range all(i) {
+			done.Names = append(done.Names, repository+":"+tag)
+		}
+		done.Present, err = o.Pusher.Push(ctx, repository, preseed.ImageContents(img), all(i))
+		return done, err
 	})
+}
+
+// moves refuses tags that stand for another image, or tells of them if they may move.
+func (o PushOptions) moves(ctx context.Context, refs []graph.Ref, roots []cache.Digest, to preseed.Registry, tags func(i int) []string) error {
+	moved := make([][]string, len(refs))
+	ask := o
+	ask.Done = func(Pushed) {}
+	err := ask.each(ctx, len(refs), func(i int) (Pushed, error) {
+		repository := to.Repository(refs[i].String())
+		for _, tag := range tags(i) {
+			old, err := o.Pusher.Tagged(ctx, repository, tag)
+			if err != nil {
+				return Pushed{}, err
+			}
+			if !old.IsZero() && old != roots[i] {
+				moved[i] = append(moved[i], fmt.Sprintf("the tag %s:%s moves: %s → %s", repository, tag, old, roots[i]))
+			}
+		}
+		return Pushed{}, nil
+	})
+	if err != nil {
+		return err
+	}
+	refused := &RefusedError{Doing: "refusing to move tags", Remedy: "--move-tag moves them"}
+	for i, said := range moved {
+		for _, said := range said {
+			refused.Refusals = append(refused.Refusals, Refusal{Ref: refs[i], Reason: said})
+			if o.MoveTags && o.Note != nil {
+				o.Note(said)
+			}
+		}
+	}
+	if len(refused.Refusals) == 0 || o.MoveTags {
+		return nil
+	}
+	return refused
 }
 
 // PushSources gives the sources of definitions, which must lie in fetch/, to a
@@ -77,7 +147,7 @@ func (t *Tree) PushSources(ctx context.Context, definitions []*graph.Definition,
 			return Pushed{}, err
 		}
 		present, err := o.Pusher.Push(ctx, repository, contents, []string{tag})
-		return Pushed{repository + ":" + tag, contents[len(contents)-1].Digest, present}, err
+		return Pushed{[]string{repository + ":" + tag}, contents[len(contents)-1].Digest, present}, err
 	})
 }
 

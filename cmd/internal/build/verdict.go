@@ -34,6 +34,8 @@ type Verdict struct {
 	// Cached is set where that engine may have used its cache, which counts as one
 	// of Given.
 	Cached bool
+	// Damaged is set where out/ holds something that is not whole.
+	Damaged bool
 	// Note says more, for a person.
 	Note string
 }
