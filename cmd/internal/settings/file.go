@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/BurntSushi/toml"
+	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
 // entry is a key as it stands in a file.
@@ -21,69 +21,36 @@ type entry struct {
 
 // parseFile returns all that a file says, in its order.
 func parseFile(name string, data []byte) ([]entry, error) {
-	var top map[string]toml.Primitive
-	md, err := toml.Decode(string(data), &top)
-	if err != nil {
-		return nil, syntaxError(name, err)
+	f, err := tomlscan.Parse(data)
+	var refused *tomlscan.Error
+	if errors.As(err, &refused) {
+		return nil, &Error{Where: where(name, refused.Line), Err: refused.Err}
 	}
-	entries := collect(&md, nil, top)
+	var entries []entry
+	for _, k := range f.Keys {
+		path := k.Path()
+		table, ok := valueAt(f.Values, path[:len(path)-1]).(map[string]any)
+		if !ok {
+			continue // below a list of tables, which is refused itself
+		}
+		e := entry{name: path.String(), depth: len(path), line: k.Line, value: table[k.Name]}
+		_, e.table = e.value.(map[string]any)
+		entries = append(entries, e)
+	}
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.name, b.name))
 	})
 	return entries, nil
 }
 
-func collect(md *toml.MetaData, under toml.Key, values map[string]toml.Primitive) []entry {
-	var entries []entry
-	for part, primitive := range values {
-		path := append(slices.Clone(under), part)
-		e := entry{name: path.String(), depth: len(path), line: lineOf(md, primitive)}
-		if err := md.PrimitiveDecode(primitive, &e.value); err != nil {
-			e.value = err // of no type that a setting has, so textOf refuses it
-		}
-		if _, e.table = e.value.(map[string]any); e.table {
-			var table map[string]toml.Primitive
-			_ = md.PrimitiveDecode(primitive, &table) // a table always fits
-			inside := collect(md, path, table)
-			e.line = firstLine(e.line, inside)
-			entries = append(entries, inside...)
-		}
-		entries = append(entries, e)
+// valueAt is nil below what is no table.
+func valueAt(values map[string]any, path []string) any {
+	value := any(values)
+	for _, name := range path {
+		table, _ := value.(map[string]any)
+		value = table[name]
 	}
-	return entries
-}
-
-// firstLine gives a table that has no line of its own ([a] of "[a.b]") that of the first thing in it.
-func firstLine(line int, inside []entry) int {
-	for _, e := range inside {
-		if line == 0 || e.line < line {
-			line = e.line
-		}
-	}
-	return line
-}
-
-// locator makes the toml package tell where a value stands: it does so only in errors.
-type locator struct{}
-
-var errLocate = errors.New("locating")
-
-func (*locator) UnmarshalTOML(any) error { return errLocate }
-
-func lineOf(md *toml.MetaData, p toml.Primitive) int {
-	var at toml.ParseError
-	if errors.As(md.PrimitiveDecode(p, &locator{}), &at) {
-		return at.Position.Line
-	}
-	return 0
-}
-
-func syntaxError(name string, err error) error {
-	var at toml.ParseError
-	if errors.As(err, &at) {
-		return &Error{Where: where(name, at.Position.Line), Err: errors.New(at.Message)}
-	}
-	return &Error{Where: name, Err: err}
+	return value
 }
 
 // textOf returns a value as a variable or a flag would give it.

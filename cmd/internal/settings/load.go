@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
 // Options says where settings come from. The zero Options give Default.
@@ -27,9 +30,19 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Key == "" {
-		return fmt.Sprintf("%s: %v", e.Where, e.Err)
+		return shorten(fmt.Sprintf("%s: %v", e.Where, e.Err))
 	}
-	return fmt.Sprintf("%s: setting %q: %v", e.Where, e.Key, e.Err)
+	return shorten(fmt.Sprintf("%s: setting %q: %v", e.Where, e.Key, e.Err))
+}
+
+// shorten leaves out the middle of a message of more than 1,000 bytes, which quotes a value as long.
+func shorten(text string) string {
+	const half = 500
+	if len(text) <= 2*half {
+		return text
+	}
+	head, tail := strings.ToValidUTF8(text[:half], ""), strings.ToValidUTF8(text[len(text)-half:], "")
+	return fmt.Sprintf("%s … (%d bytes) … %s", head, len(text)-2*half, tail)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -96,7 +109,7 @@ func (l *loader) user() {
 	if l.options.UserFile == "" {
 		return
 	}
-	data, err := os.ReadFile(l.options.UserFile)
+	data, err := readUser(l.options.UserFile)
 	l.file(l.options.UserFile, data, err, func(k key, text string) error { return k.set(&l.settings, text) })
 }
 
@@ -160,25 +173,52 @@ func (l *loader) file(name string, data []byte, err error, say func(key, string)
 }
 
 func (l *loader) add(where, key string, err error) {
-	if err != nil {
+	switch n := len(l.errs); {
+	case err == nil || n > maxErrors:
+	case n == maxErrors:
+		l.errs = append(l.errs, fmt.Errorf("%s: more than %d errors before it", where, maxErrors))
+	default:
 		l.errs = append(l.errs, &Error{Where: where, Key: key, Err: err})
 	}
 }
 
+// maxErrors bounds what is told at once.
+const maxErrors = 20
+
 // readTree reads the tree's file: a regular one, of a size that a person could have written.
 func readTree(tree fs.FS) ([]byte, error) {
-	const limit = 1 << 20
 	info, err := fs.Stat(tree, FileName)
 	switch {
 	case err != nil:
 		return nil, err
-	case !info.Mode().IsRegular() || info.Size() > limit:
-		return nil, &Error{Where: FileName, Err: errors.New("want a regular file of at most 1 MiB")}
+	case !info.Mode().IsRegular():
+		return nil, &Error{Where: FileName, Err: errors.New("want a regular file")}
 	}
 	f, err := tree.Open(FileName)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+	return readSome(f)
+}
+
+func readUser(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // a pipe may never end
+		return nil, &Error{Where: name, Err: errors.New("want a regular file")}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readSome(f)
+}
+
+// readSome reads a byte more than the parser takes, which then says so.
+func readSome(r io.Reader) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(r, tomlscan.MaxSize+1))
 }

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -194,5 +195,41 @@ func TestStateDir(t *testing.T) {
 	a, b := p.StateDir("/src/stagex"), p.StateDir("/other/stagex")
 	if a == b || !strings.HasPrefix(a, "/var/sx/stagex-") || a != p.StateDir("/src/stagex/") {
 		t.Errorf("got %q and %q", a, b)
+	}
+}
+
+// TestBounds: whatever a file holds, a few lines say what is wrong, at once.
+func TestBounds(t *testing.T) {
+	million := strings.Repeat("a", 1000_000)
+	var keys strings.Builder
+	for i := range 9_000 {
+		fmt.Fprintf(&keys, "key%d = 1\n", i)
+	}
+	for name, test := range map[string]struct{ text, where string }{
+		"text":   {"\n[fetch]\nuser_agent = \"" + million + "\"\n", ":3: "},
+		"name":   {"\n[fetch]\n" + million + " = 1\n", ":3: "},
+		"number": {"[build]\njobs = " + strings.Repeat("9", 1000_000), ":2: "},
+		"list":   {"[registries]\nhosts = [" + strings.Repeat("'a',", 200_000) + "]", ":2: "},
+		"nested": {"a=" + strings.Repeat("{a=", 8000) + "1" + strings.Repeat("}", 8000), ":1: "},
+		"keys":   {keys.String(), ":1: "},
+		"size":   {"[build]\n" + strings.Repeat("#\n", 1<<20), ":"},
+		"value":  {"[registries]\nhosts = \"" + strings.Repeat("a ", 4000) + "\"", ":2: "},
+	} {
+		for _, whose := range []string{"tree", "user"} {
+			t.Run(name+" "+whose, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), FileName)
+				if err := os.WriteFile(file, []byte(test.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				o, where := Options{UserFile: file}, file
+				if whose == "tree" {
+					o, where = Options{Tree: os.DirFS(filepath.Dir(file))}, FileName
+				}
+				_, err := Load(o)
+				if err == nil || !strings.HasPrefix(err.Error(), where+test.where) || len(err.Error()) > 10_000 {
+					t.Errorf("%.300v, want %s", err, where+test.where)
+				}
+			})
+		}
 	}
 }

@@ -49,6 +49,9 @@ func unknown(kind, name string, candidates []string) error {
 // A key without its section is as near as with it.
 func nearest(name string, candidates []string) string {
 	best, least := "", 1+max(1, len(name)/3)
+	if len(name) > 100 { // longer than any setting, and comparing takes its time
+		return ""
+	}
 	for _, c := range candidates {
 		distance := levenshtein.Distance(name, c, nil)
 		if _, short, ok := strings.Cut(c, "."); ok && !strings.Contains(name, ".") {
