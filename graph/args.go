@@ -10,20 +10,23 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// The limits of variables before the first FROM and in it: BuildKit has none, and
-// a few lines that each double the one before make gigabytes.
+// The limits of words with variables, in bytes: BuildKit has none, and a few lines
+// that each double the one before make gigabytes, in the engine too.
 const (
-	maxWord    = 16 << 10 // bytes of a word with variables, and of their values
-	maxReplace = 1 << 10  // the same where ${name//pattern/text} multiplies lengths
-	maxWords   = 1000     // with variables, of a Containerfile
+	maxWord    = 16 << 10  // of a word before the first FROM or in one, and of the values in it
+	maxText    = 256 << 10 // the same in a stage, where here-documents are words too
+	maxPattern = 4 << 10   // the same if ${name%pattern} or ${name//pattern/text} multiplies lengths
+	maxWords   = 16 << 20  // of all words of a Containerfile, with their values
 )
 
-// argScope is the global ARGs.
+// argScope is variables as far as the Containerfile sets them: the ARGs before the
+// first FROM, or those of a stage.
 type argScope struct {
 	lex    *shell.Lex
 	values map[string]string
 	varies map[string]bool // those that are not the same in every build
-	words  int
+	limit  int             // maxWord or maxText
+	spent  *int            // of maxWords
 
 	// Of the word at hand:
 	unset  string // the first that is asked for and not set
@@ -45,7 +48,7 @@ var platformArgs = []string{
 //
 // Source: BuildKit's dockerfile2llb, buildMetaArgs.
 func (r *resolver) globalArgs(args map[string]string) *argScope {
-	s := &argScope{lex: shell.NewLex(r.file.escape), values: map[string]string{}, varies: map[string]bool{}}
+	s := &argScope{lex: shell.NewLex(r.file.escape), values: map[string]string{}, varies: map[string]bool{}, limit: maxWord, spent: new(int)}
 	for _, name := range platformArgs {
 		s.varies[name] = true
 	}
@@ -88,32 +91,45 @@ func (s *argScope) base(word string) (string, error) {
 	return value, nil
 }
 
-// expand makes of a word what BuildKit does, within limits.
+// expand makes of a word what BuildKit does, within limits: beyond them the error is
+// a *limitError.
 func (s *argScope) expand(word string) (string, error) {
-	s.unset, s.varied, s.left = "", "", maxWord
-	if strings.Contains(word, "$") {
-		if s.words++; s.words > maxWords {
-			return "", fmt.Errorf("more than %d words with variables before it", maxWords)
-		}
-		if replaceAll.MatchString(word) {
-			s.left = maxReplace
-		}
-		if len(word) > s.left || replacesInReplacement(word) {
-			return "", errors.New("a word with variables that is too long to be expanded")
-		}
+	s.unset, s.varied, s.left = "", "", s.limit
+	if !strings.Contains(word, "$") {
+		value, _, err := s.lex.ProcessWord(word, s)
+		return value, err
+	}
+	cost := len(word)
+	if patternWord.MatchString(word) {
+		s.left = maxPattern
+		cost *= maxPattern / 4
 	}
 	limit := s.left
-	value, _, err := s.lex.ProcessWord(word, s)
-	switch {
-	case s.left < 0:
-		return "", fmt.Errorf("expands to more than %d bytes", limit)
-	case err != nil:
-		return "", err
+	if len(word) > limit || replacesInReplacement(word) {
+		return "", &limitError{"a word with variables that is too long to be expanded", true}
 	}
-	return value, nil
+	if *s.spent += cost; *s.spent > maxWords {
+		return "", &limitError{text: fmt.Sprintf("the words with variables up to here are more than %d bytes, or have too many patterns", maxWords)}
+	}
+	value, _, err := s.lex.ProcessWord(word, s)
+	if *s.spent += len(value); s.left < 0 {
+		return "", &limitError{text: fmt.Sprintf("expands to more than %d bytes", limit)}
+	}
+	return value, err
 }
 
-var replaceAll = regexp.MustCompile(`\$\{[^{}:/$]*//`)
+// limitError says that a word is not expanded.
+type limitError struct {
+	text string
+	long bool // the word itself is too long, so it may well expand to something short
+}
+
+func (e *limitError) Error() string { return e.text }
+
+var (
+	patternWord = regexp.MustCompile(`\$\{[^{}:$]+[#%/]`)
+	replaceAll  = regexp.MustCompile(`\$\{[^{}:/$]*//`)
+)
 
 // replacesInReplacement reports whether one ${name//pattern/text} may be inside
 // another, which would multiply lengths again.

@@ -30,7 +30,8 @@ type buildStage struct {
 	line int
 	uses []use
 
-	platform string // FROM --platform
+	platform string                 // FROM --platform
+	commands []instructions.Command // that expand words, or set what is in them
 }
 
 // use is another image, stage or context that an instruction names.
@@ -134,6 +135,11 @@ func (c *containerfile) readStage(s instructions.Stage) (buildStage, []problem) 
 		for _, u := range uses {
 			u.line = line
 			stage.uses = append(stage.uses, u)
+		}
+		switch command.(type) {
+		case *instructions.RunCommand: // of which usesOf expanded what can be
+		case *instructions.ArgCommand, instructions.SupportsSingleWordExpansion:
+			stage.commands = append(stage.commands, command)
 		}
 	}
 	return stage, problems

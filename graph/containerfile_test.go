@@ -70,6 +70,18 @@ var edgeTests = map[string]struct {
 	"ARG modified":     {"ARG A=base-9\nFROM stagex/core-${A%-*}", []string{"core-base"}},
 	"ARG of platform":  {"ARG A=${TARGETARCH}\nFROM stagex/core-base\nARG A", []string{"core-base"}},
 
+	"default of unset": {"FROM ${X:-stagex/core-base}", []string{"core-base"}},
+	"default of empty": {"ARG X=\nFROM ${X:-stagex/core-base}", []string{"core-base"}},
+	"default, not":     {"ARG X=stagex/core-base\nFROM ${X:-stagex/core-other}", []string{"core-base"}},
+	"declared only":    {"ARG X\nFROM ${X-stagex/core-base}", []string{"core-base"}},
+	"unset in it":      {"FROM stagex/core-base$X", []string{"core-base"}},
+	"alternative":      {"ARG X=1\nFROM stagex/core-${X:+base}${Y:+other}", []string{"core-base"}},
+	"required":         {"ARG X=base\nFROM stagex/core-${X:?}", []string{"core-base"}},
+	"replaced":         {"ARG X=b-a-s-e\nFROM stagex/core-${X//-/}", []string{"core-base"}},
+	"prefix":           {"ARG X=v-base\nFROM stagex/core-${X#v-}", []string{"core-base"}},
+	"default in it":    {"ARG X=core\nFROM ${Y:-stagex/${X:-user}-base}", []string{"core-base"}},
+	"single quotes":    {"ARG X=core\nFROM 'stagex/core-base'", []string{"core-base"}},
+
 	"ONBUILD inside":  {"FROM scratch AS a\nFROM scratch AS b\nONBUILD COPY --from=stagex/core-base . .\nONBUILD COPY --from=a . .\nFROM b", []string{"core-base"}},
 	"ONBUILD passive": {"FROM scratch\nONBUILD RUN true\nONBUILD COPY a b\nONBUILD ENV X=1", nil},
 }

@@ -23,6 +23,7 @@ type edge struct {
 func (c *containerfile) edges(args map[string]string, targets []string) ([]edge, []Image, []problem) {
 	r := &resolver{file: c, targets: targets}
 	scope := r.globalArgs(args)
+	stages := make(map[string]*argScope, len(c.stages))
 	for i, stage := range c.stages {
 		base, err := scope.base(stage.base)
 		if err != nil {
@@ -34,6 +35,7 @@ func (c *containerfile) edges(args map[string]string, targets []string) ([]edge,
 		for _, u := range stage.uses {
 			r.resolve(i, u)
 		}
+		stages[stage.name] = r.checkWords(i, scope, stages[base], args)
 	}
 	return r.edges, r.images, r.problems
 }
