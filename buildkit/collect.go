@@ -166,15 +166,15 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 	return nil
 }
 
-// contents are the blobs of the dependencies' layouts, and the uncompressed
-// digests of all their layers: layers that a FROM brings are not rewritten
-// again.
+// contents are the blobs of the dependencies' layouts and of images of other
+// registries, and the uncompressed digests of all their layers: layers that a FROM
+// brings are not rewritten again.
 type contents struct {
 	blobs  []cache.Digest
 	layers map[digest.Digest]struct{}
 }
 
-func (b *Builder) contents(deps map[string]cache.Layout) (contents, error) {
+func (b *Builder) contents(deps map[string]cache.Layout, images map[string]cache.Pulled) (contents, error) {
 	c := contents{layers: map[digest.Digest]struct{}{}}
 	for name, l := range deps {
 		if !l.OneLevel {
@@ -183,6 +183,14 @@ func (b *Builder) contents(deps map[string]cache.Layout) (contents, error) {
 		for _, m := range slices.Concat(l.Manifests, l.Attestations) {
 			if err := b.addImage(&c, m.Digest); err != nil {
 				return c, fmt.Errorf("reading out/%s: %w", name, err)
+			}
+		}
+	}
+	for name, image := range images {
+		c.blobs = append(c.blobs, image.Root)
+		for _, m := range image.Images {
+			if err := b.addImage(&c, m.Manifest.Digest); err != nil {
+				return c, fmt.Errorf("reading the image %s: %w", name, err)
 			}
 		}
 	}

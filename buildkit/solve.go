@@ -28,7 +28,9 @@ type Job struct {
 	Files   []graph.File // the definition's snapshot
 	Sources []SourceFile
 	// Deps are the layouts behind Request.Contexts, by output name.
-	Deps    map[string]cache.Layout
+	Deps map[string]cache.Layout
+	// Images are those behind Request.Images, by name.
+	Images  map[string]cache.Pulled
 	NoCache bool // run every step even where the engine has its result
 	Offline bool // no RUN has a network
 	// Into receives the blobs of the result; the caller commits it.
@@ -58,7 +60,7 @@ type Image struct {
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	b.builds.RLock()
 	defer b.builds.RUnlock()
-	deps, err := b.contents(job.Deps)
+	deps, err := b.contents(job.Deps, job.Images)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +191,11 @@ func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 	for name := range r.Contexts {
 		l := job.Deps[strings.TrimPrefix(name, "stagex/")]
 		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, root(l))
+	}
+	// The engine finds an image of another registry by the name in the file, and
+	// asks no registry for it.
+	for name, image := range job.Images {
+		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, image.Root)
 	}
 	if job.NoCache {
 		attrs["no-cache"] = ""

@@ -181,6 +181,10 @@ func packRecord(r Record, vouched [][32]byte) string {
 		buf = appendText(buf, dep.Output)
 		buf = appendManifests(buf, dep.Images)
 	}
+	buf = binary.AppendUvarint(buf, uint64(len(r.Foreign)))
+	for _, image := range r.Foreign {
+		buf = appendText(buf, image)
+	}
 	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter} {
 		buf = appendText(buf, text)
 	}
@@ -201,6 +205,9 @@ func (u *unpacker) record() (r Record) {
 	r.Key.sum = u.sum()
 	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
 	r.Deps = u.deps()
+	for range u.count() {
+		r.Foreign = append(r.Foreign, u.string())
+	}
 	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string(), Snapshotter: u.string()}
 	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.string()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.string()

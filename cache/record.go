@@ -31,6 +31,7 @@ type Record struct {
 	Index     Digest     `json:"index"`     // Layout.Index and Top as the build left them
 	Top       Digest     `json:"top"`
 	Deps      Deps       `json:"deps,omitempty"`
+	Foreign   []string   `json:"foreign,omitempty"` // images of other registries, "docker.io/library/debian@sha256:…", sorted
 	Engine    EngineInfo `json:"engine"`
 	NoCache   bool       `json:"no_cache"` // the engine was told to reuse nothing
 	Network   bool       `json:"network"`  // some RUN had network

@@ -21,6 +21,7 @@ func sample(output string, origin Origin, content string) Record {
 	return Record{
 		Output: output, Origin: origin, Key: key, Manifests: []Manifest{image},
 		Deps:    Deps{{"core-dep", []Manifest{image}}},
+		Foreign: []string{"docker.io/library/debian@" + image.Digest.String()},
 		Engine:  EngineInfo{Kind: "embedded", BuildKit: "v0.34.2", SX: "v1", Probe: image.Digest.String()},
 		Network: true, From: "docker.io/stagex/" + output, Log: "logs/x",
 		Started: time.Unix(1, 2).UTC(), Finished: time.Unix(3, 4).UTC(),

@@ -16,7 +16,7 @@ import (
 // absolute.
 type Waste struct {
 	Outputs []string // layouts under out/ that sx or make left, of outputs that are not wanted
-	Blobs   []string // shared blobs that no other layout has, and unfinished ones
+	Blobs   []string // shared blobs that no other layout and no image has, and unfinished ones
 	Notes   []string // records, proofs, inputs and logs of such outputs; inputs that no record names
 	Kept    []Kept   // what else lies in out/ and is no output
 }
@@ -26,9 +26,11 @@ type Kept struct{ Path, Why string }
 
 // FindWaste looks for what can go if only the wanted outputs are kept. Of those
 // everything is kept, every proof too: it is the only evidence that a digest was
-// once built here, and takes a night to make again.
-func (s *Store) FindWaste(wanted func(output string) bool) (Waste, error) {
+// once built here, and takes a night to make again. Of images of other registries
+// all blobs are kept that these digests lead to.
+func (s *Store) FindWaste(wanted func(output string) bool, images ...Digest) (Waste, error) {
 	f := finder{Store: s, wanted: wanted, refs: map[string]bool{}}
+	f.pulled(images)
 	for _, find := range []func() error{f.staged, f.outputs, f.blobs, f.notes, f.inputs} {
 		if err := find(); err != nil {
 			return Waste{}, fmt.Errorf("looking for what is not needed: %w", err)

@@ -102,3 +102,16 @@ func (l *loader) checkImages(d *draft) {
 		}
 	}
 }
+
+// Images are the images of other registries that the definitions of refs name, by
+// name and platform, each once.
+func (g *Graph) Images(refs []Ref) []Image {
+	var images []Image
+	for _, r := range refs {
+		if o := g.index[r]; o != nil {
+			images = append(images, o.Definition.Images...)
+		}
+	}
+	slices.SortStableFunc(images, compareImages)
+	return slices.CompactFunc(images, func(a, b Image) bool { return compareImages(a, b) == 0 })
+}

@@ -27,6 +27,7 @@ const (
 // ClientOptions says how to speak to registries. The zero value is ready.
 type ClientOptions struct {
 	PlainHTTP []string // hosts, with or without a port, that may be spoken to without TLS
+	OnlyTLS   bool     // refuses plain HTTP to this machine, too
 	CAFile    string   // PEM, certificates to trust beside the system's; "" for none
 	UserAgent string   // default "sx"
 	PerHost   int      // requests at once to one registry, default DefaultPerHost

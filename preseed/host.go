@@ -95,7 +95,7 @@ type guard struct {
 var _ http.RoundTripper = (*guard)(nil)
 
 func (c *Client) newGuard(registry string) *guard {
-	local := isLoopback(registry)
+	local := isLoopback(registry) && !c.opts.OnlyTLS
 	base := &transfer.Guard{Base: c.base, Limits: c.opts.Limits, UserAgent: c.opts.UserAgent}
 	return &guard{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Registry is where images are published: a host, and a namespace in it.
+// Registry is where images are published: a host, and a namespace in it; "" for
+// all of the host.
 type Registry struct{ Host, Namespace string }
 
 // ParseRegistry parses "<host>/<namespace>", such as "docker.io/stagex". The host
@@ -33,7 +34,12 @@ func ParseRegistry(s string) (Registry, error) {
 }
 
 // String is ParseRegistry's inverse.
-func (r Registry) String() string { return r.Host + "/" + r.Namespace }
+func (r Registry) String() string {
+	if r.Namespace == "" {
+		return r.Host
+	}
+	return r.Host + "/" + r.Namespace
+}
 
 // Repository is the full name of a repository of the namespace.
 func (r Registry) Repository(output string) string { return r.String() + "/" + output }

@@ -141,10 +141,13 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if err != nil {
 		return err
 	}
+	images := preseedSettings(set)
+	images.Status = display.Images()
 	report, err := t.Build(ctx, refs, build.Options{
 		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
 		Offline: o.offline, Capacity: func() build.Capacity { return capacity(set) }, DiskFloor: set.Build.DiskFloor,
 		Engine: engine, Reconnect: set.Engine.Reconnect, Version: engineVersion(),
+		Foreign:      build.Foreign{Hosts: set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})

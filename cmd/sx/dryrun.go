@@ -41,6 +41,7 @@ func dryRun(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, set se
 		pull = fmt.Sprintf(" %d to preseed,", n)
 	}
 	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), pull, plan.Count(build.ActionNone))
+	printImages(w, plan)
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}

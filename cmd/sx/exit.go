@@ -128,7 +128,7 @@ func ownCode(err error) (int, bool) {
 		return exitMachine, true
 	case *build.DiskFullError, *build.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *unpublishedError:
+	case *fetch.Error, *fetch.OfflineError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *build.ForeignError, *unpublishedError:
 		return exitFetch, true
 	case *build.RefusedError:
 		return refusedCode(e), true

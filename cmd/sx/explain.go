@@ -70,6 +70,7 @@ func runExplain(ctx context.Context, a *app, selectors []string, flags map[strin
 }
 
 func printExplanation(w io.Writer, e build.Explanation) {
+	defer printForeign(w, e.Images)
 	if e.Action == build.ActionNone {
 		printUpToDate(w, e)
 		return
@@ -145,6 +146,7 @@ type (
 		Chain  []causeJSON   `json:"chain"`
 		Others []causeJSON   `json:"others"`
 		Never  int           `json:"never_built"`
+		Images []graph.Image `json:"images"` // of other registries
 		Record *cache.Record `json:"record"`
 	}
 	causeJSON struct {
@@ -159,7 +161,7 @@ type (
 func explainJSON(w io.Writer, all []build.Explanation) error {
 	outputs := []explainedJSON{}
 	for _, e := range all {
-		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Never, e.Record})
+		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Never, append([]graph.Image{}, e.Images...), e.Record})
 	}
 	return printJSON(w, map[string]any{"outputs": outputs})
 }

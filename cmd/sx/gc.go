@@ -26,7 +26,8 @@ func newGCCommand(a *app) *cobra.Command {
 
   from out/     outputs that no definition names any more
   from fetch/   sources that no definition names, and unfinished downloads of such
-  of sx's own   blobs that no output has, unfinished ones too; records, proofs and
+  of sx's own   blobs that neither an output nor an image of another registry that
+                a definition names has, unfinished ones too; records, proofs and
                 logs of such outputs
   the engine    the results used least lately, until its cache is small enough
 

@@ -19,7 +19,7 @@ func newGraphCommand(a *app) *cobra.Command {
 		Use:   "graph [SELECTOR...]",
 		Short: "Print what depends on what",
 		Long: `Prints the selected outputs and all their dependencies, or the whole tree: a line
-each, "output: its direct dependencies".
+each, "output: its direct dependencies", images of other registries last.
 
 A definition in which something is wrong breaks its outputs and their dependents,
 and nothing else. Those that are selected are named on stderr, and with --json in
@@ -64,6 +64,9 @@ func printGraph(w io.Writer, g *graph.Graph, sel selection, o graphOptions) erro
 		fmt.Fprintf(b, "%s:", ref)
 		for _, d := range g.Output(ref).Deps {
 			fmt.Fprintf(b, " %s", d)
+		}
+		for _, i := range g.Output(ref).Definition.Images {
+			fmt.Fprintf(b, " %s", i.Name)
 		}
 		fmt.Fprintln(b)
 	}

@@ -193,6 +193,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*bui
 		State:   set.Paths.StateDir(dir),
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
+		Foreign: foreignImages(set),
 		Log:     a.logger(),
 		All:     all,
 	})
@@ -249,7 +250,7 @@ func (a *app) loadGraph(ctx context.Context) (*graph.Graph, error) {
 	}
 	opts := build.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
 	if set, err := a.settings(dir, nil); err == nil {
-		opts.State = set.Paths.StateDir(dir)
+		opts.State, opts.Foreign = set.Paths.StateDir(dir), foreignImages(set)
 	}
 	g, err := build.LoadGraph(ctx, dir, opts)
 	if err != nil {

@@ -83,6 +83,7 @@ func params(dir string) testscript.Params {
 func setUp(env *testscript.Env) error {
 	env.Values[mirrorKey{}] = &mirrorLog{}
 	env.Values[servedKey{}] = &served1{}
+	env.Values[elsewhereKey{}] = &elsewhere1{}
 	home := filepath.Join(env.WorkDir, "home")
 	for key, value := range map[string]string{
 		"HOME":            home,

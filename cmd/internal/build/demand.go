@@ -13,13 +13,13 @@ import (
 // turn has come and it must be. The wait ends when they are settled. What needs
 // it will most likely be built as well: its sources are fetched meanwhile.
 func (a *ahead) claim(u *unit, needed func(*Step) bool) (wait func(context.Context)) {
-	if sure(u) || !hasSources(u) || !anyOf(u.steps, needed) {
+	if sure(u) || !needsDownload(u) || !anyOf(u.steps, needed) {
 		return nil
 	}
 	settled := a.demand(u)
 	for _, behind := range u.behind {
 		for _, next := range behind {
-			if !sure(next) && hasSources(next) {
+			if !sure(next) && needsDownload(next) {
 				a.demand(next)
 			}
 		}
@@ -94,6 +94,16 @@ func (a *ahead) serveOne(ctx context.Context, u *unit, o fetch.Options) error {
 		}
 	}}
 	_, err := fetch.Run(ctx, Sources(u.steps[0].Output.Definition), o)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if blameless(err) {
+		err = a.pullFor(ctx, u, func(err error) {
+			for _, s := range u.steps {
+				a.broke(s, err)
+			}
+		})
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

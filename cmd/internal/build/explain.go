@@ -23,6 +23,9 @@ type Explanation struct {
 	Never  int
 	// Closure is how many outputs it is built from, itself not counted.
 	Closure int
+	// Images are those of other registries that it or its closure is built from:
+	// inputs that no build here can prove.
+	Images []graph.Image
 	// Record is how what is in out/ came to be; nil where nothing tells.
 	Record *cache.Record
 }
@@ -63,6 +66,7 @@ func (t *Tree) explain(steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
 	}
 	closure := t.Graph.Closure([]graph.Ref{ref})
 	e.Closure = len(closure) - 1
+	e.Images = t.Graph.Images(closure)
 	if e.Action == ActionNone {
 		return e
 	}

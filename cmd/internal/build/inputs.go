@@ -76,7 +76,7 @@ func (j *Judge) prepare(outputs []*graph.Output) {
 // addDeps follows rec, a record of o, or of an output that the graph does not have:
 // nil. Its dependencies mostly are what the graph says, so few are looked for by name.
 func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
-	in.deps = make([]*input, len(rec.Deps))
+	in.deps = make([]*input, len(rec.Deps), len(rec.Deps)+len(rec.Foreign))
 	for i, d := range rec.Deps {
 		var dep *graph.Output
 		if o != nil && i < len(o.Inputs()) && o.Inputs()[i].String() == d.Output {
@@ -86,6 +86,14 @@ func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 		}
 		in.deps[i] = j.input(d.Output, dep, d.Images)
 	}
+	for _, image := range rec.Foreign {
+		in.deps = append(in.deps, j.inputs.foreign(image))
+	}
+}
+
+// foreign is an image of another registry, of which no build here can be a proof.
+func (s *inputs) foreign(image string) *input {
+	return s.of(image, nil, cache.Digest{}, func(*input) {})
 }
 
 // input looks at an output that has the manifests ms, or had when it was used; o is

@@ -15,6 +15,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // Options of [Tree.Build].
@@ -27,8 +28,9 @@ type Options struct {
 	Substitution *Substitution
 	// FromSource has the run say what that costs.
 	FromSource bool
-	KeepGoing  bool // go on with what does not depend on a failure
-	Offline    bool // no download, and no network for any RUN
+	Foreign    Foreign // how to have images of other registries
+	KeepGoing  bool    // go on with what does not depend on a failure
+	Offline    bool    // no download, and no network for any RUN
 	// Capacity is asked for when something must be built; nil: one job, any memory.
 	Capacity func() Capacity
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for
@@ -74,6 +76,7 @@ type run struct {
 	opts    Options
 	targets []graph.Ref
 
+	puller    *preseed.Puller
 	reopening sync.Mutex // one at a time
 	turns     turns
 
@@ -94,6 +97,7 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 		opts.Now = time.Now
 	}
 	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*Step]claim{}, broken: map[graph.Ref]error{}}
+	r.puller = r.newPuller()
 	defer r.close()
 	plan, err := r.plan(ctx)
 	if err != nil {
@@ -152,6 +156,7 @@ func toBuild(plan *Plan) (outputs []string) {
 }
 
 func (r *run) close() {
+	r.puller.Close()
 	if r.engine != nil {
 		r.engine.Close()
 	}
@@ -184,7 +189,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 		slots: capacity.slots(), stop: r.stop, run: r.unit, skip: r.skip,
 		estimate: r.estimate, guess: r.guess, now: r.opts.Now,
 	}
-	a := newAhead(s, plan.Steps, r.breaks)
+	a := newAhead(s, plan.Steps, r.breaks, r.pullImages)
 	s.claim = func(u *unit) func(context.Context) {
 		if wait := a.claim(u, r.needed); wait != nil {
 			return wait

@@ -42,6 +42,7 @@ type ran struct {
 	events []string
 	now    int
 	most   int
+	images func(context.Context, *Step) error // see ahead
 }
 
 func (r *ran) add(delta int, event string) {

@@ -9,22 +9,27 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
 
-// ahead downloads the sources of what a schedule will build while it builds
-// other things, in the order in which it would come to them. A unit starts as
-// soon as its own sources are there. Of units that are not sure to be built the
-// sources are downloaded on demand: see claim.
+// ahead downloads the sources of what a schedule will build, and the images of other
+// registries, while it builds other things, in the order in which it would come to
+// them. A unit starts as soon as its own are there. Those of units that are not sure
+// to be built are downloaded on demand: see claim.
 type ahead struct {
 	schedule *schedule
 	broke    func(*Step, error) // is told of each step that cannot be built
+	// images pulls those that a step names. Several goroutines call it.
+	images func(context.Context, *Step) error
 
 	mu       sync.Mutex
 	sources  []fetch.Source
 	owner    map[string]*unit // by path: a source belongs to one definition
 	lacking  map[*unit]int    // sources that are neither had nor failed
+	pulling  map[*unit]bool   // images that are not
 	demands  map[*unit]chan struct{}
 	demanded chan *unit
 	over     chan struct{} // closed when nothing is downloaded any more
@@ -32,18 +37,21 @@ type ahead struct {
 
 // newAhead prepares s to wait for the sources of what is built from source, and for
 // images, which are another's matter.
-func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
+func newAhead(s *schedule, steps []*Step, broke func(*Step, error), images func(context.Context, *Step) error) *ahead {
 	a := &ahead{
-		schedule: s, broke: broke, owner: map[string]*unit{}, lacking: map[*unit]int{},
+		schedule: s, broke: broke, images: images, owner: map[string]*unit{}, lacking: map[*unit]int{}, pulling: map[*unit]bool{},
 		demands: map[*unit]chan struct{}{}, demanded: make(chan *unit, len(steps)),
 		over: make(chan struct{}),
 	}
-	s.prepare(steps, func(u *unit) bool { return hasSources(u) && sure(u) || isImage(u) })
+	s.prepare(steps, func(u *unit) bool { return needsDownload(u) && sure(u) || isImage(u) })
 	byRank := slices.Clone(s.units)
 	slices.SortFunc(byRank, func(x, y *unit) int { return x.rank - y.rank })
 	for _, u := range byRank {
 		if !u.lacks || isImage(u) {
 			continue
+		}
+		if namesImages(u) {
+			a.pulling[u] = true
 		}
 		for _, src := range Sources(u.steps[0].Output.Definition) {
 			if a.owner[src.Path] == nil {
@@ -58,8 +66,14 @@ func newAhead(s *schedule, steps []*Step, broke func(*Step, error)) *ahead {
 
 func isImage(u *unit) bool { return u.steps[0].Action == ActionPreseed }
 
-func hasSources(u *unit) bool {
-	return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0
+// needsDownload holds for what is built from sources, or from images of other
+// registries.
+func needsDownload(u *unit) bool {
+	return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Sources) > 0 || namesImages(u)
+}
+
+func namesImages(u *unit) bool {
+	return u.steps[0].Action == ActionBuild && len(u.steps[0].Output.Definition.Images) > 0
 }
 
 // sure reports that some member of u will be built, however what it depends on
@@ -68,15 +82,23 @@ func sure(u *unit) bool {
 	return slices.ContainsFunc(u.steps, func(s *Step) bool { return s.Because == graph.Ref{} })
 }
 
-// run downloads for all units that are sure to be built, and returns when each source was had, cannot be had,
-// or ctx has ended. Its error is that of fetch.Run.
+// run downloads for all units that are sure to be built, and returns when each source
+// and each image was had, cannot be had, or ctx has ended. Its error joins that of
+// fetch.Run and those of images.
 func (a *ahead) run(ctx context.Context, o fetch.Options) error {
+	var beside errgroup.Group
+	var images error
+	beside.Go(func() error {
+		images = a.pull(ctx)
+		return nil
+	})
 	o.Status = arrivals{o.Status, a.settle}
 	_, err := fetch.Run(ctx, a.sources, o)
 	if ctx.Err() == nil && blameless(err) {
 		a.settleRest()
 	}
-	return err
+	beside.Wait()
+	return errors.Join(err, images)
 }
 
 // settleRest lets nothing wait for what fetch.Run did not speak of, which would
@@ -94,7 +116,7 @@ func (a *ahead) settle(src fetch.Source, err error) {
 	a.mu.Lock()
 	u := a.owner[src.Path]
 	a.lacking[u]--
-	last := a.lacking[u] == 0
+	last := a.lacking[u] == 0 && !a.pulling[u]
 	a.mu.Unlock()
 	if err != nil {
 		a.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
@@ -104,7 +126,7 @@ func (a *ahead) settle(src fetch.Source, err error) {
 }
 
 // fail dooms a unit that is sure to be built.
-func (a *ahead) fail(u *unit, err *SourceError) {
+func (a *ahead) fail(u *unit, err error) {
 	for _, s := range u.steps {
 		a.broke(s, err)
 	}
@@ -143,9 +165,17 @@ func (a arrivals) Fail(src fetch.Source, mirror string, err error) {
 	}
 }
 
-// blameless holds for an error of fetch.Run that the steps it concerns tell of:
-// sources that cannot be had, and nothing else.
+// blameless holds for an error that the steps it concerns tell of: sources and images
+// that cannot be had, and nothing else.
 func blameless(err error) bool {
+	switch e := err.(type) {
+	case *fetch.Error:
+		return e.Stopped == nil
+	case *ForeignError:
+		return true
+	case interface{ Unwrap() []error }: // joined
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !blameless(err) })
+	}
 	var failed *fetch.Error
 	var offline *fetch.OfflineError
 	if errors.As(err, &failed) {

@@ -95,7 +95,7 @@ func (r *ran) runAhead(t *testing.T, s *schedule, all []*Step, jobs int) error {
 		mu.Lock()
 		defer mu.Unlock()
 		broken[s.Output.Ref.Name] = err
-	})
+	}, r.images)
 	run := s.run
 	s.run = func(ctx context.Context, steps []*Step, ended func(*Step, bool)) {
 		mu.Lock()

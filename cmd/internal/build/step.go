@@ -269,12 +269,15 @@ func (r *run) job(ctx context.Context, s *Step, e *engine) (buildkit.Job, cache.
 		}
 		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
 	}
+	if job.Images, err = r.pulledImages(s.Request); err != nil {
+		return job, cache.Record{}, err
+	}
 	key, err := r.keep(o, s.Request, deps, e.probe)
 	if err != nil {
 		return job, cache.Record{}, err
 	}
 	return job, cache.Record{
-		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps,
+		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
 		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter},
 		NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.containerfile()),

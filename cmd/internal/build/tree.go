@@ -27,6 +27,7 @@ type Tree struct {
 
 	root      *os.Root
 	closeFS   func() error
+	foreign   func(graph.Image) error
 	log       *zap.Logger
 	snapshots snapshots
 	memory    *definitions
@@ -41,6 +42,9 @@ type TreeOptions struct {
 	// learn anew. Empty: every run learns all anew.
 	Build string
 	Log   *zap.Logger
+	// Foreign says why an image of another registry may not be built from; nil
+	// refuses all. See [graph.LoadOptions].
+	Foreign func(graph.Image) error
 	// All says that every output will be looked at: that begins while the
 	// definitions are read.
 	All bool
@@ -123,7 +127,7 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 			memory.attach(store)
 		}
 	}
-	g, err := graph.Load(ctx, tree, graph.LoadOptions{Memory: memory})
+	g, err := graph.Load(ctx, tree, graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
 	if err == nil {
 		err = memory.memory.Save()
 	}
@@ -136,7 +140,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, root: root, log: opts.Log, memory: newDefinitions(dir)}
+	t := &Tree{Dir: dir, root: root, log: opts.Log, memory: newDefinitions(dir), foreign: opts.Foreign}
 	t.FS, t.closeFS = beneathRoot(root)
 	defer func() {
 		if err != nil {
@@ -190,7 +194,7 @@ func (t *Tree) read(ctx context.Context) (err error) {
 		t.Published, err = cache.LoadDigests(t.FS)
 		return err
 	})
-	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory})
+	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.memory, Foreign: t.foreign})
 	if wrong := digests.Wait(); wrong != nil && err == nil {
 		err = &PublishedError{wrong}
 	}

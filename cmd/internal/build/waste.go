@@ -71,12 +71,18 @@ func (t *Tree) FindWaste() (w Waste, err error) {
 	if len(t.Graph.All()) == 0 {
 		return w, &NoDefinitionsError{t.Dir}
 	}
-	if w.Waste, err = t.Store.FindWaste(t.names); err != nil {
-		return w, err
-	}
 	var sources []fetch.Source
+	var images []cache.Digest
 	for _, d := range t.Graph.Definitions() {
 		sources = append(sources, Sources(d)...)
+		for _, i := range d.Images {
+			if digest, err := cache.ParseDigest(i.Digest); err == nil { // graph checked it
+				images = append(images, digest)
+			}
+		}
+	}
+	if w.Waste, err = t.Store.FindWaste(t.names, images...); err != nil {
+		return w, err
 	}
 	w.Sources, err = fetch.FindWaste(sources, t.wasteOptions())
 	return w, err

@@ -48,6 +48,7 @@ var keys = []key{
 	{name: "registries.hosts", userOnly: ofTheAudit, set: to(parseHosts, func(s *Settings) *[]string { return &s.Registries.Hosts })},
 	{name: "registries.namespace", set: to(parseNamespace, func(s *Settings) *string { return &s.Registries.Namespace })},
 	{name: "registries.mirrors", userOnly: ofTheAudit, set: to(noneOr(parseRegistries), func(s *Settings) *[]string { return &s.Registries.Mirrors })},
+	{name: "registries.foreign", userOnly: ofTheAudit, set: to(noneOr(parseForeign), func(s *Settings) *[]string { return &s.Registries.Foreign })},
 	{name: "registries.plain_http", userOnly: ofTheAudit, set: to(noneOr(parseHosts), func(s *Settings) *[]string { return &s.Registries.PlainHTTP })},
 	{name: "registries.ca_file", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Registries.CAFile })},
 	{name: "registries.per_host", set: to(number(1, 64), func(s *Settings) *int { return &s.Registries.PerHost })},

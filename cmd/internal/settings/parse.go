@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	imageref "github.com/distribution/reference"
 	"github.com/docker/go-units"
 
 	"codeberg.org/stagex/sx/preseed"
@@ -169,6 +170,21 @@ func parseHosts(text string) ([]string, error) {
 		}
 		return nil
 	})(text)
+}
+
+// parseForeign takes hosts as references name them, because they are compared as text.
+func parseForeign(text string) ([]string, error) {
+	hosts, err := parseHosts(text)
+	for _, host := range hosts {
+		named, wrong := imageref.ParseNormalizedNamed(host + "/x/y")
+		if wrong != nil {
+			return nil, fmt.Errorf(`want hosts such as "docker.io, registry.example:5000", not %q`, host)
+		}
+		if domain := imageref.Domain(named); domain != host {
+			return nil, fmt.Errorf("the host %q is spelled %q in a reference", host, domain)
+		}
+	}
+	return hosts, err
 }
 
 func parseRegistries(text string) ([]string, error) {

@@ -59,6 +59,7 @@ type Registries struct {
 	Hosts     []string // where images are published, asked in this order
 	Namespace string   // below each host
 	Mirrors   []string // "<host>/<namespace>", asked after those
+	Foreign   []string // hosts whose images definitions may be built from, by digest
 	PlainHTTP []string // hosts that may be spoken to without TLS
 	CAFile    string   // absolute path of certificates to trust beside the system's; "" for none
 	PerHost   int      // requests at once to one registry, at least 1

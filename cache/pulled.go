@@ -1,0 +1,308 @@
+package cache
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// An image of another registry is kept among the shared blobs and nowhere else: its
+// digest leads to all of it. Which of its blobs are there is found out by following
+// it, so nothing can say otherwise.
+
+// Pulled is an image of another registry, all of it that some platforms need.
+type Pulled struct {
+	Root   Digest          // of the image index or the image manifest, as a definition names it
+	Images []PlatformImage // one for each platform, distinct, in the order asked for
+	Blobs  []Descriptor    // all that Images need and Root itself, each once
+}
+
+// Root is the document that a digest names: an image index or an image manifest.
+type Root struct {
+	MediaType string
+	Manifest  ImageManifest // of a manifest
+	images    []descriptor  // of an index
+}
+
+// IsIndex reports whether the root is an image index.
+func (r Root) IsIndex() bool { return isIndex(r.MediaType) }
+
+// ParseRoot reads an image index or an image manifest, which a registry may have
+// made up. The document itself says which it is, not who sent it.
+func ParseRoot(data []byte) (Root, error) {
+	mediaType, err := kindOf(data)
+	if err != nil {
+		return Root{}, err
+	}
+	if isIndex(mediaType) {
+		idx, err := parseIndex(data, mediaType)
+		if err != nil {
+			return Root{}, fmt.Errorf("parsing image index: %w", err)
+		}
+		return Root{MediaType: mediaType, images: idx.Manifests}, nil
+	}
+	m, err := ParseForeign(data, mediaType)
+	return Root{MediaType: mediaType, Manifest: m}, err
+}
+
+// kindOf reads the media type, or guesses it as BuildKit does (util/imageutil,
+// DetectManifestBlobMediaType): an OCI document need not have one.
+func kindOf(data []byte) (string, error) {
+	if len(data) > maxJSON {
+		return "", fmt.Errorf("%d bytes are more than %d", len(data), maxJSON)
+	}
+	var said struct {
+		MediaType string          `json:"mediaType"`
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	switch err := decodeDocument(data, &said); {
+	case err != nil:
+		return "", fmt.Errorf("it is neither an image index nor an image manifest: %w", err)
+	case said.MediaType == "" && said.Manifests != nil:
+		return MediaTypeIndex, nil
+	case said.MediaType == "":
+		return MediaTypeManifest, nil
+	case !isIndex(said.MediaType) && !isManifest(said.MediaType):
+		return "", fmt.Errorf("its media type %q is neither that of an image index nor of an image manifest", said.MediaType)
+	}
+	return said.MediaType, nil
+}
+
+// Image finds the manifest of a platform in an image index. An index in which two
+// readers could find two different ones is refused.
+func (r Root) Image(p Platform) (Descriptor, error) {
+	var found []Descriptor
+	var others []string
+	for _, d := range r.images {
+		if d.Platform == nil {
+			continue
+		}
+		switch has, err := d.Platform.text(); {
+		case err != nil || has == unknownPlatform: // another's, or an attestation
+		case samePlatform(has, p):
+			found = append(found, d.Descriptor)
+		default:
+			others = append(others, has)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return Descriptor{}, fmt.Errorf("the image index has no image for %s%s", p, listed(others))
+	case len(found) > 1:
+		return Descriptor{}, fmt.Errorf("the image index has %d images for %s", len(found), p)
+	case !isManifest(found[0].MediaType):
+		return Descriptor{}, fmt.Errorf("the image index has a %q for %s, not an image manifest", found[0].MediaType, p)
+	}
+	return found[0], nil
+}
+
+// maxListed bounds the platforms that an error names.
+const maxListed = 12
+
+func listed(platforms []string) string {
+	if len(platforms) == 0 {
+		return ""
+	}
+	slices.Sort(platforms)
+	platforms = slices.Compact(platforms)
+	said := strings.Join(platforms[:min(len(platforms), maxListed)], ", ")
+	if more := len(platforms) - maxListed; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return ", only for " + said
+}
+
+// Media types that BuildKit unpacks, beside those of its own exporter.
+var (
+	configTypes = []string{MediaTypeConfig, "application/vnd.docker.container.image.v1+json"}
+	layerTypes  = []string{
+		MediaTypeLayer, "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+zstd",
+		"application/vnd.docker.image.rootfs.diff.tar", "application/vnd.docker.image.rootfs.diff.tar.gzip",
+	}
+)
+
+// ParseForeign is ParseManifest, and refuses what is no image of a file system.
+func ParseForeign(data []byte, mediaType string) (ImageManifest, error) {
+	m, err := ParseManifest(data, mediaType)
+	if err != nil {
+		return m, err
+	}
+	if !slices.Contains(configTypes, m.Config.MediaType) {
+		return m, fmt.Errorf("parsing image manifest: its config is a %q, so it is no image", m.Config.MediaType)
+	}
+	for _, l := range m.Layers {
+		if !slices.Contains(layerTypes, l.MediaType) {
+			return m, fmt.Errorf("parsing image manifest: its layer %s is a %q, which cannot be unpacked", l.Digest, l.MediaType)
+		}
+	}
+	_, err = m.Blobs()
+	return m, err
+}
+
+// Pulled follows the digest of an image of another registry as far as platforms
+// need it. It is fs.ErrNotExist where something is missing or damaged; any other
+// error is a fault of the image.
+func (s *Store) Pulled(root Digest, platforms []Platform) (Pulled, error) {
+	p, err := s.pulled(root, platforms)
+	if err != nil {
+		return Pulled{}, fmt.Errorf("reading image %s: %w", root, err)
+	}
+	return p, nil
+}
+
+func (s *Store) pulled(digest Digest, platforms []Platform) (Pulled, error) {
+	data, err := s.document(digest)
+	if err != nil {
+		return Pulled{}, err
+	}
+	root, err := ParseRoot(data)
+	if err != nil {
+		return Pulled{}, err
+	}
+	top := Descriptor{root.MediaType, digest, int64(len(data))}
+	p, set := Pulled{Root: digest}, blobSet{seen: map[Digest]int64{}}
+	for _, platform := range platforms {
+		d, m := top, root.Manifest
+		if root.IsIndex() {
+			if d, m, err = s.platformManifest(root, platform); err != nil {
+				return Pulled{}, err
+			}
+		}
+		if err := s.checkPulled(m, platform); err != nil {
+			return Pulled{}, err
+		}
+		p.Images = append(p.Images, PlatformImage{Platform: platform, Manifest: d, Config: m.Config, Layers: m.Layers, Version: m.Version})
+		for _, blob := range append([]Descriptor{d, m.Config}, m.Layers...) {
+			if err := set.add(descriptor{Descriptor: blob}); err != nil {
+				return Pulled{}, err
+			}
+		}
+	}
+	err = set.add(descriptor{Descriptor: top})
+	p.Blobs = set.list
+	return p, err
+}
+
+func (s *Store) platformManifest(root Root, p Platform) (Descriptor, ImageManifest, error) {
+	d, err := root.Image(p)
+	if err != nil {
+		return d, ImageManifest{}, err
+	}
+	data, err := s.document(d.Digest)
+	if err != nil {
+		return d, ImageManifest{}, err
+	}
+	if int64(len(data)) != d.Size {
+		return d, ImageManifest{}, fmt.Errorf("manifest %s has %d bytes, the image index says %d", d.Digest, len(data), d.Size)
+	}
+	m, err := ParseForeign(data, d.MediaType)
+	return d, m, err
+}
+
+// checkPulled holds the blobs of an image against its manifest, and its config
+// against the platform that is wanted.
+func (s *Store) checkPulled(m ImageManifest, p Platform) error {
+	data, err := s.document(m.Config.Digest)
+	if err != nil {
+		return err
+	}
+	if err := m.CheckConfig(data, p); err != nil {
+		return err
+	}
+	for _, l := range m.Layers {
+		f, err := s.openShared(l.Digest)
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		f.Close()
+		if err != nil {
+			return err
+		}
+		if info.Size() != l.Size {
+			return fmt.Errorf("layer %s has %d bytes, its manifest says %d", l.Digest, info.Size(), l.Size)
+		}
+	}
+	return nil
+}
+
+// CheckConfig holds the bytes of an image config against its manifest and the
+// platform that the image must be for.
+func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
+	platform, layers, err := ParseConfig(data)
+	switch {
+	case err != nil:
+		return err
+	case int64(len(data)) != i.Config.Size:
+		return fmt.Errorf("its config has %d bytes, its manifest says %d", len(data), i.Config.Size)
+	case layers != len(i.Layers):
+		return fmt.Errorf("its manifest names %d layers, its config %d", len(i.Layers), layers)
+	case !samePlatform(platform, want):
+		return fmt.Errorf("the image is for %s, not for %s", platform, want)
+	}
+	return nil
+}
+
+// document reads a shared blob that is an index, a manifest or a config.
+func (s *Store) document(d Digest) ([]byte, error) {
+	f, err := s.openShared(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > maxJSON:
+		return nil, fmt.Errorf("blob %s has more than %d bytes", d, maxJSON)
+	case DigestOf(data) != d:
+		return nil, fmt.Errorf("blob %s: %w", d, errChanged)
+	}
+	return data, nil
+}
+
+// errChanged says that a blob is another one than a moment ago.
+var errChanged = errors.New("it changed while it was read")
+
+// pulled notes the blobs of images of other registries, whatever platforms of them
+// are there.
+func (f *finder) pulled(images []Digest) {
+	for _, d := range images {
+		f.refs[d.Hex()] = true
+		data, err := f.document(d)
+		if err != nil {
+			continue // it is not there, or damaged: nothing that it leads to is of use
+		}
+		root, err := ParseRoot(data)
+		switch {
+		case err != nil:
+		case !root.IsIndex():
+			f.keepImage(root.Manifest)
+		default:
+			for _, m := range root.images {
+				f.keepManifest(m.Descriptor)
+			}
+		}
+	}
+}
+
+func (f *finder) keepManifest(d Descriptor) {
+	data, err := f.document(d.Digest)
+	if err != nil {
+		return
+	}
+	if m, err := ParseForeign(data, d.MediaType); err == nil {
+		f.refs[d.Digest.Hex()] = true
+		f.keepImage(m)
+	}
+}
+
+func (f *finder) keepImage(m ImageManifest) {
+	for _, d := range append([]Descriptor{m.Config}, m.Layers...) {
+		f.refs[d.Digest.Hex()] = true
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// foreignImages refuses images of hosts that the user's settings do not name, with
+// the line that would.
+func foreignImages(set settings.Settings) func(graph.Image) error {
+	hosts := set.Registries.Foreign
+	return func(i graph.Image) error {
+		if slices.Contains(hosts, i.Host) {
+			return nil
+		}
+		return &foreignHostError{i.Host, hosts}
+	}
+}
+
+// foreignHostError says that a definition names an image of a host that the user
+// does not allow.
+type foreignHostError struct {
+	host    string
+	allowed []string
+}
+
+func (e *foreignHostError) Error() string {
+	file := cmp.Or(settings.UserFile(os.Getenv), "~/.config/sx/"+settings.FileName)
+	return fmt.Sprintf("it is an image of %s, and nothing is pulled from there unless you allow it: put foreign = %q below [registries] in %s; it then counts as an unproven input",
+		e.host, strings.Join(append(slices.Clone(e.allowed), e.host), ", "), file)
+}
+
+// printImages names the images of other registries that a plan's builds need.
+func printImages(w io.Writer, plan *build.Plan) {
+	by := map[string][]graph.Ref{}
+	for _, s := range plan.Steps {
+		for _, i := range s.Request.Images {
+			if s.Action == build.ActionBuild && !slices.Contains(by[i.Source()], s.Output.Ref) {
+				by[i.Source()] = append(by[i.Source()], s.Output.Ref)
+			}
+		}
+	}
+	var sources []string
+	for source := range by {
+		sources = append(sources, source)
+	}
+	slices.Sort(sources)
+	for _, source := range sources {
+		fmt.Fprintf(w, "%s: of another registry, an unproven input of %s\n", text.Field(source), names(by[source]))
+	}
+}
+
+// printForeign names the images of other registries that an output rests on.
+func printForeign(w io.Writer, images []graph.Image) {
+	for _, i := range images {
+		said := i.Source()
+		if i.Platform != "" {
+			said += " for " + i.Platform
+		}
+		fmt.Fprintf(w, "  unproven   %s, of another registry: no build here can prove it\n", text.Field(said))
+	}
+}
