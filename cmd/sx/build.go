@@ -18,90 +18,95 @@ import (
 )
 
 type buildOptions struct {
-	all, dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
-	give                                                              giveOptions
+	scope                                                        scope
+	dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
+	give                                                         giveOptions
 }
 
 func newBuildCommand(a *app) *cobra.Command {
-	var o buildOptions
+	o := buildOptions{scope: scope{required: true}}
 	c := &cobra.Command{
 		Use:   "build SELECTOR... | --all",
 		Short: "Build outputs from source and compare their digests",
-		Long: `Builds the selected outputs and everything they are built from: fetches sources,
-builds what is not up to date, writes out/<output>/, and compares digests with
-digests/. The verdicts go to stdout, all else to stderr:
+		Long: `Builds the selected outputs and their dependencies: fetches sources, builds what is
+not up to date, writes out/<output>/, and compares digests with digests/. stdout has
+a line for each verdict, stderr everything else:
 
 ` + verdictHelp + `
 
-The exit code is 3 only for a MISMATCH: an edit of yours is CHANGED, and 0.
+An edit of yours is CHANGED, not MISMATCH, and exits with 0.
 
-An output is built when something it is made of is not what its record says. Two
-flags build the selected outputs (not what they are built from) also without a
-reason: --rebuild asks the engine again, which answers from its cache what it has
-there, in seconds; --no-cache has it run every step again, whatever it has. An
-output that comes out as it was ends the matter: what waits for it is not built.
+sx rebuilds an output when any of its inputs has changed. If a rebuilt output has the
+same digest as before, its dependents are not rebuilt. The last line counts:
 
-What is preseeded (sx preseed) and still is what the tree says, by git's history,
-is not built again, but what is built from it is MATCH only "given" that. --preseed
-pulls the published images of what the selected outputs are built from, as far as
-they are read, instead of building them; --from-source takes none.
+  built        from source, in this run
+  up to date   nothing to do
+  unchanged    not built after all: its dependencies were, with the digests of before
+  reused       built meanwhile by another sx
+  preseeded    its published image was pulled
+  skipped      a dependency failed
+  not run      the run ended before its turn
 
-If a selected output is broken, because something in its definition or in that of
-a dependency is wrong, nothing is built; with -k all others are. Either way that is
-exit code 2.
+If a selected output is broken, because something in its definition or in that of a
+dependency is wrong, nothing is built; with -k all others are. The exit code is 2.
 
-Ctrl-C lets running builds finish; a second one cancels them, a third exits.`,
+A preseeded output whose definitions are still the published ones, by git's history,
+is not built again; what is built from it is MATCH only "given" it.
+
+The first Ctrl-C lets running builds finish, the second cancels them, the third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
-  sx build rust                 # core-rust and pallet-rust
-  sx build 'core-*' -j 4 -k     # four at once, and go on after a failure
-  sx build pallet-rust --preseed   # pallet-rust from source, the rest as published
-  sx build --all --dry-run      # what would be built, and why; see also sx explain
+  sx build rust                   # core-rust and pallet-rust
+  sx build 'core-*' -j 4 -k       # four at once, and go on after a failure
+  sx build pallet-rust --preseed  # pallet-rust from source, its dependencies as published
+  sx build --all --dry-run        # what would be built, and why; see also sx explain
   sx build --all --no-cache --engine ssh://builder.example.org`,
+		Annotations:       codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.scope.check(c, args); err != nil {
+				return err
+			}
 			return runBuild(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
 	f := c.Flags()
-	f.BoolVar(&o.all, "all", false, "build the whole tree")
-	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print the plan and do nothing")
-	f.BoolVar(&o.json, "json", false, "with --dry-run: print the plan and every request as JSON")
+	o.scope.addFlag(c)
+	addDryRunFlag(c, &o.dryRun)
+	addJSONFlag(c, &o.json, "with --dry-run, the plan and every request")
 	f.BoolP("keep-going", "k", false, "after a failure go on with what does not depend on it")
-	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs whatever their records say, every step of them anew")
-	f.BoolVar(&o.rebuild, "rebuild", false, "build the selected outputs whatever their records say, with what the engine's cache has")
+	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs, not their dependencies, even if up to date; run every step again")
+	f.BoolVar(&o.rebuild, "rebuild", false, "as --no-cache, but take from the engine's cache what it has")
 	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
-	f.BoolVar(&o.preseed, "preseed", false, "pull published images of what the selected outputs are built from")
-	f.BoolVar(&o.fromSource, "from-source", false, "take no published image: build everything that was not built here")
-	f.String("disk-floor", "", "start nothing when less than `SIZE` is free on the disk of out/ (default \"2GiB\")")
-	f.IntP("jobs", "j", 0, "build at most `N` outputs at once (default: from cores and memory)")
-	f.String("memory", "", "let all builds at once need at most `SIZE`, as far as that is known (default: nine tenths)")
-	f.String("platform", graph.DefaultPlatform, "platforms to build for, with commas between; a package's own win")
-	o.give.addFlags(f)
+	f.BoolVar(&o.preseed, "preseed", false, "pull the published images of dependencies that are read, instead of building them")
+	f.BoolVar(&o.fromSource, "from-source", false, "build everything that was not built here: use no published image")
+	f.String("disk-floor", "", "start nothing while less than `SIZE` is free on the disk of out/ (default 2GiB)")
+	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
+	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
+	addPlatformFlag(c, "comma-separated `PLATFORMS` to build for; a package's own take precedence")
+	o.give.addFlags(c)
 	addProgressFlag(c)
-	addEngineFlags(f)
+	addEngineFlags(c)
 	return c
 }
 
-func (o buildOptions) check(selectors []string) error {
+func (o buildOptions) check() error {
 	switch {
-	case o.all && len(selectors) > 0:
-		return usagef("--all and selectors exclude each other")
-	case !o.all && len(selectors) == 0:
-		return usagef("nothing is selected: name outputs (sx build core-curl) or use --all")
 	case o.json && !o.dryRun:
 		return usagef("--json goes with --dry-run")
 	case o.preseed && o.fromSource:
 		return usagef("--preseed and --from-source exclude each other")
 	case o.preseed && o.offline:
-		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is taken without --preseed")
+		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is used without --preseed")
 	}
 	return o.give.check(o.dryRun, o.offline)
 }
 
 func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) error {
-	if err := o.check(selectors); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, flags, selectors, o.all, func(t *build.Tree, set settings.Settings, sel selection) error {
+	return a.inTreeLooking(ctx, flags, selectors, o.scope.all, func(t *build.Tree, set settings.Settings, sel selection) error {
+		a.warn(t.Graph)
 		broken := sel.err()
 		if broken != nil && (!set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken

@@ -4,52 +4,74 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
 
+type digestsOptions struct {
+	scope                      scope
+	write, force, dryRun, json bool
+}
+
 func newDigestsCommand(a *app) *cobra.Command {
-	var write, force bool
+	var o digestsOptions
 	c := &cobra.Command{
 		Use:   "digests [SELECTOR...]",
 		Short: "Print or record the digests of what is in out/",
 		Long: `Prints a line "<digest> <output>" for each selected output in out/, as digests/
 lists them.
 
---write replaces the lines of the selected outputs in digests/ (without
-selectors: of all that this machine built), keeps all others and drops those of
-outputs that the tree does not have, unless a definition is broken, which might have
-them; then the exit code is 2. It refuses what was not built here, is not up to date,
-or is of another platform, and without --force what is MISMATCH or UNPROVEN; then it writes
-nothing, or without selectors keeps those lines. What it replaces goes to stderr, old
-and new, and what it drops; with a line kept that is MISMATCH the exit code is 3.`,
+--write replaces the lines of the selected outputs in digests/ (without selectors: of all
+that this machine built), keeps all others and drops those of outputs that the tree does
+not have, unless a definition is broken, which might have them; then the exit code is 2.
+It refuses what was not built here, is not up to date, or is of another platform, and
+without --force what is MISMATCH or UNPROVEN. Then it writes nothing, or for the whole
+tree keeps those lines. What it replaces goes to stderr, old and new, and what it drops;
+with a line kept that is MISMATCH the exit code is 3.`,
 		Example: `  sx digests | sort
   sx digests core-curl --write && git diff digests/`,
+		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if force && !write {
-				return usagef("--force goes with --write")
+			if err := o.check(c, args); err != nil {
+				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
 				found, err := listed(t, refs, len(args) == 0)
 				if err != nil {
 					return err
 				}
-				if !write {
-					return printDigests(a, found)
+				if !o.write {
+					return printDigests(a, found, o.json)
 				}
-				return writeDigests(a, t, found, len(args) == 0, force)
+				return writeDigests(a, t, found, len(args) == 0, o)
 			})
 		},
 	}
-	c.Flags().BoolVar(&write, "write", false, "rewrite digests/<stage>.txt")
-	c.Flags().BoolVar(&force, "force", false, "with --write: replace also what is MISMATCH or UNPROVEN")
+	o.scope.addFlag(c)
+	c.Flags().BoolVar(&o.write, "write", false, "rewrite digests/<stage>.txt, and print the lines that changed")
+	c.Flags().BoolVar(&o.force, "force", false, "with --write, replace also what is MISMATCH or UNPROVEN")
+	addDryRunFlag(c, &o.dryRun)
+	addJSONFlag(c, &o.json, "output and digest of each line; with --write, the one it had")
 	return c
+}
+
+func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
+	switch {
+	case o.force && !o.write:
+		return usagef("--force goes with --write")
+	case o.dryRun && !o.write:
+		return usagef("--dry-run goes with --write")
+	}
+	return o.scope.check(c, selectors)
 }
 
 // listed lists what out/ holds of refs. All says that they were not selected, so that
@@ -68,7 +90,21 @@ func listed(t *build.Tree, refs []graph.Ref, all bool) ([]build.Listed, error) {
 	return found, nil
 }
 
-func printDigests(a *app, found []build.Listed) error {
+// listedJSON is a line as `sx digests --json` prints it. It only gains fields.
+type listedJSON struct {
+	Ref    string        `json:"ref"`
+	Digest *cache.Digest `json:"digest,omitempty"` // none: the line is dropped
+	Old    *cache.Digest `json:"old,omitempty"`    // with --write; none: the line is new
+}
+
+func printDigests(a *app, found []build.Listed, asJSON bool) error {
+	if asJSON {
+		all := []listedJSON{}
+		for _, l := range found {
+			all = append(all, listedJSON{Ref: l.Ref.String(), Digest: orNoDigest(l.Digest)})
+		}
+		return printJSON(a.stdout, map[string]any{"digests": all})
+	}
 	w := bufio.NewWriter(a.stdout)
 	for _, l := range found {
 		fmt.Fprintf(w, "%s %s\n", l.Digest.Hex(), l.Ref)
@@ -78,14 +114,21 @@ func printDigests(a *app, found []build.Listed) error {
 
 // writeDigests rewrites digests/. Without selectors, what may not be listed keeps its
 // line, which is told; with them it is refused.
-func writeDigests(a *app, t *build.Tree, found []build.Listed, all, force bool) error {
+func writeDigests(a *app, t *build.Tree, found []build.Listed, all bool, o digestsOptions) error {
 	var refs []graph.Ref
 	for _, l := range found {
 		refs = append(refs, l.Ref)
 	}
 	j, done := newJudge(t)
 	defer done()
-	changed, err := t.WriteDigests(j, refs, force)
+	write := t.WriteDigests
+	if o.dryRun {
+		write = func(j *build.Judge, refs []graph.Ref, force bool) ([]build.Line, error) {
+			_, changed, err := t.NewDigests(j, refs, force)
+			return changed, err
+		}
+	}
+	changed, err := write(j, refs, o.force)
 	var refused *build.RefusedError
 	kept := errors.As(err, &refused) && all && len(refused.Refusals) < len(refs)
 	if kept {
@@ -93,12 +136,14 @@ func writeDigests(a *app, t *build.Tree, found []build.Listed, all, force bool) 
 			fmt.Fprintf(a.stderr, "sx: %s keeps its line: %s\n", r.Ref, text.Field(r.Reason))
 			refs = slices.DeleteFunc(refs, func(ref graph.Ref) bool { return ref == r.Ref })
 		}
-		changed, err = t.WriteDigests(j, refs, force)
+		changed, err = write(j, refs, o.force)
 	}
 	if err != nil {
 		return err
 	}
-	printLines(a, changed)
+	if err := printLines(a, changed, o); err != nil {
+		return err
+	}
 	if kept && refused.Has(build.Mismatch) {
 		fmt.Fprintln(a.stderr, "sx: "+refused.Remedy)
 		return codeError(exitMismatch)
@@ -107,7 +152,18 @@ func writeDigests(a *app, t *build.Tree, found []build.Listed, all, force bool) 
 }
 
 // printLines prints what digests/ lists now, and beside it what it listed.
-func printLines(a *app, changed []build.Line) {
+func printLines(a *app, changed []build.Line, o digestsOptions) error {
+	w := a.stdout
+	if o.json {
+		w = io.Discard
+		all := []listedJSON{}
+		for _, l := range changed {
+			all = append(all, listedJSON{l.Name, orNoDigest(l.New), orNoDigest(l.Old)})
+		}
+		if err := printJSON(a.stdout, map[string]any{"digests": all}); err != nil {
+			return err
+		}
+	}
 	for _, l := range changed {
 		switch {
 		case l.New.IsZero():
@@ -118,7 +174,19 @@ func printLines(a *app, changed []build.Line) {
 		default:
 			fmt.Fprintf(a.stderr, "sx: %s: %s → %s\n", l.Name, l.Old.Hex(), l.New.Hex())
 		}
-		fmt.Fprintf(a.stdout, "%s %s\n", l.New.Hex(), l.Name)
+		fmt.Fprintf(w, "%s %s\n", l.New.Hex(), l.Name)
 	}
-	fmt.Fprintf(a.stderr, "sx: %s of digests/ changed\n", count(len(changed), "line"))
+	happened := "changed"
+	if o.dryRun {
+		happened = "would change"
+	}
+	fmt.Fprintf(a.stderr, "sx: %s of digests/ %s\n", count(len(changed), "line"), happened)
+	return nil
+}
+
+func orNoDigest(d cache.Digest) *cache.Digest {
+	if d.IsZero() {
+		return nil
+	}
+	return &d
 }

@@ -13,19 +13,19 @@ import (
 )
 
 func newDuCommand(a *app) *cobra.Command {
+	var sc scope
 	var json bool
 	c := &cobra.Command{
 		Use:   "du",
-		Short: "Say what the tree takes on the disk",
-		Long: `Adds up what out/, fetch/ and sx's own folder take on the disk. A file that has
-several names (a blob in several outputs, in the engine's cache too) is counted
-once, in the first line that it belongs to; "shared" is what a line would have
-more, were it alone. sx gc says what of it can go.
-
-The engine is the embedded one: the caches of others are theirs to tell.`,
+		Short: "Say how much disk the tree takes",
+		Long: `Adds up the disk space of out/, fetch/ and sx's own folder. A file that has several
+names (a blob in several outputs, or in the engine's cache too) is counted once, in the
+first line that it belongs to; "shared" is how much more a line would have by itself.
+sx gc --dry-run says how much of it can go. Only the embedded engine is counted.`,
 		Example: `  sx du
   sx du --json | jq .engine.bytes`,
-		Args: noArguments,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.inTreeLooking(c.Context(), nil, nil, false, func(t *build.Tree, set settings.Settings, _ selection) error {
 				u := t.Usage(c.Context(), a.embedded(t.Store, set))
@@ -40,7 +40,8 @@ The engine is the embedded one: the caches of others are theirs to tell.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&json, "json", false, "print JSON, in bytes")
+	sc.addFlag(c)
+	addJSONFlag(c, &json, "the same, in bytes")
 	return c
 }
 

@@ -22,29 +22,27 @@ func newEngineCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "engine",
 		Short: "Look at the engine that builds run on, stop it, remove what it holds",
-		Long: `The engine starts by itself when something must be built, and ends by itself a
-few seconds after the last sx is done with it: none of this is ever necessary.
-What it holds is a cache: without it the next builds run every step again.
+		Long: `The engine starts by itself when something must be built, and ends by itself a few
+seconds after the last sx is done with it: none of this is ever necessary. What it holds
+is a cache: without it the next builds run every step again.
 
---engine, or what else names one, says which. Of an engine that sx did not start
-(a BuildKit elsewhere, docker) only the status can be had here.
-
-Exit codes: 0 done, also where there was nothing to do; 1 the engine is in use,
-or cannot be ended; 2 wrong usage; 6 this machine or the engine refuses.`,
+Acts on the engine chosen by --engine, BUILDKIT_HOST or stagex.toml. Of an engine that
+sx did not start (a BuildKit elsewhere, docker) only the status is available here.`,
 		Example: `  sx engine status
   sx engine status --engine docker
   sx engine stop
   sx engine logs | less
   sx engine clean`,
-		Args: noArgs,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			c.SetOut(a.stderr)
-			c.Help()
+			writeHelp(a.stderr, c)
 			return usagef("no command given")
 		},
+		SuggestionsMinimumDistance: 2,
 	}
-	addEngineFlags(c.PersistentFlags())
 	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a))
+	addEngineFlags(c)
 	return c
 }
 
@@ -53,12 +51,12 @@ func newEngineStatusCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say whether the engine runs, where, since when, and what it holds",
-		Long: `Says whether the engine runs, where, since when, for how many sx, and how much
-disk it takes. It starts nothing. The exit code is 0 whether it runs or not; with
---json, "running" tells.`,
+		Long: `Also says for how many sx it runs and how much disk it takes. It starts nothing. The
+exit code is 0 whether the engine runs or not; with --json, "running" tells.`,
 		Example: `  sx engine status
   sx engine status --json | jq .running`,
-		Args: noArgs,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withEngine(c, func(e buildkit.Engine) error {
 				s, err := buildkit.Ask(c.Context(), e)
@@ -69,7 +67,7 @@ disk it takes. It starts nothing. The exit code is 0 whether it runs or not; wit
 			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(c, &asJSON, "the same, and more")
 	return c
 }
 
@@ -81,8 +79,9 @@ func newEngineStopCommand(a *app) *cobra.Command {
 		Long: `Ends the engine and waits until it is gone, with all that runs in it. While
 another sx builds on it, that is an error (exit code 1): with --force that sx
 loses its engine, starts a new one and begins its running steps again.`,
-		Example: `  sx engine stop`,
-		Args:    noArgs,
+		Example:     `  sx engine stop`,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withManaged(c, "stop it", func(e buildkit.Managed) error {
 				return busy(e.Stop(c.Context(), force))
@@ -99,8 +98,9 @@ func newEngineLogsCommand(a *app) *cobra.Command {
 		Short: "Print what the engine logged",
 		Long: `Prints what the engine itself logged in its last life, and before that the log of
 one that crashed, if any did. What builds print is in .sx/logs.`,
-		Example: `  sx engine logs | tail`,
-		Args:    noArgs,
+		Example:     `  sx engine logs | tail`,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withManaged(c, "read its log", func(e buildkit.Managed) error {
 				w := text.NewLogWriter(a.stdout)
@@ -119,8 +119,9 @@ func newEngineCleanCommand(a *app) *cobra.Command {
 next builds run every step again. out/, what sx knows of it, and what it proved
 stay. An ordinary user's engine leaves files of other owners: this is how to
 remove them without root, before the tree is removed for example.`,
-		Example: `  sx engine clean && rm -rf ~/stagex`,
-		Args:    noArgs,
+		Example:     `  sx engine clean && rm -rf ~/stagex`,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withManaged(c, "clean it", func(e buildkit.Managed) error {
 				before, err := e.Status(c.Context())

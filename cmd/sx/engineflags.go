@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -15,20 +15,29 @@ import (
 )
 
 // addEngineFlags adds --engine and what it takes to reach one; all are settings.
-func addEngineFlags(f *pflag.FlagSet) {
-	f.String("engine", "embedded", "build on `ENGINE`: embedded, docker, podman, or a buildkitd at unix://, tcp://, ssh://,\ndocker-container://, podman-container:// or kube-pod:// (default: $BUILDKIT_HOST)")
+func addEngineFlags(c *cobra.Command) {
+	f := c.Flags()
+	if c.HasSubCommands() {
+		f = c.PersistentFlags()
+	}
+	f.String("engine", "", "`ENGINE` to build on: embedded, docker, podman, or a buildkitd at unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod:// (default: $BUILDKIT_HOST, else embedded)")
 	f.Var(new(pathFlag), "tlscacert", "tcp://: `FILE` with the authority of the engine's certificate")
 	f.Var(new(pathFlag), "tlscert", "tcp://: `FILE` with the client's certificate")
 	f.Var(new(pathFlag), "tlskey", "tcp://: `FILE` with the client's key")
 	f.String("tlsservername", "", "tcp://: `NAME` in the engine's certificate, if not the host's")
 	f.Var(new(pathFlag), "tlsdir", "tcp://: `DIR` with ca.pem, cert.pem and key.pem instead")
+	group(f, groupEngine, "engine", "tlscacert", "tlscert", "tlskey", "tlsservername", "tlsdir")
+	for _, name := range []string{"tlscacert", "tlscert", "tlskey"} {
+		f.SetAnnotation(name, cobra.BashCompFilenameExt, nil)
+	}
+	f.SetAnnotation("tlsdir", cobra.BashCompSubdirsInDir, nil)
 }
 
 // pathFlag is a path, made absolute where it was typed.
 type pathFlag string
 
 func (p *pathFlag) String() string { return string(*p) }
-func (p *pathFlag) Type() string   { return "path" }
+func (p *pathFlag) Type() string   { return "PATH" }
 func (p *pathFlag) Set(text string) error {
 	abs, err := filepath.Abs(text)
 	*p = pathFlag(abs)

@@ -32,13 +32,6 @@ const (
 	exitTerm      = 143
 )
 
-const exitHelp = `Exit codes:
-  0  done                          6  this machine lacks something
-  1  a build failed                7  the disk is full, or build.disk_floor reached
-  2  usage, settings, definitions  8  not proven (verify: not all MATCH)
-  3  MISMATCH                      130, 143  interrupted, terminated
-  5  a source or a published image cannot be had`
-
 // usageError marks what the user typed or wrote wrongly.
 type usageError struct{ error }
 

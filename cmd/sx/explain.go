@@ -17,34 +17,37 @@ import (
 )
 
 func newExplainCommand(a *app) *cobra.Command {
+	sc := scope{required: true}
 	var json bool
 	c := &cobra.Command{
-		Use:   "explain SELECTOR...",
+		Use:   "explain SELECTOR... | --all",
 		Short: "Say why an output would be built, or why not",
-		Long: `Follows the reason to build an output back to its root, a line each: from the
-output over what it is built from to the file, the source, or the missing record
-that makes it necessary. A dependency that was built since, with another digest,
-is followed into the past: to what had changed when it was built.
+		Long: `Follows the reason to build an output back to its root, a line each: through its
+dependencies to the file, the source, or the missing record that makes the build
+necessary. A dependency that was built since, with another digest, is followed into the
+past: to what had changed when it was built.
 
-Of an output that is up to date it prints what that rests on: when and by which
-engine it was built, its key and its digest.
+Of an output that is up to date it prints the evidence: when and by which engine it was
+built, its key and its digest.
 
-It builds, downloads and changes nothing. The exit code is 0 whatever the answer,
-and 2 for an output that the tree does not have.`,
+It builds, downloads and changes nothing, and exits with 0 whatever the answer is.`,
 		Example: `  $ sx explain pallet-curl
   pallet-curl: build, because core-curl changed sha256:9a0c44be31f2… → sha256:77c1f06d2e80…
   core-curl: built 2026-03-01 22:14:05 UTC, because packages/core/curl/Containerfile changed
 
   sx explain core --json | jq -r '.outputs[] | select(.action == "build") | .ref'`,
+		Annotations:       codes(exitFailed, exitMachine),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("nothing is selected: name an output (sx explain core-curl)")
+			if err := sc.check(c, args); err != nil {
+				return err
 			}
 			return runExplain(c.Context(), a, args, changedFlags(c), json)
 		},
 	}
-	c.Flags().BoolVar(&json, "json", false, "print JSON: the chain, every change, the record")
-	c.Flags().String("platform", graph.DefaultPlatform, "as of sx build")
+	sc.addFlag(c)
+	addJSONFlag(c, &json, "the chain, every change, the record")
+	addPlatformFlag(c, "`PLATFORMS`, as of sx build")
 	return c
 }
 

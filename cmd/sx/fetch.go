@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
@@ -19,8 +20,9 @@ import (
 )
 
 type fetchOptions struct {
-	closure, offline, verify bool
-	push                     string // oci://registry/repository
+	scope                            scope
+	closure, offline, verify, dryRun bool
+	from, push                       sourcesFlag
 }
 
 func newFetchCommand(a *app) *cobra.Command {
@@ -28,32 +30,37 @@ func newFetchCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fetch [SELECTOR...]",
 		Short: "Download and verify sources into fetch/",
-		Long: `Brings the sources of the selected outputs, or of the whole tree, into fetch/ and
-verifies them. What is there is hashed, once for as long as its size and times stay
-as they are, or anew with --verify; a wrong file is replaced.
-Mirrors are tried in order; an interrupted download goes on where it was.
-When some sources cannot be had the others are still fetched, and a table says
-what each mirror answered.
+		Long: `Brings the sources of the selected outputs, or of the whole tree, into fetch/. Files
+that are there are hashed, again only if their size or times changed, or with --verify; a
+wrong one is replaced. Mirrors are tried in order, and an interrupted download goes on
+where it was. If some sources cannot be had, the others are
+fetched nevertheless, and a table lists what each mirror answered.
 
---from names a registry's repository that is asked before all mirrors. A source is
-the blob with its hash there, so that it cannot lie. --push fills such a repository
-from fetch/: it sends the blobs that it lacks, and for each definition an artifact
-that names them, so that the registry keeps them. Credentials are those of docker
-login and podman login.`,
+--from names a repository of a registry that is asked before all mirrors: a source is
+the blob with its hash there. --push fills such a repository from fetch/: it sends the
+blobs that it lacks and, for each definition, an artifact that names them, so that the
+registry keeps them. Credentials are those of docker login and podman login.`,
 		Example: `  sx fetch                       # everything the tree needs
   sx fetch pallet-rust --closure # what building pallet-rust from source needs
   sx fetch --offline --verify    # which files are missing or wrong?
-  sx fetch --push oci://registry.example/stagex/sources
-  sx fetch --from oci://registry.example/stagex/sources`,
+  sx fetch --push registry.example/stagex/sources
+  sx fetch --from registry.example/stagex/sources`,
+		Annotations:       codes(exitFailed, exitFetch, exitMachine, exitDisk),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.scope.check(c, args); err != nil {
+				return err
+			}
 			return runFetch(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
-	c.Flags().BoolVar(&o.closure, "closure", false, "also what the selected outputs are built from")
-	c.Flags().BoolVar(&o.offline, "offline", false, "touch no network; list what is missing")
+	o.scope.addFlag(c)
+	addDryRunFlag(c, &o.dryRun)
+	c.Flags().BoolVar(&o.closure, "closure", false, "also the sources of all dependencies")
+	c.Flags().BoolVar(&o.offline, "offline", false, "download nothing; fail with a list of what is missing")
 	c.Flags().BoolVar(&o.verify, "verify", false, "read and hash again what lies in fetch/")
-	c.Flags().String("from", "", "ask `oci://REGISTRY/REPOSITORY` before the mirrors")
-	c.Flags().StringVar(&o.push, "push", "", "then give the sources to `oci://REGISTRY/REPOSITORY`")
+	c.Flags().Var(&o.from, "from", "ask this repository before the mirrors")
+	c.Flags().Var(&o.push, "push", "then give the sources to this repository")
 	addProgressFlag(c)
 	return c
 }
@@ -64,7 +71,7 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 		return err
 	}
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		if err := t.Store.ReadOnly(); err != nil && !o.offline {
+		if err := t.Store.ReadOnly(); err != nil && !o.offline && !o.dryRun {
 			return err
 		}
 		if o.closure {
@@ -75,10 +82,13 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
 			return nil
 		}
+		if o.dryRun {
+			return wouldFetch(a.stdout, t, sources)
+		}
 		err := a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
 			return fetchSources(ctx, a, t, set, sources, o, d)
 		})
-		if err != nil || o.push == "" {
+		if err != nil || o.push == "" || o.dryRun {
 			return err
 		}
 		return pushSources(ctx, a, t, set, definitionsOf(t.Graph, refs), repository)
@@ -93,7 +103,7 @@ func (o fetchOptions) repository() (string, error) {
 	if o.offline {
 		return "", usagef("--offline and --push exclude each other")
 	}
-	repository, err := preseed.ParseSources(o.push)
+	repository, err := preseed.ParseSources(string(o.push))
 	if err != nil {
 		return "", usageError{err}
 	}
@@ -117,6 +127,20 @@ func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 			len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
 			len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
 	}
+	return err
+}
+
+// wouldFetch lists what is missing, or is not the file that the tree names.
+func wouldFetch(w io.Writer, t *build.Tree, sources []fetch.Source) error {
+	missing := 0
+	for _, s := range sources {
+		sum, err := t.Store.Stats().Sum(filepath.Join(t.Dir, filepath.FromSlash(s.Path)))
+		if err != nil || sum != s.Hash {
+			missing++
+			fmt.Fprintf(w, "fetch  %s\n", text.Field(s.Path))
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s: %d to fetch, %d present\n", count(len(sources), "source"), missing, len(sources)-missing)
 	return err
 }
 
@@ -175,22 +199,4 @@ func retries(n int) int {
 		return -1
 	}
 	return n
-}
-
-// settingOfFlag names the settings that flags stand for.
-var settingOfFlag = map[string]string{
-	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory", "keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
-	"engine": "engine.address", "tlscacert": "engine.tlscacert", "tlscert": "engine.tlscert", "tlskey": "engine.tlskey",
-	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir",
-}
-
-// changedFlags are the settings that the command line gives.
-func changedFlags(c *cobra.Command) map[string]string {
-	flags := map[string]string{}
-	c.Flags().Visit(func(f *pflag.Flag) {
-		if key := settingOfFlag[f.Name]; key != "" {
-			flags[key] = f.Value.String()
-		}
-	})
-	return flags
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,41 +18,43 @@ import (
 )
 
 func newGCCommand(a *app) *cobra.Command {
-	var dryRun bool
+	var sc scope
+	var dryRun, json bool
 	var size string
 	c := &cobra.Command{
 		Use:   "gc",
-		Short: "Remove what the tree has no more use for",
-		Long: `Removes, and says so:
+		Short: "Remove what the tree no longer uses",
+		Long: `Removes, and prints what it removed:
 
   from out/     outputs that no definition names any more
   from fetch/   sources that no definition names, and unfinished downloads of such
-  of sx's own   blobs that neither an output nor an image of another registry that
-                a definition names has, unfinished ones too; records, proofs and
-                logs of such outputs
+  of sx's own   blobs that neither an output nor an image of another registry that a
+                definition names has; records, proofs and logs of outputs that the tree
+                does not have
   the engine    the results used least lately, until its cache is small enough
 
-Everything of outputs that the tree has is kept, also the proofs of digests they
-once had. What lies in out/ and fetch/ and was put there neither by sx nor by make
-is left alone and named; packages/ is never touched. While another sx works in the
-tree, which may need what this checkout does not name, only the engine is trimmed;
-and so it is while a definition is broken, which is exit code 2.
-
-Killed at any moment it leaves whole outputs or none.`,
+All that belongs to outputs of the tree is kept, also the proofs of digests that they
+once had. Files in out/ and fetch/ that neither sx nor make put there are left alone and
+named; packages/ is never touched. While another sx works in the tree, or a definition
+is broken (exit code 2), only the engine is trimmed. Killed at any moment it leaves whole
+outputs or none.`,
 		Example: `  sx gc --dry-run
   sx gc --engine-size 20GiB
   sx gc --engine-size 0           # empty the engine's cache`,
-		Args: noArguments,
+		Annotations: codes(exitFailed, exitMachine),
+		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runGC(c.Context(), a, size, dryRun)
+			return runGC(c.Context(), a, size, dryRun, json)
 		},
 	}
-	c.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "say what would go, and remove nothing")
+	sc.addFlag(c)
+	addDryRunFlag(c, &dryRun)
+	addJSONFlag(c, &json, "what is removed, kept and freed, in bytes")
 	c.Flags().StringVar(&size, "engine-size", "", "trim the engine's cache to `SIZE` (default: engine.cache_size)")
 	return c
 }
 
-func runGC(ctx context.Context, a *app, size string, dryRun bool) error {
+func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error {
 	keep, err := settings.ParseSize(size)
 	if size != "" && err != nil {
 		return usagef("--engine-size: %w", err)
@@ -60,52 +63,104 @@ func runGC(ctx context.Context, a *app, size string, dryRun bool) error {
 		if size == "" {
 			keep = set.Engine.CacheSize
 		}
-		collecting := collect
+		act := collect
 		if dryRun {
-			collecting = wouldCollect
+			act = wouldCollect
 		}
-		return errors.Join(collecting(ctx, a, t, set, keep), all.err())
+		c, err := act(ctx, a, t, set, keep)
+		if err != nil {
+			return errors.Join(err, all.err())
+		}
+		if asJSON {
+			return errors.Join(printJSON(a.stdout, c.json(t.Dir)), all.err())
+		}
+		printCollected(a.stdout, c, t.Dir, dryRun)
+		return all.err()
 	})
 }
 
-func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) error {
+// collected is what sx gc removed, or would.
+type collected struct {
+	waste   build.Waste
+	trimmed int64 // of the engine's cache, in bytes
+	freed   int64 // in all
+	keep    int64 // what the engine's cache is trimmed to
+}
+
+// json is what --json prints. It only gains fields.
+func (c collected) json(tree string) map[string]any {
+	kept := []map[string]string{}
+	for _, k := range c.waste.Kept {
+		kept = append(kept, map[string]string{"path": below(tree, k.Path), "why": k.Why})
+	}
+	for _, k := range c.waste.Sources.Kept {
+		kept = append(kept, map[string]string{"path": below(tree, k.Path), "why": k.Why})
+	}
+	removed := []string{}
+	for _, path := range slices.Concat(c.waste.Outputs, c.waste.Sources.Files) {
+		removed = append(removed, below(tree, path))
+	}
+	return map[string]any{
+		"removed": removed, "kept": kept, "downloads": len(c.waste.Sources.Partial), "blobs": len(c.waste.Blobs),
+		"metadata": len(c.waste.Notes), "trimmed": c.trimmed, "freed": c.freed,
+	}
+}
+
+func printCollected(w io.Writer, c collected, tree string, dryRun bool) {
+	printWaste(w, c.waste, tree)
+	if c.trimmed > 0 && dryRun {
+		fmt.Fprintf(w, "trim    the engine's cache by about %s, to %s\n", text.Bytes(c.trimmed), text.Bytes(c.keep))
+	} else if c.trimmed > 0 {
+		fmt.Fprintf(w, "trim    the engine's cache by %s\n", text.Bytes(c.trimmed))
+	}
+	happened := "freed"
+	if dryRun {
+		happened = "would be freed"
+	}
+	fmt.Fprintf(w, "%s %s\n", text.Bytes(c.freed), happened)
+}
+
+// below is path as seen from the tree, if it is in it.
+func below(tree, path string) string {
+	if rel, err := filepath.Rel(tree, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (collected, error) {
 	waste, err := t.FindWaste()
-	var freed int64
+	c := collected{waste: waste, keep: keep}
 	switch {
 	case isBroken(err):
 		a.keepAll()
 	case err != nil:
-		return err
+		return c, err
 	default:
-		freed = t.Frees(waste)
-		printWaste(a.stdout, waste, t.Dir)
+		c.freed = t.Frees(waste)
 	}
-	if over := t.Usage(ctx, a.embedded(t.Store, set)).Engine.Bytes - keep; over > 0 {
-		fmt.Fprintf(a.stdout, "trim    the engine's cache by about %s, to %s\n", text.Bytes(over), text.Bytes(keep))
-		freed += over
-	}
-	fmt.Fprintf(a.stdout, "%s would be freed\n", text.Bytes(freed))
-	return nil
+	c.trimmed = max(0, t.Usage(ctx, a.embedded(t.Store, set)).Engine.Bytes-keep)
+	c.freed += c.trimmed
+	return c, nil
 }
 
-func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) error {
+// collect removes, and starts the embedded engine if its cache is too large, because
+// only the engine knows what of it was used when.
+func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (collected, error) {
 	waste, freed, err := t.RemoveWaste()
 	switch {
 	case isBroken(err):
 		a.keepAll()
+		waste, freed, err = build.Waste{}, 0, nil
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again when it is done\n", err)
-	case err != nil:
-		return err
-	default:
-		printWaste(a.stdout, waste, t.Dir)
+		waste, freed, err = build.Waste{}, 0, nil
 	}
-	trimmed, err := trim(ctx, a, t, set, keep)
 	if err != nil {
-		return err
+		return collected{}, err
 	}
-	fmt.Fprintf(a.stdout, "%s freed\n", text.Bytes(freed+trimmed))
-	return nil
+	trimmed, err := t.TrimEngine(ctx, a.embedded(t.Store, set), keep)
+	return collected{waste, trimmed, freed + trimmed, keep}, err
 }
 
 func isBroken(err error) bool { return errors.As(err, new(*graph.BrokenError)) }
@@ -114,25 +169,10 @@ func (a *app) keepAll() {
 	fmt.Fprintln(a.stderr, "sx: a definition is broken, and what it names is not known: nothing is removed, only the engine's cache is trimmed")
 }
 
-// trim starts the embedded engine where its cache is too large, for it alone knows
-// what of that was used when.
-func trim(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (int64, error) {
-	freed, err := t.TrimEngine(ctx, a.embedded(t.Store, set), keep)
-	if err == nil && freed > 0 {
-		fmt.Fprintf(a.stdout, "trim    the engine's cache by %s\n", text.Bytes(freed))
-	}
-	return freed, err
-}
-
 // printWaste names outputs and sources one by one, what is only sx's in sums, and
 // what stays although it is none of the tree's.
 func printWaste(w io.Writer, waste build.Waste, tree string) {
-	show := func(path string) string {
-		if rel, err := filepath.Rel(tree, path); err == nil && filepath.IsLocal(rel) {
-			path = rel
-		}
-		return text.Field(path)
-	}
+	show := func(path string) string { return text.Field(below(tree, path)) }
 	for _, path := range waste.Outputs {
 		fmt.Fprintf(w, "remove  %s\n", show(path))
 	}

@@ -6,53 +6,44 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/graph"
-	"codeberg.org/stagex/sx/preseed"
 )
 
 // giveOptions say whom a build gives the selected outputs to.
 type giveOptions struct {
-	push, into string
-	moveTag    bool
+	push    registryFlag
+	into    toolFlag
+	moveTag bool
 }
 
-const anyTool = "auto" // --import without a value
-
-func (o *giveOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.push, "push", "", "then push the selected outputs to `REGISTRY/NAMESPACE`, as sx push does")
-	f.BoolVar(&o.moveTag, "move-tag", false, "with --push: let tags that stand for other images move")
-	f.StringVar(&o.into, "import", "", "then give the selected outputs to docker or podman (`TOOL`, default docker), as sx import does")
-	f.Lookup("import").NoOptDefVal = anyTool
+func (o *giveOptions) addFlags(c *cobra.Command) {
+	c.Flags().Var(&o.push, "push", "then push the selected outputs there, as sx push --to does")
+	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "with --push, let tags that stand for other images move")
+	addToolFlag(c, &o.into, "import", "then give the selected outputs to docker or podman, as sx import --into does")
+	c.Flags().Lookup("import").NoOptDefVal = anyTool
 }
 
 func (o giveOptions) check(dryRun, offline bool) error {
-	if o.into != "" && o.into != anyTool && !slices.Contains(load.Tools, o.into) {
-		return usagef("--import=%s: it is docker or podman", o.into)
-	}
 	switch {
-	case dryRun && (o.push != "" || o.into != ""):
+	case dryRun && (o.push.given() || o.into != ""):
 		return usagef("--push and --import do not go with --dry-run")
-	case o.moveTag && o.push == "":
+	case o.moveTag && !o.push.given():
 		return usagef("--move-tag goes with --push")
-	case o.push == "":
-		return nil
-	case offline:
+	case offline && o.push.given():
 		return usagef("--offline and --push exclude each other")
 	}
-	_, err := parseTo(o.push, nil)
-	return err
+	return nil
 }
 
 // give gives the targets of a run that ended with err to whom the options say: of
 // them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
 // sx push; after a Ctrl-C, nothing.
 func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
-	if o.push == "" && o.into == "" {
+	if !o.push.given() && o.into == "" {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -74,20 +65,12 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 		}
 	}
 	if o.into != "" && len(into) > 0 {
-		tool := o.into
-		if tool == anyTool {
-			tool = ""
-		}
-		given = append(given, importRefs(ctx, a, t, into, tool, false))
+		given = append(given, importRefs(ctx, a, t, into, o.into.name(), false))
 	}
-	if o.push != "" && len(push) > 0 {
-		to, err := preseed.ParseRegistry(o.push)
-		if err == nil {
-			err = pushRefs(ctx, a, t, set, push, to, pushFlags{moveTag: o.moveTag})
-		}
-		given = append(given, err)
+	if o.push.given() && len(push) > 0 {
+		given = append(given, pushRefs(ctx, a, t, set, push, o.push.Registry, pushFlags{moveTag: o.moveTag}))
 	}
-	if o.push != "" && len(refused) > 0 {
+	if o.push.given() && len(refused) > 0 {
 		given = append(given, refusedToPush(refused))
 	}
 	return errors.Join(given...)

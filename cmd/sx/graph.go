@@ -11,34 +11,45 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-type graphOptions struct{ json, dot bool }
+type graphOptions struct {
+	scope     scope
+	json, dot bool
+}
 
 func newGraphCommand(a *app) *cobra.Command {
 	var o graphOptions
 	c := &cobra.Command{
 		Use:   "graph [SELECTOR...]",
-		Short: "Print what depends on what",
-		Long: `Prints the selected outputs and all their dependencies, or the whole tree: a line
-each, "output: its direct dependencies", images of other registries last.
+		Short: "Print which outputs depend on which",
+		Long: `Prints the selected outputs and all their dependencies, or the whole tree: a line for
+each, "output: its direct dependencies", images of other registries last. It builds and
+changes nothing.
 
-A definition in which something is wrong breaks its outputs and their dependents,
-and nothing else. Those that are selected are named on stderr, and with --json in
-"broken"; then the exit code is 2.`,
+A definition in which something is wrong breaks its outputs and their dependents, and
+nothing else. Those that are selected are named on stderr, and with --json in "broken";
+then the exit code is 2.`,
 		Example: `  sx graph pallet-rust
   sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
   sx graph core-curl --dot | dot -Tsvg > curl.svg`,
+		Annotations:       codes(exitFailed),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.scope.check(c, args); err != nil {
+				return err
+			}
 			if o.json && o.dot {
 				return usagef("--json and --dot exclude each other")
 			}
-			g, err := a.loadGraph(c.Context())
+			g, err := a.readGraph(c.Context())
 			if err != nil {
 				return err
 			}
+			a.warn(g)
 			return runGraph(a.stdout, g, args, o)
 		},
 	}
-	c.Flags().BoolVar(&o.json, "json", false, "print JSON: outputs, dependencies, sources, expanded")
+	o.scope.addFlag(c)
+	addJSONFlag(c, &o.json, "outputs, dependencies, sources")
 	c.Flags().BoolVar(&o.dot, "dot", false, "print a graph for Graphviz")
 	return c
 }

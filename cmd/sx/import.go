@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -16,34 +16,61 @@ import (
 )
 
 func newImportCommand(a *app) *cobra.Command {
-	var into string
+	var sc scope
+	var dryRun bool
+	into := toolFlag(anyTool)
 	c := &cobra.Command{
 		Use:   "import [SELECTOR...]",
 		Short: "Give outputs to docker or podman",
 		Long: `Streams the selected outputs, or all that out/ holds, into docker or podman, as
-stagex/<output>:<version> and stagex/<output>:local. The program in PATH does it,
-so that docker's contexts and DOCKER_HOST count. Every blob is checked on its way.
+stagex/<output>:<version> and stagex/<output>:local. It runs the program in PATH, so that
+docker's contexts and DOCKER_HOST count. Every blob is checked on its way.
 
-Digests stay what they are, but in a docker without the containerd image store.
-Of an image for several platforms docker keeps all, podman this machine's.
-The names go to stdout. Nothing is said of who built the images: see sx verify.`,
+Images keep their digests, except in a docker without the containerd image store. Of an
+image for several platforms docker keeps all, podman this machine's. The names go to
+stdout. Provenance is not checked; run sx verify first.`,
 		Example: `  sx import core-hex && docker run --rm stagex/core-hex:local
   sx import pallet --into podman`,
+		Annotations:       codes(exitFailed, exitMachine),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if into != "" && !slices.Contains(load.Tools, into) {
-				return usagef("--into %s: it is docker or podman", into)
+			if err := sc.check(c, args); err != nil {
+				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-				return importRefs(c.Context(), a, t, refs, into, len(args) == 0)
+				if dryRun {
+					return wouldImport(a.stdout, t, refs, len(args) == 0)
+				}
+				return importRefs(c.Context(), a, t, refs, into.name(), len(args) == 0)
 			})
 		},
 	}
-	c.Flags().StringVar(&into, "into", "", "docker or podman (default: docker where it is installed, else podman)")
+	sc.addFlag(c)
+	addDryRunFlag(c, &dryRun)
+	addToolFlag(c, &into, "into", "docker, podman, or auto: docker if it answers, else podman")
 	return c
 }
 
-// importRefs imports what out/ holds of refs. All says that nobody selected
-// them, so that what is missing is no error.
+// wouldImport prints the names that the images would get.
+func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all bool) error {
+	var bad []error
+	for _, ref := range refs {
+		img, err := t.Image(ref)
+		if absent := (*build.AbsentError)(nil); all && errors.As(err, &absent) {
+			continue
+		}
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		img.Close()
+		fmt.Fprintf(w, "stagex/%s:%s\n", ref, t.Graph.Output(ref).Tag())
+	}
+	return errors.Join(bad...)
+}
+
+// importRefs imports what out/ holds of refs. All says that they are the whole
+// tree, so that what is missing is no error.
 func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, into string, all bool) error {
 	tool, err := load.Find(ctx, into)
 	if err != nil {

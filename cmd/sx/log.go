@@ -4,6 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,36 +18,46 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
+type logOptions struct{ follow, list, json bool }
+
 func newLogCommand(a *app) *cobra.Command {
-	var follow bool
+	var o logOptions
 	c := &cobra.Command{
 		Use:   "log OUTPUT",
 		Short: "Print the log of an output's last build",
-		Long: `Prints what the engine said of the last build of an output, and how it ended. The
-file's name goes to stderr; beside it are the logs of the nine builds before.
+		Long: `Prints what the engine printed during the last build of an output, and how the build
+ended. The file's name goes to stderr.
 
---follow goes on while the build runs, also one of another sx, and ends with it.
-It takes no lock and holds nobody up.
+--follow goes on while the build runs, also one of another sx, and ends with it; it
+takes no lock. Then the exit code is 0 only if the build succeeded. --list lists the
+logs that are kept, at most ten of each output, the newest first.
 
-Steps that are CACHED did not run: stderr names the log that has their output, of
-this output or of one that is built from the same definition.
-
-The exit code is 0 when the log was printed, with --follow only if the build
-succeeded; 1 when there is no log, or with --follow the build did not succeed.`,
+Steps that are CACHED did not run: stderr names the log that has their output, of this
+output or of one that is built from the same definition.`,
 		Example: `  sx log core-gcc | less
-  sx log core-gcc -f`,
+  sx log core-gcc -f
+  sx log core-gcc --list`,
+		Annotations:       codes(exitFailed),
+		ValidArgsFunction: a.completeOutputs(true),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			switch {
+			case len(args) != 1:
 				return usagef("name one output: sx log core-gcc")
+			case o.list && o.follow:
+				return usagef("--list and --follow exclude each other")
+			case o.json && !o.list:
+				return usagef("--json goes with --list")
 			}
-			return runLog(c.Context(), a, args[0], follow)
+			return runLog(c.Context(), a, args[0], o)
 		},
 	}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the running build ends")
+	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the running build ends")
+	c.Flags().BoolVar(&o.list, "list", false, "list the logs of the output")
+	addJSONFlag(c, &o.json, "with --list, the path and the time of each log")
 	return c
 }
 
-func runLog(ctx context.Context, a *app, selector string, follow bool) error {
+func runLog(ctx context.Context, a *app, selector string, o logOptions) error {
 	state, err := a.stateDir()
 	if err != nil {
 		return err
@@ -50,6 +66,44 @@ func runLog(ctx context.Context, a *app, selector string, follow bool) error {
 	if err != nil {
 		return err
 	}
+	if o.list {
+		return listLogs(a.stdout, state, family[0], o.json)
+	}
+	return printLog(ctx, a, state, family, o.follow)
+}
+
+// loggedJSON is a log as `sx log --list --json` prints it.
+type loggedJSON struct {
+	Path    string    `json:"path"`
+	Started time.Time `json:"started"`
+}
+
+// listLogs lists the logs of an output, the newest first.
+func listLogs(w io.Writer, state, output string, asJSON bool) error {
+	files, err := os.ReadDir(filepath.Join(state, "logs", output))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	logs := []loggedJSON{}
+	for _, f := range slices.Backward(files) {
+		started, err := time.Parse("20060102T150405.000000000Z.log", f.Name())
+		if err == nil && f.Type().IsRegular() {
+			logs = append(logs, loggedJSON{filepath.Join(state, "logs", output, f.Name()), started})
+		}
+	}
+	if len(logs) == 0 {
+		return &build.NoLogError{Output: output}
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"logs": logs})
+	}
+	for _, l := range logs {
+		fmt.Fprintf(w, "%s  %s\n", moment(l.Started), text.Field(l.Path))
+	}
+	return nil
+}
+
+func printLog(ctx context.Context, a *app, state string, family []string, follow bool) error {
 	l, err := build.OpenLog(state, family[0])
 	if err != nil {
 		return err
@@ -61,7 +115,7 @@ func runLog(ctx context.Context, a *app, selector string, follow bool) error {
 		said += " (still running: sx log -f follows it)"
 	}
 	fmt.Fprintln(a.stderr, text.Field(said))
-	out := text.NewLogWriter(a.stdout) // it is escaped, if nobody else wrote it
+	out := text.NewLogWriter(a.stdout) // escaped again: another program may have written it
 	if follow {
 		err = l.Follow(ctx, out)
 	} else {
@@ -96,7 +150,7 @@ func (a *app) stateDir() (string, error) {
 // definition. What the tree does not have, or does not say for an error in some
 // definition, may have a log all the same.
 func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, error) {
-	g, err := a.loadGraph(ctx)
+	g, err := a.readGraph(ctx)
 	var sel selection
 	if err == nil {
 		sel, err = selectRefs(g, []string{selector})

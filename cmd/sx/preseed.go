@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -21,7 +22,8 @@ import (
 )
 
 type preseedOptions struct {
-	deps, closure bool
+	scope                 scope
+	deps, closure, dryRun bool
 }
 
 func newPreseedCommand(a *app) *cobra.Command {
@@ -29,28 +31,35 @@ func newPreseedCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "preseed [SELECTOR...]",
 		Short: "Download published images into out/, by their digests",
-		Long: `Makes out/ hold the published images of the selected outputs, or of the whole
-tree, as digests/ lists them: each byte for byte what a build would have left. No
-engine and no docker is needed. Every byte is hashed; what out/ has anywhere is not
-downloaded, and a broken download goes on where it was.
+		Long: `Makes out/ hold the published images of the selected outputs, or of the whole tree,
+as digests/ lists them, byte for byte what a build would have left. It needs neither an
+engine nor docker. Every byte is hashed; what out/ has is not downloaded again, and a
+broken download goes on where it was.
 
-Images come from docker.io/stagex, then quay.io/stagex, then registries.mirrors of
-your stagex.toml; the next one is asked where one refuses, does not answer, or has
-used up its quota. Credentials are those of docker login and podman login.
+Images come from docker.io/stagex, then quay.io/stagex, then registries.mirrors of your
+stagex.toml. The next one is asked if one refuses, does not answer, or has used up its
+quota. Credentials are those of docker login and podman login.
 
-A preseeded output is UNPROVEN, never MATCH: somebody else built it. What was built
-here stays as it is.`,
+A preseeded output is UNPROVEN, never MATCH: somebody else built it. An output that was
+built here stays as it is ("kept").`,
 		Example: `  sx preseed                     # the whole tree
   sx preseed pallet-rust         # one image
   sx preseed pallet-rust --deps  # what building pallet-rust reads, but not pallet-rust`,
+		Annotations:       codes(exitFailed, exitFetch, exitMachine, exitDisk),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.scope.check(c, args); err != nil {
+				return err
+			}
 			return runPreseed(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
 	f := c.Flags()
-	f.BoolVar(&o.deps, "deps", false, "instead of the selected outputs, what they are built from directly")
-	f.BoolVar(&o.closure, "closure", false, "also everything that the selected outputs are built from")
-	f.String("platform", graph.DefaultPlatform, "the platform that the images must be for; a package's own wins")
+	o.scope.addFlag(c)
+	addDryRunFlag(c, &o.dryRun)
+	f.BoolVar(&o.deps, "deps", false, "the direct dependencies of the selected outputs, instead of these")
+	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
+	addPlatformFlag(c, "the `PLATFORM` that the images must be for; a package's own takes precedence")
 	addProgressFlag(c)
 	return c
 }
@@ -70,13 +79,45 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 			refs = directDeps(t.Graph, refs)
 		}
 		if len(refs) == 0 {
-			fmt.Fprintln(a.stderr, "sx: the selected outputs are built from nothing: there is no image to preseed")
+			fmt.Fprintln(a.stderr, "sx: the selected outputs have no dependencies: there is no image to preseed")
 			return nil
+		}
+		if o.dryRun {
+			return wouldPreseed(a.stdout, t, refs)
 		}
 		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
 			return preseedRefs(ctx, a, t, set, refs, len(selectors) == 0, d)
 		})
 	})
+}
+
+// wouldPreseed lists the published images that out/ does not hold.
+func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref) error {
+	found, _, err := t.Digests(refs)
+	if err != nil {
+		return err
+	}
+	has := map[graph.Ref]cache.Digest{}
+	for _, l := range found {
+		has[l.Ref] = l.Digest
+	}
+	present, missing := 0, 0
+	for _, ref := range refs {
+		want, ok := t.Published[ref.String()]
+		switch got, there := has[ref]; {
+		case !ok:
+			fmt.Fprintf(w, "skip     %s: digests/ has no line for it\n", ref)
+		case got == want:
+			present++
+		case there:
+			fmt.Fprintf(w, "replace  %s, unless it was built here: %s\n", ref, want)
+		default:
+			missing++
+			fmt.Fprintf(w, "preseed  %s: %s\n", ref, want)
+		}
+	}
+	_, err = fmt.Fprintf(w, "%s: %d to preseed, %d present\n", count(len(refs), "image"), missing, present)
+	return err
 }
 
 // directDeps are what refs are built from, without those of refs that are not.

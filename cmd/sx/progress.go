@@ -6,16 +6,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 )
-
-// addProgressFlag adds --progress, which is the setting build.progress.
-func addProgressFlag(c *cobra.Command) {
-	c.Flags().String("progress", "auto", "how to show progress: "+progress.Modes())
-}
 
 // withDisplay calls do with the renderer that the settings and flags ask for. do
 // closes it before it prints anything itself; the exit code comes of its error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,56 +23,59 @@ type pushFlags struct {
 }
 
 func newPushCommand(a *app) *cobra.Command {
-	var to string
-	var all bool
+	sc := scope{required: true}
+	var to registryFlag
+	var dryRun bool
 	var o pushFlags
 	c := &cobra.Command{
 		Use:   "push (SELECTOR... | --all) --to REGISTRY/NAMESPACE",
 		Short: "Push outputs to a registry",
-		Long: `Gives the selected outputs, or with --all those that out/ holds, to a registry, each
-as REGISTRY/NAMESPACE/<output>:<version>, with the digests that they have here and for
-all platforms that they hold. Blobs that the repository has are not sent, and those
-that several outputs share are sent once; manifests come last, so that a registry
-never names what it lacks. A push that broke off goes on when it is run again.
+		Long: `Gives the selected outputs, or with --all those that out/ holds, to a registry, each as
+REGISTRY/NAMESPACE/<output>:<version>, with the digests and for all the platforms that
+they have here. Blobs that the repository has are not sent, and those that several
+outputs share are sent once; manifests come last, so that a registry never names what it
+lacks. A push that broke off goes on when it is run again.
 
-It takes what is MATCH (also given unproven inputs, or built on another engine),
-CHANGED, UNPUBLISHED and built here, or preseeded with the digest that digests/ lists
-now. Anything that is MISMATCH, otherwise UNPROVEN or not up to date is refused, and
-nothing is sent: --force lets it through, and names it. What is missing or damaged is
-always refused. A tag that stands for another image is refused too, unless --move-tag
-is given: both digests are printed.
+It takes what is MATCH (also given unproven inputs, or built on another engine), CHANGED,
+UNPUBLISHED and built here, or preseeded with the digest that digests/ lists now. Anything
+that is MISMATCH, otherwise UNPROVEN or not up to date is refused, and nothing is sent:
+--force lets it through, and names it. What is missing or damaged is always refused. A
+tag that stands for another image is refused too, unless --move-tag is given: both
+digests are printed.
 
-Credentials are those of docker login and podman login. Plain http is spoken on
-this machine, and to registries.plain_http of your stagex.toml. A line for each tag
-goes to stdout: its name and the digest that digests/ lists. The exit code is 3 if a
-MISMATCH is refused, 1 if something is missing or damaged, 8 for other refusals.`,
+Credentials are those of docker login and podman login. Plain HTTP is spoken on this
+machine, and to registries.plain_http of your stagex.toml. A line for each tag goes to
+stdout: its name and the digest that digests/ lists. The exit code is 3 if a MISMATCH is
+refused, 1 if something is missing or damaged, 8 for other refusals.`,
 		Example: `  sx push core-hex --to registry.example/stagex
   sx push --all --to registry.example/stagex --tag latest --tag sx2026.03.0 --move-tag`,
+		Annotations:       codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitUnproven),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			reg, err := parseTo(to, o.tags)
-			if err != nil {
+			if err := errors.Join(checkTo(to, o.tags), sc.check(c, args)); err != nil {
 				return err
 			}
-			if all == (len(args) > 0) {
-				return usagef("name the outputs to push, or give --all for all that out/ holds")
-			}
 			return a.inTree(c.Context(), nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-				if all {
+				var err error
+				if sc.all {
 					if refs, err = present(t, refs); err != nil {
 						return err
 					}
 				}
-				refs, err := fitToPush(a, t, refs, o.force)
-				if err != nil {
+				if refs, err = fitToPush(a, t, refs, o.force); err != nil {
 					return err
 				}
-				return pushRefs(c.Context(), a, t, set, refs, reg, o)
+				if dryRun {
+					return wouldPush(a.stdout, t, refs, to.Registry, o.tags)
+				}
+				return pushRefs(c.Context(), a, t, set, refs, to.Registry, o)
 			})
 		},
 	}
-	c.Flags().StringVar(&to, "to", "", "registry and namespace, such as registry.example/stagex (required)")
-	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this tag, beside the version")
-	c.Flags().BoolVar(&all, "all", false, "push all that out/ holds")
+	sc.addFlag(c)
+	addDryRunFlag(c, &dryRun)
+	c.Flags().Var(&to, "to", "where to push (required)")
+	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this `TAG`, beside the version; can be repeated")
 	c.Flags().BoolVar(&o.force, "force", false, "push also what is MISMATCH, UNPROVEN or not up to date")
 	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "let tags that stand for other images move")
 	return c
@@ -101,20 +105,16 @@ func refusedToPush(refused []build.Refusal) *build.RefusedError {
 	return e
 }
 
-func parseTo(to string, tags []string) (preseed.Registry, error) {
-	if to == "" {
-		return preseed.Registry{}, usagef("--to is missing: name a registry and a namespace, such as --to registry.example/stagex")
-	}
-	reg, err := preseed.ParseRegistry(to)
-	if err != nil {
-		return reg, usageError{err}
+func checkTo(to registryFlag, tags []string) error {
+	if !to.given() {
+		return usagef("--to is missing: name a registry and a namespace, such as --to registry.example/stagex")
 	}
 	for _, tag := range tags {
 		if err := preseed.CheckTag(tag); err != nil {
-			return reg, usageError{err}
+			return usageError{err}
 		}
 	}
-	return reg, nil
+	return nil
 }
 
 // present keeps those of refs that out/ holds.
@@ -131,6 +131,24 @@ func present(t *build.Tree, refs []graph.Ref) ([]graph.Ref, error) {
 		there = append(there, l.Ref)
 	}
 	return there, nil
+}
+
+// wouldPush prints the name and the digest of each image that would be pushed. It
+// asks no registry.
+func wouldPush(w io.Writer, t *build.Tree, refs []graph.Ref, to preseed.Registry, tags []string) error {
+	var bad []error
+	for _, ref := range refs {
+		img, err := t.Image(ref)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		for _, tag := range append([]string{t.Graph.Output(ref).Tag()}, tags...) {
+			fmt.Fprintf(w, "%s:%s@%s\n", to.Repository(ref.String()), tag, img.Digest())
+		}
+		img.Close()
+	}
+	return errors.Join(bad...)
 }
 
 func pushRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, to preseed.Registry, f pushFlags) error {

@@ -6,32 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"os"
 	"os/signal"
-	"os/user"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
-	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
-	"codeberg.org/stagex/sx/cmd/internal/text"
-	"codeberg.org/stagex/sx/graph"
 )
-
-// app is what every command shares.
-type app struct {
-	stdout, stderr io.Writer
-	dir            string
-	verbose        bool
-}
 
 // run is sx as a function: it returns the exit code.
 func run(args []string) int {
@@ -43,7 +25,7 @@ func run(args []string) int {
 	stdout := &checkedWriter{w: os.Stdout}
 	a := &app{stdout: stdout, stderr: os.Stderr}
 	root := newRootCommand(a)
-	root.SetArgs(args)
+	root.SetArgs(joinTools(args))
 	err := root.ExecuteContext(ctx)
 	if errors.Is(stdout.err, syscall.EPIPE) { // as any program ends that nobody reads, once stderr was told all
 		signal.Reset(syscall.SIGPIPE)
@@ -72,18 +54,16 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 }
 
 func newRootCommand(a *app) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "sx",
 		Short: "Build StageX packages from source and prove their digests",
-		Long: `sx builds StageX packages from source and proves their digests.
-
-It works in a StageX checkout: the folder that holds packages/, found by walking
+		Long: `It works in a StageX checkout: the folder that holds packages/, found by walking
 up from the working directory.
 
-Selectors name what to work on: an output (core-rust), a name in every stage
-(rust), a stage (pallet), or a pattern ('core-*').
-
-` + exitHelp,
+A SELECTOR names what to work on: an output (core-rust), a name in every stage
+(rust), a stage (pallet), a pattern ('core-*'), or a folder (packages/core/rust).
+--all selects the whole tree.`,
 		Example: `  sx build bootstrap-stage0 core-profile   # fetch, build from source, compare with digests/
   sx build pallet-rust --dry-run           # what would be built, and why
   sx verify                                # what is proven of out/, and what is not`,
@@ -91,20 +71,27 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			c.SetOut(a.stderr)
-			c.Help()
+			if version {
+				return printVersion(a.stdout, false)
+			}
+			writeHelp(a.stderr, c)
 			return usagef("no command given")
 		},
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, c.CommandPath())
-	})
-	root.PersistentFlags().StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is decided and why")
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(a.stdout, c) })
+	f := root.PersistentFlags()
+	f.StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is decided, and why")
+	group(f, groupAny, "directory", "verbose")
+	root.MarkPersistentFlagDirname("directory")
+	root.Flags().BoolVar(&version, "version", false, "print the version, as sx version does")
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetHelpCommand(newHelpCommand(a))
 	root.AddCommand(
 		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
 		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newGraphCommand(a), newImportCommand(a), newPushCommand(a),
@@ -113,6 +100,7 @@ Selectors name what to work on: an output (core-rust), a name in every stage
 	return root
 }
 
+// noArgs refuses the name of a command that there is not.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -120,193 +108,28 @@ func noArgs(c *cobra.Command, args []string) error {
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("unknown command %q; did you mean %s?", args[0], near[0])
 	}
-	return usagef("unknown command %q; see sx --help", args[0])
+	return usagef("unknown command %q; see %s --help", args[0], c.CommandPath())
 }
 
-// treeDir finds the tree that -C or the working directory names.
-func (a *app) treeDir() (string, error) {
-	dir := a.dir
-	if dir == "" {
-		dir = "."
-	} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", usagef("-C %s: no such folder", dir)
+// newHelpCommand fails for a command that there is not, as the command itself would.
+func newHelpCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND...]",
+		Short:   "Print the help of a command",
+		Long:    `Prints what COMMAND --help prints.`,
+		Example: "  sx help engine clean",
+		RunE: func(c *cobra.Command, args []string) error {
+			of := c.Root()
+			for i, name := range args {
+				next, _, err := of.Find(args[i : i+1])
+				if err != nil || next == of {
+					return noArgs(of, []string{name})
+				}
+				of = next
+			}
+			of.InitDefaultHelpFlag()
+			writeHelp(a.stdout, of)
+			return nil
+		},
 	}
-	return build.FindTree(dir)
-}
-
-func (a *app) logger() *zap.Logger {
-	if !a.verbose {
-		return zap.NewNop()
-	}
-	enc := zap.NewDevelopmentEncoderConfig()
-	enc.TimeKey, enc.CallerKey, enc.StacktraceKey = "", "", ""
-	sink := zapcore.AddSync(text.NewLogWriter(a.stderr))
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), sink, zap.DebugLevel))
-}
-
-// settings reads stagex.toml of the user and of the tree, with flags over them:
-// values by key ("build.jobs"), only of flags that were given.
-func (a *app) settings(tree string, flags map[string]string) (settings.Settings, error) {
-	for _, w := range settings.UnknownEnv(os.Environ()) {
-		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
-	}
-	root, err := os.OpenRoot(tree)
-	if err != nil {
-		return settings.Settings{}, err
-	}
-	defer root.Close()
-	s, err := settings.Load(settings.Options{
-		UserFile: settings.UserFile(os.Getenv), Tree: root.FS(), Getenv: os.Getenv, Flags: flags,
-	})
-	if err != nil {
-		return s, usageError{err}
-	}
-	return s, nil
-}
-
-// keyFile is where the key that authenticates records lies, by the XDG base
-// directory specification. A relative path counts for nothing: it would put the
-// key into whatever tree sx is in.
-func keyFile() string {
-	state := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) {
-		home := os.Getenv("HOME")
-		if u, err := user.Current(); !filepath.IsAbs(home) && err == nil {
-			home = u.HomeDir
-		}
-		state = filepath.Join("/", home, ".local", "state")
-	}
-	return filepath.Join(state, "sx", "record.key")
-}
-
-// open loads the tree and its settings, and warns of what was passed over.
-func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*build.Tree, settings.Settings, error) {
-	dir, err := a.treeDir()
-	if err != nil {
-		return nil, settings.Settings{}, err
-	}
-	set, err := a.settings(dir, flags)
-	if err != nil {
-		return nil, set, err
-	}
-	t, err := build.OpenTree(ctx, dir, build.TreeOptions{
-		State:   set.Paths.StateDir(dir),
-		KeyFile: keyFile(),
-		Build:   engineVersion(),
-		Foreign: foreignImages(set),
-		Log:     a.logger(),
-		All:     all,
-	})
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, set, fmt.Errorf("%w\nsx keeps its state in .sx (paths.state moves it) and its key in $XDG_STATE_HOME/sx", err)
-	}
-	if err != nil {
-		return nil, set, definitionError(err)
-	}
-	a.warn(t.Graph)
-	return t, set, nil
-}
-
-// inTree opens the tree, resolves the selectors (none selects all) and calls do with
-// the outputs that are not broken. That others of the selected are is an error after
-// it.
-func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
-	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
-	return a.inTreeLooking(ctx, flags, selectors, false, func(t *build.Tree, set settings.Settings, sel selection) error {
-		var err error
-		if len(sel.refs) > 0 || sel.err() == nil {
-			err = do(t, set, sel.refs)
-		}
-		return errors.Join(err, sel.err())
-	})
-}
-
-// inTreeLooking is inTree that leaves to do what becomes of broken outputs; all says
-// that every output will be looked at, whatever is selected.
-func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
-	do func(*build.Tree, settings.Settings, selection) error) error {
-	t, set, err := a.open(ctx, flags, all)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := t.Close(); err != nil { // costs the next run time, no more
-			a.warnOf(err)
-		}
-	}()
-	sel, err := selectRefs(t.Graph, selectors)
-	if err != nil {
-		return err
-	}
-	return do(t, set, sel)
-}
-
-// loadGraph reads the definitions only: it works in a tree that cannot be
-// written to, and whatever the settings say.
-func (a *app) loadGraph(ctx context.Context) (*graph.Graph, error) {
-	dir, err := a.treeDir()
-	if err != nil {
-		return nil, err
-	}
-	opts := build.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
-	if set, err := a.settings(dir, nil); err == nil {
-		opts.State, opts.Foreign = set.Paths.StateDir(dir), foreignImages(set)
-	}
-	g, err := build.LoadGraph(ctx, dir, opts)
-	if err != nil {
-		return nil, definitionError(err)
-	}
-	a.warn(g)
-	return g, nil
-}
-
-// definitionError gives errors in the tree's files the code of usage errors.
-func definitionError(err error) error {
-	var file *graph.FileError
-	if errors.As(err, &file) {
-		return usageError{err}
-	}
-	return err
-}
-
-func (a *app) warn(g *graph.Graph) {
-	for _, w := range g.Warnings() {
-		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
-	}
-}
-
-// warnOf writes a line for each of the errors that err may join.
-func (a *app) warnOf(err error) {
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(line))
-	}
-}
-
-// selection is what selectors name.
-type selection struct {
-	refs   []graph.Ref
-	broken []*graph.Broken // definitions whose outputs cannot be built
-}
-
-// err says what is wrong with the broken definitions, nil if none is selected.
-func (s selection) err() error {
-	if len(s.broken) == 0 {
-		return nil
-	}
-	return usageError{&graph.BrokenError{Broken: s.broken}}
-}
-
-// selectRefs resolves selectors; none selects all.
-func selectRefs(g *graph.Graph, selectors []string) (selection, error) {
-	if len(selectors) == 0 {
-		return selection{g.All(), g.Broken()}, nil
-	}
-	refs, broken, err := g.Select(selectors)
-	if err != nil {
-		return selection{}, usageError{err}
-	}
-	if len(refs)+len(broken) == 0 {
-		return selection{}, usagef("nothing is selected")
-	}
-	return selection{refs, broken}, nil
 }

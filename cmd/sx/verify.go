@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -28,11 +29,13 @@ const verdictHelp = `  MATCH        built here from what the tree says now, dige
   UNPUBLISHED  digests/ has no line for it`
 
 func newVerifyCommand(a *app) *cobra.Command {
+	var sc scope
+	var json bool
 	c := &cobra.Command{
 		Use:   "verify [SELECTOR...]",
 		Short: "Compare out/ with the published digests",
-		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a word
-about each:
+		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a
+verdict on each:
 
 ` + verdictHelp + `
 
@@ -44,47 +47,89 @@ tree does not have. The exit code is 0 only when all are MATCH, no source is dam
 and no such line is there, 3 when any is MISMATCH, 8 otherwise.`,
 		Example: `  sx verify
   sx verify pallet-rust`,
+		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
+		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			return runVerify(c.Context(), a, args)
+			if err := sc.check(c, args); err != nil {
+				return err
+			}
+			return runVerify(c.Context(), a, args, json)
 		},
 	}
+	sc.addFlag(c)
+	addJSONFlag(c, &json, "each verdict with its evidence, and how many there are of each")
 	return c
 }
 
-func runVerify(ctx context.Context, a *app, selectors []string) error {
+func runVerify(ctx context.Context, a *app, selectors []string, asJSON bool) error {
 	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-		return verifyRefs(ctx, a, t, refs, len(selectors) == 0)
+		return verifyRefs(ctx, a, t, refs, verifyOptions{all: len(selectors) == 0, json: asJSON})
 	})
 }
 
-// verifyRefs judges refs. All says that they are the whole tree, and so all that
-// digests/ should list.
-func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, all bool) error {
+// verifyOptions of [verifyRefs].
+type verifyOptions struct {
+	all  bool // the whole tree is selected, and so all that digests/ should list
+	json bool
+}
+
+// verifyRefs judges refs.
+func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o verifyOptions) error {
 	j, done := newJudge(t)
 	defer done()
-	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(a.stdout, v) })
+	lines := a.stdout
+	if o.json {
+		lines = io.Discard
+	}
+	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(lines, v) })
 	if err != nil {
 		return err
 	}
 	wrong, err := t.VerifySources(ctx, definitionsOf(t.Graph, refs))
 	printWrongSources(a.stderr, wrong)
 	var strange []build.Line
-	if all {
+	if o.all {
 		strange = t.Strange()
 	}
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and the tree has no such output\n", l.Name, l.Old.Hex())
 	}
-	counts := summarise(a.stdout, vs)
-	switch {
-	case err != nil:
-		return err
-	case counts[build.Mismatch] > 0:
-		return codeError(exitMismatch)
-	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0 || len(strange) > 0:
-		return codeError(exitUnproven)
+	counts := summarise(lines, vs)
+	if o.json {
+		err = errors.Join(err, verdictsJSON(a.stdout, vs, counts, wrong, strange))
 	}
-	return nil
+	switch {
+	case counts[build.Mismatch] > 0:
+		return errors.Join(err, codeError(exitMismatch))
+	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0 || len(strange) > 0:
+		return errors.Join(err, codeError(exitUnproven))
+	}
+	return err
+}
+
+// verdictJSON is a verdict as `sx verify --json` prints it. It only gains fields.
+type verdictJSON struct {
+	Ref       graph.Ref     `json:"ref"`
+	Verdict   build.Word    `json:"verdict"`
+	Digest    *cache.Digest `json:"digest,omitempty"`    // in out/
+	Published *cache.Digest `json:"published,omitempty"` // in digests/
+	Given     int           `json:"unproven_inputs,omitempty"`
+	Engine    string        `json:"engine,omitempty"` // if not the embedded one
+	Note      string        `json:"note,omitempty"`
+}
+
+func verdictsJSON(w io.Writer, vs []build.Verdict, counts map[build.Word]int, wrong []build.WrongSource, strange []build.Line) error {
+	all, damaged, unknown := []verdictJSON{}, []string{}, []string{}
+	for _, v := range vs {
+		all = append(all, verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note})
+	}
+	for _, s := range wrong {
+		damaged = append(damaged, s.Path)
+	}
+	for _, l := range strange {
+		unknown = append(unknown, l.Name)
+	}
+	return printJSON(w, map[string]any{"outputs": all, "counts": counts, "damaged_sources": damaged, "unknown_outputs": unknown})
 }
 
 func printWrongSources(w io.Writer, wrong []build.WrongSource) {

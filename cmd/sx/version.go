@@ -29,15 +29,17 @@ type versionInfo struct {
 func newVersionCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version of sx and of the BuildKit in it",
-		Example: "  sx version --json | jq -r .buildkit",
-		Args:    noArgs,
+		Use:         "version",
+		Short:       "Print the version of sx and of the BuildKit in it",
+		Long:        "sx --version prints the same line.",
+		Example:     "  sx version --json | jq -r .buildkit",
+		Annotations: codes(),
+		Args:        noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return printVersion(a.stdout, asJSON)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(c, &asJSON, "the same by name")
 	return c
 }
 

@@ -68,6 +68,20 @@ func (t *Tree) Strange() (lines []Line) {
 // error is a *RefusedError. It returns the lines that changed, those that were dropped
 // last.
 func (t *Tree) WriteDigests(j *Judge, refs []graph.Ref, force bool) ([]Line, error) {
+	next, changed, err := t.NewDigests(j, refs, force)
+	if err != nil || maps.Equal(next, t.Published) {
+		return nil, err
+	}
+	if err := t.Store.WriteDigests(next); err != nil {
+		return nil, err
+	}
+	t.Published = next
+	return changed, nil
+}
+
+// NewDigests returns what WriteDigests would make of digests/, and the lines that
+// would change, and writes nothing.
+func (t *Tree) NewDigests(j *Judge, refs []graph.Ref, force bool) (cache.Published, []Line, error) {
 	next := maps.Clone(t.Published)
 	var dropped []Line
 	if len(t.Graph.Broken()) == 0 {
@@ -81,7 +95,7 @@ func (t *Tree) WriteDigests(j *Judge, refs []graph.Ref, force bool) ([]Line, err
 	for _, ref := range refs {
 		d, reason, err := t.publishable(ref)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r := Refusal{Ref: ref, Reason: reason, Final: true}
 		if reason == "" {
@@ -100,16 +114,9 @@ func (t *Tree) WriteDigests(j *Judge, refs []graph.Ref, force bool) ([]Line, err
 		refused.Remedy = "find out why before you replace what was published; --force replaces it"
 	}
 	if len(refused.Refusals) > 0 {
-		return nil, refused
+		return nil, nil, refused
 	}
-	if maps.Equal(next, t.Published) {
-		return nil, nil
-	}
-	if err := t.Store.WriteDigests(next); err != nil {
-		return nil, err
-	}
-	t.Published = next
-	return append(changed, dropped...), nil
+	return next, append(changed, dropped...), nil
 }
 
 // replaceable refuses to replace the line of an output without force if its digest is

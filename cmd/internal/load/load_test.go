@@ -2,7 +2,9 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,7 +20,7 @@ func program(t *testing.T, name, script string) (log string) {
 	t.Helper()
 	log = t.TempDir()
 	bin := t.TempDir()
-	text := fmt.Sprintf("#!/bin/sh\nLOG=%s\nif [ \"$1\" = --version ]; then echo %s version 1; exit; fi\n%s\n", log, name, script)
+	text := fmt.Sprintf("#!/bin/sh\nLOG=%s\nif [ \"$1\" = --version ]; then echo %s version 1; exit; fi\nif [ \"$1\" = version ]; then [ ! -e $LOG/dead ]; exit; fi\n%s\n", log, name, script)
 	if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +192,47 @@ func TestLoadDamaged(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(log, "took")); err == nil {
 		t.Error("the program took a damaged image for whole")
+	}
+}
+
+// A docker without its daemon is passed over for a podman that answers.
+func TestFindWhatAnswers(t *testing.T) {
+	dead := program(t, "docker", "exit 1")
+	if err := os.WriteFile(filepath.Join(dead, "dead"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, _, _ := strings.Cut(os.Getenv("PATH"), ":") // without a podman of this machine
+	t.Setenv("PATH", path)
+	for _, name := range []string{"", "docker"} {
+		_, err := Find(t.Context(), name)
+		var missing *MissingError
+		if !errors.As(err, &missing) || !strings.Contains(err.Error(), "docker) does not answer: exit status 1") {
+			t.Errorf("Find(%q) without an answer: %v", name, err)
+		}
+	}
+	program(t, "podman", "exit 1")
+	bin, _, _ := strings.Cut(os.Getenv("PATH"), ":")
+	t.Setenv("PATH", path+":"+bin)
+	if tool, err := Find(t.Context(), ""); err != nil || !tool.podman {
+		t.Errorf("found %v (%v), want podman", tool, err)
+	}
+	if tool, err := Find(t.Context(), "docker"); err == nil {
+		t.Errorf("found %v, and docker was named", tool)
+	}
+}
+
+// A program that hangs is given up with the context, and no sooner than it ends.
+func TestFindIsCancelled(t *testing.T) {
+	program(t, "docker", "")
+	bin, _, _ := strings.Cut(os.Getenv("PATH"), ":")
+	if err := os.WriteFile(filepath.Join(bin, "docker"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("interrupted")
+	cancel(cause)
+	if _, err := Find(ctx, "docker"); err != cause {
+		t.Errorf("got %v, want the cause", err)
 	}
 }
 

@@ -29,35 +29,88 @@ type Tool struct {
 	podman bool
 }
 
-// MissingError says that no program to load with is installed.
-type MissingError struct{ Names []string }
+// MissingError says that no program to load with can be used, and why.
+type MissingError struct{ Tried []Tried }
 
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("no %s in PATH: install one, or push to a registry instead (sx push)", strings.Join(e.Names, " or "))
+// Tried is a program that cannot be used.
+type Tried struct {
+	Name   string
+	Reason string // "is not in PATH"
 }
 
-// Find looks for the named program in PATH; "" takes the first of Tools.
+func (e *MissingError) Error() string {
+	var names, reasons []string
+	for _, t := range e.Tried {
+		names = append(names, t.Name)
+		reasons = append(reasons, t.Name+" "+t.Reason)
+	}
+	return fmt.Sprintf("no %s to import with: %s; install or start one, or push to a registry instead (sx push)",
+		strings.Join(names, " or "), strings.Join(reasons, "; "))
+}
+
+// Find returns the named program, or with "" the first of Tools, that is in PATH and
+// answers: docker's client is often installed without a daemon. The error is a
+// *MissingError if none does, or ctx's cause.
 func Find(ctx context.Context, name string) (*Tool, error) {
 	names := Tools
 	if name != "" {
 		names = []string{name}
 	}
+	var tried []Tried
 	for _, n := range names {
-		path, err := exec.LookPath(n)
-		if errors.Is(err, exec.ErrNotFound) {
-			continue
+		tool, reason := ask(ctx, n)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		if err != nil {
-			return nil, err
+		if tool != nil {
+			return tool, nil
 		}
-		// Where podman is installed as docker, it says so.
-		version, err := exec.CommandContext(ctx, path, "--version").Output()
-		if err != nil {
-			return nil, fmt.Errorf("asking %s --version: %w", path, err)
-		}
-		return &Tool{path: path, podman: bytes.HasPrefix(version, []byte("podman"))}, nil
+		tried = append(tried, Tried{n, reason})
 	}
-	return nil, &MissingError{names}
+	return nil, &MissingError{tried}
+}
+
+// answerTime is how long a program may take to reach its daemon.
+const answerTime = 10 * time.Second
+
+// ask returns the named program, or why it cannot be used.
+func ask(ctx context.Context, name string) (*Tool, string) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, "is not in PATH"
+	}
+	if err != nil {
+		return nil, "cannot be run: " + err.Error()
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	kind, err := says(ctx, path, "--version") // a podman that is installed as docker says so
+	if err == nil {
+		_, err = says(ctx, path, "version") // asks the daemon, too
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Sprintf("(%s) does not answer in %s", path, answerTime)
+	case err != nil:
+		return nil, fmt.Sprintf("(%s) does not answer: %v", path, err)
+	}
+	return &Tool{path: path, podman: bytes.HasPrefix(kind, []byte("podman"))}, ""
+}
+
+// says returns what the program prints. The error ends with the last line that it wrote to stderr.
+func says(ctx context.Context, path string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.WaitDelay = time.Second
+	said := &tail{}
+	cmd.Stderr = said
+	out, err := cmd.Output()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(said.data)), "\n")
+		if last := lines[len(lines)-1]; last != "" {
+			err = fmt.Errorf("%w: %s", err, last)
+		}
+	}
+	return out, err
 }
 
 // String is the program's path.

@@ -155,8 +155,10 @@ func TestNoReaderStopsTheRun(t *testing.T) {
 				}
 				close(w.open)
 				d.Close()
-				if got := w.out.take(); !strings.Contains(got, "core-p999") || strings.Count(got, "last words") != 1000 {
-					t.Errorf("the reader that came back got %d of 1000 failures", strings.Count(got, "last words"))
+				got := w.out.take()
+				failures := strings.Count(got, ": failed after ") + strings.Count(got, `"outcome":"failed"`)
+				if !strings.Contains(got, "core-p999") || failures != 1000 {
+					t.Errorf("the reader that came back got %d of 1000 failures", failures)
 				}
 			})
 		})

@@ -33,7 +33,7 @@ var keys = []key{
 	{name: "build.disk_floor", userOnly: ofTheMachine, set: to(ParseSize, func(s *Settings) *int64 { return &s.Build.DiskFloor })},
 	{name: "build.keep_going", userOnly: ofTheUser, set: to(parseBool, func(s *Settings) *bool { return &s.Build.KeepGoing })},
 	{name: "build.platform", set: to(parsePlatforms, func(s *Settings) *[]string { return &s.Build.Platforms })},
-	{name: "build.progress", userOnly: ofTheUser, set: to(oneOf("auto", "plain", "tty", "rawjson", "quiet"),
+	{name: "build.progress", userOnly: ofTheUser, set: to(parseProgress,
 		func(s *Settings) *string { return &s.Build.Progress })},
 
 	{name: "fetch.jobs", set: to(number(1, 256), func(s *Settings) *int { return &s.Fetch.Jobs })},

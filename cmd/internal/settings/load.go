@@ -19,11 +19,13 @@ type Options struct {
 	Tree     fs.FS               // the tree, whose stagex.toml may be missing; nil for none. Use os.Root's, so that no link leaves it.
 	Getenv   func(string) string // os.Getenv; nil for none. A variable that is empty says nothing.
 	Flags    map[string]string   // what flags say, by key: {"build.jobs": "4"}
+	// FlagNames are the names of these flags for errors, by key: {"build.jobs": "--jobs"}.
+	FlagNames map[string]string
 }
 
 // Error is one thing that is wrong, in what the user or the tree wrote. Load joins them.
 type Error struct {
-	Where string // "stagex.toml:3", "SX_FETCH_STALL" or "flag"
+	Where string // "stagex.toml:3", "SX_FETCH_STALL", "--jobs" or "flag"
 	Key   string // "" where no key is to blame
 	Err   error
 }
@@ -145,7 +147,12 @@ func (l *loader) flags() {
 		if !ok {
 			panic(fmt.Sprintf("settings: internal error: a flag for the unknown setting %q", name))
 		}
-		l.add("flag", name, k.set(&l.settings, l.options.Flags[name]))
+		err := k.set(&l.settings, l.options.Flags[name])
+		if flag := l.options.FlagNames[name]; flag != "" {
+			l.add(flag, "", err)
+		} else {
+			l.add("flag", name, err)
+		}
 	}
 }
 

@@ -44,6 +44,14 @@ func oneOf(words ...string) func(string) (string, error) {
 	}
 }
 
+// parseProgress takes the modes of package progress, and docker's "none" for quiet.
+func parseProgress(text string) (string, error) {
+	if text == "none" {
+		text = "quiet"
+	}
+	return oneOf("auto", "plain", "tty", "rawjson", "quiet")(text)
+}
+
 func parseDuration(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, err := time.ParseDuration(text)
@@ -205,6 +213,9 @@ func parseNamespace(text string) (string, error) {
 func parseSources(text string) (string, error) {
 	if text == "" {
 		return "", nil
+	}
+	if !strings.Contains(text, "://") {
+		text = preseed.SourceScheme + "://" + text
 	}
 	_, err := preseed.ParseSources(text)
 	return text, err

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"codeberg.org/stagex/sx/cmd/internal/load"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// Flags that several commands have mean the same in each, and are made here.
+
+// scope is what a command works on: selectors, or with --all, or without both
+// if the command allows that, the whole tree.
+type scope struct {
+	all      bool
+	required bool // neither selectors nor --all is an error
+}
+
+func (s *scope) addFlag(c *cobra.Command) {
+	usage := "the whole tree, which is the default"
+	if s.required {
+		usage = "the whole tree"
+	}
+	c.Flags().BoolVar(&s.all, "all", false, usage)
+}
+
+func (s *scope) check(c *cobra.Command, selectors []string) error {
+	switch {
+	case s.all && len(selectors) > 0:
+		return usagef("--all and selectors exclude each other")
+	case s.required && !s.all && len(selectors) == 0:
+		return usagef("nothing is selected: name outputs (%s core-curl) or use --all", c.CommandPath())
+	}
+	return nil
+}
+
+func addDryRunFlag(c *cobra.Command, dryRun *bool) {
+	c.Flags().BoolVarP(dryRun, "dry-run", "n", false, "print what would be done, and do nothing")
+}
+
+func addJSONFlag(c *cobra.Command, json *bool, what string) {
+	c.Flags().BoolVar(json, "json", false, "print JSON: "+what)
+}
+
+// addProgressFlag adds --progress, which is the setting build.progress, and -q.
+func addProgressFlag(c *cobra.Command) {
+	f := c.Flags()
+	f.String("progress", "auto", "how to show progress, `MODE`: "+progress.Modes())
+	f.VarPF(quietFlag{f}, "quiet", "q", "--progress quiet").NoOptDefVal = "true"
+	c.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(strings.Split(progress.Modes(), ", "), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// quietFlag is another name of --progress quiet: the last of both counts.
+type quietFlag struct{ of *pflag.FlagSet }
+
+func (quietFlag) String() string { return "false" }
+func (quietFlag) Type() string   { return "bool" }
+
+func (q quietFlag) Set(text string) error {
+	if on, err := strconv.ParseBool(text); err != nil || !on {
+		return err
+	}
+	return q.of.Set("progress", string(progress.Quiet))
+}
+
+func addPlatformFlag(c *cobra.Command, usage string) {
+	c.Flags().String("platform", "linux/amd64", usage)
+}
+
+// anyTool lets sx choose between docker and podman.
+const anyTool = "auto"
+
+// toolFlag is whom --into and --import give images to: a word of load.Tools, or auto.
+type toolFlag string
+
+var tools = append([]string{anyTool}, load.Tools...)
+
+func (t *toolFlag) String() string { return string(*t) }
+func (t *toolFlag) Type() string   { return "TOOL" }
+
+func (t *toolFlag) Set(text string) error {
+	if !slices.Contains(tools, text) {
+		return fmt.Errorf("want %s or %s, not %q", strings.Join(tools[:len(tools)-1], ", "), tools[len(tools)-1], text)
+	}
+	*t = toolFlag(text)
+	return nil
+}
+
+// name is what package load calls it: "" for any.
+func (t toolFlag) name() string {
+	if t == anyTool {
+		return ""
+	}
+	return string(t)
+}
+
+func addToolFlag(c *cobra.Command, t *toolFlag, name, usage string) {
+	c.Flags().Var(t, name, usage)
+	c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(tools, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// joinTools writes "--import podman" as "--import=podman", because a flag whose value
+// can be left out does not take it from the next argument: it has the form of --into.
+func joinTools(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(out, args[i:]...)
+		}
+		if arg == "--import" && i+1 < len(args) && slices.Contains(tools, args[i+1]) {
+			i++
+			arg += "=" + args[i]
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// registryFlag is a registry and a namespace, with oci:// before it or without.
+type registryFlag struct{ preseed.Registry }
+
+func (r *registryFlag) String() string {
+	if !r.given() {
+		return ""
+	}
+	return r.Registry.String()
+}
+
+func (r *registryFlag) Type() string { return "REGISTRY/NAMESPACE" }
+func (r *registryFlag) given() bool  { return r.Registry != preseed.Registry{} }
+
+func (r *registryFlag) Set(text string) (err error) {
+	r.Registry, err = preseed.ParseRegistry(strings.TrimPrefix(text, preseed.SourceScheme+"://"))
+	return err
+}
+
+// sourcesFlag is a registry's repository of sources, with oci:// before it or without.
+type sourcesFlag string
+
+func (s *sourcesFlag) String() string { return string(*s) }
+func (s *sourcesFlag) Type() string   { return "REGISTRY/REPOSITORY" }
+
+func (s *sourcesFlag) Set(text string) error {
+	if !strings.Contains(text, "://") {
+		text = preseed.SourceScheme + "://" + text
+	}
+	_, err := preseed.ParseSources(text)
+	*s = sourcesFlag(text)
+	return err
+}
+
+// flagError names the flag and what it wants.
+func flagError(c *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &invalid):
+		err = fmt.Errorf("%s: %w", flagName(invalid.GetFlag()), wanted(invalid))
+	case errors.As(err, &missing):
+		metavar, _ := pflag.UnquoteUsage(missing.GetFlag())
+		err = fmt.Errorf("%s: want %s, and there is nothing after it", flagName(missing.GetFlag()), metavar)
+	}
+	return usagef("%w; see %s --help", err, c.CommandPath())
+}
+
+func wanted(invalid *pflag.InvalidValueError) error {
+	if invalid.GetFlag().Value.Type() == "bool" {
+		return fmt.Errorf("want true or false, not %q", invalid.GetValue())
+	}
+	return invalid.Unwrap()
+}
+
+// flagName is "-j, --jobs".
+func flagName(f *pflag.Flag) string {
+	if f.Shorthand == "" {
+		return "--" + f.Name
+	}
+	return "-" + f.Shorthand + ", --" + f.Name
+}
+
+// settingOfFlag names the settings that flags stand for.
+var settingOfFlag = map[string]string{
+	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory",
+	"keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
+	"engine": "engine.address", "tlscacert": "engine.tlscacert", "tlscert": "engine.tlscert", "tlskey": "engine.tlskey",
+	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir",
+}
+
+// changedFlags are the settings that the command line gives.
+func changedFlags(c *cobra.Command) map[string]string {
+	flags := map[string]string{}
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if key := settingOfFlag[f.Name]; key != "" {
+			flags[key] = f.Value.String()
+		}
+	})
+	return flags
+}
+
+// flagNames are the names of the flags that stand for settings, by the setting.
+func flagNames() map[string]string {
+	short := map[string]string{"jobs": "-j, ", "keep-going": "-k, "}
+	names := map[string]string{}
+	for name, key := range settingOfFlag {
+		names[key] = short[name] + "--" + name
+	}
+	return names
+}

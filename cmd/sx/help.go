@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is how many columns help needs at most.
+const helpWidth = 100
+
+// The flags that many commands have stand apart from a command's own.
+const (
+	groupAnnotation = "sx_group"
+	groupEngine     = "Flags for the engine"
+	groupAny        = "Flags of every command"
+)
+
+func group(f *pflag.FlagSet, name string, flags ...string) {
+	for _, flag := range flags {
+		f.SetAnnotation(flag, groupAnnotation, []string{name})
+	}
+}
+
+// codesAnnotation lists the exit codes of a command beyond those that all have.
+const codesAnnotation = "sx_codes"
+
+// codes says which exit codes a command has beside 0, 2, 130 and 143.
+func codes(all ...int) map[string]string {
+	return map[string]string{codesAnnotation: strings.Trim(fmt.Sprint(all), "[]")}
+}
+
+// exitWords explain the exit codes.
+var exitWords = []struct {
+	code  int
+	words string
+}{
+	{exitOK, "done"},
+	{exitFailed, "a build failed, or sx itself"},
+	{exitUsage, "wrong usage, settings or definitions"},
+	{exitMismatch, "MISMATCH: an output is not what was published"},
+	{exitFetch, "a source or a published image cannot be had, or a registry does not take one"},
+	{exitMachine, "this machine, or the engine elsewhere, lacks something"},
+	{exitDisk, "the disk is full, or has less free than build.disk_floor"},
+	{exitUnproven, "not proven"},
+}
+
+func writeExitCodes(w io.Writer, c *cobra.Command) {
+	has := " 0 2 "
+	if own, ok := c.Annotations[codesAnnotation]; ok {
+		has += own + " "
+	} else if !c.HasParent() {
+		has = " 0 1 2 3 5 6 7 8 "
+	} else {
+		has += "1 "
+	}
+	fmt.Fprintln(w, "\nExit codes:")
+	for _, e := range exitWords {
+		if strings.Contains(has, fmt.Sprintf(" %d ", e.code)) {
+			fmt.Fprintf(w, "  %-9d %s\n", e.code, e.words)
+		}
+	}
+	fmt.Fprintf(w, "  %-9s interrupted, terminated\n", "130, 143")
+	if !c.HasParent() {
+		fmt.Fprintln(w, "If several apply, it is the first of 130 or 143, 7, 6, 3, 1, 2, 5, 8.")
+	}
+}
+
+// writeHelp writes what --help prints: a summary, how to call it, what it does,
+// examples, flags by group, exit codes.
+func writeHelp(w io.Writer, c *cobra.Command) {
+	fmt.Fprintf(w, "%s: %s\n\nUsage:\n", c.CommandPath(), lowerFirst(c.Short))
+	if c.Runnable() && !c.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "  %s\n", c.UseLine())
+	} else {
+		fmt.Fprintf(w, "  %s COMMAND [flags]\n", c.CommandPath())
+	}
+	if c.Long != "" {
+		fmt.Fprintf(w, "\n%s\n", c.Long)
+	}
+	if c.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
+	}
+	if c.HasAvailableSubCommands() {
+		fmt.Fprintln(w, "\nCommands:")
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(w, "  %-*s %s\n", c.NamePadding(), sub.Name(), sub.Short)
+			}
+		}
+	}
+	writeFlags(w, c)
+	writeExitCodes(w, c)
+	if c.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\nUse \"%s COMMAND --help\" for more about a command.\n", c.CommandPath())
+	}
+}
+
+func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+
+func writeFlags(w io.Writer, c *cobra.Command) {
+	groups := []string{"Flags", groupEngine, groupAny}
+	sets := map[string]*pflag.FlagSet{}
+	for _, name := range groups {
+		sets[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
+	}
+	add := func(f *pflag.Flag) {
+		name := groups[0]
+		if in := f.Annotations[groupAnnotation]; len(in) > 0 {
+			name = in[0]
+		} else if f.Name == "help" {
+			name = groupAny
+		}
+		if sets[name].Lookup(f.Name) == nil {
+			sets[name].AddFlag(f)
+		}
+	}
+	c.LocalFlags().VisitAll(add)
+	c.InheritedFlags().VisitAll(add)
+	for _, name := range groups {
+		if sets[name].HasAvailableFlags() {
+			fmt.Fprintf(w, "\n%s:\n%s", name, sets[name].FlagUsagesWrapped(helpWidth))
+		}
+	}
+}
