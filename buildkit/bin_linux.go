@@ -2,13 +2,13 @@ package buildkit
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 )
 
 // makeBin fills the folder that is the engine's whole PATH: the chosen runc,
-// and xz, with which BuildKit unpacks archives (75 definitions ADD an .xz). No
-// unpigz or igzip: BuildKit would prefer the host's over its own gzip.
+// and xz, with which BuildKit unpacks archives (75 definitions ADD an .xz). Never
+// the host's xz, which may know fewer filters: then the image is another one,
+// silently. No unpigz: BuildKit would prefer the host's over its own gzip.
 func makeBin(cfg childConfig) error {
 	if err := os.Mkdir(binDir, 0o755); err != nil {
 		return err
@@ -23,18 +23,6 @@ func makeBin(cfg childConfig) error {
 	if err != nil {
 		return err
 	}
-	xz := hostXZ()
-	if xz == "" {
-		xz = "/proc/self/exe" // sx itself, told by its name: see [XZMain]
-	}
-	return os.Symlink(xz, filepath.Join(binDir, "xz"))
-}
-
-func hostXZ() string {
-	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin"} {
-		if p, err := exec.LookPath(filepath.Join(dir, "xz")); err == nil {
-			return p
-		}
-	}
-	return ""
+	// sx itself, told by its name: see [XZMain].
+	return os.Symlink("/proc/self/exe", filepath.Join(binDir, XZName))
 }

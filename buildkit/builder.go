@@ -51,6 +51,8 @@ type Builder struct {
 	dropped atomic.Bool    // the engine knows the session no more
 	builds  sync.RWMutex   // held by each for reading: the sink is theirs
 	log     *zap.Logger
+
+	archives archives
 }
 
 // Open connects to engine.
@@ -104,6 +106,11 @@ func (b *Builder) open(ctx context.Context) (err error) {
 // Close ends the session and with it every build that still runs. One whose result
 // has come takes it first, which may be long after the engine was lost.
 func (b *Builder) Close() error {
+	select {
+	case <-b.ended:
+		defer b.sweep()
+	default:
+	}
 	b.cancel()
 	b.session.Close()
 	<-b.ended
@@ -114,6 +121,13 @@ func (b *Builder) Close() error {
 	b.builds.Lock()
 	defer b.builds.Unlock()
 	return errors.Join(err, b.scratch.Close())
+}
+
+// sweep removes what an engine of this machine that was killed left behind.
+func (b *Builder) sweep() {
+	if e, ok := b.engine.(interface{ sweep() }); ok {
+		e.sweep()
+	}
 }
 
 // Kind is the engine's.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // cgroupOf names the cgroup above those of an engine's containers. Each engine
@@ -26,4 +27,33 @@ func clearCgroups(name string) {
 			}
 		}
 	}
+}
+
+// sweepTime bounds how long the processes of a killed engine may take to end.
+const sweepTime = 2 * time.Second
+
+// sweep removes the cgroups of a killed engine, which itself removes them when it ends
+// and when it starts. It leaves them alone while an engine runs in the folder.
+func (e *Embedded) sweep() {
+	lock, err := tryLock(e.Dir + ".lock")
+	if lock == nil || err != nil {
+		return
+	}
+	defer lock.Close()
+	roots, _ := filepath.Glob(filepath.Join(globEscape(e.Dir), "state", "*", "*"))
+	for _, root := range roots {
+		name := cgroupOf(root)
+		for began := time.Now(); hasCgroups(name) && time.Since(began) < sweepTime; time.Sleep(pollInterval) {
+			clearCgroups(name)
+		}
+	}
+}
+
+func hasCgroups(name string) bool {
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		if found, _ := filepath.Glob(filepath.Join(pattern, name)); len(found) > 0 {
+			return true
+		}
+	}
+	return false
 }

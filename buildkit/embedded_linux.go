@@ -58,7 +58,7 @@ type Embedded struct {
 var _ Engine = (*Embedded)(nil)
 
 // Kind implements [Engine].
-func (e *Embedded) Kind() string { return "embedded" }
+func (e *Embedded) Kind() string { return embeddedKind }
 
 // pollInterval is how often Connect looks again while another process starts,
 // ends or holds the engine; dialling costs microseconds.

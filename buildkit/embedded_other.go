@@ -33,7 +33,7 @@ type Embedded struct {
 }
 
 // Kind implements [Engine].
-func (e *Embedded) Kind() string { return "embedded" }
+func (e *Embedded) Kind() string { return embeddedKind }
 
 var _ Managed = (*Embedded)(nil)
 

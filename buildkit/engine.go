@@ -18,6 +18,9 @@ type Engine interface {
 	Connect(ctx context.Context) (*Conn, error)
 }
 
+// embeddedKind is the Kind of the engine inside sx.
+const embeddedKind = "embedded"
+
 // Conn is a live connection to an engine. Its owner closes Client.
 type Conn struct {
 	Client *client.Client

@@ -12,6 +12,7 @@ import (
 
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -74,6 +75,9 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	if transient(err) || b.Lost(ctx) {
 		return &LostError{err}
 	}
+	if be := w.lintError(err); be != nil {
+		return be
+	}
 	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(programMessage(rootMessage(err)), job))}
 	for _, s := range errdefs.Sources(err) {
 		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
@@ -86,6 +90,8 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 		be.Detail = runcDetail(b.conn.RuncLog, began)
 	}
 	switch {
+	case w.full:
+		be.Err = fmt.Errorf("%w: %w", be.Err, unix.ENOSPC)
 	case b.conn.UserNS:
 		be.Hint = usernsHint(be)
 	case b.conn.Elsewhere && w.rlimit:

@@ -40,6 +40,9 @@ type Job struct {
 	Log io.Writer
 	// Step, when set, is called with the name of each step that starts.
 	Step func(name string)
+
+	trusted bool   // nothing in it is unpacked unasked
+	disk    string // a path on the engine's disk, where that is this machine's
 }
 
 // Image is what a build gave: the descriptor of its image index and the
@@ -58,12 +61,19 @@ type Image struct {
 // Build runs job and fills job.Into. A failed step is a *BuildError; a source that
 // could not be read as it was verified is a *ReadError, whatever the engine says.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
+	if err := b.checkArchives(ctx, job); err != nil {
+		return nil, err
+	}
 	b.builds.RLock()
 	defer b.builds.RUnlock()
 	deps, err := b.contents(job.Deps, job.Images)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.checkTriggers(job); err != nil {
+		return nil, err
+	}
+	job.disk = b.conn.ContentDir
 	b.blobs.offer(deps.blobs)
 	q, release, err := b.question(job, deps)
 	if err != nil {

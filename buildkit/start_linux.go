@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -90,6 +91,9 @@ func childError(doing, answer string) error {
 	var unfit UnfitError
 	if json.Unmarshal([]byte(answer), &unfit) == nil && unfit.Problem != "" {
 		return &unfit
+	}
+	if strings.Contains(answer, syscall.ENOSPC.Error()) {
+		return fmt.Errorf("%s: %w (%s)", doing, syscall.ENOSPC, answer)
 	}
 	return fmt.Errorf("%s: %s", doing, answer)
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // watch follows what the engine tells of a build.
@@ -19,6 +21,9 @@ type watch struct {
 	cached  bool  // some RUN was
 	peak    int64 // the most that one RUN needed
 	rlimit  bool  // runc could not set a limit
+	full    bool  // a step found no space on this machine's disk
+
+	violations []violation
 }
 
 // drain reads status to its end, writing the plain log and naming steps.
@@ -63,7 +68,9 @@ func (w *watch) see(s *client.SolveStatus) {
 	}
 	for _, l := range s.Logs {
 		w.rlimit = w.rlimit || bytes.Contains(l.Data, []byte("error setting rlimit"))
+		w.full = w.full || w.job.disk != "" && noSpace.Match(l.Data) && diskFull(w.job.disk)
 	}
+	w.seeWarnings(s.Warnings)
 	s.Statuses = slices.DeleteFunc(s.Statuses, func(v *client.VertexStatus) bool {
 		if v.ID != peakStatus {
 			return false
@@ -76,3 +83,21 @@ func (w *watch) see(s *client.SolveStatus) {
 // peakStatus is how the embedded engine tells the most memory that a RUN needed,
 // in bytes.
 const peakStatus = "sx: peak memory"
+
+// noSpace is how programs say ENOSPC.
+var noSpace = regexp.MustCompile(`(?i)no space left on device`)
+
+// fullBelow is how many bytes a full disk may still have: what failed was larger, and
+// some filesystems keep a rest.
+const fullBelow = 16 << 20
+
+// diskFull looks at a filesystem at the moment in which a step says that it is full:
+// what that step wrote is removed when it has failed. A tmpfs of the step's own may be
+// meant instead.
+func diskFull(path string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil {
+		return false
+	}
+	return uint64(st.Bavail)*uint64(st.Bsize) < fullBelow || st.Files > 0 && st.Ffree == 0
+}

@@ -2,38 +2,161 @@ package buildkit
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/graph"
 )
 
-// XZMain reads what the real xz writes, with any of its checks and presets.
-func TestXZMain(t *testing.T) {
-	noise := make([]byte, 1<<20)
+// xzOptions are the ways to write an .xz file that differ for whoever reads it.
+var xzOptions = [][]string{
+	{"-6"}, {"-0", "--check=crc32"}, {"-1e", "--check=sha256"}, {"-T2", "--block-size=65536"}, {"--check=none"},
+	{"--x86", "--lzma2"}, {"--powerpc", "--lzma2"}, {"--ia64", "--lzma2"}, {"--arm", "--lzma2"}, {"--armthumb", "--lzma2"},
+	{"--sparc", "--lzma2"}, {"--delta=dist=4", "--lzma2"}, {"--x86=start=4096", "--delta=dist=3", "--arm", "--lzma2=dict=1MiB"},
+	{"--lzma2=dict=128MiB"},
+}
+
+// compress is what the real xz makes of plain.
+func compress(t *testing.T, plain []byte, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("xz", append(args, "-c")...)
+	cmd.Stdin = bytes.NewReader(plain)
+	packed, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("xz %v: %v", args, err)
+	}
+	return packed
+}
+
+// machineCode is noise, repetition, and a program, which the filters for machine code change.
+func machineCode(t *testing.T) []byte {
+	t.Helper()
+	noise := make([]byte, 1<<16)
 	rand.NewChaCha8([32]byte{}).Read(noise)
-	plain := append(noise, strings.Repeat("again and again ", 1<<16)...)
-	for _, args := range [][]string{{"-6"}, {"-0", "--check=crc32"}, {"-1e", "--check=sha256"}, {"-T2", "--block-size=65536"}, {"--check=none"}} {
-		cmd := exec.Command("xz", append(args, "-c")...)
-		cmd.Stdin = bytes.NewReader(plain)
-		packed, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("xz %v: %v", args, err)
-		}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(noise, code[:min(len(code), 1<<18)], []byte(strings.Repeat("again and again ", 1<<14)))
+}
+
+// XZMain reads what the real xz writes, with any of its checks, presets and filters.
+func TestXZMain(t *testing.T) {
+	plain := machineCode(t)
+	for _, args := range xzOptions {
+		packed := compress(t, plain, args...)
 		var out, stderr bytes.Buffer
 		if code := XZMain(bytes.NewReader(packed), &out, &stderr); code != 0 || !bytes.Equal(out.Bytes(), plain) {
 			t.Errorf("xz %v: code %d, %d bytes of %d, %s", args, code, out.Len(), len(plain), &stderr)
 		}
 		out.Reset()
-		two := append(bytes.Clone(packed), packed...)
+		two := slices.Concat(packed, make([]byte, 8), packed, make([]byte, 4)) // with stream padding
 		if code := XZMain(bytes.NewReader(two), &out, &stderr); code != 0 || out.Len() != 2*len(plain) {
 			t.Errorf("xz %v, twice: code %d, %d bytes, %s", args, code, out.Len(), &stderr)
 		}
-		for _, broken := range [][]byte{packed[:len(packed)-9], packed[:len(packed)/2], noise[:100], nil} {
+		flipped := bytes.Clone(packed)
+		flipped[len(flipped)/2] ^= 1
+		for i, broken := range [][]byte{packed[:len(packed)-9], packed[:len(packed)/2], plain[:100], nil, append(bytes.Clone(packed), "tail"...), flipped} {
 			stderr.Reset()
+			if i == 5 && args[0] == "--check=none" {
+				continue // nothing can tell
+			}
 			if code := XZMain(bytes.NewReader(broken), &out, &stderr); code == 0 || !strings.HasPrefix(stderr.String(), "xz: ") {
 				t.Errorf("xz %v: %d broken bytes: code %d, %s", args, len(broken), code, &stderr)
 			}
+		}
+		h, err := readXZHeader(bytes.NewReader(packed))
+		if err != nil || h.missing() != "" {
+			t.Errorf("xz %v: header %v, lacks %q, %v", args, h, h.missing(), err)
+		}
+	}
+}
+
+// Anything may stand in fetch/: the header is read or refused.
+func FuzzXZHeader(f *testing.F) {
+	for _, h := range []xzHeader{{4, []xzFilter{{xzLZMA2, "\x16"}}}, {1, []xzFilter{{xzDelta, "\x03"}, {0x0b, ""}, {xzLZMA2, "\x16"}}}} {
+		f.Add(sampleXZ(h))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := readXZHeader(bytes.NewReader(data))
+		if err == nil && (len(h.filters) == 0 || len(h.filters) > 4) {
+			t.Errorf("%d filters", len(h.filters))
+		}
+		var out bytes.Buffer
+		if err != nil && XZMain(bytes.NewReader(data), &out, &bytes.Buffer{}) == 0 && out.Len() > 0 {
+			t.Errorf("%v, and yet it holds %d bytes", err, out.Len())
+		}
+	})
+}
+
+// The sample for any filters is one that an xz with these filters unpacks, and only
+// such a one.
+func TestSampleXZ(t *testing.T) {
+	for _, args := range xzOptions {
+		want, err := readXZHeader(bytes.NewReader(compress(t, []byte("x"), args...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sample := sampleXZ(want)
+		got, err := readXZHeader(bytes.NewReader(sample))
+		if err != nil || got.String() != want.String() || got.check != want.check {
+			t.Errorf("xz %v: the sample's header is %v, want %v: %v", args, got, want, err)
+		}
+		cmd := exec.Command("xz", "-d", "-c", "-q")
+		cmd.Stdin = bytes.NewReader(sample)
+		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, sampleTar()) {
+			t.Errorf("xz %v: the real xz makes %d bytes of the sample: %v", args, len(out), err)
+		}
+		var out bytes.Buffer
+		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), sampleTar()) {
+			t.Errorf("xz %v: XZMain makes %q of the sample", args, &out)
+		}
+	}
+}
+
+// The embedded engine refuses what its xz cannot unpack, and only if an ADD names it.
+func TestUnknownXZFilter(t *testing.T) {
+	riscv := sampleXZ(xzHeader{4, []xzFilter{{0x0b, ""}, {xzLZMA2, "\x16"}}})
+	x86 := sampleXZ(xzHeader{4, []xzFilter{{0x04, ""}, {xzLZMA2, "\x16"}}})
+	source := t.TempDir() + "/s-1.tar.xz"
+	if err := os.WriteFile(source, riscv, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := &Builder{engine: &Embedded{}}
+	for file, refused := range map[string]string{
+		"ADD fetch/s-1.tar.xz /":                "fetch/s-1.tar.xz is compressed with the filter riscv",
+		"ADD --chmod=0755 fetch/*.xz /":         "riscv",
+		"ARG V=1\nADD fetch/s-$V.tar.?z /":      "riscv",
+		"ARG V=1\nADD ./fetch/s-${V:-2}* /":     "riscv",
+		"ADD [\"/own.xz\", \"/\"]":              "own.xz is compressed",
+		"ADD fetch /":                           "", // a folder is copied
+		"COPY fetch/s-1.tar.xz own.xz /":        "",
+		"ADD --unpack=false fetch/s-1.tar.xz /": "",
+		"ADD x86.xz no.xz /":                    "",
+	} {
+		job := Job{Sources: []SourceFile{{Name: "s-1.tar.xz", Path: source}}, Files: []graph.File{
+			{Path: "Containerfile", Mode: 0o644, Data: []byte("FROM scratch\n" + file + "\n")},
+			{Path: "own.xz", Mode: 0o644, Data: riscv}, {Path: "x86.xz", Mode: 0o644, Data: x86},
+			{Path: "no.xz", Mode: 0o644, ModTime: time.Time{}, Data: riscv[:20]},
+		}}
+		err := b.checkArchives(context.Background(), job)
+		var unfit *UnfitError
+		switch {
+		case refused == "" && err != nil:
+			t.Errorf("%s: %v", file, err)
+		case refused != "" && (!errors.As(err, &unfit) || !strings.Contains(err.Error(), refused)):
+			t.Errorf("%s: %v, want one about %q", file, err, refused)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -77,6 +78,25 @@ func TestDiskFull(t *testing.T) {
 	}
 	if got := tree.Digest("core-light"); got != light {
 		t.Errorf("core-light was %s, is %s", light, got)
+	}
+}
+
+// A program of a build that fails because the disk is full ends the run as well: its
+// exit code would blame the definition.
+func TestDiskFullInRun(t *testing.T) {
+	t.Parallel()
+	tree, _ := newSmallDisk(t, 100)
+	tree.must(os.RemoveAll(tree.Path("packages/core/heavy")))
+	tree.must(os.RemoveAll(tree.Path("packages/core/top")))
+	tool, err := os.ReadFile(programs.Tool())
+	tree.must(err)
+	tree.Write("packages/core/fill/tool", tool)
+	tree.must(os.Chmod(tree.Path("packages/core/fill/tool"), 0o755))
+	tree.Write("packages/core/fill/package.toml", []byte("[package]\nname = \"fill\"\n"))
+	tree.Write("packages/core/fill/Containerfile", []byte("FROM scratch\nCOPY tool /\nRUN --network=none [\"/tool\", \"fill\", \"/big\"]\n"))
+	log := tree.Start("build", "--all", "-k").Want(7).Stderr.String()
+	if !strings.Contains(log, "the disk is full") || !strings.Contains(log, "free some space (sx gc)") {
+		t.Errorf("the disk is not named:\n%s", log)
 	}
 }
 

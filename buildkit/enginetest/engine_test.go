@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,22 +138,51 @@ func TestEngineTemp(t *testing.T) {
 	}
 }
 
-// Where the host has no xz, sx is its own.
-func TestWithoutXZ(t *testing.T) {
+// Archives are unpacked by sx itself, whatever xz the host has, with every filter that
+// it knows; one that it does not know ends the build before it begins.
+func TestXZFilters(t *testing.T) {
 	t.Parallel()
-	tree := Examples(t, programs, "")
-	hide := `for xz in /usr/bin/xz /bin/xz /usr/local/bin/xz; do
+	tree := NewTree(t, programs, "", "")
+	var sources, add strings.Builder
+	for _, filter := range []string{"lzma2", "x86", "powerpc", "ia64", "arm", "armthumb", "sparc", "delta"} {
+		sources.WriteString(tree.Source("core/x", filter+".tar.xz", tree.tarXZ(filter)))
+		fmt.Fprintf(&add, "ADD fetch/%s.tar.xz /%s/\n", filter, filter)
+	}
+	tree.Write("packages/core/x/package.toml", []byte("[package]\nname = \"x\"\nversion = \"1\"\n"+sources.String()))
+	tree.Write("packages/core/x/Containerfile", []byte("FROM scratch AS a\n"+add.String()+
+		"FROM scratch\nCOPY --from=a /lzma2/code /x86/code /powerpc/code /ia64/code /arm/code /armthumb/code /sparc/code /delta/code /\n"))
+	hidden := `for xz in /usr/bin/xz /bin/xz /usr/local/bin/xz; do
 		[ ! -e $xz ] || mount --bind /dev/null $xz
 	done
-	exec ` + programs.Sx() + ` build core-names`
-	r := tree.StartWith("unshare", "--mount", "sh", "-ec", hide).Want(0)
-	if !strings.Contains(r.Stdout.String(), "core-names MATCH") {
-		t.Errorf("not a match:\n%s", &r.Stdout)
-	}
+	exec ` + programs.Sx() + ` build core-x`
+	tree.StartWith("unshare", "--mount", "sh", "-ec", hidden).Want(0)
 	to, err := os.Readlink(filepath.Join(tree.enginePath(), "xz"))
 	if err != nil || to != "/proc/self/exe" {
-		t.Errorf("xz is %q, %v: it was not hidden", to, err)
+		t.Errorf("xz is %q, %v, want sx itself", to, err)
 	}
+	toml := "[package]\nname = \"y\"\n" + tree.Source("core/y", "y.tar.xz", tree.tarXZ("arm64"))
+	tree.Write("packages/core/y/package.toml", []byte(toml))
+	tree.Write("packages/core/y/Containerfile", []byte("FROM scratch\nADD fetch/y.tar.xz /\n"))
+	r := tree.Start("build", "core-y").Want(6)
+	if log := r.Stderr.String(); !strings.Contains(log, "fetch/y.tar.xz is compressed with the filter arm64") {
+		t.Errorf("the filter is not named:\n%s", log)
+	}
+}
+
+// tarXZ is an archive of a file "code" with machine code, packed with one filter.
+func (t *Tree) tarXZ(filter string) []byte {
+	t.t.Helper()
+	dir := t.t.TempDir()
+	code, err := os.ReadFile(programs.Tool())
+	t.must(err)
+	t.must(os.WriteFile(filepath.Join(dir, "code"), code[:min(len(code), 100_000)], 0o644))
+	cmd := "tar -C " + dir + " --mtime=@1 --owner=0 --group=0 -c code | xz --" + filter
+	if filter != "lzma2" {
+		cmd += " --lzma2"
+	}
+	packed, err := exec.Command("sh", "-c", cmd).Output()
+	t.must(err)
+	return packed
 }
 
 // The engine ends by itself once no sx has held it for a while, and takes all
@@ -236,14 +266,38 @@ func TestCgroups(t *testing.T) {
 	if len(groups) == 0 {
 		t.Error("the container has no cgroup of its own")
 	}
+	tree.killEngine()
+	Until(t, patience, "the build begins again", func() bool { return strings.Contains(r.Stderr.String(), "it was building begins again") })
+	tree.sleeping(mark)
+	tree.wantGone(groups)
+	groups = tree.cgroups(running(mark)[0])
 	r.Cmd.Process.Kill()
 	tree.killEngine()
 	r.Wait()
 	tree.Sx("build", "core-other")
 	tree.stopEngine()
-	for _, dir := range groups {
+	tree.wantGone(groups)
+}
+
+// A killed engine's cgroups are gone with the sx that it served.
+func TestCgroupsWithoutEngine(t *testing.T) {
+	t.Parallel()
+	tree, mark := newSleeper(t, time.Minute)
+	r := tree.Start("build", "core-sleep")
+	tree.sleeping(mark)
+	groups := tree.cgroups(running(mark)[0])
+	r.Cmd.Process.Signal(unix.SIGTERM)
+	Until(t, patience, "sx cancels", func() bool { return strings.Contains(r.Stderr.String(), "cancelling") })
+	tree.killEngine()
+	r.Wait()
+	tree.wantGone(groups)
+}
+
+func (t *Tree) wantGone(dirs []string) {
+	t.t.Helper()
+	for _, dir := range dirs {
 		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%s is left", dir)
+			t.t.Errorf("%s is left", dir)
 		}
 	}
 }

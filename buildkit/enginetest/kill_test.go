@@ -151,6 +151,33 @@ func TestKillWholeTree(t *testing.T) {
 	t.Logf("killed %d times, %d outputs finished by then", killed, finished)
 }
 
+// An engine that dies while sx asks what it is, and what bytes it makes, is reached
+// again, as one that dies during a build.
+func TestKillWhileProbed(t *testing.T) {
+	t.Parallel()
+	tree := NewTree(t, programs, "", "-- packages/core/a/package.toml --\n[package]\nname = \"a\"\n-- packages/core/a/Containerfile --\nFROM scratch\nCOPY . /\n")
+	again := 0
+	for round := range 8 {
+		tree.stopEngine()
+		tree.must(os.RemoveAll(tree.Path(".sx")))
+		tree.must(os.RemoveAll(tree.Path("out")))
+		r := tree.Start("build", "core-a")
+		Until(t, patience, "sx talks to the engine", func() bool {
+			clients, _ := filepath.Glob(tree.Path(".sx/engine/*.clients"))
+			return len(clients) == 1 && strings.TrimSpace(tree.Read(".sx/engine/"+filepath.Base(clients[0]))) == "1"
+		})
+		after := time.After(time.Duration(round) * 15 * time.Millisecond)
+		r.during(func() bool { return passed(after) })
+		tree.killEngine()
+		if strings.Contains(r.Want(0).Stderr.String(), "lost while it was asked") {
+			again++
+		}
+	}
+	if again == 0 {
+		t.Error("no kill came while the engine was asked")
+	}
+}
+
 func passed(c <-chan time.Time) bool {
 	select {
 	case <-c:

@@ -213,3 +213,28 @@ func TestRemoteDamaged(t *testing.T) {
 		t.Error("the cache was emptied")
 	}
 }
+
+// The xz of an engine elsewhere may know few filters. BuildKit would copy the archive
+// silently: sx asks the engine, and refuses.
+func TestRemoteXZ(t *testing.T) {
+	t.Parallel()
+	tree := NewTree(t, programs, "", "")
+	for _, filter := range []string{"lzma2", "x86"} {
+		toml := "[package]\nname = \"" + filter + "\"\n" + tree.Source("core/"+filter, "a.tar.xz", tree.tarXZ(filter))
+		tree.Write("packages/core/"+filter+"/package.toml", []byte(toml))
+		tree.Write("packages/core/"+filter+"/Containerfile", []byte("FROM scratch AS a\nADD fetch/a.tar.xz /\nFROM scratch\nCOPY --from=a /code /\n"))
+	}
+	r := newRemote(t, tree)
+	r.Sx("build", "--all")
+	r.stock.Kill()
+	r.must(os.RemoveAll(filepath.Join(r.stock.Dir, "root")))
+	r.stock.env = append(r.stock.env, withPath(fakeProgram(t, "xz", `
+f=$(mktemp) && cat >$f
+[ "$(head -c 14 $f | tail -c 1 | od -An -tu1)" -eq 0 ] || exit 1 # more filters than lzma2
+exec /usr/bin/xz -dc <$f`)))
+	r.stock.Start()
+	run := r.Start("build", "--all", "--no-cache", "-k").Want(6)
+	if log := run.Stderr.String(); !strings.Contains(log, "its xz cannot unpack fetch/a.tar.xz (filters x86, lzma2") || !strings.Contains(log, "1 built") {
+		t.Errorf("the filter is not named, or too much is refused:\n%s", log)
+	}
+}

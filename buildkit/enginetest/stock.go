@@ -27,6 +27,7 @@ type Stock struct {
 	args     []string
 	certs    string // folder of [MutualTLS], where it listens at a port
 	port     int
+	env      []string // over the environment of the test
 	cmd      *exec.Cmd
 	log      Buffer
 }
@@ -60,6 +61,7 @@ func (s *Stock) Start() {
 	s.t.Helper()
 	args := append([]string{"--root", filepath.Join(s.Dir, "root"), "--addr", s.addr, "--containerd-worker=false", "--oci-worker-gc=false"}, s.args...)
 	s.cmd = exec.Command(s.programs.path("buildkitd"), args...)
+	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	ownMounts(s.cmd)
 	if err := s.cmd.Start(); err != nil {

@@ -101,6 +101,9 @@ func toTell(report *build.Report) map[graph.Ref]telling {
 // tableLogLines is how much of a failed build's log its row shows.
 const tableLogLines = 8
 
+// tableLineBytes bounds each of these lines.
+const tableLineBytes = 1 << 10
+
 // printTable writes what somebody who comes back in the morning looks for: what
 // failed and why, what was skipped for its sake, what differs from the published
 // digest. Ending is what ended the run early, and is printed after it. The error is
@@ -113,7 +116,7 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending er
 		if r.Outcome != build.Failed {
 			continue
 		}
-		codes = append(codes, exitCode(r.Err))
+		codes = append(codes, exitCode(fullDisk(r.Err)))
 		if ending != nil && errors.Is(ending, r.Err) {
 			fmt.Fprintf(w, "sx: failed   %s: see below\n", r.Ref)
 			continue
@@ -151,7 +154,7 @@ func printFailure(w io.Writer, r build.Result) {
 		tail = []string{err.Error()}
 	}
 	for _, line := range tail {
-		fmt.Fprintf(w, "             | %s\n", text.Lines(line))
+		fmt.Fprintf(w, "             | %s\n", text.Shorten(text.Lines(line), tableLineBytes))
 	}
 	fmt.Fprintf(w, "             log: %s\n", r.Log)
 }

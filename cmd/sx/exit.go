@@ -144,6 +144,18 @@ func refusedCode(e *build.RefusedError) int {
 	return worst(codes...)
 }
 
+// fullDisk names a full disk as what it is in each of the joined errors.
+func fullDisk(err error) error {
+	if reflect.TypeOf(err) != joined {
+		return build.FullDisk(err)
+	}
+	var all []error
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		all = append(all, fullDisk(e))
+	}
+	return errors.Join(all...)
+}
+
 // untold returns err without the codes in it, whose reasons were printed: nil if
 // nothing else is left.
 func untold(err error) error {
@@ -161,6 +173,9 @@ func untold(err error) error {
 	return errors.Join(rest...)
 }
 
+// maxErrorLines bounds how many lines one message has.
+const maxErrorLines = 500
+
 // printError writes err as one message. What sx did not write is escaped.
 func printError(w io.Writer, err error) {
 	if err = untold(err); err == nil {
@@ -168,6 +183,10 @@ func printError(w io.Writer, err error) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
+		if i == maxErrorLines {
+			fmt.Fprintf(w, "    … and %d more lines\n", len(lines)-i)
+			break
+		}
 		lead := "sx: "
 		if i > 0 {
 			lead = "    "

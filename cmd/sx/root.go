@@ -34,6 +34,7 @@ func run(args []string) int {
 	if stdout.err != nil && !errors.Is(err, stdout.err) { // a verdict that cannot be read is no success
 		err = errors.Join(stdout.err, err)
 	}
+	err = fullDisk(err)
 	printError(a.stderr, err)
 	return exitCode(err)
 }

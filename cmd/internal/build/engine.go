@@ -53,25 +53,42 @@ func (r *run) connect(ctx context.Context) (*engine, error) {
 		}
 	}()
 	e, err := r.open(opening)
+	if errors.As(err, new(*lostError)) {
+		r.warn("the engine was lost while it was asked what it is; it is reached again")
+		e, err = r.reach(opening)
+	}
 	if err != nil && opening.Err() != nil && ctx.Err() == nil {
 		return nil, nil
 	}
 	return e, err
 }
 
-// open connects to the engine and probes it.
+// lostError says that the engine was reached and went away before it had said all
+// that is asked of it: it may be reached again.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return e.err.Error() }
+
+func (e *lostError) Unwrap() error { return e.err }
+
+// open connects to the engine and probes it. If the engine goes away meanwhile, the
+// error is a *lostError.
 func (r *run) open(ctx context.Context) (e *engine, err error) {
 	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.log})
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err != nil {
-			b.Close()
-			if ctx.Err() == nil {
-				err = r.fullEngine(b.Away(err))
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			lost := b.Lost(ctx)
+			if err = r.fullEngine(b.Away(err)); lost {
+				err = &lostError{err}
 			}
 		}
+		b.Close()
 	}()
 	version, err := b.Version(ctx)
 	if err != nil {
@@ -136,33 +153,58 @@ func (r *run) reopen(ctx context.Context, was *engine) error {
 	}
 	r.warn("the engine was lost; what it was building begins again")
 	was.Close()
+	e, err := r.reach(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine = e
+	return nil
+}
+
+// reach opens the engine until it succeeds, with the pauses of reopenWaits. An
+// *EngineGoneError says that it gave up.
+func (r *run) reach(ctx context.Context) (*engine, error) {
 	began := time.Now()
 	for try := 0; ; try++ {
 		e, err := r.open(ctx)
 		if err == nil {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.engine = e
-			return nil
+			return e, nil
 		}
 		var unfit *buildkit.UnfitError
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		var away *buildkit.EngineError
 		last := len(reopenWaits) - 1
 		switch {
 		case errors.As(err, &away) && time.Since(began) > r.opts.Reconnect,
 			!errors.As(err, &away) && try > last, errors.As(err, &unfit):
-			return &EngineGoneError{err}
+			return nil, &EngineGoneError{err}
 		}
 		if away != nil && try == 0 {
 			r.warn(fmt.Sprintf("%v; meanwhile nothing is built, and sx tries again for %s", err, r.opts.Reconnect))
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case <-time.After(reopenWaits[min(try, last)]):
+		}
+	}
+}
+
+// checkPlatforms asks the engine whether it runs the programs of a plan, again if it
+// goes away.
+func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
+	for try := 1; ; try++ {
+		e := r.connected()
+		err := e.CheckPlatforms(ctx, platforms)
+		if err == nil || ctx.Err() != nil || try == maxTries || !e.Lost(ctx) {
+			return err
+		}
+		if err := r.reopen(ctx, e); err != nil {
+			return err
 		}
 	}
 }

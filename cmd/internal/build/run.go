@@ -176,7 +176,7 @@ func (r *run) execute(ctx context.Context, plan *Plan) error {
 		}
 		r.engine = e
 	}
-	if err := r.engine.CheckPlatforms(ctx, platformsOf(plan)); err != nil {
+	if err := r.checkPlatforms(ctx, platformsOf(plan)); err != nil {
 		return err
 	}
 	var capacity Capacity

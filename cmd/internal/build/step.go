@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -25,6 +26,9 @@ func (r *run) step(ctx context.Context, s *Step) bool {
 	began := r.opts.Now()
 	res := r.attempt(ctx, s, began)
 	res.Elapsed = r.opts.Now().Sub(began)
+	if res.Outcome == Failed {
+		r.noteFatal(r.fullEngine(res.Err))
+	}
 	if ctx.Err() != nil && res.Outcome == Failed {
 		res.Outcome, res.Err = NotRun, context.Cause(ctx)
 	}
@@ -82,9 +86,7 @@ func (r *run) persist(ctx context.Context, s *Step, log string, began time.Time)
 		case lost:
 			err = r.lostAgain(err, try)
 		}
-		err = r.fullEngine(err)
-		r.noteFatal(err)
-		return Result{Outcome: Failed, Err: err, Log: log}
+		return Result{Outcome: Failed, Err: r.fullEngine(err), Log: log}
 	}
 }
 
@@ -160,10 +162,24 @@ func fullDisk(err error) error {
 	if err == nil || errors.As(err, &full) {
 		return err
 	}
-	if errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+	if isFull(err) || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		return &DiskFullError{Err: err}
 	}
 	return err
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// FullDisk makes a *DiskFullError of an error that comes from a full disk of this
+// machine, or from the user's quota on it, unless it says so itself. It does not go by
+// words, which may be a server's.
+func FullDisk(err error) error {
+	if err == nil || errors.As(err, new(*DiskFullError)) || errors.As(err, new(*fetch.DiskError)) || !isFull(err) {
+		return err
+	}
+	return &DiskFullError{Err: err}
 }
 
 // DiskFullError says that the disk is full: everything finished is kept.

@@ -17,9 +17,10 @@ import (
 
 // Field returns s as one harmless line. Line breaks and tabs come out as `\n`, `\r`, `\t`, other characters that do not
 // print as `\x1b`, `\u202e` or `\U000e0041`, bytes that are no UTF-8 as `\xff`. CI command prefixes are broken by a
-// backslash. A backslash in s stays as it is, so that Field(Field(s)) == Field(s).
+// backslash. A backslash in s stays as it is, so that Field(Field(s)) == Field(s). Of what would have more than 4 KiB, the
+// middle is left out.
 func Field(s string) string {
-	return disarm(escape(s, false))
+	return Shorten(disarm(escape(Shorten(s, 4*maxField), false)), maxField)
 }
 
 // Lines returns s as harmless lines: as Field, but line feeds divide lines, "\r\n" counts as one, and tabs stay.

@@ -18,21 +18,24 @@ var commands = map[string]struct {
 	args int
 	run  func(a []string) error
 }{
-	"write":   {2, func(a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o644) }},
-	"mkdir":   {1, func(a []string) error { return os.MkdirAll(a[0], 0o755) }},
-	"rm":      {1, func(a []string) error { return os.RemoveAll(a[0]) }},
-	"mv":      {2, func(a []string) error { return os.Rename(a[0], a[1]) }},
-	"link":    {2, func(a []string) error { return os.Link(a[0], a[1]) }},
-	"fifo":    {1, func(a []string) error { return syscall.Mkfifo(a[0], 0o622) }},
-	"symlink": {2, func(a []string) error { return os.Symlink(a[0], a[1]) }},
-	"chmod":   {2, chmod},
-	"chown":   {3, chown},
-	"touch":   {2, touch},
-	"sleep":   {2, sleep},
-	"random":  {1, random},
-	"need":    {2, need},
-	"dial":    {1, dial},
-	"fail":    {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
+	"write":    {2, func(a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o644) }},
+	"mkdir":    {1, func(a []string) error { return os.MkdirAll(a[0], 0o755) }},
+	"rm":       {1, func(a []string) error { return os.RemoveAll(a[0]) }},
+	"mv":       {2, func(a []string) error { return os.Rename(a[0], a[1]) }},
+	"link":     {2, func(a []string) error { return os.Link(a[0], a[1]) }},
+	"fifo":     {1, func(a []string) error { return syscall.Mkfifo(a[0], 0o622) }},
+	"symlink":  {2, func(a []string) error { return os.Symlink(a[0], a[1]) }},
+	"chmod":    {2, chmod},
+	"chown":    {3, chown},
+	"touch":    {2, touch},
+	"sleep":    {2, sleep},
+	"random":   {1, random},
+	"need":     {2, need},
+	"dial":     {1, dial},
+	"abstract": {1, abstract},
+	"show":     {1, show},
+	"fill":     {1, fill},
+	"fail":     {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
 }
 
 func main() {
@@ -104,6 +107,33 @@ func dial(a []string) error {
 	c, err := net.DialTimeout("tcp", a[0], 5*time.Second)
 	if err == nil {
 		err = c.Close()
+	}
+	return err
+}
+
+// abstract NAME: a unix socket that is no file.
+func abstract(a []string) error {
+	c, err := net.DialTimeout("unix", "@"+a[0], 5*time.Second)
+	if err == nil {
+		err = c.Close()
+	}
+	return err
+}
+
+// show PATH: the file's lines on stdout.
+func show(a []string) error {
+	data, err := os.ReadFile(a[0])
+	if err == nil {
+		_, err = os.Stdout.Write(data)
+	}
+	return err
+}
+
+// fill PATH: writes until the disk is full, which is an error.
+func fill(a []string) error {
+	f, err := os.Create(a[0])
+	for piece := make([]byte, 1<<20); err == nil; {
+		_, err = f.Write(piece)
 	}
 	return err
 }

@@ -1,0 +1,193 @@
+package buildkit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"codeberg.org/stagex/sx/graph"
+)
+
+// BuildKit unpacks an .xz file that an ADD names with the program xz, and copies the
+// file as it is when that program fails on its beginning: without any error, the
+// image is another one (moby/buildkit: solver/llbsolver/file, isArchivePath). So what
+// the engine's xz cannot unpack is found before it is asked to.
+
+// archives remembers what the xz of an engine elsewhere turned out to unpack.
+type archives struct {
+	mu      sync.Mutex
+	unpacks map[string]bool // by filters
+}
+
+// checkArchives returns an error for the first .xz file that an ADD names and that the
+// engine's xz cannot unpack: an *UnfitError, or an *EngineError of an engine elsewhere.
+func (b *Builder) checkArchives(ctx context.Context, job Job) error {
+	if job.trusted {
+		return nil
+	}
+	added := addedFiles(containerfileOf(job.Files))
+	for name, open := range jobFiles(job) {
+		if !slices.ContainsFunc(added, func(p *regexp.Regexp) bool { return p.MatchString(name) }) {
+			continue
+		}
+		h, err := headerOf(open)
+		switch {
+		case errors.Is(err, errNotXZ) || err == nil && h.plain():
+			continue
+		case err != nil:
+			return fmt.Errorf("reading %q: %w", name, err)
+		}
+		if err := b.checkArchive(ctx, name, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func containerfileOf(files []graph.File) []byte {
+	for _, f := range files {
+		if f.Path == "Containerfile" {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+// jobFiles are the files of a job's context, by name.
+func jobFiles(job Job) map[string]func() (io.ReadCloser, error) {
+	files := map[string]func() (io.ReadCloser, error){}
+	for _, f := range job.Files {
+		if f.Mode.IsRegular() {
+			files[f.Path] = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Data)), nil }
+		}
+	}
+	for _, s := range job.Sources {
+		files["fetch/"+s.Name] = func() (io.ReadCloser, error) { return os.Open(s.Path) }
+	}
+	return files
+}
+
+func headerOf(open func() (io.ReadCloser, error)) (xzHeader, error) {
+	f, err := open()
+	if err != nil {
+		return xzHeader{}, err
+	}
+	defer f.Close()
+	return readXZHeader(f)
+}
+
+// checkArchive asks only an engine elsewhere, whose xz may be of any release.
+func (b *Builder) checkArchive(ctx context.Context, name string, h xzHeader) error {
+	if b.Kind() == embeddedKind {
+		if lacks := h.missing(); lacks != "" {
+			return &UnfitError{
+				fmt.Sprintf("%s is compressed with %s, which the xz inside sx does not know, and BuildKit would silently copy the file instead of unpacking it", name, lacks),
+				"build on an engine elsewhere whose xz knows it (--engine), or compress the file another way",
+			}
+		}
+		return nil
+	}
+	ok, err := b.unpacks(ctx, h)
+	if err != nil || ok {
+		return err
+	}
+	return &EngineError{
+		EngineName(b.engine),
+		fmt.Sprintf("its xz cannot unpack %s (filters %s, check %#x), and BuildKit would silently copy the file instead", name, h, h.check),
+		"install a newer xz there (arm64 needs 5.4, riscv 5.6; busybox's knows few), or compress the file another way",
+	}
+}
+
+// unpacks has the engine unpack a small archive with the filters of h.
+func (b *Builder) unpacks(ctx context.Context, h xzHeader) (bool, error) {
+	data, key := sampleXZ(h), fmt.Sprintf("%#v", h)
+	if data == nil {
+		return false, nil
+	}
+	b.archives.mu.Lock()
+	defer b.archives.mu.Unlock()
+	if ok, known := b.archives.unpacks[key]; known {
+		return ok, nil
+	}
+	into, err := b.store.Stage("sx-probe-xz")
+	if err != nil {
+		return false, err
+	}
+	defer into.Close()
+	req := probeRequest()
+	job := Job{Ref: graph.Ref{Stage: "sx", Name: "probe-xz"}, Request: req, Into: into, trusted: true, Files: []graph.File{
+		{Path: "Containerfile", Mode: 0o644, ModTime: epoch, Data: []byte("FROM scratch AS a\nADD a.xz /d/\nFROM scratch\nCOPY --from=a /d/" + sampleName + " /\n")},
+		{Path: "a.xz", Mode: 0o644, ModTime: epoch, Data: data},
+	}}
+	_, err = b.Build(ctx, job)
+	var failed *BuildError
+	if err != nil && !errors.As(err, &failed) {
+		return false, fmt.Errorf("asking the engine what its xz unpacks: %w", err)
+	}
+	if b.archives.unpacks == nil {
+		b.archives.unpacks = map[string]bool{}
+	}
+	b.archives.unpacks[key] = err == nil
+	return err == nil, nil
+}
+
+// addedFiles are patterns of the files that the ADDs of a Containerfile may name,
+// rather too wide than too narrow: a variable stands for anything.
+func addedFiles(containerfile []byte) (patterns []*regexp.Regexp) {
+	res, err := parser.Parse(bytes.NewReader(containerfile))
+	if err != nil {
+		return nil // nor will BuildKit read it
+	}
+	stages, _, err := instructions.Parse(res.AST, nil)
+	if err != nil {
+		return nil
+	}
+	for _, s := range stages {
+		for _, c := range s.Commands {
+			add, ok := c.(*instructions.AddCommand)
+			if !ok || add.Unpack != nil && !*add.Unpack {
+				continue
+			}
+			for _, source := range add.SourcePaths {
+				patterns = append(patterns, addPattern(source))
+			}
+		}
+	}
+	return patterns
+}
+
+// wild are the parts of an ADD's source that stand for more than themselves:
+// variables, wildcards, sets and escapes.
+var wild = regexp.MustCompile(`\$\{[^}]*\}|\$\w+|\*|\?|\[[^\]]*\]|\\.`)
+
+func addPattern(source string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString(`^/*`)
+	source = strings.TrimPrefix(path.Clean("/"+source), "/")
+	at := 0
+	for _, span := range wild.FindAllStringIndex(source, -1) {
+		b.WriteString(regexp.QuoteMeta(source[at:span[0]]))
+		switch source[span[0]] {
+		case '$':
+			b.WriteString(`.*`)
+		case '*':
+			b.WriteString(`[^/]*`)
+		default:
+			b.WriteString(`[^/]`)
+		}
+		at = span[1]
+	}
+	b.WriteString(regexp.QuoteMeta(source[at:]) + `$`)
+	return regexp.MustCompile(b.String())
+}

@@ -1,0 +1,63 @@
+package buildkit
+
+import (
+	"fmt"
+	"regexp"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// checkTriggers refuses dependencies whose image has ONBUILD instructions: BuildKit
+// would run them in this build, although no file of the tree that was checked holds
+// them, and they may name a registry (moby/buildkit: dockerfile2llb, resolveStages).
+func (b *Builder) checkTriggers(job Job) error {
+	for name, l := range job.Deps {
+		for _, m := range l.Manifests {
+			triggers, err := b.triggers(m.Digest)
+			if err != nil {
+				return fmt.Errorf("reading out/%s: %w", name, err)
+			}
+			if len(triggers) > 0 {
+				return &BuildError{
+					Ref: job.Ref, File: job.Request.File, Line: lineOf(job.Files, "stagex/"+name),
+					Err: fmt.Errorf("the image of %s has ONBUILD instructions (%q), which would run here unseen: write them into this Containerfile, and build %[1]s without them", name, triggers[0]),
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// triggers are the ONBUILD instructions of an image: docker's part of its config,
+// which the OCI specification leaves out.
+func (b *Builder) triggers(manifest cache.Digest) ([]string, error) {
+	var m struct{ Config struct{ Digest string } }
+	if err := b.decodeBlob(manifest, &m); err != nil {
+		return nil, err
+	}
+	d, err := cache.ParseDigest(m.Config.Digest)
+	if err != nil {
+		return nil, err
+	}
+	var cfg struct{ Config struct{ OnBuild []string } }
+	err = b.decodeBlob(d, &cfg)
+	return cfg.Config.OnBuild, err
+}
+
+// lineOf is the first line of the Containerfile that names an image; 0 where none
+// does, as one behind a variable.
+func lineOf(files []graph.File, image string) int {
+	name := regexp.MustCompile(`(^|[^\w/.-])` + regexp.QuoteMeta(image) + `($|[^\w.-])`)
+	at := name.FindIndex(containerfileOf(files))
+	if at == nil {
+		return 0
+	}
+	line := 1
+	for _, c := range containerfileOf(files)[:at[1]-1] {
+		if c == '\n' {
+			line++
+		}
+	}
+	return line
+}
