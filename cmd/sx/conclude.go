@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
-	"strings"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -111,6 +112,8 @@ const tableLineBytes = 1 << 10
 func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending error) error {
 	var codes []int
 	var sources fetch.Error
+	var images preseed.Error
+	var common sameFailures
 	told := map[*fetch.Error]bool{}
 	for _, r := range report.Results {
 		if r.Outcome != build.Failed {
@@ -121,9 +124,11 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending er
 			fmt.Fprintf(w, "sx: failed   %s: see below\n", r.Ref)
 			continue
 		}
-		printFailure(w, r)
+		if !common.more(r) {
+			printFailure(w, r)
+		}
 		if image := (*preseed.Error)(nil); errors.As(r.Err, &image) {
-			printRegistries(w, image)
+			images.Failures = append(images.Failures, image.Failures...)
 		}
 		var one *fetch.Error
 		if errors.As(r.Err, &one) && !told[one] { // a family shares its sources
@@ -131,6 +136,8 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending er
 			sources.Failures = append(sources.Failures, one.Failures...)
 		}
 	}
+	common.print(w)
+	printRegistries(w, &images)
 	printMirrors(w, &sources)
 	printSkipped(w, report)
 	for _, v := range vs {
@@ -142,6 +149,32 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending er
 		return nil
 	}
 	return codeError(worst(codes...))
+}
+
+// sameFailures are the failures of a run that have a cause in common.
+type sameFailures map[string][]string
+
+// more reports that enough others failed for r's cause and were told. A build has its
+// own log, and is always told.
+func (s *sameFailures) more(r build.Result) bool {
+	if r.Log != "" {
+		return false
+	}
+	if *s == nil {
+		*s = sameFailures{}
+	}
+	key := transfer.Cause(r.Err)
+	(*s)[key] = append((*s)[key], r.Ref.String())
+	return len((*s)[key]) > sameCause
+}
+
+// print writes a row for those that more held back of each cause.
+func (s sameFailures) print(w io.Writer) {
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		if rest := s[key][min(len(s[key]), sameCause):]; len(rest) > 0 {
+			fmt.Fprintf(w, "sx: failed   %d more for the same cause (%s): %s\n", len(rest), text.Field(key), some(rest))
+		}
+	}
 }
 
 func printFailure(w io.Writer, r build.Result) {
@@ -178,15 +211,11 @@ func printSkipped(w io.Writer, report *build.Report) {
 	slices.SortFunc(causes, graph.Ref.Compare)
 	for _, cause := range causes {
 		names := waiting[cause]
-		said := strings.Join(names[:min(len(names), skippedNames)], ", ")
-		if more := len(names) - skippedNames; more > 0 {
-			said += fmt.Sprintf(" and %d more", more)
-		}
 		need := "need"
 		if len(names) == 1 {
 			need = "needs"
 		}
-		fmt.Fprintf(w, "sx: skipped  %s that %s %s: %s\n", count(len(names), "output"), need, cause, said)
+		fmt.Fprintf(w, "sx: skipped  %s that %s %s: %s\n", count(len(names), "output"), need, cause, some(names))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -203,9 +204,21 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// printMirrors writes what each mirror answered.
+// printMirrors writes what each mirror answered, a common cause only once.
 func printMirrors(w io.Writer, failed *fetch.Error) {
+	var common causes
+	for _, f := range failed.Failures {
+		common.add(f.Name, f.Attempts)
+	}
+	var single fetch.Error
+	for _, f := range failed.Failures {
+		f.Attempts = slices.DeleteFunc(slices.Clone(f.Attempts), func(a transfer.Attempt) bool { return common.common(a.Reason) })
+		if len(f.Attempts) > 0 {
+			single.Failures = append(single.Failures, f)
+		}
+	}
 	table := text.NewLogWriter(w) // reasons may quote a server
-	failed.Table(table)
+	single.Table(table)
 	table.Close()
+	common.print(w, "source")
 }

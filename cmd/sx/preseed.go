@@ -210,10 +210,18 @@ func registryClient(set settings.Settings) preseed.ClientOptions {
 	}
 }
 
-// printRegistries writes what each registry answered.
+// printRegistries writes what each registry answered, a common cause only once.
 func printRegistries(w io.Writer, failed *preseed.Error) {
+	var common causes
+	for _, f := range failed.Failures {
+		common.add(f.Image.Output, f.Attempts)
+	}
+	defer common.print(w, "image")
 	for _, f := range failed.Failures {
 		for _, at := range f.Attempts {
+			if common.common(at.Reason) {
+				continue
+			}
 			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Text()))
 		}
 	}

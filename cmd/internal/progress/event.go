@@ -78,16 +78,18 @@ type event struct {
 	Log         string  `json:"log,omitempty"`
 	Elapsed     *length `json:"elapsed,omitempty"`
 	Error       string  `json:"error,omitempty"`
-	Text        string  `json:"text,omitempty"`
-	Done        *int    `json:"done,omitempty"`
-	Saved       *int    `json:"saved,omitempty"`
-	Taken       *int    `json:"taken,omitempty"`
-	Failed      *int    `json:"failed,omitempty"`
-	Skipped     *int    `json:"skipped,omitempty"`
-	Steps       *int    `json:"steps,omitempty"`
-	UpToDate    *int    `json:"up_to_date,omitempty"`
-	Code        *int    `json:"code,omitempty"`
-	Events      *int    `json:"events,omitempty"`
+
+	met      int    // of a failure: how many of its cause there were, this one included
+	Text     string `json:"text,omitempty"`
+	Done     *int   `json:"done,omitempty"`
+	Saved    *int   `json:"saved,omitempty"`
+	Taken    *int   `json:"taken,omitempty"`
+	Failed   *int   `json:"failed,omitempty"`
+	Skipped  *int   `json:"skipped,omitempty"`
+	Steps    *int   `json:"steps,omitempty"`
+	UpToDate *int   `json:"up_to_date,omitempty"`
+	Code     *int   `json:"code,omitempty"`
+	Events   *int   `json:"events,omitempty"`
 }
 
 // length is a time.Duration, in JSON seconds to the millisecond.

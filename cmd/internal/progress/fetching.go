@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // fetching is what is known of the downloads. Several fetch.Run, at once or one
@@ -23,6 +24,7 @@ type fetching struct {
 	meter     fetch.Meter
 	started   int                  // downloads, in all
 	downloads map[string]*download // running, by path
+	causes    map[string]int       // failures, by cause
 }
 
 func newFetching() fetching {
@@ -113,7 +115,7 @@ func (s *state) failFetch(src fetch.Source, mirror string, err error) event {
 	}
 	// The source's name is a field of its own.
 	reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("%q: ", src.Name))
-	return event{Event: fetchFail, Source: src.Name, Path: src.Path, Mirror: mirror, Error: reason}
+	return event{Event: fetchFail, Source: src.Name, Path: src.Path, Mirror: mirror, Error: reason, met: s.fetch.met(mirror, err)}
 }
 
 func (s *state) endFetch(now time.Time) event {
@@ -131,3 +133,21 @@ func (s *state) endFetch(now time.Time) event {
 func (f *fetching) running() []*download {
 	return slices.SortedFunc(maps.Values(f.downloads), func(x, y *download) int { return cmp.Compare(x.number, y.number) })
 }
+
+// met counts the failures of one cause, those of mirrors apart from those of sources.
+func (f *fetching) met(mirror string, err error) int {
+	key := transfer.Cause(err)
+	if mirror == "" {
+		key = "\x00" + key
+	}
+	if f.causes == nil {
+		f.causes = map[string]int{}
+	}
+	if len(f.causes) < maxCauses {
+		f.causes[key]++
+	}
+	return f.causes[key]
+}
+
+// maxCauses bounds what is remembered of what servers say.
+const maxCauses = 1000

@@ -8,6 +8,9 @@ import (
 	"codeberg.org/stagex/sx/fetch"
 )
 
+// sameCause is how many failures of one cause get a line each.
+const sameCause = 3
+
 func fetchWords(e event) []line {
 	switch e.Event {
 	case fetchBegin:
@@ -17,6 +20,14 @@ func fetchWords(e event) []line {
 	case fetchDone:
 		return doneWords(e)
 	case fetchFail:
+		switch {
+		case e.met > sameCause+1:
+			return nil // the table at the end counts them
+		case e.met == sameCause+1 && e.Mirror != "":
+			return lines(change, yellow, "further failures of the same cause are counted at the end: "+e.Error)
+		case e.met == sameCause+1:
+			return nil
+		}
 		if e.Mirror != "" {
 			return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.Source, e.Mirror, e.Error))
 		}

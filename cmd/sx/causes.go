@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch/transfer"
+)
+
+// sameCause is how many things may fail of one cause before they are told together.
+const sameCause = 3
+
+// causes collects what failed, by cause.
+type causes struct {
+	order []string
+	by    map[string]*cause
+}
+
+// cause is a reason that many things may have failed for.
+type cause struct {
+	reason        error // the first
+	names, places []string
+}
+
+// add notes that name failed, as attempts tell.
+func (c *causes) add(name string, attempts transfer.Attempts) {
+	for _, a := range attempts {
+		key := transfer.Cause(a.Reason)
+		if c.by == nil {
+			c.by = map[string]*cause{}
+		}
+		if c.by[key] == nil {
+			c.order = append(c.order, key)
+			c.by[key] = &cause{reason: a.Reason}
+		}
+		c.by[key].names = addNew(c.by[key].names, name)
+		if place := placeOf(a.Place); place != "" {
+			c.by[key].places = addNew(c.by[key].places, place)
+		}
+	}
+}
+
+// addNew appends s, unless it is among the last that were added: they come in order.
+func addNew(all []string, s string) []string {
+	for _, a := range all[max(0, len(all)-64):] {
+		if a == s {
+			return all
+		}
+	}
+	return append(all, s)
+}
+
+// placeOf is the host of a URL, or the registry as it is.
+func placeOf(place string) string {
+	if u, err := url.Parse(place); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return place
+}
+
+// common reports that a row of its own for each is too much.
+func (c *causes) common(reason error) bool {
+	found := c.by[transfer.Cause(reason)]
+	return found != nil && len(found.names) > sameCause
+}
+
+// print writes a paragraph for each common cause: how many it met, which, where, and
+// what to do. What names one of them, such as "image", in the singular.
+func (c *causes) print(w io.Writer, what string) {
+	for _, key := range c.order {
+		found := c.by[key]
+		if len(found.names) <= sameCause {
+			continue
+		}
+		where := ""
+		if len(found.places) > 0 {
+			where = " at " + some(found.places)
+		}
+		fmt.Fprintf(w, "    %s%s: %s\n", count(len(found.names), what), text.Field(where), text.Field(transfer.Attempt{Reason: found.reason}.Text()))
+		fmt.Fprintf(w, "        (%s)\n", text.Field(some(found.names)))
+		if transfer.Unreachable(found.reason) {
+			fmt.Fprintf(w, "        see that this machine reaches the network, its name server and its proxy (HTTPS_PROXY), and run the same command again: what is there is kept\n")
+		}
+	}
+}
+
+// some lists the first names, and how many more there are.
+func some(names []string) string {
+	said := strings.Join(names[:min(len(names), skippedNames)], ", ")
+	if more := len(names) - skippedNames; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
+}
