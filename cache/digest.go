@@ -17,11 +17,11 @@ type Digest struct{ sum [sha256.Size]byte }
 func ParseDigest(s string) (Digest, error) {
 	digits, ok := strings.CutPrefix(s, digestPrefix)
 	if !ok {
-		return Digest{}, fmt.Errorf("parsing digest %q: want %q and 64 hexadecimal digits", s, digestPrefix)
+		return Digest{}, fmt.Errorf("parsing digest %.100q: want %q and 64 hexadecimal digits", s, digestPrefix)
 	}
 	d, err := parseHexDigest(digits)
 	if err != nil {
-		return Digest{}, fmt.Errorf("parsing digest %q: %w", s, err)
+		return Digest{}, fmt.Errorf("parsing digest %.100q: %w", s, err)
 	}
 	return d, nil
 }

@@ -197,7 +197,7 @@ func checkVersion(folder dir) (asBuilt bool, err error) {
 		return false, fmt.Errorf("parsing oci-layout: %w", err)
 	}
 	if file.Version != "1.0.0" {
-		return false, fmt.Errorf("parsing oci-layout: version is %q, want 1.0.0", file.Version)
+		return false, fmt.Errorf("parsing oci-layout: version is %.100q, want 1.0.0", file.Version)
 	}
 	return string(data) == ociLayout, nil
 }

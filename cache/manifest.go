@@ -47,7 +47,7 @@ func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
 	case !known:
 		mediaType = said.MediaType
 	case said.MediaType != "" && said.MediaType != mediaType:
-		return ImageManifest{}, fmt.Errorf("parsing image manifest: it is a %q, but was announced as a %q", said.MediaType, mediaType)
+		return ImageManifest{}, fmt.Errorf("parsing image manifest: it is a %.100q, but was announced as a %.100q", said.MediaType, mediaType)
 	}
 	m, err := parseManifest(data, mediaType)
 	if err != nil {

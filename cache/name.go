@@ -13,7 +13,7 @@ func checkOutput(output string) error {
 		valid = valid && (isAlphanumeric(output[i]) || strings.IndexByte("._+-", output[i]) >= 0)
 	}
 	if !valid {
-		return fmt.Errorf("naming output %q: want lower-case letters, digits and . _ + - after the first", output)
+		return fmt.Errorf("naming output %.100q: want lower-case letters, digits and . _ + - after the first", output)
 	}
 	return nil
 }

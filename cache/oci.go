@@ -75,7 +75,7 @@ func parseIndex(data []byte, mediaType string) (index, error) {
 	case err != nil:
 		return index{}, err
 	case !isIndex(doc.MediaType):
-		return index{}, fmt.Errorf("media type %q is not that of an image index", doc.MediaType)
+		return index{}, fmt.Errorf("media type %.100q is not that of an image index", doc.MediaType)
 	case doc.Config != nil || doc.Layers != nil:
 		return index{}, fmt.Errorf("image index also has the fields of a manifest")
 	}
@@ -88,7 +88,7 @@ func parseManifest(data []byte, mediaType string) (manifest, error) {
 	case err != nil:
 		return manifest{}, err
 	case !isManifest(doc.MediaType):
-		return manifest{}, fmt.Errorf("media type %q is not that of an image manifest", doc.MediaType)
+		return manifest{}, fmt.Errorf("media type %.100q is not that of an image manifest", doc.MediaType)
 	case doc.Manifests != nil:
 		return manifest{}, fmt.Errorf("image manifest also has the fields of an index")
 	case doc.Config == nil:
@@ -112,7 +112,7 @@ func parseDocument(data []byte, mediaType string) (document, error) {
 		doc.MediaType = mediaType
 	}
 	if doc.MediaType != mediaType {
-		return doc, fmt.Errorf("media type is %q, but its descriptor says %q", doc.MediaType, mediaType)
+		return doc, fmt.Errorf("media type is %.100q, but its descriptor says %.100q", doc.MediaType, mediaType)
 	}
 	return doc, nil
 }

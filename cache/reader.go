@@ -69,7 +69,7 @@ func (r *reader) top() (descriptor, error) {
 		}
 	}
 	if !isIndex(first.MediaType) && !isManifest(first.MediaType) {
-		return descriptor{}, fmt.Errorf("media type %q is not that of an image", first.MediaType)
+		return descriptor{}, fmt.Errorf("media type %.100q is not that of an image", first.MediaType)
 	}
 	return first, nil
 }
@@ -86,7 +86,7 @@ func (r *reader) readIndex(d descriptor) ([]descriptor, error) {
 	}
 	for _, m := range idx.Manifests {
 		if !isManifest(m.MediaType) {
-			return nil, fmt.Errorf("media type %q of %s is not that of an image manifest", m.MediaType, m.Digest)
+			return nil, fmt.Errorf("media type %.100q of %s is not that of an image manifest", m.MediaType, m.Digest)
 		}
 	}
 	return idx.Manifests, nil

@@ -148,6 +148,9 @@ func formatRecord(r Record, key macKey) ([]byte, error) {
 }
 
 func parseRecord(data []byte, key macKey) (Record, error) {
+	if err := checkBounds(data); err != nil {
+		return Record{}, err
+	}
 	var file recordFile
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Record{}, err

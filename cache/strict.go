@@ -39,7 +39,10 @@ func decodeStrict(data []byte, into any, free func(member string) bool) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")
 	}
-	// First, because it bounds the depth and refuses what follows the value.
+	if err := checkBounds(data); err != nil {
+		return err
+	}
+	// First, because it refuses what follows the value.
 	if err := json.Unmarshal(data, into); err != nil {
 		return err
 	}
@@ -80,12 +83,12 @@ func checkMember(dec *json.Decoder, seen map[string]bool, inFree bool) (string, 
 	}
 	name := token.(string)
 	if seen[name] {
-		return "", fmt.Errorf("it names %q twice", name)
+		return "", fmt.Errorf("it names %.100q twice", name)
 	}
 	seen[name] = true
 	field := slices.IndexFunc(fieldNames, func(field string) bool { return strings.EqualFold(field, name) })
 	if field >= 0 && fieldNames[field] != name && !inFree {
-		return "", fmt.Errorf("it names %q, which some read as %q", name, fieldNames[field])
+		return "", fmt.Errorf("it names %.100q, which some read as %q", name, fieldNames[field])
 	}
 	return name, nil
 }

@@ -1,10 +1,14 @@
 package history_test
 
 import (
+	"bytes"
+	"compress/zlib"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +69,31 @@ func damage(r repo, what string) {
 	path := r.path(".git/objects/" + hash[:2] + "/" + hash[2:])
 	r.must(os.Chmod(path, 0o644))
 	r.must(os.WriteFile(path, []byte("garbage"), 0o644))
+}
+
+// TestObjectBombs: what a few kilobytes become is not kept in memory.
+func TestObjectBombs(t *testing.T) {
+	for name, content := range map[string]func() string{
+		"body":   func() string { return "tree 100\x00" + strings.Repeat("\x00", 200<<20) },
+		"header": func() string { return strings.Repeat("a", 200<<20) },
+	} {
+		r := published(t)
+		hash := r.git("rev-parse", "HEAD:packages/core/a")
+		path := r.path(".git/objects/" + hash[:2] + "/" + hash[2:])
+		r.must(os.Chmod(path, 0o644))
+		var packed bytes.Buffer
+		w := zlib.NewWriter(&packed)
+		io.WriteString(w, content())
+		r.must(errors.Join(w.Close(), os.WriteFile(path, packed.Bytes(), 0o644)))
+		h := r.open()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := h.Changed("packages/core/a", nil)
+		runtime.ReadMemStats(&after)
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; !errors.Is(err, history.ErrNoHistory) || mb > 20 {
+			t.Errorf("%s: %d MB, %v", name, mb, err)
+		}
+	}
 }
 
 // TestOneDamagedObject: it makes nothing unknown but what depends on it.

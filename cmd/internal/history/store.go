@@ -1,7 +1,10 @@
 package history
 
 import (
+	"bytes"
+	"compress/zlib"
 	"errors"
+	"io"
 	"os"
 	"strings"
 
@@ -82,16 +85,50 @@ func (s *store) Close() error {
 	return err
 }
 
+// errLarge is of an object that is not what this package reads.
+var errLarge = errors.New("the object is too large")
+
 // EncodedObject refuses objects that are too large to be what this package reads.
 func (s *store) EncodedObject(t plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	if err := s.fits(hash); err != nil {
+		return nil, err
+	}
 	obj, err := s.Storage.EncodedObject(t, hash)
 	if err == nil && obj.Size() > maxObject {
-		return nil, errors.New("the object is too large")
+		return nil, errLarge
 	}
 	return obj, err
 }
 
 var _ storer.EncodedObjectStorer = (*store)(nil)
+
+// fits inflates a loose object as far as it may go: go-git believes neither the size
+// that it names nor any other, and would keep gigabytes that a few megabytes become.
+func (s *store) fits(hash plumbing.Hash) error {
+	name := hash.String()
+	f, err := s.Filesystem().Open("objects/" + name[:2] + "/" + name[2:])
+	if err != nil {
+		return nil // in a pack, or nowhere
+	}
+	defer f.Close()
+	r, err := zlib.NewReader(f)
+	if err != nil {
+		return err
+	}
+	head := make([]byte, maxHeader)
+	n, err := io.ReadFull(r, head)
+	if err == nil && bytes.IndexByte(head, 0) < 0 {
+		return errors.New("it does not begin as an object does")
+	}
+	left := maxObject + maxHeader - int64(n)
+	if n, _ := io.CopyN(io.Discard, r, left+1); n > left {
+		return errLarge
+	}
+	return nil // what else is wrong with it go-git tells
+}
+
+// maxHeader is more than the bytes before an object: its type, its size, a zero.
+const maxHeader = 64
 
 func (s *store) commit(hash plumbing.Hash) (*object.Commit, error) {
 	c, err := object.GetCommit(s, hash)
