@@ -83,7 +83,7 @@ func (d *draft) describe() {
 	}
 	for _, k := range d.manifest.unknown {
 		d.def.UnknownKeys = append(d.def.UnknownKeys, k.key)
-		d.notes = append(d.notes, note{noteUnknown, k.line, fmt.Sprintf("unknown key %q%s", k.key, k.near)})
+		d.notes = append(d.notes, note{noteUnknown, k.line, fmt.Sprintf("unknown key %q, which changes nothing in what sx builds%s", k.key, k.near)})
 	}
 	for _, n := range d.manifest.file.Newer {
 		d.notes = append(d.notes, note{noteNewer, n.Line, n.Text})

@@ -73,12 +73,12 @@ func TestUnknownKeys(t *testing.T) {
 		manifest, warning string
 		keys              []string
 	}{
-		"near":          {"[package]\nname = \"x\"\nverison = \"1\"\n", `3: unknown key "package.verison"; did you mean version?` + nothing, []string{"package.verison"}},
+		"near":          {"[package]\nname = \"x\"\nverison = \"1\"\n", `3: unknown key "package.verison"` + nothing + `; did you mean version?`, []string{"package.verison"}},
 		"far":           {"[package]\nname = \"x\"\nmaintainer = \"1\"\n", `3: unknown key "package.maintainer"` + nothing, []string{"package.maintainer"}},
-		"in other case": {"[package]\nname = \"x\"\nVersion = \"2\"\nplatformS = 1\n", `3: unknown key "package.Version"; did you mean version?` + nothing + ` (and 1 more keys, in 1 file)`, []string{"package.Version", "package.platformS"}},
-		"table":         {"[package]\nname = \"x\"\n\n[source.x]\nhash = \"\"\n", `4: unknown key "source"; did you mean sources?` + nothing, []string{"source"}},
+		"in other case": {"[package]\nname = \"x\"\nVersion = \"2\"\nplatformS = 1\n", `3: unknown key "package.Version"` + nothing + `; did you mean version? (and 1 key more, in 1 file)`, []string{"package.Version", "package.platformS"}},
+		"table":         {"[package]\nname = \"x\"\n\n[source.x]\nhash = \"\"\n", `4: unknown key "source"` + nothing + `; did you mean sources?`, []string{"source"}},
 		"top":           {"name = \"x\"\n[package]\nname = \"x\"\n", `1: unknown key "name"` + nothing, []string{"name"}},
-		"of a source":   {withSource(hashLine, `mirror = []`, mirrorLine), `6: unknown key "sources.main.mirror"; did you mean mirrors?` + nothing, []string{"sources.main.mirror"}},
+		"of a source":   {withSource(hashLine, `mirror = []`, mirrorLine), `6: unknown key "sources.main.mirror"` + nothing + `; did you mean mirrors?`, []string{"sources.main.mirror"}},
 		"escapes":       {"[package]\nname = \"x\"\n\"\\u001b[31m\" = 1\n", `3: unknown key "package.\"\\u001b[31m\""` + nothing, []string{`package."\u001b[31m"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestNewerTOML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{manifestFile + "1: a byte order mark: upstream's parser, of TOML 1.0, refuses the file (and 1 more of the kind, in 1 file)"}
+	want := []string{manifestFile + "1: a byte order mark: upstream's parser, of TOML 1.0, refuses the file (and 1 such line more, in 1 file)"}
 	if diff := cmp.Diff(want, g.Warnings()); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}

@@ -14,8 +14,8 @@ func (l *loader) allWarnings() []string {
 	slices.Sort(l.warnings)
 	return append(l.warnings,
 		slices.Concat(
-			l.noted(noteUnknown, "%s, which changes nothing in what sx builds", "keys"),
-			l.noted(noteNewer, "%s: upstream's parser, of TOML 1.0, refuses the file", "of the kind"),
+			l.noted(noteUnknown, "%s", "key"),
+			l.noted(noteNewer, "%s: upstream's parser, of TOML 1.0, refuses the file", "such line"),
 		)...)
 }
 
@@ -41,14 +41,15 @@ func (l *loader) noted(kind noteKind, format, noun string) []string {
 	case first == "":
 		return nil
 	case more > 0:
-		first += fmt.Sprintf(" (and %d more %s, in %s)", more, noun, countFiles(files))
+		first += fmt.Sprintf(" (and %s more, in %s)", count(more, noun), count(files, "file"))
 	}
 	return []string{first}
 }
 
-func countFiles(n int) string {
+// count is "1 file" or "2 files".
+func count(n int, noun string) string {
 	if n == 1 {
-		return "1 file"
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d files", n)
+	return fmt.Sprintf("%d %ss", n, noun)
 }
