@@ -97,9 +97,7 @@ func (b *Builder) open(ctx context.Context) (err error) {
 			b.log.Debug("session ended", zap.Error(err))
 		}
 	}()
-	if b.conn.Elsewhere {
-		go b.watch(ctx, watchInterval, silence) // ended as the session is
-	}
+	go b.watch(ctx, watchInterval, silence) // ended as the session is
 	return nil
 }
 
@@ -166,6 +164,8 @@ const answerTime = 20 * time.Second
 
 // Version is the engine's BuildKit version, such as "v0.34.2".
 func (b *Builder) Version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	info, err := b.conn.Client.Info(ctx)
 	if err != nil {
 		return "", fmt.Errorf("asking the engine for its version: %w", err)
@@ -180,6 +180,8 @@ const Overlayfs = "overlayfs"
 
 // Snapshotter names how the engine stacks layers: [Overlayfs], "native", ….
 func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {
 		return "", fmt.Errorf("asking the engine how it stacks layers: %w", err)
@@ -193,6 +195,8 @@ func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
 // CheckPlatforms returns an *UnfitError for the first platform whose programs
 // the engine cannot run.
 func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {
 		return fmt.Errorf("asking the engine for its platforms: %w", err)

@@ -168,15 +168,15 @@ func clientRemedy(program string) string {
 	return "install " + program
 }
 
-// watchInterval is how often an engine elsewhere is asked whether it is there.
+// watchInterval is how often an engine is asked whether it is there.
 const watchInterval = 15 * time.Second
 
 // silence is how long it may take to answer. A machine that swaps, or a
 // slow line full of layers, is no reason to throw hours of a build away.
 const silence = 2 * time.Minute
 
-// watch ends the connection of an engine that stopped answering: a cable that
-// was pulled tells nobody, and a build would wait for ever. What is killed is
+// watch ends the connection of an engine that stopped answering: neither a cable that
+// was pulled nor a process that hangs says so, and a build would wait for ever. What is killed is
 // the connection, so that builds fail as lost and are tried again.
 func (b *Builder) watch(ctx context.Context, interval, patience time.Duration) {
 	tick := time.NewTicker(interval)

@@ -98,7 +98,7 @@ func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
 		}
 		waited := time.Since(began)
 		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > answerTime {
-			return nil, fmt.Errorf("the engine in %q does not answer: %w", e.Dir, attachErr)
+			return nil, fmt.Errorf("the engine in %q does not answer: %w; sx engine stop --force ends it", e.Dir, attachErr)
 		}
 		if !told && waited > time.Second && e.Waiting != nil {
 			told = true

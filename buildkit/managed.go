@@ -82,6 +82,8 @@ func ask(ctx context.Context, e Engine, s *Status) error {
 		return err
 	}
 	defer conn.Client.Close()
+	ctx, cancel := context.WithTimeout(ctx, silence) // a large cache is added up
+	defer cancel()
 	info, err := conn.Client.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("asking the engine for its version: %w", err)

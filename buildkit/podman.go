@@ -160,6 +160,20 @@ func (p *Podman) ended(ctx context.Context) error {
 // line on stderr. It has a session of its own, as the programs that carry
 // connections have: a first Ctrl-C is sx's, and ends no image that is being pulled.
 func podman(ctx context.Context, args ...string) (string, error) {
+	if args[0] == "run" { // which may pull an image
+		return runPodman(ctx, args...)
+	}
+	return podmanWithin(ctx, silence, args...)
+}
+
+// podmanWithin is podman for a command that should not take longer than limit.
+func podmanWithin(ctx context.Context, limit time.Duration, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("podman %s did not answer within %s", args[0], limit))
+	defer cancel()
+	return runPodman(ctx, args...)
+}
+
+func runPodman(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "podman", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -167,6 +181,9 @@ func podman(ctx context.Context, args ...string) (string, error) {
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
+	if err != nil && ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && stderr.Len() > 0 {
 		err = errors.New(lastLine(stderr.String()))

@@ -3,11 +3,13 @@ package buildkit
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // fakePodman answers each command by a line of a shell's case, and logs it.
@@ -19,6 +21,18 @@ func fakePodman(t *testing.T, cases string) (log string) {
 	must(t, os.WriteFile(filepath.Join(dir, "podman"), []byte(script), 0o755))
 	t.Setenv("PATH", dir)
 	return log
+}
+
+// A podman that hangs, as one does whose locks another holds, is given up.
+func TestPodmanHangs(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	must(t, err)
+	fakePodman(t, `"container inspect "*) exec `+sleep+` 600;;`)
+	began := time.Now()
+	_, err = podmanWithin(t.Context(), 50*time.Millisecond, "container", "inspect", "x")
+	if err == nil || err.Error() != "podman container did not answer within 50ms" || time.Since(began) > time.Minute {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
 }
 
 // What keeps podman from running a BuildKit is said with the way out.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // own makes sure that the engine begins with nothing but what an engine of this
@@ -62,6 +63,9 @@ func (e *Embedded) start(ctx context.Context, id string, lock *os.File) error {
 
 var errDied = errors.New("it died")
 
+// startTime bounds how long an engine may take to open its state and to listen.
+const startTime = 2 * time.Minute
+
 func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, lock *os.File) error {
 	if err := e.forgetCrash(ctx, lock); err != nil {
 		return fmt.Errorf("clearing a crashed engine's state: %w", err)
@@ -71,6 +75,8 @@ func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, loc
 		return err
 	}
 	defer log.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it did not listen within %s; see %q", startTime, log.Name()))
+	defer cancel()
 	answer, err := e.runChild(ctx, cfg, maps, lock, log)
 	var unfit *UnfitError
 	switch {

@@ -63,6 +63,9 @@ func (r *run) connect(ctx context.Context) (*engine, error) {
 	return e, err
 }
 
+// slowEngine is how long an engine may take to be ready before that is said.
+const slowEngine = 30 * time.Second
+
 // lostError says that the engine was reached and went away before it had said all
 // that is asked of it: it may be reached again.
 type lostError struct{ err error }
@@ -74,6 +77,11 @@ func (e *lostError) Unwrap() error { return e.err }
 // open connects to the engine and probes it. If the engine goes away meanwhile, the
 // error is a *lostError.
 func (r *run) open(ctx context.Context) (e *engine, err error) {
+	slow := time.AfterFunc(slowEngine, func() {
+		r.warn(fmt.Sprintf("the engine %s is not ready after %s: it waits for another sx, pulls its image, or is busy with others' builds; sx waits on, Ctrl-C ends it",
+			buildkit.EngineName(r.opts.Engine), slowEngine))
+	})
+	defer slow.Stop()
 	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.log})
 	if err != nil {
 		return nil, err
