@@ -230,9 +230,14 @@ func (s *Store) checkPulled(m ImageManifest, p Platform) error {
 }
 
 // CheckConfig holds the bytes of an image config against its manifest and the
-// platform that the image must be for.
+// platform that the image must be for. ONBUILD is refused: BuildKit would run it in
+// whatever is built from the image, although no file of the tree holds it.
 func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
 	platform, layers, err := ParseConfig(data)
+	var docker struct{ Config struct{ OnBuild []string } }
+	if err == nil {
+		err = json.Unmarshal(data, &docker)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -242,6 +247,8 @@ func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
 		return fmt.Errorf("its manifest names %d layers, its config %d", len(i.Layers), layers)
 	case !samePlatform(platform, want):
 		return fmt.Errorf("the image is for %s, not for %s", platform, want)
+	case len(docker.Config.OnBuild) > 0:
+		return fmt.Errorf("the image has ONBUILD instructions (%.80q), which would run unseen in what is built from it", docker.Config.OnBuild[0])
 	}
 	return nil
 }

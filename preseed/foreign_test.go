@@ -230,6 +230,11 @@ func TestPullHostile(t *testing.T) {
 			}, noise(1, 1000), noise(2, 1000))
 			return a.serveIndex(img.manifest)
 		}, "its layers are said to have more than"},
+		"ONBUILD": {func(a *abroad) cache.Digest {
+			img := makeImage("base", func(_, config object) { config["config"] = object{"OnBuild": []string{"RUN evil"}} }, noise(1, 1000))
+			a.put(img)
+			return img.digest()
+		}, `the image has ONBUILD instructions ("RUN evil"), which would run unseen`},
 		"a layer too many": {func(a *abroad) cache.Digest {
 			img := makeImage("base", func(_, config object) { config["rootfs"] = object{"type": "layers", "diff_ids": []string{}} }, noise(1, 1000))
 			a.put(img)
