@@ -12,6 +12,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
@@ -25,6 +26,7 @@ const (
 	exitFailed    = 1 // a build failed, or sx itself
 	exitUsage     = 2 // wrong flags, selectors, settings or definitions
 	exitMismatch  = 3
+	exitUnsigned  = 4 // too few people signed
 	exitFetch     = 5 // a source or an image cannot be had
 	exitMachine   = 6 // this machine lacks something
 	exitDisk      = 7 // the disk is full, or about to be
@@ -55,9 +57,9 @@ func (e signalError) Error() string {
 	return "interrupted"
 }
 
-// exitOrder lists the exit codes from the one that counts most. 4 is for signatures.
+// exitOrder lists the exit codes from the one that counts most.
 var exitOrder = []int{
-	exitInterrupt, exitTerm, exitDisk, exitMachine, exitMismatch, exitFailed, exitUsage, exitFetch, 4, exitUnproven, exitOK,
+	exitInterrupt, exitTerm, exitDisk, exitMachine, exitMismatch, exitFailed, exitUsage, exitFetch, exitUnsigned, exitUnproven, exitOK,
 }
 
 // worst returns the code that a command ends with when all of codes apply.
@@ -118,11 +120,11 @@ func ownCode(err error) (int, bool) {
 		return e.code, true
 	case usageError, *build.NoTreeError, *build.OldTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
 		return exitUsage, true
-	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *cache.UnsafeError, *cache.ReadOnlyError, *load.MissingError:
+	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *cache.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
 		return exitMachine, true
 	case *build.DiskFullError, *build.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *build.ForeignError, *unpublishedError:
+	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *build.ForeignError, *unpublishedError:
 		return exitFetch, true
 	case *build.RefusedError:
 		return refusedCode(e), true

@@ -42,6 +42,7 @@ var exitWords = []struct {
 	{exitFailed, "a build failed, or sx itself"},
 	{exitUsage, "wrong usage, settings or definitions"},
 	{exitMismatch, "MISMATCH: an output is not what was published"},
+	{exitUnsigned, "too few people signed"},
 	{exitFetch, "a source or a published image cannot be had, or a registry does not take one"},
 	{exitMachine, "this machine, or the engine elsewhere, lacks something"},
 	{exitDisk, "the disk is full, or has less free than build.disk_floor"},
@@ -53,7 +54,7 @@ func writeExitCodes(w io.Writer, c *cobra.Command) {
 	if own, ok := c.Annotations[codesAnnotation]; ok {
 		has += own + " "
 	} else if !c.HasParent() {
-		has = " 0 1 2 3 5 6 7 8 "
+		has = " 0 1 2 3 4 5 6 7 8 "
 	} else {
 		has += "1 "
 	}
@@ -65,7 +66,7 @@ func writeExitCodes(w io.Writer, c *cobra.Command) {
 	}
 	fmt.Fprintf(w, "  %-9s interrupted, terminated\n", "130, 143")
 	if !c.HasParent() {
-		fmt.Fprintln(w, "If several apply, it is the first of 130 or 143, 7, 6, 3, 1, 2, 5, 8.")
+		fmt.Fprintln(w, "If several apply, it is the first of 130 or 143, 7, 6, 3, 1, 2, 5, 4, 8.")
 	}
 }
 

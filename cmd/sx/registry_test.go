@@ -1,7 +1,9 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -145,12 +147,14 @@ func putImage(ts *testscript.TestScript, store *cache.Store, output string) cach
 		ts.Check(err)
 		return data
 	}
-	layer := add(cache.MediaTypeLayer, []byte("layer of "+output))
+	plain, packed := layerOf(ts, output)
+	layer := add(cache.MediaTypeLayer, packed)
 	config := add(cache.MediaTypeConfig, encode(map[string]any{
-		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"diff_ids": []cache.Digest{layer.Digest}},
+		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": []cache.Digest{cache.DigestOf(plain)}},
 	}))
 	manifest := add(cache.MediaTypeManifest, encode(map[string]any{
 		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest, "config": config, "layers": []cache.Descriptor{layer},
+		"annotations": map[string]string{cache.AnnotationVersion: "latest"},
 	}))
 	data, top, err := cache.ImageIndex(cache.Manifest{Digest: manifest.Digest, Size: manifest.Size, Platform: "linux/amd64"})
 	ts.Check(err)
@@ -158,4 +162,20 @@ func putImage(ts *testscript.TestScript, store *cache.Store, output string) cach
 	_, err = into.Commit(context.Background(), top, cache.IndexAnnotations(output, "latest"))
 	ts.Check(err)
 	return manifest.Digest
+}
+
+// layerOf is a layer with one file, for podman too, packed and not.
+func layerOf(ts *testscript.TestScript, output string) (plain, packed []byte) {
+	var a, b bytes.Buffer
+	w := tar.NewWriter(&a)
+	text := "layer of " + output
+	ts.Check(w.WriteHeader(&tar.Header{Name: "layer", Mode: 0o644, Size: int64(len(text))}))
+	_, err := w.Write([]byte(text))
+	ts.Check(err)
+	ts.Check(w.Close())
+	z := gzip.NewWriter(&b)
+	_, err = z.Write(a.Bytes())
+	ts.Check(err)
+	ts.Check(z.Close())
+	return a.Bytes(), b.Bytes()
 }

@@ -30,9 +30,9 @@ const verdictHelp = `  MATCH        built here from what the tree says now, dige
 
 func newVerifyCommand(a *app) *cobra.Command {
 	var sc scope
-	var json bool
+	var o verifyOptions
 	c := &cobra.Command{
-		Use:   "verify [SELECTOR...]",
+		Use:   "verify [SELECTOR... | IMAGE@sha256:DIGEST...]",
 		Short: "Compare out/ with the published digests",
 		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a
 verdict on each:
@@ -44,33 +44,53 @@ themselves. The sources of these outputs that lie in fetch/ are hashed too. What
 damaged stays damaged for every later command: sx build makes it anew, sx fetch
 downloads it again. Of the whole tree, lines of digests/ are named whose output the
 tree does not have. The exit code is 0 only when all are MATCH, no source is damaged
-and no such line is there, 3 when any is MISMATCH, 8 otherwise.`,
+and no such line is there, 3 when any is MISMATCH, 8 otherwise.
+
+--signatures prints beside each verdict who signed the digest, of the people whose
+keys you trust (sx keys), and why each other signature file does not count. The exit
+code is 4 if fewer people than signatures.quorum signed one of them, and nothing worse
+is wrong. An image by its digest is looked at without a tree.
+
+--write-policy writes what podman and skopeo need to check signatures themselves.`,
 		Example: `  sx verify
-  sx verify pallet-rust`,
-		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
+  sx verify pallet-rust
+  sx verify --signatures --signatures-from ../signatures
+  sx verify --signatures docker.io/stagex/pallet-rust@sha256:0123…`,
+		Annotations:       codes(exitFailed, exitMismatch, exitUnsigned, exitFetch, exitMachine, exitUnproven),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := sc.check(c, args); err != nil {
 				return err
 			}
-			return runVerify(c.Context(), a, args, json)
+			if err := o.check(args); err != nil {
+				return err
+			}
+			o.all = len(args) == 0
+			return runVerify(c.Context(), a, args, o)
 		},
 	}
 	sc.addFlag(c)
-	addJSONFlag(c, &json, "each verdict with its evidence, and how many there are of each")
+	addJSONFlag(c, &o.json, "each verdict with its evidence, and how many there are of each")
+	o.addFlags(c.Flags())
 	return c
 }
 
-func runVerify(ctx context.Context, a *app, selectors []string, asJSON bool) error {
-	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-		return verifyRefs(ctx, a, t, refs, verifyOptions{all: len(selectors) == 0, json: asJSON})
+func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) error {
+	switch {
+	case o.policy != "":
+		return writePolicy(a, o.policy, o.require, o.signatures)
+	case len(args) > 0 && isImageRef(args[0]):
+		return verifyImages(ctx, a, args, o)
+	}
+	return a.inTree(ctx, nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		if !o.signed {
+			return verifyRefs(ctx, a, t, refs, o)
+		}
+		return withWitness(t, set, o.signatures, func(w *witness) error {
+			o.witness = w
+			return verifyRefs(ctx, a, t, refs, o)
+		})
 	})
-}
-
-// verifyOptions of [verifyRefs].
-type verifyOptions struct {
-	all  bool // the whole tree is selected, and so all that digests/ should list
-	json bool
 }
 
 // verifyRefs judges refs.
@@ -81,7 +101,12 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 	if o.json {
 		lines = io.Discard
 	}
-	vs, err := t.Verify(ctx, j, refs, func(v build.Verdict) { printVerdict(lines, v) })
+	each := func(v build.Verdict) { printVerdict(lines, v) }
+	if o.witness != nil {
+		each = func(v build.Verdict) { o.witness.see(ctx, v) }
+	}
+	vs, err := t.Verify(ctx, j, refs, each)
+	signatures := o.witness.print(lines, vs)
 	if err != nil {
 		return err
 	}
@@ -96,8 +121,11 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 	}
 	counts := summarise(lines, vs)
 	if o.json {
-		err = errors.Join(err, verdictsJSON(a.stdout, vs, counts, wrong, strange))
+		err = errors.Join(err, printJSON(a.stdout, map[string]any{
+			"outputs": verdictsJSON(vs, o.witness), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
+		}))
 	}
+	err = errors.Join(err, signatures)
 	switch {
 	case counts[build.Mismatch] > 0:
 		return errors.Join(err, codeError(exitMismatch))
@@ -116,20 +144,36 @@ type verdictJSON struct {
 	Given     int           `json:"unproven_inputs,omitempty"`
 	Engine    string        `json:"engine,omitempty"` // if not the embedded one
 	Note      string        `json:"note,omitempty"`
+
+	Signatures *signedJSON `json:"signatures,omitempty"` // with --signatures
 }
 
-func verdictsJSON(w io.Writer, vs []build.Verdict, counts map[build.Word]int, wrong []build.WrongSource, strange []build.Line) error {
-	all, damaged, unknown := []verdictJSON{}, []string{}, []string{}
-	for _, v := range vs {
-		all = append(all, verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note})
+func verdictsJSON(vs []build.Verdict, w *witness) []verdictJSON {
+	all := []verdictJSON{}
+	for i, v := range vs {
+		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, nil}
+		if w != nil {
+			one.Signatures = w.seen[i].json()
+		}
+		all = append(all, one)
 	}
+	return all
+}
+
+func pathsOf(wrong []build.WrongSource) []string {
+	paths := []string{}
 	for _, s := range wrong {
-		damaged = append(damaged, s.Path)
+		paths = append(paths, s.Path)
 	}
-	for _, l := range strange {
-		unknown = append(unknown, l.Name)
+	return paths
+}
+
+func namesOf(lines []build.Line) []string {
+	names := []string{}
+	for _, l := range lines {
+		names = append(names, l.Name)
 	}
-	return printJSON(w, map[string]any{"outputs": all, "counts": counts, "damaged_sources": damaged, "unknown_outputs": unknown})
+	return names
 }
 
 func printWrongSources(w io.Writer, wrong []build.WrongSource) {

@@ -53,6 +53,9 @@ var keys = []key{
 	{name: "registries.ca_file", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Registries.CAFile })},
 	{name: "registries.per_host", set: to(number(1, 64), func(s *Settings) *int { return &s.Registries.PerHost })},
 
+	{name: "signatures.quorum", userOnly: ofTheAudit, set: to(number(1, 64), func(s *Settings) *int { return &s.Signatures.Quorum })},
+	{name: "signatures.from", userOnly: ofTheAudit, set: to(parseSignatures, func(s *Settings) *string { return &s.Signatures.From })},
+
 	{name: "engine.address", also: "BUILDKIT_HOST", userOnly: ofTheAudit, set: to(parseEngine, func(s *Settings) *string { return &s.Engine.Address })},
 	{name: "engine.tlscacert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCACert })},
 	{name: "engine.tlscert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCert })},

@@ -12,6 +12,7 @@ import (
 	imageref "github.com/distribution/reference"
 	"github.com/docker/go-units"
 
+	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -219,4 +220,12 @@ func parseSources(text string) (string, error) {
 	}
 	_, err := preseed.ParseSources(text)
 	return text, err
+}
+
+// parseSignatures takes where signatures are: an address or a folder.
+func parseSignatures(text string) (string, error) {
+	if strings.Contains(text, "://") {
+		return strings.TrimSuffix(text, "/"), fetch.CheckDocumentURL(text)
+	}
+	return parsePath(text)
 }

@@ -26,6 +26,7 @@ type Settings struct {
 	Build      Build
 	Fetch      Fetch
 	Registries Registries
+	Signatures Signatures
 	Engine     Engine
 	Paths      Paths
 	Packages   map[string]Package // by name; nil where nothing is said
@@ -63,6 +64,12 @@ type Registries struct {
 	PlainHTTP []string // hosts that may be spoken to without TLS
 	CAFile    string   // absolute path of certificates to trust beside the system's; "" for none
 	PerHost   int      // requests at once to one registry, at least 1
+}
+
+// Signatures are about who must have signed an image. Which keys count is said by sx keys.
+type Signatures struct {
+	Quorum int    // different people whose signature an image needs, at least 1
+	From   string // where signatures are: an https URL, or the absolute path of a folder; "" for none
 }
 
 // Engine is about where builds run.
@@ -104,6 +111,7 @@ func Default() Settings {
 			MaxFile: 8 << 30, MaxPartial: 32 << 30,
 		},
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
+		Signatures: Signatures{Quorum: 2},
 		Engine:     Engine{Address: "embedded", Reconnect: 5 * time.Minute, Snapshotter: "auto", CacheSize: 50 << 30},
 	}
 }

@@ -2,10 +2,12 @@ package signature
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -120,4 +122,47 @@ func SplitImagePath(name string) (repository, digest string, err error) {
 		return "", "", fmt.Errorf("want <repository>@sha256=<digest>, not %.200q", name)
 	}
 	return repository, digest, nil
+}
+
+// WriteFile puts a new signature of img into a signatures folder, under the next number, and returns its path there. It
+// replaces no file, also not one that somebody else writes at the same time.
+func WriteFile(folder *os.Root, img Image, data []byte) (string, error) {
+	dir := ImagePath(img.Repository, img.Digest)
+	if err := folder.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for range MaxFiles {
+		n, err := NextNumber(folder.FS(), img.Repository, img.Digest)
+		if err != nil {
+			return "", err
+		}
+		name := path.Join(dir, FileName(n))
+		err = create(folder, name, data)
+		if !errors.Is(err, fs.ErrExist) {
+			return name, err
+		}
+	}
+	return "", fmt.Errorf("%s: others keep writing there", dir)
+}
+
+// create writes a file aside, syncs it and links it to a name that must be free.
+func create(folder *os.Root, name string, data []byte) error {
+	aside := path.Join(path.Dir(name), ".tmp-"+rand.Text())
+	f, err := folder.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer folder.Remove(aside)
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := folder.Link(aside, name); err != nil {
+		return err
+	}
+	d, err := folder.Open(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -109,7 +109,7 @@ func Save(dir string, t Trusted) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return replace(filepath.Join(dir, t.Key.Fingerprint+keySuffix), b.Bytes())
+	return Replace(filepath.Join(dir, t.Key.Fingerprint+keySuffix), b.Bytes())
 }
 
 // Remove deletes the key with a fingerprint from the folder.
@@ -120,8 +120,8 @@ func Remove(dir, fingerprint string) error {
 	return syncFolder(dir)
 }
 
-// replace writes a file aside, syncs it and renames it.
-func replace(path string, data []byte) error {
+// Replace writes a file aside, syncs it and renames it.
+func Replace(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err

@@ -237,3 +237,21 @@ func (k *Key) Binary() []byte {
 	}
 	return b.Bytes()
 }
+
+// Ends returns when the key expires, zero for never, and the reason of a revocation, "" for none.
+func (k *Key) Ends() (expires time.Time, revoked string) {
+	words := map[packet.ReasonForRevocation]string{packet.KeySuperseded: "superseded", packet.KeyRetired: "retired", packet.KeyCompromised: "compromised"}
+	for _, r := range k.revoc {
+		word := "invalid, without a reason"
+		if r.RevocationReason != nil && words[*r.RevocationReason] != "" {
+			word = words[*r.RevocationReason]
+		}
+		if revoked == "" || (word != words[packet.KeySuperseded] && word != words[packet.KeyRetired]) {
+			revoked = word
+		}
+	}
+	if self := newestAt(k.self, time.Time{}, time.Now()); self != nil && lifetime(self) > 0 {
+		expires = k.Created.Add(lifetime(self))
+	}
+	return expires, revoked
+}

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/signature"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+func newKeysCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "keys",
+		Short: "Say whose signatures count",
+		Long: `The keys that you trust decide whose signatures count: see sx verify --signatures.
+They lie in ` + "`keys`" + ` beside your stagex.toml, a file each that gpg can read too. No key
+ever counts because a file, a signature or a tree brought it along.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			c.SetOut(a.stderr)
+			c.Help()
+			return usagef("no command given")
+		},
+	}
+	c.Example = "  sx keys list"
+	c.AddCommand(newKeysImportCommand(a), newKeysListCommand(a), newKeysRemoveCommand(a))
+	return c
+}
+
+// keysDir is where the user's keys lie.
+func keysDir() (string, error) {
+	file := settings.UserFile(os.Getenv)
+	if file == "" {
+		return "", usagef("neither XDG_CONFIG_HOME nor HOME is an absolute path: there is no place for your keys")
+	}
+	return filepath.Join(filepath.Dir(file), "keys"), nil
+}
+
+func loadKeyring() (*signature.Keyring, string, error) {
+	dir, err := keysDir()
+	if err != nil {
+		return nil, "", err
+	}
+	ring, err := signature.LoadKeyring(dir)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	return ring, dir, nil
+}
+
+type importOptions struct {
+	fingerprints []string
+	person       string
+}
+
+func newKeysImportCommand(a *app) *cobra.Command {
+	var o importOptions
+	c := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Trust keys of a file",
+		Long: `Prints the fingerprint of every public key in the files, armored or not. It trusts
+those that --fingerprint names, and at a terminal those that you confirm; compare the
+fingerprint with one that you have from the person. A key that is trusted already
+is brought up to date, with revocations and renewals of the file; it loses none.
+
+People are counted, not keys: keys that you import with the same --person count
+once. Without it a key stands for itself.`,
+		Example: `  sx keys import maintainers.asc      # which keys are there?
+  sx keys import maintainers.asc --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("no file is named: sx keys import FILE")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return runKeysImport(a, args, o) },
+	}
+	c.Flags().StringArrayVar(&o.fingerprints, "fingerprint", nil, "trust the key with this `FINGERPRINT`; may be repeated")
+	c.Flags().StringVar(&o.person, "person", "", "whose keys these are, a `NAME` of your own")
+	return c
+}
+
+func runKeysImport(a *app, files []string, o importOptions) error {
+	ring, dir, err := loadKeyring()
+	if err != nil {
+		return err
+	}
+	var keys []*signature.Key
+	for _, file := range files {
+		found, err := readKeys(a, file)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, found...)
+	}
+	if err := namedIn(keys, o.fingerprints); err != nil {
+		return err
+	}
+	left := 0
+	for _, k := range keys {
+		trusted, err := importKey(a, ring, dir, k, o)
+		if err != nil {
+			return err
+		}
+		if !trusted {
+			left++
+		}
+	}
+	if left > 0 {
+		return usagef("%s not trusted: name those that are to count with --fingerprint", isAre(left, "key"))
+	}
+	return nil
+}
+
+func isAre(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " is"
+	}
+	return fmt.Sprintf("%d %ss are", n, noun)
+}
+
+func readKeys(a *app, file string) ([]*signature.Key, error) {
+	data, err := signature.ReadKeyFile(file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	keys, bad, err := signature.ParseKeys(data)
+	if err != nil {
+		return nil, usagef("%s: %w", file, err)
+	}
+	for _, err := range bad {
+		fmt.Fprintf(a.stderr, "sx: warning: %s: %s\n", text.Field(file), text.Field(err.Error()))
+	}
+	return keys, nil
+}
+
+// namedIn wants each fingerprint to be that of a key: a part of one would fit others too.
+func namedIn(keys []*signature.Key, fingerprints []string) error {
+	for _, f := range fingerprints {
+		clean := signature.CleanFingerprint(f)
+		if !slices.ContainsFunc(keys, func(k *signature.Key) bool { return k.Fingerprint == clean }) {
+			return usagef("no key in these files has the fingerprint %q; it is to be whole", f)
+		}
+	}
+	return nil
+}
+
+// importKey prints a key and trusts it, if the user says so or has said so before.
+func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o importOptions) (bool, error) {
+	before, known := ring.Find(k.Fingerprint)
+	printKey(a.stdout, k)
+	asked := slices.ContainsFunc(o.fingerprints, func(f string) bool { return signature.CleanFingerprint(f) == k.Fingerprint })
+	person := o.person
+	switch {
+	case asked:
+	case known:
+		person = ""
+	case len(o.fingerprints) == 0 && confirm(a, "Does it belong to who it says, and should it count?"):
+	default:
+		fmt.Fprintln(a.stdout, "    not trusted")
+		return len(o.fingerprints) > 0, nil // what was not asked for is no failure
+	}
+	warnOfTwin(a, ring, k, person)
+	after, err := ring.Add(person, k)
+	if err != nil {
+		return false, usageError{err}
+	}
+	if known && before.Person == after.Person && before.Key.Equal(after.Key) {
+		fmt.Fprintf(a.stdout, "    trusted already%s\n", asPerson(after))
+		return true, nil
+	}
+	if err := signature.Save(dir, after); err != nil {
+		return false, err
+	}
+	word := "trusted"
+	if known {
+		word = "brought up to date"
+	}
+	fmt.Fprintf(a.stdout, "    %s%s\n", word, asPerson(after))
+	return true, nil
+}
+
+func asPerson(t signature.Trusted) string {
+	if t.Person == t.Key.Fingerprint {
+		return ""
+	}
+	return ", counts as " + text.Field(t.Person)
+}
+
+// warnOfTwin tells that a key has a user ID of a key that counts for another person.
+func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string) {
+	for _, t := range ring.Keys {
+		if t.Key.Fingerprint == k.Fingerprint || strings.EqualFold(t.Person, person) {
+			continue
+		}
+		for _, name := range k.Names {
+			if slices.Contains(t.Key.Names, name) {
+				fmt.Fprintf(a.stderr, "sx: warning: the key %s has the user ID %s too; if both are one person's, import them with the same --person, or they count twice\n",
+					t.Key.Fingerprint, text.Field(name))
+				return
+			}
+		}
+	}
+}
+
+// confirm asks the person at the terminal; without one the answer is no.
+func confirm(a *app, question string) bool {
+	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return false
+	}
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(io.LimitReader(os.Stdin, 100)).ReadString('\n')
+	return err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
+}
+
+// printKey writes what a key says of itself.
+func printKey(w io.Writer, k *signature.Key) {
+	fmt.Fprintf(w, "%s  made %s%s\n", k.Fingerprint, k.Created.Format("2006-01-02"), standing(k))
+	for _, name := range k.Names {
+		fmt.Fprintf(w, "    %s\n", text.Field(name))
+	}
+}
+
+// standing says what the key's end is.
+func standing(k *signature.Key) string {
+	expires, revoked := k.Ends()
+	switch {
+	case revoked != "":
+		return ", revoked as " + revoked
+	case !expires.IsZero():
+		return ", expires " + expires.Format("2006-01-02")
+	}
+	return ""
+}
+
+// keyJSON is a key as `sx keys list --json` prints it. It only gains fields.
+type keyJSON struct {
+	Fingerprint string   `json:"fingerprint"`
+	Person      string   `json:"person"`
+	UserIDs     []string `json:"user_ids"`
+	Created     string   `json:"created"`
+	Expires     string   `json:"expires,omitempty"`
+	Revoked     string   `json:"revoked,omitempty"`
+	TreeSays    string   `json:"tree_says,omitempty"` // a name in MAINTAINERS: the tree's claim
+}
+
+func newKeysListCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the keys that you trust, and whose they are",
+		Long: `Lists the keys that you trust: the person that a key counts for, its fingerprint
+and user IDs. In a tree it adds the name that the tree's MAINTAINERS has for a
+fingerprint, which is the tree's claim and decides nothing.`,
+		Example: "  sx keys list",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return runKeysList(c.Context(), a, asJSON) },
+	}
+	addJSONFlag(c, &asJSON, "each key")
+	return c
+}
+
+func runKeysList(_ context.Context, a *app, asJSON bool) error {
+	ring, dir, err := loadKeyring()
+	if err != nil {
+		return err
+	}
+	claims := a.maintainers()
+	if asJSON {
+		return printJSON(a.stdout, keysJSON(ring, claims))
+	}
+	if len(ring.Keys) == 0 {
+		fmt.Fprintf(a.stderr, "sx: you trust no key yet (%s): sx keys import FILE\n", text.Field(dir))
+	}
+	for _, t := range ring.Keys {
+		printKey(a.stdout, t.Key)
+		if t.Person != t.Key.Fingerprint {
+			fmt.Fprintf(a.stdout, "    counts as %s\n", text.Field(t.Person))
+		}
+		if name := claims.of(t.Key.Fingerprint); name != "" {
+			fmt.Fprintf(a.stdout, "    the tree's MAINTAINERS says that this is %s\n", text.Field(name))
+		}
+	}
+	return nil
+}
+
+func keysJSON(ring *signature.Keyring, claims maintainers) []keyJSON {
+	all := []keyJSON{}
+	for _, t := range ring.Keys {
+		k := keyJSON{
+			Fingerprint: t.Key.Fingerprint, Person: t.Person, UserIDs: append([]string{}, t.Key.Names...),
+			Created: t.Key.Created.Format("2006-01-02"), TreeSays: claims.of(t.Key.Fingerprint),
+		}
+		expires, revoked := t.Key.Ends()
+		if k.Revoked = revoked; !expires.IsZero() {
+			k.Expires = expires.Format("2006-01-02")
+		}
+		all = append(all, k)
+	}
+	return all
+}
+
+func newKeysRemoveCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "remove FINGERPRINT...",
+		Short:   "Trust keys no longer",
+		Example: "  sx keys remove 0123456789ABCDEF0123456789ABCDEF01234567",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("no key is named: sx keys remove FINGERPRINT (sx keys list)")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return runKeysRemove(a, args) },
+	}
+}
+
+func runKeysRemove(a *app, fingerprints []string) error {
+	ring, dir, err := loadKeyring()
+	if err != nil {
+		return err
+	}
+	var gone []signature.Trusted
+	for _, f := range fingerprints {
+		t, ok := ring.Find(f)
+		if !ok {
+			return usagef("you trust no key with the fingerprint %q; it is to be whole (sx keys list)", f)
+		}
+		gone = append(gone, t)
+	}
+	for _, t := range gone {
+		if err := signature.Remove(dir, t.Key.Fingerprint); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "sx: %s is not trusted any more (%s)\n", t.Key.Fingerprint, text.Field(cmp.Or(first(t.Key.Names), t.Person)))
+	}
+	return nil
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}

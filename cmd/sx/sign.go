@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/gpg"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/signature"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/graph"
+)
+
+type signOptions struct {
+	key, into string
+	accept    []string
+	dryRun    bool
+}
+
+func newSignCommand(a *app) *cobra.Command {
+	var sc scope
+	var o signOptions
+	c := &cobra.Command{
+		Use:   "sign [SELECTOR...]",
+		Short: "Sign the digests that were proven here",
+		Long: `Signs the digest of each selected output, or of the whole tree, that is MATCH: one
+that you built here from source, equal to the published one. A MATCH with
+conditions needs --accept: "given" for "MATCH given <n> unproven inputs", "on" for
+"MATCH (on <engine>)". Nothing else is ever signed.
+
+It prints the plan first, leaves out what this key has signed already, and writes
+signature files as upstream's sign.sh does, into signatures/ of the tree or the
+folder of --into. After an interruption the same command goes on where it was.
+
+gpg signs, as you have set it up: with a smart card, a PIN, a touch each. STAGEX_GPG
+names another program, STAGEX_GPG_SIGN one that only signs.`,
+		Example: `  sx sign --dry-run
+  sx sign pallet-rust --into ../signatures`,
+		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
+		ValidArgsFunction: a.completeOutputs(false),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := errors.Join(sc.check(c, args), o.check()); err != nil {
+				return err
+			}
+			return runSign(c.Context(), a, args, o)
+		},
+	}
+	sc.addFlag(c)
+	addDryRunFlag(c, &o.dryRun)
+	f := c.Flags()
+	f.StringVar(&o.key, "key", "", "sign with gpg's secret `KEY`, a fingerprint or user ID (default: the only one)")
+	f.StringVar(&o.into, "into", "", "the signatures `FOLDER`, which holds stagex/ (default: the tree's signatures/)")
+	f.StringSliceVar(&o.accept, "accept", nil, "sign a MATCH with these `CONDITIONS` too: given, on")
+	return c
+}
+
+// The conditions that --accept takes.
+const (
+	acceptGiven = "given"
+	acceptOn    = "on"
+)
+
+func (o signOptions) check() error {
+	for _, word := range o.accept {
+		if word != acceptGiven && word != acceptOn {
+			return usagef("--accept takes %s and %s, not %q", acceptGiven, acceptOn, word)
+		}
+	}
+	return nil
+}
+
+// signable says why a verdict is not signed, "" if it is.
+func (o signOptions) signable(v build.Verdict) string {
+	switch {
+	case v.Word != build.Match:
+		return v.String()
+	case v.Engine != "" && !slices.Contains(o.accept, acceptOn):
+		return v.String() + ": --accept on takes it"
+	case v.Given > 0 && !slices.Contains(o.accept, acceptGiven):
+		return v.String() + ": --accept given takes it"
+	}
+	return ""
+}
+
+func runSign(ctx context.Context, a *app, selectors []string, o signOptions) error {
+	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
+		j, done := newJudge(t)
+		defer done()
+		vs, err := t.Verify(ctx, j, refs, nil)
+		if err != nil {
+			return err
+		}
+		s, err := newSigner(ctx, a, t, o)
+		if err != nil {
+			return err
+		}
+		defer s.folder.Close()
+		refused, err := s.plan(a.stderr, t, vs, o)
+		if err == nil && !o.dryRun {
+			err = s.run(ctx, a.stderr)
+		}
+		if err == nil {
+			err = signCode(vs, refused)
+		}
+		return err
+	})
+}
+
+// signCode is about what was not signed.
+func signCode(vs []build.Verdict, refused int) error {
+	switch {
+	case slices.ContainsFunc(vs, func(v build.Verdict) bool { return v.Word == build.Mismatch }):
+		return codeError(exitMismatch)
+	case refused > 0 || len(vs) == 0:
+		return codeError(exitUnproven)
+	}
+	return nil
+}
+
+// A signer signs images with one key into one folder.
+type signer struct {
+	programs    gpg.Programs
+	fingerprint string
+	ask         string // what gpg is told of the key, "" for its default
+	ring        *signature.Keyring
+	folder      *os.Root
+	todo        []signature.Image
+	had         int // images that this key has signed
+}
+
+func newSigner(ctx context.Context, a *app, t *build.Tree, o signOptions) (*signer, error) {
+	s := &signer{programs: gpg.NewPrograms(os.Getenv, a.stderr)}
+	fingerprint, public, err := s.programs.Key(ctx, o.key)
+	if err != nil {
+		return nil, err
+	}
+	keys, _, err := signature.ParseKeys(public)
+	if err != nil || len(keys) != 1 || keys[0].Fingerprint != fingerprint {
+		return nil, fmt.Errorf("gpg exports something else than the key %s: %w", fingerprint, cmpErr(err))
+	}
+	s.fingerprint, s.ring = fingerprint, &signature.Keyring{}
+	if o.key != "" {
+		s.ask = fingerprint
+	}
+	if _, err := s.ring.Add("", keys[0]); err != nil {
+		return nil, err
+	}
+	s.folder, err = openInto(t, o.into)
+	return s, err
+}
+
+// openInto opens the folder that signatures go into. A link that a tree has in the place of its own is not followed.
+func openInto(t *build.Tree, into string) (*os.Root, error) {
+	if into == "" {
+		into = filepath.Join(t.Dir, "signatures")
+		if info, err := os.Lstat(into); err == nil && !info.IsDir() {
+			return nil, usagef("%s is not a folder: name one with --into", into)
+		}
+	}
+	folder, err := os.OpenRoot(into)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no folder %s: clone the signatures repository there, or name it with --into", into)
+	}
+	return folder, err
+}
+
+func cmpErr(err error) error {
+	if err == nil {
+		return errors.New("another fingerprint")
+	}
+	return err
+}
+
+// plan sorts verdicts into what is to be signed, what this key has signed, and what is refused, which it prints.
+func (s *signer) plan(w io.Writer, t *build.Tree, vs []build.Verdict, o signOptions) (refused int, err error) {
+	for _, v := range vs {
+		if why := o.signable(v); why != "" {
+			fmt.Fprintf(w, "sx: not signed: %s %s\n", v.Ref, text.Field(why))
+			refused++
+			continue
+		}
+		img, err := imageOf(t, v)
+		if err != nil {
+			return refused, err
+		}
+		files, err := signature.ReadFiles(s.folder.FS(), img.Repository, img.Digest)
+		if err != nil {
+			return refused, err
+		}
+		if len(s.ring.Judge(img, files, time.Now()).People) > 0 {
+			s.had++
+			continue
+		}
+		s.todo = append(s.todo, img)
+	}
+	fmt.Fprintf(w, "sx: %s to sign with the key %s into %s, %d signed by it already, %d not to be signed\n",
+		count(len(s.todo), "digest"), s.fingerprint, text.Field(s.folder.Name()), s.had, refused)
+	for _, img := range s.todo {
+		fmt.Fprintf(w, "    %s:%s sha256:%s\n", img.Repository, text.Field(img.Version), img.Digest)
+	}
+	return refused, nil
+}
+
+// imageOf is what a signature of the output will say: the tag is the version in the manifest, as a pull by tag gives it.
+func imageOf(t *build.Tree, v build.Verdict) (signature.Image, error) {
+	image, err := t.Image(v.Ref)
+	if err != nil {
+		return signature.Image{}, err
+	}
+	defer image.Close()
+	for _, i := range image.Images {
+		if i.Manifest.Digest == v.Got && i.Version != "" {
+			return signature.Image{Repository: signedNamespace + v.Ref.String(), Digest: v.Got.Hex(), Version: i.Version}, nil
+		}
+	}
+	return signature.Image{}, fmt.Errorf("%s: the image %s says no version, and a signature names one", v.Ref, v.Got)
+}
+
+// run signs what is planned, one after the other, because each may want a touch.
+func (s *signer) run(ctx context.Context, w io.Writer) error {
+	for i, img := range s.todo {
+		fmt.Fprintf(w, "sx: signing %d of %d: %s\n", i+1, len(s.todo), img.Repository)
+		file, err := s.sign(ctx, img)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w; the same command goes on from here", img.Repository, err)
+		}
+		fmt.Fprintf(w, "    %s\n", text.Field(file))
+	}
+	return nil
+}
+
+// sign makes one signature, reads it as sx verify would, and puts it beside those that are there.
+func (s *signer) sign(ctx context.Context, img signature.Image) (string, error) {
+	payload := signature.NewPayload(strings.TrimPrefix(img.Repository, signedNamespace), img.Version, img.Digest)
+	data, err := s.programs.Sign(ctx, s.ask, payload)
+	if err != nil {
+		return "", err
+	}
+	m, err := signature.ReadMessage(data)
+	if err == nil && !bytes.Equal(m.Payload, payload) {
+		err = errors.New("it holds another text than gpg was given")
+	}
+	if err == nil {
+		err = s.ring.Judge(img, []signature.File{{Name: "gpg's signature", Data: data}}, time.Now()).Findings[0].Why
+	}
+	if err != nil {
+		return "", fmt.Errorf("gpg made a signature that would not count: %w", err)
+	}
+	return signature.WriteFile(s.folder, img, data)
+}

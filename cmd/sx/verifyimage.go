@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/signature"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// An imageRef names a published image by its digest.
+type imageRef struct {
+	repository string // "docker.io/stagex/pallet-rust"
+	output     string // "pallet-rust"
+	digest     cache.Digest
+}
+
+// isImageRef tells a reference from a selector, which has no digest.
+func isImageRef(arg string) bool { return strings.Contains(arg, "@sha256:") }
+
+// parseImageRef takes what podman and docker take, with a digest. The repository must end in stagex/<output>: that is what
+// signatures name.
+func parseImageRef(text string) (imageRef, error) {
+	named, err := reference.ParseNormalizedNamed(text)
+	digested, ok := named.(reference.Digested)
+	if err != nil || !ok {
+		return imageRef{}, usagef("want an image such as docker.io/stagex/pallet-rust@sha256:<64 hexadecimal digits>, not %.200q", text)
+	}
+	digest, err := cache.ParseDigest(digested.Digest().String())
+	if err != nil {
+		return imageRef{}, usagef("%.200q: %w", text, err)
+	}
+	before, output, _ := cutLast(reference.Path(named), "/")
+	if before != "stagex" && !strings.HasSuffix(before, "/stagex") {
+		return imageRef{}, usagef("%.200q is no StageX image: its repository does not end in stagex/<output>", text)
+	}
+	return imageRef{reference.TrimNamed(named).Name(), output, digest}, nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
+}
+
+// imageJSON is an image as --json prints it. It only gains fields.
+type imageJSON struct {
+	Image      string       `json:"image"`
+	Digest     cache.Digest `json:"digest"`
+	Signatures *signedJSON  `json:"signatures"`
+}
+
+// verifyImages looks at the signatures of published images. It needs no tree.
+func verifyImages(ctx context.Context, a *app, args []string, o verifyOptions) error {
+	var images []imageRef
+	for _, arg := range args {
+		image, err := parseImageRef(arg)
+		if err != nil {
+			return err
+		}
+		images = append(images, image)
+	}
+	set, err := a.userSettings()
+	if err != nil {
+		return err
+	}
+	from, err := o.signatures.place(set, "")
+	if err != nil {
+		return err
+	}
+	client, err := preseed.NewClient(registryClient(set))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	codes, all := []int{exitOK}, []imageJSON{}
+	for _, image := range images {
+		n, err := newNotary(set, from, func(ctx context.Context, _ signature.Image) (string, error) {
+			return publishedVersion(ctx, client, []string{image.repository}, image.digest)
+		})
+		if err != nil {
+			return err
+		}
+		s := n.of(ctx, image.output, image.digest)
+		n.source.Close()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		codes, all = append(codes, s.code()), append(all, imageJSON{image.repository, image.digest, s.json()})
+		if !o.json {
+			fmt.Fprintf(a.stdout, "%s %s\n", image.digest.Hex(), image.repository)
+			s.print(a.stdout)
+		}
+	}
+	if o.json {
+		if err := printJSON(a.stdout, map[string]any{"images": all}); err != nil {
+			return err
+		}
+	}
+	if code := worst(codes...); code != exitOK {
+		return codeError(code)
+	}
+	return nil
+}

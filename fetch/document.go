@@ -1,0 +1,131 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"codeberg.org/stagex/sx/fetch/transfer"
+)
+
+// MaxDocument is how many bytes a document may have.
+const MaxDocument = 1 << 20
+
+// documentTime is how long one may take, with all repetitions.
+const documentTime = 30 * time.Second
+
+// Documents reads small files of servers that a user named: signatures, lists of digests. It speaks https only, follows no
+// redirect to another host, and checks no hash: whoever uses a document must judge it. It is safe for concurrent use.
+type Documents struct {
+	client transfer.Client
+	base   *http.Transport
+	slots  *transfer.Slots
+	time   time.Duration
+}
+
+// documentsAtOnce are the requests that Documents keeps going at most.
+const documentsAtOnce = 8
+
+// NewDocuments prepares to read documents and connects to nothing.
+func NewDocuments(userAgent string) *Documents {
+	limits := transfer.Limits{}.WithDefaults()
+	base := transfer.NewTransport(limits, documentsAtOnce, nil)
+	return &Documents{
+		base: base,
+		client: transfer.Client{
+			HTTP: &http.Client{
+				Transport:     &transfer.Guard{Base: base, Limits: limits, UserAgent: userAgent},
+				CheckRedirect: sameHost,
+			},
+			Retries: 2, Backoff: transfer.Exponential, Now: time.Now,
+		},
+		slots: transfer.NewSlots(documentsAtOnce, documentsAtOnce),
+		time:  documentTime,
+	}
+}
+
+// Close lets go of idle connections.
+func (d *Documents) Close() { d.base.CloseIdleConnections() }
+
+// sameHost lets a server redirect to itself.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if err := transfer.CheckRedirect(req, via); err != nil {
+		return err
+	}
+	if req.URL.Scheme != "https" || req.URL.Host != via[0].URL.Host {
+		return &transfer.RedirectError{Reason: "to another host, or away from https: " + req.URL.Redacted()}
+	}
+	return nil
+}
+
+// DocumentError says that a document cannot be had.
+type DocumentError struct {
+	URL string
+	Err error
+}
+
+func (e *DocumentError) Error() string { return e.URL + ": " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *DocumentError) Unwrap() error { return e.Err }
+
+// NoDocument reports that the server answered, and has no such document.
+func NoDocument(err error) bool {
+	var status *transfer.StatusError
+	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)
+}
+
+// CheckDocumentURL wants an https URL with a host, and no password or fragment in it.
+func CheckDocumentURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("want an address such as %q, not %.200q", "https://example.org/path", text)
+	}
+	return nil
+}
+
+// Get returns the bytes of a document. The error is a *DocumentError, or ctx's cause.
+func (d *Documents) Get(ctx context.Context, address string) ([]byte, error) {
+	if err := CheckDocumentURL(address); err != nil {
+		return nil, &DocumentError{address, err}
+	}
+	slot, err := d.slots.Acquire(ctx, "", 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer slot.Release()
+	bounded, cancel := context.WithTimeoutCause(ctx, d.time, &transfer.SlowError{What: "not done", For: d.time})
+	defer cancel()
+	data, err := d.get(bounded, address)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &DocumentError{address, err}
+	}
+	return data, nil
+}
+
+func (d *Documents) get(ctx context.Context, address string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxDocument+1))
+	switch {
+	case err != nil:
+		return nil, transfer.Plain(ctx, err)
+	case len(data) > MaxDocument:
+		return nil, transfer.Answerf("more than %d bytes", MaxDocument)
+	}
+	return data, nil
+}
