@@ -21,6 +21,7 @@ type buildOptions struct {
 	scope                                                        scope
 	dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
 	give                                                         giveOptions
+	require                                                      requireOptions
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -60,7 +61,7 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
   sx build pallet-rust --preseed  # pallet-rust from source, its dependencies as published
   sx build --all --dry-run        # what would be built, and why; see also sx explain
   sx build --all --no-cache --engine ssh://builder.example.org`,
-		Annotations:       codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk),
+		Annotations:       codes(exitFailed, exitMismatch, exitUnsigned, exitFetch, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.scope.check(c, args); err != nil {
@@ -83,6 +84,7 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
 	addPlatformFlag(c, "comma-separated `PLATFORMS` to build for; a package's own take precedence")
+	o.require.addFlags(f)
 	o.give.addFlags(c)
 	addProgressFlag(c)
 	addEngineFlags(c)
@@ -98,7 +100,10 @@ func (o buildOptions) check() error {
 	case o.preseed && o.offline:
 		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is used without --preseed")
 	}
-	return o.give.check(o.dryRun, o.offline)
+	if o.require.required && o.fromSource {
+		return usagef("--from-source takes no published image: --require-signatures has nothing to look at")
+	}
+	return errors.Join(o.require.check(), o.give.check(o.dryRun, o.offline))
 }
 
 func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) error {
@@ -169,7 +174,11 @@ func substitution(t *build.Tree, set settings.Settings, o buildOptions) (*build.
 		return nil, func() {}
 	}
 	j, done := newJudge(t)
-	return &build.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}, done
+	sub := &build.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}
+	if o.require.required {
+		sub.Permit = func(ctx context.Context, refs []graph.Ref) error { return o.require.permit(ctx, t, set, refs) }
+	}
+	return sub, done
 }
 
 // capacity is what the settings say of the machine and of packages.

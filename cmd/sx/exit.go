@@ -128,6 +128,8 @@ func ownCode(err error) (int, bool) {
 		return exitFetch, true
 	case *build.RefusedError:
 		return refusedCode(e), true
+	case *unsignedError:
+		return e.code(), true
 	}
 	return exitInterrupt, err == context.Canceled
 }

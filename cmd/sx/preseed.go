@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,6 +25,7 @@ import (
 type preseedOptions struct {
 	scope                 scope
 	deps, closure, dryRun bool
+	require               requireOptions
 }
 
 func newPreseedCommand(a *app) *cobra.Command {
@@ -41,11 +43,14 @@ stagex.toml. The next one is asked if one refuses, does not answer, or has used 
 quota. Credentials are those of docker login and podman login.
 
 A preseeded output is UNPROVEN, never MATCH: somebody else built it. An output that was
-built here stays as it is ("kept").`,
+built here stays as it is ("kept").
+
+--require-signatures leaves out images that fewer people signed than
+signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
 		Example: `  sx preseed                     # the whole tree
   sx preseed pallet-rust         # one image
   sx preseed pallet-rust --deps  # what building pallet-rust reads, but not pallet-rust`,
-		Annotations:       codes(exitFailed, exitFetch, exitMachine, exitDisk),
+		Annotations:       codes(exitFailed, exitUnsigned, exitFetch, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.scope.check(c, args); err != nil {
@@ -59,6 +64,7 @@ built here stays as it is ("kept").`,
 	addDryRunFlag(c, &o.dryRun)
 	f.BoolVar(&o.deps, "deps", false, "the direct dependencies of the selected outputs, instead of these")
 	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
+	o.require.addFlags(f)
 	addPlatformFlag(c, "the `PLATFORM` that the images must be for; a package's own takes precedence")
 	addProgressFlag(c)
 	return c
@@ -70,6 +76,9 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 		return usagef("--deps and --closure exclude each other")
 	case (o.deps || o.closure) && len(selectors) == 0:
 		return usagef("--deps and --closure go with selectors")
+	}
+	if err := o.require.check(); err != nil {
+		return err
 	}
 	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
 		switch {
@@ -85,9 +94,13 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 		if o.dryRun {
 			return wouldPreseed(a.stdout, t, refs)
 		}
-		return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
+		refs, unsigned := o.require.permitted(ctx, t, set, refs)
+		if len(refs) == 0 {
+			return unsigned
+		}
+		return errors.Join(unsigned, a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
 			return preseedRefs(ctx, a, t, set, refs, len(selectors) == 0, d)
-		})
+		}))
 	})
 }
 

@@ -103,6 +103,9 @@ func (t *Tree) Build(ctx context.Context, targets []graph.Ref, opts Options) (*R
 	if err != nil {
 		return nil, fullDisk(err)
 	}
+	if err := r.permitted(ctx, plan); err != nil {
+		return nil, err
+	}
 	report := &Report{Plan: plan}
 	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
 		opts.Status.Warn(fmt.Sprintf("--preseed takes nothing, everything is built: %v", s.Unavailable()))

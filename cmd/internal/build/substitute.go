@@ -17,6 +17,9 @@ type Substitution struct {
 	Judge   *Judge          // tells whether a published digest stands
 	Pull    bool            // also those that out/ does not have
 	Preseed preseed.Options // how to pull them; the store is filled in
+	// Permit is asked before a build uses published images of refs; an error ends it
+	// before it begins. Nil permits all.
+	Permit func(ctx context.Context, refs []graph.Ref) error
 
 	standing *Standing
 }
@@ -129,6 +132,25 @@ func (p *Plan) dropUnread() {
 		}
 	}
 	p.Steps = slices.DeleteFunc(p.Steps, func(s *Step) bool { return s.Action == ActionPreseed && !read[s.Output.Ref] })
+}
+
+// permitted asks whether the published images that plan uses may be used: those to be
+// pulled, and those that were.
+func (r *run) permitted(ctx context.Context, plan *Plan) error {
+	if r.opts.Substitution == nil || r.opts.Substitution.Permit == nil {
+		return nil
+	}
+	var refs []graph.Ref
+	for _, s := range plan.Steps {
+		rec, err := r.record(s.Output)
+		if s.Action == ActionPreseed || s.Taken && err == nil && rec.Origin == cache.Preseeded {
+			refs = append(refs, s.Output.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	return r.opts.Substitution.Permit(ctx, refs)
 }
 
 // pull preseeds what the schedule takes from registries, while it builds what needs
