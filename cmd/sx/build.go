@@ -22,6 +22,7 @@ type buildOptions struct {
 	dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
 	give                                                         giveOptions
 	require                                                      requireOptions
+	against                                                      againstFlag
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -84,6 +85,7 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
 	addPlatformFlag(c, "comma-separated `PLATFORMS` to build for; a package's own take precedence")
+	o.against.addFlag(f)
 	o.require.addFlags(f)
 	o.give.addFlags(c)
 	addProgressFlag(c)
@@ -99,6 +101,9 @@ func (o buildOptions) check() error {
 		return usagef("--preseed and --from-source exclude each other")
 	case o.preseed && o.offline:
 		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is used without --preseed")
+	}
+	if len(o.against) > 0 && (o.dryRun || o.give.push.given()) {
+		return usagef("--against is about verdicts: it goes neither with --dry-run nor with --push, which go by the tree's digests/")
 	}
 	if o.require.required && o.fromSource {
 		return usagef("--from-source takes no published image: --require-signatures has nothing to look at")
@@ -138,6 +143,11 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
 		}
 	}
+	judges, err := newPanel(ctx, t, set, o.against)
+	if err != nil {
+		return err
+	}
+	defer judges.close()
 	sub, done := substitution(t, set, o)
 	defer done()
 	if sub != nil {
@@ -165,7 +175,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
-	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, display.Talks(), drained(drain), err))
+	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
 // substitution is what the flags let stand for what is built.

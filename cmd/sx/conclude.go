@@ -17,22 +17,29 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
+// ending is how a run is concluded.
+type ending struct {
+	panel       *panel // who judges
+	talk        bool   // what is no verdict is printed too
+	interrupted bool   // a Ctrl-C ended the run early
+}
+
 // conclude prints the verdicts of what was built, of the targets, and of all in
 // their closure that is MISMATCH, then the table of what went wrong, and joins it
-// all into one error. Interrupted says that a Ctrl-C ended the run early.
-func conclude(a *app, t *build.Tree, report *build.Report, talk, interrupted bool, err error) error {
-	vs, jerr := judgeRun(a.stdout, t, report)
+// all into one error.
+func conclude(a *app, t *build.Tree, report *build.Report, end ending, err error) error {
+	vs, jerr := judgeRun(a.stdout, t, end.panel, report)
 	all := []error{err, jerr}
 	if jerr == nil || vs != nil {
 		if summarise(a.stdout, vs)[build.Mismatch] > 0 {
 			all = append(all, codeError(exitMismatch))
 		}
 		all = append(all, printTable(a.stderr, report, vs, err))
-		if talk {
+		if end.talk {
 			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 		}
 	}
-	if interrupted && report.Count(build.NotRun) > 0 {
+	if end.interrupted && report.Count(build.NotRun) > 0 {
 		all = append(all, codeError(exitInterrupt))
 	}
 	return errors.Join(all...)
@@ -40,12 +47,10 @@ func conclude(a *app, t *build.Tree, report *build.Report, talk, interrupted boo
 
 // judgeRun prints a verdict a line. Those that cannot be written are returned
 // with the error: the table goes elsewhere.
-func judgeRun(w io.Writer, t *build.Tree, report *build.Report) (vs []build.Verdict, err error) {
-	j, done := newJudge(t)
-	defer done()
+func judgeRun(w io.Writer, t *build.Tree, p *panel, report *build.Report) (vs []build.Verdict, err error) {
 	told := toTell(report)
 	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
-	all := j.All(refs)
+	all := p.all(refs)
 	lines := bufio.NewWriterSize(w, 1<<16)
 	vs = all[:0]
 	for _, v := range all {

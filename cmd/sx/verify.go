@@ -51,6 +51,10 @@ keys you trust (sx keys), and why each other signature file does not count. The 
 code is 4 if fewer people than signatures.quorum signed one of them, and nothing worse
 is wrong. An image by its digest is looked at without a tree.
 
+--against takes published digests from elsewhere than the tree's digests/: MATCH is
+then MATCH (against SOURCE). CHANGED is said only against a branch or tag. Sources that
+disagree on an output have a verdict each.
+
 --write-policy writes what podman and skopeo need to check signatures themselves.`,
 		Example: `  sx verify
   sx verify pallet-rust
@@ -83,6 +87,12 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 		return verifyImages(ctx, a, args, o)
 	}
 	return a.inTree(ctx, nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+		p, err := newPanel(ctx, t, set, o.against)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		o.panel = p
 		if !o.signed {
 			return verifyRefs(ctx, a, t, refs, o)
 		}
@@ -95,8 +105,6 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 
 // verifyRefs judges refs.
 func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o verifyOptions) error {
-	j, done := newJudge(t)
-	defer done()
 	lines := a.stdout
 	if o.json {
 		lines = io.Discard
@@ -105,7 +113,7 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 	if o.witness != nil {
 		each = func(v build.Verdict) { o.witness.see(ctx, v) }
 	}
-	vs, err := t.Verify(ctx, j, refs, each)
+	vs, err := o.panel.verify(ctx, t, refs, each)
 	signatures := o.witness.print(lines, vs)
 	if err != nil {
 		return err
@@ -144,6 +152,7 @@ type verdictJSON struct {
 	Given     int           `json:"unproven_inputs,omitempty"`
 	Engine    string        `json:"engine,omitempty"` // if not the embedded one
 	Note      string        `json:"note,omitempty"`
+	Against   string        `json:"against,omitempty"` // with --against: where published comes from
 
 	Signatures *signedJSON `json:"signatures,omitempty"` // with --signatures
 }
@@ -151,7 +160,7 @@ type verdictJSON struct {
 func verdictsJSON(vs []build.Verdict, w *witness) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
-		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, nil}
+		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nil}
 		if w != nil {
 			one.Signatures = w.seen[i].json()
 		}

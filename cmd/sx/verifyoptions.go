@@ -10,6 +10,8 @@ type verifyOptions struct {
 	signatures signatureOptions
 	policy     string
 	require    []string
+	against    againstFlag
+	panel      *panel   // who judges
 	witness    *witness // who looks at signatures; nil: nobody does
 }
 
@@ -17,6 +19,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.signed, "signatures", false, "say who signed each digest")
 	o.signatures.addFlags(f)
 	f.StringVar(&o.policy, "write-policy", "", "write a policy for podman and skopeo into `DIR`, and do nothing else")
+	o.against.addFlag(f)
 	f.StringSliceVar(&o.require, "require", nil, "with --write-policy: each `PERSON` of these must have signed")
 }
 
@@ -36,6 +39,8 @@ func (o verifyOptions) check(args []string) error {
 		return usagef("--signatures-from goes with --signatures or --write-policy")
 	case o.policy != "" && o.json:
 		return usagef("--write-policy prints nothing: it does not go with --json")
+	case len(o.against) > 0 && (o.policy != "" || images > 0):
+		return usagef("--against is about outputs of a tree")
 	case images > 0 && images < len(args):
 		return usagef("outputs of a tree and images by digest do not go together")
 	case images > 0 && !o.signed:

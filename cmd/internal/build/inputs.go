@@ -118,7 +118,8 @@ func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) *input 
 // fill looks for the proof of an input. Listed says that it has an image of the
 // platform that digests/ speaks of.
 func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
-	listed = listed && o != nil && j.Tree.Published[name] == in.digest
+	want, ok := j.published(name)
+	listed = listed && o != nil && ok && want == in.digest
 	rec, proven := j.proof(name, o, in.digest)
 	if !proven {
 		if !listed {

@@ -30,6 +30,9 @@ type Judge struct {
 	// the published one. Where there is none the error says why, and nothing is
 	// CHANGED; so it is without Open.
 	Open func() (History, error)
+	// Against, if set, takes the place of the tree's digests/. Open then is about the
+	// commit that published these digests, or nil if no commit did.
+	Against *Against
 
 	mu        sync.Mutex // of all below, while several are judged at once
 	history   History
@@ -37,6 +40,22 @@ type Judge struct {
 	opened    bool
 	changed   map[string]change // by the folder of a definition
 	inputs    inputs
+}
+
+// Against is published digests that do not come from the tree's digests/.
+type Against struct {
+	Source    string // what a verdict calls it
+	Published cache.Published
+}
+
+// published returns the digest that an output is held against.
+func (j *Judge) published(output string) (cache.Digest, bool) {
+	all := j.Tree.Published
+	if j.Against != nil {
+		all = j.Against.Published
+	}
+	d, ok := all[output]
+	return d, ok
 }
 
 func (j *Judge) openHistory() (History, error) {
@@ -64,6 +83,9 @@ func (j *Judge) look(o *graph.Output) Verdict {
 // of an output makes it UNPROVEN, and keeps no other from its verdict.
 func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 	v := Verdict{Ref: o.Ref}
+	if j.Against != nil {
+		v.Against = j.Against.Source
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Word = Missing
 		return v
@@ -76,7 +98,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 	v.Got = layout.Digest()
 	if published {
 		v.Got = got
-		v.Want, published = j.Tree.Published[o.String()]
+		v.Want, published = j.published(o.String())
 	}
 	rec, proven := j.Tree.proof(o, v.Got)
 	if !proven {
@@ -224,24 +246,38 @@ func (j *Judge) origin(o *graph.Output) string {
 // and kept in mind by the store; the error is ctx's cause.
 func (t *Tree) Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
+	err := t.VerifyBy(ctx, []*Judge{j}, refs, func(v []Verdict) {
+		vs = append(vs, v[0])
+		if each != nil {
+			each(v[0])
+		}
+	})
+	return vs, err
+}
+
+// VerifyBy is Verify by several judges: each is called with the verdicts on one output,
+// in their order. The blobs are hashed once.
+func (t *Tree) VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
 	outputs := make([]*graph.Output, len(refs))
 	for i, ref := range refs {
 		outputs[i] = t.Graph.Output(ref)
 	}
-	j.prepare(outputs)
+	for _, j := range judges {
+		j.prepare(outputs)
+	}
 	for _, o := range outputs {
 		if err := ctx.Err(); err != nil {
-			return vs, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		layout, err := t.Store.Verify(ctx, o.String())
 		if ctx.Err() != nil {
-			return vs, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		v := j.judge(o, layout, err)
-		vs = append(vs, v)
-		if each != nil {
-			each(v)
+		vs := make([]Verdict, len(judges))
+		for i, j := range judges {
+			vs[i] = j.judge(o, layout, err)
 		}
+		each(vs)
 	}
-	return vs, nil
+	return nil
 }

@@ -29,5 +29,6 @@ func (j *Judge) asPublished(o *graph.Output) bool {
 		return false
 	}
 	got, found := publishedManifest(o, layout.Manifests)
-	return found && got == j.Tree.Published[o.String()]
+	want, ok := j.published(o.String())
+	return found && ok && got == want
 }

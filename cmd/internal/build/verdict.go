@@ -36,6 +36,8 @@ type Verdict struct {
 	Cached bool
 	// Damaged is set where out/ holds something that is not whole.
 	Damaged bool
+	// Against is set if the published digests are not the tree's: where they come from.
+	Against string
 	// Note says more, for a person.
 	Note string
 }
@@ -46,11 +48,14 @@ func (v Verdict) Full() bool { return v.Word == Match && v.Given == 0 }
 // String is the word and its conditions.
 func (v Verdict) String() string {
 	s := string(v.Word)
+	if v.Engine != "" && v.Word == Match {
+		s += " (on " + v.Engine + ")"
+	}
+	if v.Against != "" {
+		s += " (against " + v.Against + ")"
+	}
 	if v.Word != Match {
 		return s
-	}
-	if v.Engine != "" {
-		s += " (on " + v.Engine + ")"
 	}
 	switch v.Given {
 	case 0:

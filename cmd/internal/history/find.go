@@ -14,15 +14,20 @@ var errShallow = noHistory("the clone is shallow and ends before the commit that
 
 // find sets the commit that last changed prefix/digests/, seen from HEAD.
 func (h *History) find(prefix string) error {
-	var root []string
-	if prefix != "." {
-		root = strings.Split(prefix, "/")
-	}
 	head, err := h.store.head()
 	if err != nil {
 		return err
 	}
-	c, err := h.store.publishing(head, append(slices.Clone(root), "digests"))
+	return h.findFrom(head, prefix)
+}
+
+// findFrom is find, seen from any commit.
+func (h *History) findFrom(from *object.Commit, prefix string) error {
+	var root []string
+	if prefix != "." {
+		root = strings.Split(prefix, "/")
+	}
+	c, err := h.store.publishing(from, append(slices.Clone(root), "digests"))
 	if err != nil {
 		return err
 	}
