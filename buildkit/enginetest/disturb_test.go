@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -205,6 +206,9 @@ var disturbances = []struct {
 		return writeInto(path, 0, random.Int64N(info.Size()+1), "x")
 	}},
 	{"replacement", func(t *Tree, random *rand.Rand, path string) error {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // a pipe would be waited for
+			return errors.Join(err, errors.New("not a file"))
+		}
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return err
