@@ -30,9 +30,9 @@ type archives struct {
 	unpacks map[string]bool // by filters
 }
 
-// checkArchives returns an error for the first .xz file that an ADD names and that the
+// CheckArchives returns an error for the first .xz file that an ADD names and that the
 // engine's xz cannot unpack: an *UnfitError, or an *EngineError of an engine elsewhere.
-func (b *Builder) checkArchives(ctx context.Context, job Job) error {
+func (b *Builder) CheckArchives(ctx context.Context, job Job) error {
 	if job.trusted {
 		return nil
 	}
@@ -78,19 +78,19 @@ func jobFiles(job Job) map[string]func() (io.ReadCloser, error) {
 	return files
 }
 
-func headerOf(open func() (io.ReadCloser, error)) (xzHeader, error) {
+func headerOf(open func() (io.ReadCloser, error)) (XzHeader, error) {
 	f, err := open()
 	if err != nil {
-		return xzHeader{}, err
+		return XzHeader{}, err
 	}
 	defer f.Close()
-	return readXZHeader(f)
+	return ReadXZHeader(f)
 }
 
 // checkArchive asks only an engine elsewhere, whose xz may be of any release.
-func (b *Builder) checkArchive(ctx context.Context, name string, h xzHeader) error {
-	if b.Kind() == embeddedKind {
-		if lacks := h.missing(); lacks != "" {
+func (b *Builder) checkArchive(ctx context.Context, name string, h XzHeader) error {
+	if b.Kind() == EmbeddedKind {
+		if lacks := h.Missing(); lacks != "" {
 			return &UnfitError{
 				fmt.Sprintf("%s is compressed with %s, which the xz inside sx does not know, and BuildKit would silently copy the file instead of unpacking it", name, lacks),
 				"build on an engine elsewhere whose xz knows it (--engine), or compress the file another way",
@@ -103,15 +103,15 @@ func (b *Builder) checkArchive(ctx context.Context, name string, h xzHeader) err
 		return err
 	}
 	return &EngineError{
-		EngineName(b.engine),
-		fmt.Sprintf("its xz cannot unpack %s (filters %s, check %#x), and BuildKit would silently copy the file instead", name, h, h.check),
+		EngineName(b.Engine),
+		fmt.Sprintf("its xz cannot unpack %s (filters %s, check %#x), and BuildKit would silently copy the file instead", name, h, h.Check),
 		"install a newer xz there (arm64 needs 5.4, riscv 5.6; busybox's knows few), or compress the file another way",
 	}
 }
 
 // unpacks has the engine unpack a small archive with the filters of h.
-func (b *Builder) unpacks(ctx context.Context, h xzHeader) (bool, error) {
-	data, key := sampleXZ(h), fmt.Sprintf("%#v", h)
+func (b *Builder) unpacks(ctx context.Context, h XzHeader) (bool, error) {
+	data, key := SampleXZ(h), fmt.Sprintf("%#v", h)
 	if data == nil {
 		return false, nil
 	}

@@ -38,7 +38,7 @@ type Options struct {
 // session each, cancelling one build can break another that reads the same
 // dependency. It is safe for concurrent use.
 type Builder struct {
-	engine  Engine
+	Engine  Engine
 	conn    *Conn
 	session *session.Session
 	ended   chan struct{} // closed when the session's connection is gone
@@ -61,7 +61,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Builder{engine: engine, conn: conn, store: opts.Store, log: opts.Log, ended: make(chan struct{})}
+	b := &Builder{Engine: engine, conn: conn, store: opts.Store, log: opts.Log, ended: make(chan struct{})}
 	if b.log == nil {
 		b.log = zap.NewNop()
 	}
@@ -123,19 +123,19 @@ func (b *Builder) Close() error {
 
 // sweep removes what an engine of this machine that was killed left behind.
 func (b *Builder) sweep() {
-	if e, ok := b.engine.(interface{ sweep() }); ok {
+	if e, ok := b.Engine.(interface{ sweep() }); ok {
 		e.sweep()
 	}
 }
 
 // Kind is the engine's.
-func (b *Builder) Kind() string { return b.engine.Kind() }
+func (b *Builder) Kind() string { return b.Engine.Kind() }
 
 // Lost reports whether the engine went away: what failed may be tried again on
 // a new Builder. It asks the engine, because a build may fail of its death
 // before the session does.
 func (b *Builder) Lost(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	_, err := b.conn.Client.Info(ctx)
 	select {
@@ -156,15 +156,15 @@ func (b *Builder) Away(err error) error {
 	if lost != nil {
 		err = lost.Err
 	}
-	return &EngineError{EngineName(b.engine), "it went away as soon as it was reached (" + rootMessage(err) + ")", "try again, or see its log"}
+	return &EngineError{EngineName(b.Engine), "it went away as soon as it was reached (" + rootMessage(err) + ")", "try again, or see its log"}
 }
 
-// answerTime bounds how long a live engine may take to answer.
-const answerTime = 20 * time.Second
+// AnswerTime bounds how long a live engine may take to answer.
+const AnswerTime = 20 * time.Second
 
 // Version is the engine's BuildKit version, such as "v0.34.2".
 func (b *Builder) Version(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	info, err := b.conn.Client.Info(ctx)
 	if err != nil {
@@ -180,7 +180,7 @@ const Overlayfs = "overlayfs"
 
 // Snapshotter names how the engine stacks layers: [Overlayfs], "native", ….
 func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {
@@ -195,7 +195,7 @@ func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
 // CheckPlatforms returns an *UnfitError for the first platform whose programs
 // the engine cannot run.
 func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {
@@ -205,10 +205,10 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 	for _, w := range workers {
 		have = append(have, b.conn.platforms(w)...)
 	}
-	err = checkPlatforms(have, want)
+	err = CheckPlatforms(have, want)
 	var unfit *UnfitError
 	if b.conn.Elsewhere && errors.As(err, &unfit) {
-		return &EngineError{EngineName(b.engine), unfit.Problem, unfit.Remedy}
+		return &EngineError{EngineName(b.Engine), unfit.Problem, unfit.Remedy}
 	}
 	return err
 }
@@ -224,7 +224,7 @@ func (c *Conn) platforms(w *client.WorkerInfo) (names []string) {
 	return names
 }
 
-func checkPlatforms(have, want []string) error {
+func CheckPlatforms(have, want []string) error {
 	for _, w := range want {
 		p, err := platforms.Parse(w)
 		if err != nil {

@@ -58,7 +58,7 @@ func connect(ctx context.Context, dial dialer) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ictx, cancel := context.WithTimeout(ctx, answerTime)
+	ictx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	if _, err := c.Info(ictx); err != nil {
 		c.Close()

@@ -10,6 +10,8 @@
 // writes nothing into a tree: definitions come as snapshots, sources are
 // hashed while the engine reads them, dependencies come by digest.
 //
-// Start reading at builder.go, then embedded_linux.go; userns_linux.go is about
-// ordinary users, address.go about engines elsewhere.
+// The engine inside sx is package embedded; this package holds the client side of
+// every engine, and does not link BuildKit's solver.
+//
+// Start reading at builder.go, then solve.go; address.go is about engines elsewhere.
 package buildkit

@@ -61,7 +61,7 @@ func (Docker) Connect(ctx context.Context) (*Conn, error) {
 		return nil, &EngineError{where, err.Error(), "check DOCKER_HOST, or the context (docker context inspect)"}
 	}
 	defer api.Close() // its idle connections; those below are not its
-	ictx, cancel := context.WithTimeout(ctx, answerTime)
+	ictx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	info, err := api.Info(ictx, moby.InfoOptions{})
 	if ctx.Err() != nil {

@@ -18,8 +18,8 @@ type Engine interface {
 	Connect(ctx context.Context) (*Conn, error)
 }
 
-// embeddedKind is the Kind of the engine inside sx.
-const embeddedKind = "embedded"
+// EmbeddedKind is the Kind of the engine inside sx.
+const EmbeddedKind = "embedded"
 
 // Conn is a live connection to an engine. Its owner closes Client.
 type Conn struct {

@@ -105,20 +105,20 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 const rlimitHint = "the engine may not raise the limit of open files to that of StageX's builds: " +
 	"start it with more (ulimit -Hn 16384; systemd: LimitNOFILE=1048576; docker, podman: --ulimit nofile=16384:16384)"
 
-// damaged tells that the engine read, or answered with, a blob that is not what its
+// Damaged tells that the engine read, or answered with, a blob that is not what its
 // name says (containerd: core/images, core/content; here: [verified]).
-func damaged(err error) bool {
+func Damaged(err error) bool {
 	if err == nil {
 		return false
 	}
 	m := err.Error()
-	return errors.As(err, new(*cache.DamagedError)) || strings.Contains(m, damagedBlob) ||
+	return errors.As(err, new(*cache.DamagedError)) || strings.Contains(m, DamagedBlob) ||
 		strings.Contains(m, "invalid desc sha256:") || strings.Contains(m, "unexpected commit digest") ||
 		strings.Contains(m, "unexpected commit size") || strings.Contains(m, "failed size validation")
 }
 
-// damagedBlob is how the embedded engine says so. Its errors arrive as text.
-const damagedBlob = "in the engine's store is damaged"
+// DamagedBlob is how the embedded engine says so. Its errors arrive as text.
+const DamagedBlob = "in the engine's store is damaged"
 
 // leftOver tells that there was a snapshot already where the engine put a new one: it
 // was killed before it had noted that one. By having failed it has removed it

@@ -250,7 +250,7 @@ func TestSilentEngine(t *testing.T) {
 	must(t, err)
 	conn, err := r.Connect(t.Context())
 	must(t, err)
-	b := &Builder{conn: conn, engine: r, log: zap.NewNop(), ended: make(chan struct{})}
+	b := &Builder{conn: conn, Engine: r, log: zap.NewNop(), ended: make(chan struct{})}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)

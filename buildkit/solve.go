@@ -61,7 +61,7 @@ type Image struct {
 // Build runs job and fills job.Into. A failed step is a *BuildError; a source that
 // could not be read as it was verified is a *ReadError, whatever the engine says.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
-	if err := b.checkArchives(ctx, job); err != nil {
+	if err := b.CheckArchives(ctx, job); err != nil {
 		return nil, err
 	}
 	b.builds.RLock()
@@ -84,11 +84,11 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	defer stop()
 	img, err := b.run(ctx, q)
 	for _, empty := range []func(context.Context) error{b.empty, b.emptyAlone} {
-		if !damaged(err) {
+		if !Damaged(err) {
 			break
 		}
-		if _, ours := b.engine.(Managed); !ours { // others build on its cache too
-			return nil, &EngineError{EngineName(b.engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
+		if _, ours := b.Engine.(Managed); !ours { // others build on its cache too
+			return nil, &EngineError{EngineName(b.Engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
 				"empty its cache: buildctl prune --all, or docker builder prune --all"}
 		}
 		b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))

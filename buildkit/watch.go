@@ -72,7 +72,7 @@ func (w *watch) see(s *client.SolveStatus) {
 	}
 	w.seeWarnings(s.Warnings)
 	s.Statuses = slices.DeleteFunc(s.Statuses, func(v *client.VertexStatus) bool {
-		if v.ID != peakStatus {
+		if v.ID != PeakStatus {
 			return false
 		}
 		w.peak = max(w.peak, v.Current)
@@ -80,9 +80,9 @@ func (w *watch) see(s *client.SolveStatus) {
 	})
 }
 
-// peakStatus is how the embedded engine tells the most memory that a RUN needed,
+// PeakStatus is how the embedded engine tells the most memory that a RUN needed,
 // in bytes.
-const peakStatus = "sx: peak memory"
+const PeakStatus = "sx: peak memory"
 
 // noSpace is how programs say ENOSPC.
 var noSpace = regexp.MustCompile(`(?i)no space left on device`)

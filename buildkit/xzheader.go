@@ -14,51 +14,51 @@ import (
 // xzMagic begins every .xz file, and is all that BuildKit goes by.
 const xzMagic = "\xfd7zXZ\x00"
 
-// xzFilter is one of the steps by which a block of an .xz file is unpacked
+// XzFilter is one of the steps by which a block of an .xz file is unpacked
 // (tukaani.org: The .xz File Format, 5.3, and liblzma's api/lzma/bcj.h).
-type xzFilter struct {
-	id    uint64
-	props string
+type XzFilter struct {
+	Id    uint64
+	Props string
 }
 
 const (
-	xzDelta = 0x03
-	xzLZMA2 = 0x21
+	XzDelta = 0x03
+	XzLZMA2 = 0x21
 )
 
 // xzFilterNames are the filters that xz 5.8 knows, by the names of its options.
 var xzFilterNames = map[uint64]string{
-	xzDelta: "delta", 0x04: "x86", 0x05: "powerpc", 0x06: "ia64", 0x07: "arm", 0x08: "armthumb",
-	0x09: "sparc", 0x0a: "arm64", 0x0b: "riscv", xzLZMA2: "lzma2",
+	XzDelta: "delta", 0x04: "x86", 0x05: "powerpc", 0x06: "ia64", 0x07: "arm", 0x08: "armthumb",
+	0x09: "sparc", 0x0a: "arm64", 0x0b: "riscv", XzLZMA2: "lzma2",
 }
 
 // ownXZFilters are those that [XZMain] unpacks, with the checks of ownXZChecks.
 var (
-	ownXZFilters = []uint64{xzDelta, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, xzLZMA2}
+	ownXZFilters = []uint64{XzDelta, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, XzLZMA2}
 	ownXZChecks  = []byte{0x00, 0x01, 0x04, 0x0a} // none, CRC32, CRC64, SHA-256
 )
 
-func (f xzFilter) String() string {
-	if name := xzFilterNames[f.id]; name != "" {
+func (f XzFilter) String() string {
+	if name := xzFilterNames[f.Id]; name != "" {
 		return name
 	}
-	return fmt.Sprintf("%#x", f.id)
+	return fmt.Sprintf("%#x", f.Id)
 }
 
-// xzHeader is what the beginning of an .xz file asks of the program that unpacks it.
-type xzHeader struct {
-	check   byte
-	filters []xzFilter
+// XzHeader is what the beginning of an .xz file asks of the program that unpacks it.
+type XzHeader struct {
+	Check   byte
+	Filters []XzFilter
 }
 
 // errNotXZ says that no program can unpack the file, so that BuildKit copies it
 // with every engine.
 var errNotXZ = errors.New("not an .xz file that could be unpacked")
 
-// readXZHeader reads the header of an .xz file's first stream and that of its first
+// ReadXZHeader reads the header of an .xz file's first stream and that of its first
 // block, at most 1036 bytes.
-func readXZHeader(r io.Reader) (xzHeader, error) {
-	var h xzHeader
+func ReadXZHeader(r io.Reader) (XzHeader, error) {
+	var h XzHeader
 	b := make([]byte, 13)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return h, notXZ(err)
@@ -66,7 +66,7 @@ func readXZHeader(r io.Reader) (xzHeader, error) {
 	if string(b[:6]) != xzMagic || b[6] != 0 || b[7] > 0x0f || crc32.ChecksumIEEE(b[6:8]) != binary.LittleEndian.Uint32(b[8:]) {
 		return h, errNotXZ
 	}
-	h.check = b[7]
+	h.Check = b[7]
 	if b[12] == 0 { // no block: an empty file
 		return h, errNotXZ
 	}
@@ -91,7 +91,7 @@ func notXZ(err error) error {
 }
 
 // readFilters reads a block header from its flags on.
-func (h *xzHeader) readFilters(b []byte) error {
+func (h *XzHeader) readFilters(b []byte) error {
 	flags, r := b[0], bytes.NewReader(b[1:])
 	number := func() (n uint64) {
 		n, err := binary.ReadUvarint(r)
@@ -112,24 +112,24 @@ func (h *xzHeader) readFilters(b []byte) error {
 		}
 		props := make([]byte, size)
 		r.Read(props)
-		h.filters = append(h.filters, xzFilter{id, string(props)})
+		h.Filters = append(h.Filters, XzFilter{id, string(props)})
 	}
 	return nil
 }
 
 // plain holds for what every program named xz unpacks.
-func (h xzHeader) plain() bool {
-	return len(h.filters) == 1 && h.filters[0].id == xzLZMA2 && slices.Contains(ownXZChecks, h.check)
+func (h XzHeader) plain() bool {
+	return len(h.Filters) == 1 && h.Filters[0].Id == XzLZMA2 && slices.Contains(ownXZChecks, h.Check)
 }
 
-// missing names what [XZMain] cannot do of what h asks for; "" where it can all.
-func (h xzHeader) missing() string {
-	if !slices.Contains(ownXZChecks, h.check) {
-		return fmt.Sprintf("the integrity check %#x", h.check)
+// Missing names what [XZMain] cannot do of what h asks for; "" where it can all.
+func (h XzHeader) Missing() string {
+	if !slices.Contains(ownXZChecks, h.Check) {
+		return fmt.Sprintf("the integrity check %#x", h.Check)
 	}
 	var lacks []string
-	for _, f := range h.filters {
-		if !slices.Contains(ownXZFilters, f.id) {
+	for _, f := range h.Filters {
+		if !slices.Contains(ownXZFilters, f.Id) {
 			lacks = append(lacks, f.String())
 		}
 	}
@@ -140,9 +140,9 @@ func (h xzHeader) missing() string {
 }
 
 // String names the filters as xz --list does: "x86, lzma2".
-func (h xzHeader) String() string {
+func (h XzHeader) String() string {
 	var names []string
-	for _, f := range h.filters {
+	for _, f := range h.Filters {
 		names = append(names, f.String())
 	}
 	return strings.Join(names, ", ")

@@ -12,26 +12,26 @@ import (
 // sampleName is the one file in the archive of [sampleXZ].
 const sampleName = "f"
 
-// sampleXZ returns a tar archive as an .xz file with the filters and the check of h,
+// SampleXZ returns a tar archive as an .xz file with the filters and the check of h,
 // which tells whether an xz knows them. Its data are stored, and such that the filters
 // for machine code leave them as they are: they hold no branch. It returns nil for a
 // check that it cannot make.
-func sampleXZ(h xzHeader) []byte {
-	data := sampleTar()
-	for i := len(h.filters) - 1; i >= 0; i-- { // encoding goes the other way, but only delta changes bytes
-		if f := h.filters[i]; f.id == xzDelta && len(f.props) == 1 {
-			data = deltaEncode(data, int(f.props[0])+1)
+func SampleXZ(h XzHeader) []byte {
+	data := SampleTar()
+	for i := len(h.Filters) - 1; i >= 0; i-- { // encoding goes the other way, but only delta changes bytes
+		if f := h.Filters[i]; f.Id == XzDelta && len(f.Props) == 1 {
+			data = deltaEncode(data, int(f.Props[0])+1)
 		}
 	}
-	sum, ok := xzCheck(h.check, sampleTar())
+	sum, ok := xzCheck(h.Check, SampleTar())
 	if !ok {
 		return nil
 	}
-	header := []byte{0, byte(len(h.filters) - 1)}
-	for _, f := range h.filters {
-		header = binary.AppendUvarint(header, f.id)
-		header = binary.AppendUvarint(header, uint64(len(f.props)))
-		header = append(header, f.props...)
+	header := []byte{0, byte(len(h.Filters) - 1)}
+	for _, f := range h.Filters {
+		header = binary.AppendUvarint(header, f.Id)
+		header = binary.AppendUvarint(header, uint64(len(f.Props)))
+		header = append(header, f.Props...)
 	}
 	header = pad4(header)
 	header[0] = byte(len(header) / 4)
@@ -44,15 +44,15 @@ func sampleXZ(h xzHeader) []byte {
 	index := binary.AppendUvarint([]byte{0, 1}, uint64(unpadded))
 	index = appendCRC(pad4(binary.AppendUvarint(index, uint64(len(data)))))
 	footer := binary.LittleEndian.AppendUint32(nil, uint32(len(index)/4-1))
-	footer = append(footer, 0, h.check)
+	footer = append(footer, 0, h.Check)
 
-	out := append([]byte(xzMagic), appendCRC([]byte{0, h.check})...)
+	out := append([]byte(xzMagic), appendCRC([]byte{0, h.Check})...)
 	out = append(append(out, block...), index...)
 	out = binary.LittleEndian.AppendUint32(out, crc32.ChecksumIEEE(footer))
 	return append(append(out, footer...), 'Y', 'Z')
 }
 
-func sampleTar() []byte {
+func SampleTar() []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	w.WriteHeader(&tar.Header{Name: sampleName, Mode: 0o644, Size: 2, Format: tar.FormatUSTAR})

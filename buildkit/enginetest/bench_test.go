@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -28,7 +29,7 @@ COPY file /
 type bench struct {
 	*Tree
 	store    *cache.Store
-	engine   *buildkit.Embedded
+	engine   *embedded.Engine
 	builder  *buildkit.Builder
 	contexts int // so far: no engine has seen the next one
 }
@@ -39,7 +40,7 @@ func newBench(b *testing.B) *bench {
 	var err error
 	t.store, err = cache.Open(t.Dir, cache.Options{KeyFile: filepath.Join(b.TempDir(), "key")})
 	t.must(err)
-	t.engine = &buildkit.Embedded{Dir: t.store.Dir("engine"), Store: t.store, Executable: programs.Sx()}
+	t.engine = &embedded.Engine{Dir: t.store.Dir("engine"), Store: t.store, Executable: programs.Sx()}
 	t.builder = t.open()
 	b.Cleanup(func() { t.builder.Close() })
 	return t

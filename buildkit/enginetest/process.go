@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 )
 
 // Buffer is a bytes.Buffer that may be read while a process writes into it.
@@ -79,7 +79,7 @@ func (t *Tree) Engines() (pids []int) {
 func isEngine(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	args := strings.Split(string(line), "\x00")
-	return err == nil && len(args) > 1 && args[1] == buildkit.ChildArg
+	return err == nil && len(args) > 1 && args[1] == embedded.ChildArg
 }
 
 // parent is a process's, 0 when it is gone.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -261,7 +262,7 @@ func buildOf(s *buildkit.Status) string {
 	switch s.SX {
 	case "":
 		return ""
-	case buildkit.BuildID():
+	case embedded.BuildID():
 		return "this build (" + s.SX + ")"
 	}
 	return "another build (" + s.SX + ")"

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 )
 
 // noEngine is the variable that says that this machine is not meant to build.
@@ -65,7 +65,7 @@ func enginesBelow(dir string) (pids []int) {
 	for _, file := range files {
 		line, err := os.ReadFile(file)
 		args := bytes.Split(line, []byte{0})
-		if err != nil || len(args) < 3 || string(args[1]) != buildkit.ChildArg {
+		if err != nil || len(args) < 3 || string(args[1]) != embedded.ChildArg {
 			continue
 		}
 		if !strings.Contains(string(args[2]), strconv.Quote(dir)[:len(dir)+1]+"/") {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -82,8 +83,8 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 
 // embedded is the tree's embedded engine, whatever builds run on now: the caches of
 // other engines are not sx's.
-func (a *app) embedded(store *cache.Store, set settings.Settings) *buildkit.Embedded {
-	return &buildkit.Embedded{
+func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engine {
+	return &embedded.Engine{
 		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
 		CacheSize: set.Engine.CacheSize, Log: a.logger(),
 		Waiting: plainTalk{a.stderr}.waitingForEngine,

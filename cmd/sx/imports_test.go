@@ -54,13 +54,16 @@ var bans = []ban{
 	{in: "buildkit", what: module + "preseed...", reason: "workers do not know each other"},
 	{in: "...", what: module + "cmd/...", except: []string{"cmd/..."}, reason: "imports point one way: cmd, workers, leaves"},
 
-	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit"},
+	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit", "buildkit/embedded"},
 		reason: "package buildkit alone speaks to an engine"},
-	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit"},
+	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit", "buildkit/embedded"},
 		reason: "package buildkit alone holds an engine"},
+	{in: "...", what: "github.com/moby/buildkit/control...", except: []string{"buildkit/embedded", "buildkit/enginetest", "cmd/sx"},
+		reason: "only the program that is an engine links BuildKit's solver; the race detector covers the rest"},
+	{in: "buildkit", what: module + "buildkit/embedded", reason: "the client of an engine does not know which one it speaks to"},
 	{in: "...", what: "github.com/google/go-containerregistry...", except: []string{"preseed", "cmd/..."},
 		reason: "package preseed alone speaks to registries"},
-	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "preseed", "buildkit"}, reason: "workers alone use the network"},
+	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "preseed", "buildkit", "buildkit/embedded"}, reason: "workers alone use the network"},
 	{in: "...", what: "github.com/spf13/cobra", except: []string{"cmd/sx"}, reason: "the command line is read in cmd/sx alone"},
 	{in: "cmd/internal/history", what: "os/exec", reason: "git would run what the tree's configuration says"},
 	{in: "cmd/internal/signature", what: module + "...", reason: "who signed is said beside a verdict and decides none; a tree has no say in it"},
@@ -135,7 +138,7 @@ var words = map[string]string{
 }
 
 // theEngine is the main function of another process.
-const theEngine = "buildkit/child_linux.go"
+const theEngine = "buildkit/embedded/child_linux.go"
 
 func TestOnlyMainPrintsAndExits(t *testing.T) {
 	for _, p := range listPackages(t) {

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 )
 
 func main() { os.Exit(Main()) }
@@ -14,10 +14,10 @@ func main() { os.Exit(Main()) }
 // an engine are this same program, so that there is one file to install.
 func Main() int {
 	switch {
-	case filepath.Base(os.Args[0]) == buildkit.XZName:
-		return buildkit.XZMain(os.Stdin, os.Stdout, os.Stderr)
-	case len(os.Args) == 3 && os.Args[1] == buildkit.ChildArg:
-		return buildkit.ServeChild(os.Args[2])
+	case filepath.Base(os.Args[0]) == embedded.XZName:
+		return embedded.XZMain(os.Stdin, os.Stdout, os.Stderr)
+	case len(os.Args) == 3 && os.Args[1] == embedded.ChildArg:
+		return embedded.ServeChild(os.Args[2])
 	}
 	return run(os.Args[1:])
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with by wh
 // TestMain makes the test binary sx: scripts find it in PATH, and it re-executes
 // itself as the engine and as the engine's xz.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == buildkit.XZName {
+	if filepath.Base(os.Args[0]) == embedded.XZName {
 		os.Exit(Main())
 	}
 	testscript.Main(m, map[string]func(){"sx": func() { os.Exit(Main()) }})

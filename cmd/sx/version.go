@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 )
 
 // version is set by release builds: -ldflags "-X main.version=1.2.3".
@@ -45,7 +45,7 @@ func newVersionCommand(a *app) *cobra.Command {
 
 var sxVersion = sync.OnceValue(func() versionInfo {
 	v := versionInfo{
-		Version: version, BuildKit: "unknown", Build: buildkit.BuildID(), Runc: buildkit.RuncInside(),
+		Version: version, BuildKit: "unknown", Build: embedded.BuildID(), Runc: embedded.RuncInside(),
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	info, ok := debug.ReadBuildInfo()

@@ -1,8 +1,8 @@
 //go:build embed_runc
 
-package buildkit
+package embedded
 
 import _ "embed"
 
-//go:embed runc_linux_arm64.zst
+//go:embed runc_linux_amd64.zst
 var runcInside []byte

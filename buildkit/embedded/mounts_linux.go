@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // runcRoot is where runc keeps its containers. In the engine's mount namespace
@@ -99,7 +101,7 @@ func refusedMounts(cfg childConfig, err error) error {
 		return o.refused("setting up the engine's mounts", err)
 	}
 	if isForbidden(err) {
-		return &UnfitError{fmt.Sprintf("setting up the engine's mounts was refused (%v)", err), "in a container, start it with --privileged"}
+		return &buildkit.UnfitError{Problem: fmt.Sprintf("setting up the engine's mounts was refused (%v)", err), Remedy: "in a container, start it with --privileged"}
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 )
 
@@ -35,8 +36,8 @@ const ChildArg = "__engine"
 //   - The child outlives the sx that started it only while another sx holds a
 //     connection, and [linger] longer.
 
-// Embedded runs BuildKit in a re-executed sx.
-type Embedded struct {
+// Engine runs BuildKit in a re-executed sx.
+type Engine struct {
 	// Dir holds the engine's state, socket and log, and nothing else. It
 	// should be on the filesystem of out/, or blobs are copied.
 	Dir   string
@@ -55,10 +56,10 @@ type Embedded struct {
 	Log     *zap.Logger
 }
 
-var _ Engine = (*Embedded)(nil)
+var _ buildkit.Engine = (*Engine)(nil)
 
 // Kind implements [Engine].
-func (e *Embedded) Kind() string { return embeddedKind }
+func (e *Engine) Kind() string { return buildkit.EmbeddedKind }
 
 // pollInterval is how often Connect looks again while another process starts,
 // ends or holds the engine; dialling costs microseconds.
@@ -66,7 +67,7 @@ const pollInterval = 20 * time.Millisecond
 
 // Connect implements [Engine]: it attaches to the live engine of this build of
 // sx, or starts one.
-func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
+func (e *Engine) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	id, err := buildID(e.executable())
 	if err != nil {
 		return nil, err
@@ -91,13 +92,13 @@ func (e *Embedded) Connect(ctx context.Context) (*Conn, error) {
 			}
 			if conn, err := e.attach(ctx, id); err == nil {
 				return conn, nil
-			} else if time.Since(began) > answerTime {
+			} else if time.Since(began) > buildkit.AnswerTime {
 				return nil, fmt.Errorf("connecting to the engine: %w", err)
 			}
 			continue
 		}
 		waited := time.Since(began)
-		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > answerTime {
+		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > buildkit.AnswerTime {
 			return nil, fmt.Errorf("the engine in %q does not answer: %w; sx engine stop --force ends it", e.Dir, attachErr)
 		}
 		if !told && waited > time.Second && e.Waiting != nil {
@@ -130,7 +131,7 @@ func tryLock(path string) (*os.File, error) {
 }
 
 // attach dials the engine's socket and makes sure that it answers.
-func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
+func (e *Engine) attach(ctx context.Context, id string) (*buildkit.Conn, error) {
 	if !e.Store.Owned(e.Dir) {
 		return nil, fmt.Errorf("no engine of this user ever ran in %q", e.Dir)
 	}
@@ -158,7 +159,7 @@ func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
 		c.Close()
 		return nil, err
 	}
-	return &Conn{
+	return &buildkit.Conn{
 		Client:     c,
 		ContentDir: filepath.Join(e.Dir, facts.ContentDir),
 		RuncLog:    filepath.Join(e.Dir, facts.RuncLog),
@@ -169,7 +170,7 @@ func (e *Embedded) attach(ctx context.Context, id string) (*Conn, error) {
 
 // dial goes through the folder's descriptor, because a socket's path may have
 // at most 107 bytes and a tree may lie deeper than that.
-func (e *Embedded) dial(ctx context.Context, id string) (net.Conn, error) {
+func (e *Engine) dial(ctx context.Context, id string) (net.Conn, error) {
 	dir, err := os.Open(e.Dir)
 	if err != nil {
 		return nil, err
@@ -181,7 +182,7 @@ func (e *Embedded) dial(ctx context.Context, id string) (net.Conn, error) {
 
 func socketName(id string) string { return id + ".sock" }
 
-func (e *Embedded) executable() string {
+func (e *Engine) executable() string {
 	if e.Executable != "" {
 		return e.Executable
 	}

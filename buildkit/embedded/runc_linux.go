@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // runcIsInside stands for the path of the runc that sx carries.
@@ -30,9 +32,9 @@ func (m machine) findRunc(path string, inside bool) (string, error) {
 func (m machine) checkRunc(path string) (string, error) {
 	full, err := lookPath(path)
 	if err != nil {
-		return "", &UnfitError{
-			fmt.Sprintf("there is no %q, the program that runs build steps", path),
-			"install runc (Debian: apt-get install runc), name one in engine.runc of stagex.toml, or use a release of sx, which has one inside",
+		return "", &buildkit.UnfitError{
+			Problem: fmt.Sprintf("there is no %q, the program that runs build steps", path),
+			Remedy:  "install runc (Debian: apt-get install runc), name one in engine.runc of stagex.toml, or use a release of sx, which has one inside",
 		}
 	}
 	if full, err = filepath.Abs(full); err != nil {
@@ -57,18 +59,18 @@ func (m machine) checkRunc(path string) (string, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return "", &UnfitError{
-			fmt.Sprintf("%s does not know `features` (%s): it is too old, or not runc (crun gives other bytes)", full, said(exit)),
-			"install runc 1.1 or newer",
+		return "", &buildkit.UnfitError{
+			Problem: fmt.Sprintf("%s does not know `features` (%s): it is too old, or not runc (crun gives other bytes)", full, said(exit)),
+			Remedy:  "install runc 1.1 or newer",
 		}
 	case err != nil:
-		return "", &UnfitError{fmt.Sprintf("%s cannot be used: %v", full, err), "install runc 1.1 or newer"}
+		return "", &buildkit.UnfitError{Problem: fmt.Sprintf("%s cannot be used: %v", full, err), Remedy: "install runc 1.1 or newer"}
 	case !isRunc(features.Annotations):
-		return "", &UnfitError{fmt.Sprintf("%s is not runc; other runtimes give other bytes", full), "install runc 1.1 or newer"}
+		return "", &buildkit.UnfitError{Problem: fmt.Sprintf("%s is not runc; other runtimes give other bytes", full), Remedy: "install runc 1.1 or newer"}
 	case !features.Linux.Seccomp.Enabled && m.seccomp:
-		return "", &UnfitError{
-			fmt.Sprintf("%s was built without seccomp, so every build step would fail", full),
-			"install a runc with seccomp (the Debian package has it)",
+		return "", &buildkit.UnfitError{
+			Problem: fmt.Sprintf("%s was built without seccomp, so every build step would fail", full),
+			Remedy:  "install a runc with seccomp (the Debian package has it)",
 		}
 	}
 	return full, nil

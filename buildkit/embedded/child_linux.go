@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // linger is how long the engine waits for another sx after the last one left:
@@ -67,7 +69,7 @@ func ServeChild(config string) int {
 	if err == nil {
 		return 0
 	}
-	var unfit *UnfitError
+	var unfit *buildkit.UnfitError
 	if errors.As(err, &unfit) {
 		json.NewEncoder(ready).Encode(unfit)
 	} else {
@@ -102,7 +104,7 @@ func runTask(config string, ready *os.File) error {
 func serveChild(cfg childConfig, ready *os.File) error {
 	unix.Umask(0o022)
 	logrus.SetLevel(logrus.WarnLevel)
-	version.Version = Version()
+	version.Version = buildkit.Version()
 	if err := isolate(cfg); err != nil {
 		return refusedMounts(cfg, err)
 	}
@@ -122,7 +124,7 @@ func serveChild(cfg childConfig, ready *os.File) error {
 	about := facts{
 		State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog),
 		UserNS: userns.RunningInUserNS(),
-		Since:  time.Now(), BuildKit: Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
+		Since:  time.Now(), BuildKit: buildkit.Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
 	}
 	if err := writeFacts(cfg, about); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"crypto/rand"
@@ -15,6 +15,8 @@ import (
 	"github.com/moby/sys/userns"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // The databases of an engine's state, named as buildkitd names them.
@@ -185,7 +187,7 @@ func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapsho
 	case "native":
 		return name, native.NewSnapshotter, nil
 	}
-	return "", nil, &UnfitError{
+	return "", nil, &buildkit.UnfitError{
 		Problem: fmt.Sprintf("the snapshotter %q is unknown", name),
 		Remedy:  `set engine.snapshotter to "auto", "overlayfs" or "native"`,
 	}

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // verified is a content store that hashes what it gives. containerd believes its
@@ -121,7 +123,7 @@ func (r *verifiedReader) loadTail() error {
 	}
 	r.hash.Write(tail)
 	if got := digest.NewDigest(r.want.Algorithm(), r.hash); got != r.want {
-		r.err = fmt.Errorf("blob %s %s: its digest is %s", r.want, damagedBlob, got)
+		r.err = fmt.Errorf("blob %s %s: its digest is %s", r.want, buildkit.DamagedBlob, got)
 		return r.err
 	}
 	r.tail = tail
@@ -131,7 +133,7 @@ func (r *verifiedReader) loadTail() error {
 // short is the error of a file that ended too early, or cannot be read.
 func (r *verifiedReader) short(err error) error {
 	if err == nil || err == io.EOF {
-		return fmt.Errorf("blob %s %s: it was cut short", r.want, damagedBlob)
+		return fmt.Errorf("blob %s %s: it was cut short", r.want, buildkit.DamagedBlob)
 	}
-	return fmt.Errorf("blob %s %s: %w", r.want, damagedBlob, err)
+	return fmt.Errorf("blob %s %s: %w", r.want, buildkit.DamagedBlob, err)
 }

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"github.com/moby/sys/user"
 	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // nofileHard is the hard limit of open files that upstream's builds set
@@ -69,7 +71,7 @@ type means struct {
 }
 
 // fitness looks at everything a build will need before anything is built.
-func (e *Embedded) fitness() (with means, err error) {
+func (e *Engine) fitness() (with means, err error) {
 	m, err := thisMachine()
 	if err != nil {
 		return with, err
@@ -100,19 +102,19 @@ func userMaps() (*idMaps, error) {
 func (m machine) check() error {
 	switch {
 	case m.root && !m.has(unix.CAP_SYS_ADMIN):
-		return &UnfitError{
-			"root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
-			"run sx on the host, or start the container with --privileged",
+		return &buildkit.UnfitError{
+			Problem: "root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
+			Remedy:  "run sx on the host, or start the container with --privileged",
 		}
 	case m.root && m.ids <= minIDs, m.ids == 0:
-		return &UnfitError{
-			fmt.Sprintf("this is a user namespace that has %d users or groups, but a build needs %d", m.ids, minIDs+1),
-			"run sx outside of it, as an ordinary user for example, or give it more ids (podman: --userns, /etc/subuid)",
+		return &buildkit.UnfitError{
+			Problem: fmt.Sprintf("this is a user namespace that has %d users or groups, but a build needs %d", m.ids, minIDs+1),
+			Remedy:  "run sx outside of it, as an ordinary user for example, or give it more ids (podman: --userns, /etc/subuid)",
 		}
 	case m.nofile < nofileHard && (m.userns || !m.has(unix.CAP_SYS_RESOURCE)):
-		return &UnfitError{
-			fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", m.nofile, nofileHard),
-			fmt.Sprintf("raise it (as root: ulimit -Hn %d; for a user: a line \"* hard nofile %d\" in /etc/security/limits.conf and a new login; LimitNOFILE= of a service; --ulimit nofile=%d of a container)", nofileHard, nofileHard, nofileHard),
+		return &buildkit.UnfitError{
+			Problem: fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", m.nofile, nofileHard),
+			Remedy:  fmt.Sprintf("raise it (as root: ulimit -Hn %d; for a user: a line \"* hard nofile %d\" in /etc/security/limits.conf and a new login; LimitNOFILE= of a service; --ulimit nofile=%d of a container)", nofileHard, nofileHard, nofileHard),
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // task is what a child does. All but the first exist because files of an ordinary
@@ -28,7 +30,7 @@ const doneWord = "done"
 
 // removeAll removes a file or folder of the engine's own folder, "." for that
 // folder as a whole. It is called under the lock.
-func (e *Embedded) removeAll(ctx context.Context, lock *os.File, name string) error {
+func (e *Engine) removeAll(ctx context.Context, lock *os.File, name string) error {
 	path := filepath.Join(e.Dir, name)
 	err := os.RemoveAll(path)
 	if err == nil || os.Geteuid() == 0 || !isForbidden(err) {
@@ -42,7 +44,7 @@ func (e *Embedded) removeAll(ctx context.Context, lock *os.File, name string) er
 
 // inside runs a task in the user namespace in which this user's engines run, and
 // returns what it found.
-func (e *Embedded) inside(ctx context.Context, cfg childConfig, lock *os.File) (string, error) {
+func (e *Engine) inside(ctx context.Context, cfg childConfig, lock *os.File) (string, error) {
 	maps, err := userMaps()
 	if err != nil {
 		return "", err
@@ -91,7 +93,7 @@ func measureTask(cfg childConfig, ready *os.File) error {
 
 // measure adds up the files below dir, each inode once. What vanishes meanwhile
 // counts for nothing: an engine may be at work.
-func measure(dir string) (u Usage, err error) {
+func measure(dir string) (u buildkit.Usage, err error) {
 	links := map[uint64]uint64{} // of an inode, as far as they were met
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		var st unix.Stat_t
@@ -127,10 +129,10 @@ func ignoreGone(err error) error {
 }
 
 // usage measures what the engine holds, also while it runs.
-func (e *Embedded) usage(ctx context.Context) (u Usage, err error) {
+func (e *Engine) usage(ctx context.Context) (u buildkit.Usage, err error) {
 	u, err = measure(e.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Usage{}, nil
+		return buildkit.Usage{}, nil
 	}
 	if os.Geteuid() == 0 || !isForbidden(err) {
 		return u, err

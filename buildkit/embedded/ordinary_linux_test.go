@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/user"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // alice can build: an ordinary user with ids and the programs to map them.
@@ -109,7 +111,7 @@ func TestOrdinaryRefused(t *testing.T) {
 	if err := alice().refused("x", syscall.ENOSPC); strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		t.Errorf("%v: reads as a full disk", err)
 	}
-	var unfit *UnfitError
+	var unfit *buildkit.UnfitError
 	if err := alice().refused("x", errors.New("disk on fire")); errors.As(err, &unfit) {
 		t.Errorf("%v: not a matter of this machine's settings", err)
 	}

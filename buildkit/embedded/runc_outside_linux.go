@@ -1,5 +1,5 @@
 //go:build !embed_runc || !(amd64 || arm64)
 
-package buildkit
+package embedded
 
 var runcInside []byte

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // ordinary is what decides whether an ordinary user can build here. The zero
@@ -150,7 +152,7 @@ func (o *ordinary) readKernel() {
 // maps returns the ids of the engine's user namespace, or an *UnfitError for what
 // is known to be in the way. What only a try tells is told by [ordinary.refused].
 func (o ordinary) maps() (*idMaps, error) {
-	for _, check := range []func() *UnfitError{o.checkKernel, o.checkHelpers, o.checkRanges} {
+	for _, check := range []func() *buildkit.UnfitError{o.checkKernel, o.checkHelpers, o.checkRanges} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -163,43 +165,43 @@ func (o ordinary) maps() (*idMaps, error) {
 // orRoot ends every remedy: nothing here keeps root from building.
 const orRoot = "; or run sx as root"
 
-func (o ordinary) checkKernel() *UnfitError {
+func (o ordinary) checkKernel() *buildkit.UnfitError {
 	for _, s := range []struct{ name, bad, good string }{{sysctlClone, "0", "1"}, {sysctlMax, "0", "28633"}} {
 		if o.sysctls[s.name] == s.bad {
-			return &UnfitError{
-				fmt.Sprintf("the kernel lets only root make user namespaces (%s is %s)", s.name, s.bad),
-				fmt.Sprintf("allow it: echo %s=%s | sudo tee /etc/sysctl.d/99-sx.conf && sudo sysctl --system", s.name, s.good) + orRoot,
+			return &buildkit.UnfitError{
+				Problem: fmt.Sprintf("the kernel lets only root make user namespaces (%s is %s)", s.name, s.bad),
+				Remedy:  fmt.Sprintf("allow it: echo %s=%s | sudo tee /etc/sysctl.d/99-sx.conf && sudo sysctl --system", s.name, s.good) + orRoot,
 			}
 		}
 	}
 	if o.noNewPrivs {
-		return &UnfitError{
-			"no_new_privs is set here, so newuidmap cannot map ids",
-			"start the container without no-new-privileges (Kubernetes: allowPrivilegeEscalation: true), the service without NoNewPrivileges=" + orRoot,
+		return &buildkit.UnfitError{
+			Problem: "no_new_privs is set here, so newuidmap cannot map ids",
+			Remedy:  "start the container without no-new-privileges (Kubernetes: allowPrivilegeEscalation: true), the service without NoNewPrivileges=" + orRoot,
 		}
 	}
 	return nil
 }
 
-func (o ordinary) checkHelpers() *UnfitError {
+func (o ordinary) checkHelpers() *buildkit.UnfitError {
 	for _, h := range []struct{ name, path string }{{"newuidmap", o.newuidmap}, {"newgidmap", o.newgidmap}} {
 		if h.path == "" {
-			return &UnfitError{
-				fmt.Sprintf("there is no %q in PATH, which lets an ordinary user build", h.name),
-				"install it (Debian, Ubuntu: sudo apt-get install uidmap; Fedora: sudo dnf install shadow-utils; Alpine: apk add shadow-uidmap)" + orRoot,
+			return &buildkit.UnfitError{
+				Problem: fmt.Sprintf("there is no %q in PATH, which lets an ordinary user build", h.name),
+				Remedy:  "install it (Debian, Ubuntu: sudo apt-get install uidmap; Fedora: sudo dnf install shadow-utils; Alpine: apk add shadow-uidmap)" + orRoot,
 			}
 		}
 		if slices.Contains(o.plain, h.path) {
-			return &UnfitError{
-				fmt.Sprintf("%s is not set-uid root, so it cannot map ids", h.path),
-				fmt.Sprintf("install it again, or sudo chmod u+s %s", h.path) + orRoot,
+			return &buildkit.UnfitError{
+				Problem: fmt.Sprintf("%s is not set-uid root, so it cannot map ids", h.path),
+				Remedy:  fmt.Sprintf("install it again, or sudo chmod u+s %s", h.path) + orRoot,
 			}
 		}
 	}
 	return nil
 }
 
-func (o ordinary) checkRanges() *UnfitError {
+func (o ordinary) checkRanges() *buildkit.UnfitError {
 	var lacking []string
 	for _, r := range []struct {
 		file string
@@ -213,9 +215,9 @@ func (o ordinary) checkRanges() *UnfitError {
 		return nil
 	}
 	uids, gids := countIDs(o.subuid), countIDs(o.subgid)
-	return &UnfitError{
-		fmt.Sprintf("a build needs %d user and group ids besides yours, but %s gives %s %d and %s %d", minIDs, subuidFile, o.name, uids, subgidFile, gids),
-		fmt.Sprintf("give some: echo %s:%d:65536 | sudo tee -a %s", o.name, o.freeIDs(), strings.Join(lacking, " ")) + orRoot,
+	return &buildkit.UnfitError{
+		Problem: fmt.Sprintf("a build needs %d user and group ids besides yours, but %s gives %s %d and %s %d", minIDs, subuidFile, o.name, uids, subgidFile, gids),
+		Remedy:  fmt.Sprintf("give some: echo %s:%d:65536 | sudo tee -a %s", o.name, o.freeIDs(), strings.Join(lacking, " ")) + orRoot,
 	}
 }
 
@@ -235,26 +237,26 @@ func (o ordinary) refused(doing string, err error) error {
 	var ids *idMapError
 	switch {
 	case o.sysctls[sysctlApparmor] == "1" && isForbidden(err):
-		return &UnfitError{
-			fmt.Sprintf("AppArmor lets no ordinary program use user namespaces (%s is 1, as on Ubuntu since 23.10): %s", sysctlApparmor, problem),
-			apparmorRemedy(o.exe) + orRoot,
+		return &buildkit.UnfitError{
+			Problem: fmt.Sprintf("AppArmor lets no ordinary program use user namespaces (%s is 1, as on Ubuntu since 23.10): %s", sysctlApparmor, problem),
+			Remedy:  apparmorRemedy(o.exe) + orRoot,
 		}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		// Not in the kernel's words, which are those of a full disk.
-		return &UnfitError{doing + fmt.Sprintf(" was refused: there are too many (%s is %s), or this would be nested too deep", sysctlMax, o.sysctls[sysctlMax]),
-			fmt.Sprintf("raise the limit: sudo sysctl -w %s=28633", sysctlMax) + orRoot}
+		return &buildkit.UnfitError{Problem: doing + fmt.Sprintf(" was refused: there are too many (%s is %s), or this would be nested too deep", sysctlMax, o.sysctls[sysctlMax]),
+			Remedy: fmt.Sprintf("raise the limit: sudo sysctl -w %s=28633", sysctlMax) + orRoot}
 	case errors.Is(err, unix.EINVAL):
-		return &UnfitError{problem + ": this kernel may lack user namespaces (CONFIG_USER_NS)", "use another kernel" + orRoot}
+		return &buildkit.UnfitError{Problem: problem + ": this kernel may lack user namespaces (CONFIG_USER_NS)", Remedy: "use another kernel" + orRoot}
 	case isForbidden(err) && errors.Is(err, errProc):
-		return &UnfitError{problem + ": parts of /proc are hidden here, as in a container", containerRemedy + orRoot}
+		return &buildkit.UnfitError{Problem: problem + ": parts of /proc are hidden here, as in a container", Remedy: containerRemedy + orRoot}
 	case isForbidden(err) && o.filtered:
-		return &UnfitError{problem + ": this looks like a container, whose filter forbids it", containerRemedy}
+		return &buildkit.UnfitError{Problem: problem + ": this looks like a container, whose filter forbids it", Remedy: containerRemedy}
 	case isForbidden(err):
-		return &UnfitError{problem, "find what forbids it (journalctl -k, a security module); in a container, " + containerRemedy + orRoot}
+		return &buildkit.UnfitError{Problem: problem, Remedy: "find what forbids it (journalctl -k, a security module); in a container, " + containerRemedy + orRoot}
 	case errors.As(err, &ids) && strings.Contains(ids.said, "owned by a different user"):
-		return &UnfitError{problem + ": the shell's group is not the one that you log in with", "leave newgrp or sg" + orRoot}
+		return &buildkit.UnfitError{Problem: problem + ": the shell's group is not the one that you log in with", Remedy: "leave newgrp or sg" + orRoot}
 	case errors.As(err, &ids):
-		return &UnfitError{problem, fmt.Sprintf("mend what it says; it reads %s and %s", subuidFile, subgidFile) + orRoot}
+		return &buildkit.UnfitError{Problem: problem, Remedy: fmt.Sprintf("mend what it says; it reads %s and %s", subuidFile, subgidFile) + orRoot}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

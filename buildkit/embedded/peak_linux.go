@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"bufio"
@@ -13,6 +13,8 @@ import (
 	resourcestypes "github.com/moby/buildkit/executor/resources/types"
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/util/progress"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // peakExecutor tells whoever follows a RUN how much memory its processes were
@@ -46,7 +48,7 @@ func tellPeak(ctx context.Context, bytes int64) {
 		return
 	}
 	now := time.Now()
-	w.Write(peakStatus, progress.Status{Current: int(bytes), Started: &now, Completed: &now})
+	w.Write(buildkit.PeakStatus, progress.Status{Current: int(bytes), Started: &now, Completed: &now})
 	w.Close()
 }
 

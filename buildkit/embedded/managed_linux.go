@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
-var _ Managed = (*Embedded)(nil)
+var _ buildkit.Managed = (*Engine)(nil)
 
 // Status implements [Managed].
-func (e *Embedded) Status(ctx context.Context) (*Status, error) {
-	s := &Status{Kind: e.Kind(), Place: e.Dir, CacheSize: e.CacheSize}
+func (e *Engine) Status(ctx context.Context) (*buildkit.Status, error) {
+	s := &buildkit.Status{Kind: e.Kind(), Place: e.Dir, CacheSize: e.CacheSize}
 	if _, err := os.Lstat(e.logPath()); err == nil {
 		s.Log = e.logPath()
 	}
@@ -35,7 +37,7 @@ func (e *Embedded) Status(ctx context.Context) (*Status, error) {
 
 // running fills in what a live engine tells, of whatever build of sx it is. One
 // that came with a copied tree is not asked.
-func (e *Embedded) running(ctx context.Context, s *Status) error {
+func (e *Engine) running(ctx context.Context, s *buildkit.Status) error {
 	if !e.Store.Owned(e.Dir) {
 		return nil
 	}
@@ -93,7 +95,7 @@ const stopTime = 15 * time.Second
 const busyTime = time.Second
 
 // Stop implements [Managed].
-func (e *Embedded) Stop(ctx context.Context, force bool) error {
+func (e *Engine) Stop(ctx context.Context, force bool) error {
 	lock, err := e.stop(ctx, force)
 	if lock != nil {
 		lock.Close()
@@ -102,19 +104,19 @@ func (e *Embedded) Stop(ctx context.Context, force bool) error {
 }
 
 // stop ends the engine and returns the lock, nil where no engine ever ran here.
-func (e *Embedded) stop(ctx context.Context, force bool) (*os.File, error) {
+func (e *Engine) stop(ctx context.Context, force bool) (*os.File, error) {
 	if _, err := os.Lstat(e.Dir + ".lock"); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	for began := time.Now(); ; {
-		s := &Status{}
+		s := &buildkit.Status{}
 		if err := e.running(ctx, s); err != nil {
 			return nil, err
 		}
 		switch {
 		case s.Clients > 0 && !force && time.Since(began) < busyTime: // it may be leaving
 		case s.Clients > 0 && !force:
-			return nil, &BusyError{s.Clients}
+			return nil, &buildkit.BusyError{Clients: s.Clients}
 		case s.Running && time.Since(began) > stopTime:
 			unix.Kill(s.PID, unix.SIGKILL)
 		case s.Running:
@@ -136,7 +138,7 @@ func (e *Embedded) stop(ctx context.Context, force bool) (*os.File, error) {
 }
 
 // Clean implements [Managed]. The lock's file stays: another sx may wait for it.
-func (e *Embedded) Clean(ctx context.Context, force bool) error {
+func (e *Engine) Clean(ctx context.Context, force bool) error {
 	lock, err := e.stop(ctx, force)
 	if err != nil || lock == nil {
 		return err
@@ -149,7 +151,7 @@ func (e *Embedded) Clean(ctx context.Context, force bool) error {
 }
 
 // Logs implements [Managed]: of an engine that crashed, then of the last one.
-func (e *Embedded) Logs(_ context.Context, w io.Writer) error {
+func (e *Engine) Logs(_ context.Context, w io.Writer) error {
 	for _, path := range []string{e.crashPath(), e.logPath()} {
 		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // noise is random, and the same each time.
@@ -27,11 +29,11 @@ func verifiedBlob(t *testing.T, data []byte) (s verified, desc ocispecs.Descript
 	t.Helper()
 	root := t.TempDir()
 	store, err := local.NewStore(root)
-	must(t, err)
+	mustDo(t, err)
 	desc = ocispecs.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
-	must(t, content.WriteBlob(t.Context(), store, "x", bytes.NewReader(data), desc))
+	mustDo(t, content.WriteBlob(t.Context(), store, "x", bytes.NewReader(data), desc))
 	path = filepath.Join(root, "blobs", "sha256", desc.Digest.Encoded())
-	must(t, os.Chmod(path, 0o600))
+	mustDo(t, os.Chmod(path, 0o600))
 	return verified{store}, desc, path
 }
 
@@ -42,9 +44,9 @@ func TestVerifiedWhole(t *testing.T) {
 		s, desc, _ := verifiedBlob(t, data)
 		for _, piece := range []int64{4096, 1 << 20, 5 << 20} {
 			r, err := s.ReaderAt(t.Context(), desc)
-			must(t, err)
+			mustDo(t, err)
 			got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
-			if must(t, err); !bytes.Equal(got, data) {
+			if mustDo(t, err); !bytes.Equal(got, data) {
 				t.Errorf("%d bytes: they are others", size)
 			}
 			for off := r.Size() - piece; off > 0; off -= piece { // backwards
@@ -54,7 +56,7 @@ func TestVerifiedWhole(t *testing.T) {
 					t.Errorf("%d bytes: %d at %d: %v", size, n, off, err)
 				}
 			}
-			must(t, r.Close())
+			mustDo(t, r.Close())
 		}
 	}
 }
@@ -73,16 +75,16 @@ func TestVerifiedDamaged(t *testing.T) {
 		} {
 			s, desc, path := verifiedBlob(t, data)
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
-			must(t, err)
-			must(t, damage(f))
-			must(t, f.Close())
+			mustDo(t, err)
+			mustDo(t, damage(f))
+			mustDo(t, f.Close())
 			for _, from := range []int64{0, int64(size) - 1} {
 				r, err := s.ReaderAt(t.Context(), desc)
 				if err == nil {
 					_, err = io.Copy(io.Discard, io.NewSectionReader(r, min(from, r.Size()-1), r.Size()))
 					r.Close()
 				}
-				if err == nil || !strings.Contains(err.Error(), desc.Digest.String()+" "+damagedBlob) || !damaged(err) {
+				if err == nil || !strings.Contains(err.Error(), desc.Digest.String()+" "+buildkit.DamagedBlob) || !buildkit.Damaged(err) {
 					t.Errorf("%d bytes, %s, read from %d: %v", size, what, from, err)
 				}
 			}
@@ -95,18 +97,25 @@ func TestVerifiedMeanwhile(t *testing.T) {
 	data := noise(3 * verifiedTail)
 	s, desc, path := verifiedBlob(t, data)
 	r, err := s.ReaderAt(t.Context(), desc)
-	must(t, err)
+	mustDo(t, err)
 	defer r.Close()
 	p := make([]byte, verifiedTail)
 	if _, err := r.ReadAt(p, 0); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	must(t, err)
+	mustDo(t, err)
 	defer f.Close()
 	_, err = f.WriteAt([]byte("changed"), verifiedTail+1)
-	must(t, err)
-	if _, err := io.Copy(io.Discard, io.NewSectionReader(r, verifiedTail, r.Size())); err == nil || !damaged(err) {
+	mustDo(t, err)
+	if _, err := io.Copy(io.Discard, io.NewSectionReader(r, verifiedTail, r.Size())); err == nil || !buildkit.Damaged(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func mustDo(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

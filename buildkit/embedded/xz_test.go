@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -76,22 +77,22 @@ func TestXZMain(t *testing.T) {
 				t.Errorf("xz %v: %d broken bytes: code %d, %s", args, len(broken), code, &stderr)
 			}
 		}
-		h, err := readXZHeader(bytes.NewReader(packed))
-		if err != nil || h.missing() != "" {
-			t.Errorf("xz %v: header %v, lacks %q, %v", args, h, h.missing(), err)
+		h, err := buildkit.ReadXZHeader(bytes.NewReader(packed))
+		if err != nil || h.Missing() != "" {
+			t.Errorf("xz %v: header %v, lacks %q, %v", args, h, h.Missing(), err)
 		}
 	}
 }
 
 // Anything may stand in fetch/: the header is read or refused.
 func FuzzXZHeader(f *testing.F) {
-	for _, h := range []xzHeader{{4, []xzFilter{{xzLZMA2, "\x16"}}}, {1, []xzFilter{{xzDelta, "\x03"}, {0x0b, ""}, {xzLZMA2, "\x16"}}}} {
-		f.Add(sampleXZ(h))
+	for _, h := range []buildkit.XzHeader{{Check: 4, Filters: []buildkit.XzFilter{{Id: buildkit.XzLZMA2, Props: "\x16"}}}, {Check: 1, Filters: []buildkit.XzFilter{{Id: buildkit.XzDelta, Props: "\x03"}, {Id: 0x0b, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}}} {
+		f.Add(buildkit.SampleXZ(h))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		h, err := readXZHeader(bytes.NewReader(data))
-		if err == nil && (len(h.filters) == 0 || len(h.filters) > 4) {
-			t.Errorf("%d filters", len(h.filters))
+		h, err := buildkit.ReadXZHeader(bytes.NewReader(data))
+		if err == nil && (len(h.Filters) == 0 || len(h.Filters) > 4) {
+			t.Errorf("%d filters", len(h.Filters))
 		}
 		var out bytes.Buffer
 		if err != nil && XZMain(bytes.NewReader(data), &out, &bytes.Buffer{}) == 0 && out.Len() > 0 {
@@ -104,22 +105,22 @@ func FuzzXZHeader(f *testing.F) {
 // such a one.
 func TestSampleXZ(t *testing.T) {
 	for _, args := range xzOptions {
-		want, err := readXZHeader(bytes.NewReader(compress(t, []byte("x"), args...)))
+		want, err := buildkit.ReadXZHeader(bytes.NewReader(compress(t, []byte("x"), args...)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sample := sampleXZ(want)
-		got, err := readXZHeader(bytes.NewReader(sample))
-		if err != nil || got.String() != want.String() || got.check != want.check {
+		sample := buildkit.SampleXZ(want)
+		got, err := buildkit.ReadXZHeader(bytes.NewReader(sample))
+		if err != nil || got.String() != want.String() || got.Check != want.Check {
 			t.Errorf("xz %v: the sample's header is %v, want %v: %v", args, got, want, err)
 		}
 		cmd := exec.Command("xz", "-d", "-c", "-q")
 		cmd.Stdin = bytes.NewReader(sample)
-		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, sampleTar()) {
+		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, buildkit.SampleTar()) {
 			t.Errorf("xz %v: the real xz makes %d bytes of the sample: %v", args, len(out), err)
 		}
 		var out bytes.Buffer
-		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), sampleTar()) {
+		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), buildkit.SampleTar()) {
 			t.Errorf("xz %v: XZMain makes %q of the sample", args, &out)
 		}
 	}
@@ -127,13 +128,13 @@ func TestSampleXZ(t *testing.T) {
 
 // The embedded engine refuses what its xz cannot unpack, and only if an ADD names it.
 func TestUnknownXZFilter(t *testing.T) {
-	riscv := sampleXZ(xzHeader{4, []xzFilter{{0x0b, ""}, {xzLZMA2, "\x16"}}})
-	x86 := sampleXZ(xzHeader{4, []xzFilter{{0x04, ""}, {xzLZMA2, "\x16"}}})
+	riscv := buildkit.SampleXZ(buildkit.XzHeader{Check: 4, Filters: []buildkit.XzFilter{{Id: 0x0b, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}})
+	x86 := buildkit.SampleXZ(buildkit.XzHeader{Check: 4, Filters: []buildkit.XzFilter{{Id: 0x04, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}})
 	source := t.TempDir() + "/s-1.tar.xz"
 	if err := os.WriteFile(source, riscv, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b := &Builder{engine: &Embedded{}}
+	b := &buildkit.Builder{Engine: &Engine{}}
 	for file, refused := range map[string]string{
 		"ADD fetch/s-1.tar.xz /":                "fetch/s-1.tar.xz is compressed with the filter riscv",
 		"ADD --chmod=0755 fetch/*.xz /":         "riscv",
@@ -145,13 +146,13 @@ func TestUnknownXZFilter(t *testing.T) {
 		"ADD --unpack=false fetch/s-1.tar.xz /": "",
 		"ADD x86.xz no.xz /":                    "",
 	} {
-		job := Job{Sources: []SourceFile{{Name: "s-1.tar.xz", Path: source}}, Files: []graph.File{
+		job := buildkit.Job{Sources: []buildkit.SourceFile{{Name: "s-1.tar.xz", Path: source}}, Files: []graph.File{
 			{Path: "Containerfile", Mode: 0o644, Data: []byte("FROM scratch\n" + file + "\n")},
 			{Path: "own.xz", Mode: 0o644, Data: riscv}, {Path: "x86.xz", Mode: 0o644, Data: x86},
 			{Path: "no.xz", Mode: 0o644, ModTime: time.Time{}, Data: riscv[:20]},
 		}}
-		err := b.checkArchives(context.Background(), job)
-		var unfit *UnfitError
+		err := b.CheckArchives(context.Background(), job)
+		var unfit *buildkit.UnfitError
 		switch {
 		case refused == "" && err != nil:
 			t.Errorf("%s: %v", file, err)

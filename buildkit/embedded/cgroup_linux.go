@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"crypto/sha256"
@@ -34,7 +34,7 @@ const sweepTime = 2 * time.Second
 
 // sweep removes the cgroups of a killed engine, which itself removes them when it ends
 // and when it starts. It leaves them alone while an engine runs in the folder.
-func (e *Embedded) sweep() {
+func (e *Engine) sweep() {
 	lock, err := tryLock(e.Dir + ".lock")
 	if lock == nil || err != nil {
 		return

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"context"
@@ -13,11 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // own makes sure that the engine begins with nothing but what an engine of this
 // user left in this very folder. It is called under the lock.
-func (e *Embedded) own(ctx context.Context, lock *os.File) error {
+func (e *Engine) own(ctx context.Context, lock *os.File) error {
 	if e.Store.Owned(e.Dir) {
 		return nil
 	}
@@ -45,7 +47,7 @@ type childConfig struct {
 }
 
 // start runs the engine and returns once it listens. It keeps lock.
-func (e *Embedded) start(ctx context.Context, id string, lock *os.File) error {
+func (e *Engine) start(ctx context.Context, id string, lock *os.File) error {
 	fit, err := e.fitness()
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ var errDied = errors.New("it died")
 // startTime bounds how long an engine may take to open its state and to listen.
 const startTime = 2 * time.Minute
 
-func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, lock *os.File) error {
+func (e *Engine) spawn(ctx context.Context, cfg childConfig, maps *idMaps, lock *os.File) error {
 	if err := e.forgetCrash(ctx, lock); err != nil {
 		return fmt.Errorf("clearing a crashed engine's state: %w", err)
 	}
@@ -78,7 +80,7 @@ func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, loc
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it did not listen within %s; see %q", startTime, log.Name()))
 	defer cancel()
 	answer, err := e.runChild(ctx, cfg, maps, lock, log)
-	var unfit *UnfitError
+	var unfit *buildkit.UnfitError
 	switch {
 	case errors.As(err, &unfit):
 		return unfit
@@ -94,7 +96,7 @@ func (e *Embedded) spawn(ctx context.Context, cfg childConfig, maps *idMaps, loc
 
 // childError is what a child wrote instead of the word that was waited for.
 func childError(doing, answer string) error {
-	var unfit UnfitError
+	var unfit buildkit.UnfitError
 	if json.Unmarshal([]byte(answer), &unfit) == nil && unfit.Problem != "" {
 		return &unfit
 	}
@@ -107,7 +109,7 @@ func childError(doing, answer string) error {
 // runChild starts sx as its other half, in the user namespace of maps where that
 // is not nil, and returns what it writes until it closes its end of the pipe: an
 // engine that listens lives on. An ended ctx kills it before that.
-func (e *Embedded) runChild(ctx context.Context, cfg childConfig, maps *idMaps, lock, log *os.File) (string, error) {
+func (e *Engine) runChild(ctx context.Context, cfg childConfig, maps *idMaps, lock, log *os.File) (string, error) {
 	ready, readyW, err := os.Pipe()
 	if err != nil {
 		return "", err
@@ -156,7 +158,7 @@ func (e *Embedded) runChild(ctx context.Context, cfg childConfig, maps *idMaps, 
 
 // command is sx as its other half: a PID and a mount namespace of its own, and
 // nothing of the caller's environment.
-func (e *Embedded) command(cfg childConfig, lock, ready, mapped *os.File) (*exec.Cmd, error) {
+func (e *Engine) command(cfg childConfig, lock, ready, mapped *os.File) (*exec.Cmd, error) {
 	blob, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err
@@ -177,7 +179,7 @@ func (e *Embedded) command(cfg childConfig, lock, ready, mapped *os.File) (*exec
 }
 
 // refused explains err by what is known of this machine.
-func (e *Embedded) refused(doing string, err error) error {
+func (e *Engine) refused(doing string, err error) error {
 	o, factsErr := thisUser()
 	if factsErr != nil {
 		return errors.Join(err, factsErr)
@@ -185,12 +187,12 @@ func (e *Embedded) refused(doing string, err error) error {
 	return o.refused(doing, err)
 }
 
-func (e *Embedded) logPath() string { return filepath.Join(e.Dir, "engine.log") }
+func (e *Engine) logPath() string { return filepath.Join(e.Dir, "engine.log") }
 
 // forgetCrash clears the state of an engine that ended by crashing. BuildKit's
 // database crashes on a damaged file, at its start or later; no kill does that.
 // What is lost is a cache. The log is kept as engine.crash.log.
-func (e *Embedded) forgetCrash(ctx context.Context, lock *os.File) error {
+func (e *Engine) forgetCrash(ctx context.Context, lock *os.File) error {
 	log, err := os.ReadFile(e.logPath())
 	if err != nil || !goCrash.Match(log) {
 		return nil
@@ -201,7 +203,7 @@ func (e *Embedded) forgetCrash(ctx context.Context, lock *os.File) error {
 	return os.Rename(e.logPath(), e.crashPath())
 }
 
-func (e *Embedded) crashPath() string { return filepath.Join(e.Dir, "engine.crash.log") }
+func (e *Engine) crashPath() string { return filepath.Join(e.Dir, "engine.crash.log") }
 
 // goCrash is how the Go runtime's last words begin.
 var goCrash = regexp.MustCompile(`(?m)^(panic|fatal error): `)

@@ -1,4 +1,4 @@
-package buildkit
+package embedded
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // fit is a machine that can build.
@@ -20,7 +22,7 @@ var fit = machine{
 // wantUnfit checks that err tells problem and remedy in one line.
 func wantUnfit(t *testing.T, err error, problem, remedy string) {
 	t.Helper()
-	var unfit *UnfitError
+	var unfit *buildkit.UnfitError
 	if !errors.As(err, &unfit) {
 		t.Errorf("got %v, want an *UnfitError about %q", err, problem)
 		return
@@ -179,12 +181,12 @@ func TestUnfitRunc(t *testing.T) {
 
 func TestCheckPlatforms(t *testing.T) {
 	have := []string{"linux/amd64", "linux/386"}
-	if err := checkPlatforms(have, []string{"linux/386", "linux/x86_64"}); err != nil {
+	if err := buildkit.CheckPlatforms(have, []string{"linux/386", "linux/x86_64"}); err != nil {
 		t.Error(err)
 	}
-	wantUnfit(t, checkPlatforms(have[:1], []string{"linux/amd64", "linux/386"}), "not of linux/386", "CONFIG_IA32_EMULATION")
-	wantUnfit(t, checkPlatforms(have, []string{"linux/arm64"}), "of linux/amd64, linux/386, not of linux/arm64", "qemu-user-static")
-	if err := checkPlatforms(have, []string{"a/b/c/d"}); err == nil || !strings.Contains(err.Error(), `"a/b/c/d"`) {
+	wantUnfit(t, buildkit.CheckPlatforms(have[:1], []string{"linux/amd64", "linux/386"}), "not of linux/386", "CONFIG_IA32_EMULATION")
+	wantUnfit(t, buildkit.CheckPlatforms(have, []string{"linux/arm64"}), "of linux/amd64, linux/386, not of linux/arm64", "qemu-user-static")
+	if err := buildkit.CheckPlatforms(have, []string{"a/b/c/d"}); err == nil || !strings.Contains(err.Error(), `"a/b/c/d"`) {
 		t.Errorf("a platform that is none: %v", err)
 	}
 }
