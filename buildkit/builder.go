@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // storeID names the dependencies' blobs in the session. BuildKit wants a valid
@@ -80,7 +81,7 @@ func (b *Builder) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.dirs = &dirs{byName: map[string]*served{}}
-	b.blobs = &blobs{store: b.store, known: map[cache.Digest]struct{}{}}
+	b.blobs = &blobs{store: b.store, known: map[oci.Digest]struct{}{}}
 	// The session lives until Close, not until the first build's context ends.
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if b.session, err = session.NewSession(ctx, "sx"); err != nil {
@@ -249,7 +250,7 @@ func platformRemedy(p string) string {
 
 // link makes blobs appear in the engine's own folder, so that it need not read
 // them through the session. Any failure is harmless: the session serves them.
-func (b *Builder) link(ds []cache.Digest) {
+func (b *Builder) link(ds []oci.Digest) {
 	if b.conn.ContentDir == "" {
 		return
 	}
@@ -262,7 +263,7 @@ func (b *Builder) link(ds []cache.Digest) {
 
 // linkBlob puts the verified blob in place of one that the engine has: that one
 // may be the inode of a layout that was damaged and replaced since.
-func (b *Builder) linkBlob(d cache.Digest) error {
+func (b *Builder) linkBlob(d oci.Digest) error {
 	theirs := filepath.Join(b.conn.ContentDir, d.Hex())
 	err := b.store.Link(d, theirs)
 	if !os.IsExist(err) {

@@ -15,6 +15,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // rewritten is the annotation of a layer whose timestamps BuildKit rewrote
@@ -41,7 +42,7 @@ type collector struct {
 // take fails with a *cache.DamagedError if the blob is not what its digest and its
 // size say.
 func (c *collector) take(desc ocispecs.Descriptor) error {
-	d, err := cache.ParseDigest(desc.Digest.String())
+	d, err := oci.ParseDigest(desc.Digest.String())
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (c *collector) checkSent(d digest.Digest) error {
 }
 
 func damagedBlobError(want, got digest.Digest) error {
-	d, err := cache.ParseDigest(want.String())
+	d, err := oci.ParseDigest(want.String())
 	return errors.Join(err, &cache.DamagedError{Digest: d, Err: fmt.Errorf("reading blob %s: its digest is %s", want, got)})
 }
 
@@ -170,7 +171,7 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 // registries, and the uncompressed digests of all their layers: layers that a FROM
 // brings are not rewritten again.
 type contents struct {
-	blobs  []cache.Digest
+	blobs  []oci.Digest
 	layers map[digest.Digest]struct{}
 }
 
@@ -197,14 +198,14 @@ func (b *Builder) contents(deps map[string]cache.Layout, images map[string]cache
 	return c, nil
 }
 
-func (b *Builder) addImage(c *contents, d cache.Digest) error {
+func (b *Builder) addImage(c *contents, d oci.Digest) error {
 	var m ocispecs.Manifest
 	if err := b.decodeBlob(d, &m); err != nil {
 		return err
 	}
 	c.blobs = append(c.blobs, d)
 	for _, desc := range append([]ocispecs.Descriptor{m.Config}, m.Layers...) {
-		d, err := cache.ParseDigest(desc.Digest.String())
+		d, err := oci.ParseDigest(desc.Digest.String())
 		if err != nil {
 			return err
 		}
@@ -220,7 +221,7 @@ func (b *Builder) addImage(c *contents, d cache.Digest) error {
 	return nil
 }
 
-func (b *Builder) decodeBlob(d cache.Digest, into any) error {
+func (b *Builder) decodeBlob(d oci.Digest, into any) error {
 	path, err := b.store.BlobPath(d)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -235,20 +236,20 @@ func TestBlobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer into.Close()
-	d := cache.DigestOf([]byte("secret"))
+	d := oci.DigestOf([]byte("secret"))
 	if err := into.WriteBlob(d, 6, strings.NewReader("secret")); err != nil {
 		t.Fatal(err)
 	}
-	b := &blobs{store: c.store, known: map[cache.Digest]struct{}{}}
-	oci := digest.Digest(d.String())
-	if _, err := b.Info(t.Context(), oci); !errdefs.IsNotFound(err) {
+	b := &blobs{store: c.store, known: map[oci.Digest]struct{}{}}
+	ociStore := digest.Digest(d.String())
+	if _, err := b.Info(t.Context(), ociStore); !errdefs.IsNotFound(err) {
 		t.Errorf("before it is offered: %v", err)
 	}
-	b.offer([]cache.Digest{d})
-	if info, err := b.Info(t.Context(), oci); err != nil || info.Size != 6 {
+	b.offer([]oci.Digest{d})
+	if info, err := b.Info(t.Context(), ociStore); err != nil || info.Size != 6 {
 		t.Errorf("Info: %+v, %v", info, err)
 	}
-	r, err := b.ReaderAt(t.Context(), ocispecs.Descriptor{Digest: oci})
+	r, err := b.ReaderAt(t.Context(), ocispecs.Descriptor{Digest: ociStore})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +263,7 @@ func TestBlobs(t *testing.T) {
 			t.Errorf("%q can be read: %v", bad, err)
 		}
 	}
-	if err := b.Delete(t.Context(), oci); !errdefs.IsPermissionDenied(err) {
+	if err := b.Delete(t.Context(), ociStore); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("Delete: %v", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // sink receives what the exporter sends: all builds of a session share it,
@@ -92,7 +93,7 @@ func (w *sinkWriter) Commit(ctx context.Context, size int64, want digest.Digest,
 
 // link takes a blob from where it lies on this machine.
 func (s *sink) link(d digest.Digest) error {
-	cd, err := cache.ParseDigest(d.String())
+	cd, err := oci.ParseDigest(d.String())
 	if err != nil {
 		return err
 	}
@@ -108,11 +109,11 @@ type blobs struct {
 
 	store *cache.Store
 	mu    sync.Mutex
-	known map[cache.Digest]struct{} // offered to some build of this session
+	known map[oci.Digest]struct{} // offered to some build of this session
 }
 
 // offer lets the engine read d. Nothing else of the cache can be read.
-func (b *blobs) offer(ds []cache.Digest) {
+func (b *blobs) offer(ds []oci.Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, d := range ds {
@@ -121,7 +122,7 @@ func (b *blobs) offer(ds []cache.Digest) {
 }
 
 func (b *blobs) path(d digest.Digest) (string, error) {
-	cd, err := cache.ParseDigest(d.String())
+	cd, err := oci.ParseDigest(d.String())
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 	}

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -116,7 +117,7 @@ func TestHostileSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer into.Close()
-	if err := into.WriteBlob(cache.DigestOf([]byte("other")), 5, strings.NewReader("other")); err != nil {
+	if err := into.WriteBlob(oci.DigestOf([]byte("other")), 5, strings.NewReader("other")); err != nil {
 		t.Fatal(err)
 	}
 	h := &hostile{}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"regexp"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -31,12 +31,12 @@ func (b *Builder) checkTriggers(job Job) error {
 
 // triggers are the ONBUILD instructions of an image: docker's part of its config,
 // which the OCI specification leaves out.
-func (b *Builder) triggers(manifest cache.Digest) ([]string, error) {
+func (b *Builder) triggers(manifest oci.Digest) ([]string, error) {
 	var m struct{ Config struct{ Digest string } }
 	if err := b.decodeBlob(manifest, &m); err != nil {
 		return nil, err
 	}
-	d, err := cache.ParseDigest(m.Config.Digest)
+	d, err := oci.ParseDigest(m.Config.Digest)
 	if err != nil {
 		return nil, err
 	}

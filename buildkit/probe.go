@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -26,7 +28,7 @@ const ProbeDigest = "sha256:f846ec09bf6bdfda1491189b5a3f723a9c0a3ea795f8cb412e7f
 // what differs between engines without any error: the compressor, the
 // exporter, and the rewriting of timestamps. Into is a staging folder that the
 // caller throws away. An engine's good answer is kept where it can be.
-func (b *Builder) Probe(ctx context.Context, into *cache.Staging) (cache.Digest, error) {
+func (b *Builder) Probe(ctx context.Context, into *cache.Staging) (oci.Digest, error) {
 	if d, err := recall(b.conn.ProbeFile); err == nil {
 		return d, nil
 	}
@@ -35,38 +37,38 @@ func (b *Builder) Probe(ctx context.Context, into *cache.Staging) (cache.Digest,
 		return d, fmt.Errorf("probing the engine: %w", err)
 	}
 	if path := b.conn.ProbeFile; path != "" && d.String() == ProbeDigest {
-		if err := cache.WriteFile(path, []byte(d.String()+"\n"), 0o600, filepath.Dir(path)); err != nil {
+		if err := disk.WriteFile(path, []byte(d.String()+"\n"), 0o600, filepath.Dir(path)); err != nil {
 			b.log.Debug("keeping the engine's probe", zap.Error(err))
 		}
 	}
 	return d, nil
 }
 
-func recall(path string) (cache.Digest, error) {
+func recall(path string) (oci.Digest, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return cache.Digest{}, err
+		return oci.Digest{}, err
 	}
-	return cache.ParseDigest(strings.TrimSuffix(string(data), "\n"))
+	return oci.ParseDigest(strings.TrimSuffix(string(data), "\n"))
 }
 
-func (b *Builder) probe(ctx context.Context, into *cache.Staging) (cache.Digest, error) {
+func (b *Builder) probe(ctx context.Context, into *cache.Staging) (oci.Digest, error) {
 	job := Job{Ref: graph.Ref{Stage: "sx", Name: "probe"}, Request: probeRequest(), Files: probeFiles(), Into: into}
 	img, err := b.Build(ctx, job)
 	if err != nil {
-		return cache.Digest{}, err
+		return oci.Digest{}, err
 	}
 	var idx struct {
 		Manifests []struct{ Digest string }
 	}
 	c := collector{sink: b.sink, into: into}
 	if err := c.read(img.Index, &idx); err != nil {
-		return cache.Digest{}, err
+		return oci.Digest{}, err
 	}
 	if len(idx.Manifests) != 1 {
-		return cache.Digest{}, fmt.Errorf("it made %d manifests, want 1", len(idx.Manifests))
+		return oci.Digest{}, fmt.Errorf("it made %d manifests, want 1", len(idx.Manifests))
 	}
-	return cache.ParseDigest(idx.Manifests[0].Digest)
+	return oci.ParseDigest(idx.Manifests[0].Digest)
 }
 
 func probeRequest() graph.Request {

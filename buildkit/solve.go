@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -218,7 +219,7 @@ func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 
 // root is the digest by which the engine finds the whole layout: its image
 // index, or the manifest where `docker save` left none.
-func root(l cache.Layout) cache.Digest {
+func root(l cache.Layout) oci.Digest {
 	if l.OneLevel {
 		return l.Manifests[0].Digest
 	}

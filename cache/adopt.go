@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Adopt is Whole, and sees to it that BlobPath finds every blob of the layout,
@@ -37,7 +40,7 @@ func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 	})
 }
 
-func (s *Store) adoptAll(r *reader, blobs []Descriptor) error {
+func (s *Store) adoptAll(r *reader, blobs []oci.Descriptor) error {
 	adopted := false
 	for _, d := range blobs {
 		if shared, err := s.openShared(d.Digest); err == nil {
@@ -52,16 +55,16 @@ func (s *Store) adoptAll(r *reader, blobs []Descriptor) error {
 	if !adopted {
 		return nil
 	}
-	return syncDir(s.Dir("blobs", "sha256"))
+	return disk.SyncDir(s.Dir("blobs", "sha256"))
 }
 
-func (s *Store) adopt(r *reader, d Descriptor) error {
+func (s *Store) adopt(r *reader, d oci.Descriptor) error {
 	f, err := r.open(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := statFile(f)
+	st, err := disk.StatFile(f)
 	if err != nil {
 		return err
 	}
@@ -69,8 +72,8 @@ func (s *Store) adopt(r *reader, d Descriptor) error {
 		return s.copyBlob(d.Digest, f, s.shared(d.Digest))
 	}
 	chmod := func() error { return f.Chmod(0o444) }
-	if err := errors.Join(s.stats.keep(f, 0, chmod), f.Sync()); err != nil {
+	if err := errors.Join(s.stats.Keep(f, 0, chmod), f.Sync()); err != nil {
 		return err
 	}
-	return s.share(d.Digest, f, filepath.Join(r.blobs.path, d.Digest.Hex()))
+	return s.share(d.Digest, f, filepath.Join(r.blobs.Path, d.Digest.Hex()))
 }

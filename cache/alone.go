@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // Every process that has a store open holds a shared flock on .sx/open.lock, for
@@ -20,7 +22,7 @@ var ErrInUse = errors.New("another sx works in this tree")
 func (s *Store) hold() {
 	f, err := os.OpenFile(s.Dir("open.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err == nil {
-		if err = flock(f, unix.LOCK_SH); err == nil {
+		if err = disk.Flock(f, unix.LOCK_SH); err == nil {
 			s.open = f
 			return
 		}
@@ -40,14 +42,14 @@ func (s *Store) Alone(do func() error) error {
 		return fmt.Errorf("locking %q: its filesystem has no locks", s.Dir("open.lock"))
 	}
 	// Changing a lock gives it up for a moment: what fails has to be had again.
-	err := flock(s.open, unix.LOCK_EX|unix.LOCK_NB)
+	err := disk.Flock(s.open, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = ErrInUse
 	}
 	if err == nil {
 		err = do()
 	}
-	return errors.Join(err, flock(s.open, unix.LOCK_SH))
+	return errors.Join(err, disk.Flock(s.open, unix.LOCK_SH))
 }
 
 // Close saves what spares the next process work, and lets go of the store.

@@ -23,7 +23,7 @@ func BenchmarkNoOp(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if len(again.stats.dirty) != 0 {
+		if len(again.stats.Dirty) != 0 {
 			b.Fatal("something was hashed")
 		}
 	}

@@ -12,16 +12,20 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Shared blobs lie at .sx/blobs/sha256/<hex>, hard links of those in out/. They
 // are put there only once synced and verified.
 
-func (s *Store) shared(d Digest) string { return s.Dir("blobs", "sha256", d.Hex()) }
+func (s *Store) shared(d oci.Digest) string { return s.Dir("blobs", "sha256", d.Hex()) }
 
 // BlobPath returns the path of a shared blob that is whole; fs.ErrNotExist when
 // there is none. The file must not be written to, nor linked but by Link.
-func (s *Store) BlobPath(d Digest) (string, error) {
+func (s *Store) BlobPath(d oci.Digest) (string, error) {
 	f, err := s.openShared(d)
 	if err != nil {
 		return "", fmt.Errorf("finding blob %s: %w", d, err)
@@ -32,8 +36,8 @@ func (s *Store) BlobPath(d Digest) (string, error) {
 
 // openShared says fs.ErrNotExist also of a blob that is not whole; share will
 // replace it.
-func (s *Store) openShared(d Digest) (*os.File, error) {
-	f, err := openRegular(unix.AT_FDCWD, s.shared(d), s.shared(d))
+func (s *Store) openShared(d oci.Digest) (*os.File, error) {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, s.shared(d), s.shared(d))
 	if err != nil {
 		return nil, err
 	}
@@ -51,18 +55,18 @@ func (s *Store) openShared(d Digest) (*os.File, error) {
 
 // holds reports whether f, a blob of ours, has digest d. One that cannot be read does
 // not: it is as good as gone.
-func (s *Store) holds(f *os.File, d Digest) (bool, error) {
-	st, err := statFile(f)
+func (s *Store) holds(f *os.File, d oci.Digest) (bool, error) {
+	st, err := disk.StatFile(f)
 	if err != nil {
 		return false, err
 	}
-	sum, err := s.stats.sum(context.Background(), f)
-	if unreadable(context.Background(), err) || err == nil && sum != d.sum {
-		s.stats.damage(st.inode)
+	sum, err := s.stats.SumFile(context.Background(), f)
+	if memo.Unreadable(context.Background(), err) || err == nil && sum != d.Sum() {
+		s.stats.Damage(st.Inode)
 		return false, nil
 	}
 	if err == nil {
-		s.stats.sound(st.inode)
+		s.stats.Sound(st.Inode)
 	}
 	return err == nil, err
 }
@@ -70,7 +74,7 @@ func (s *Store) holds(f *os.File, d Digest) (bool, error) {
 // Link makes dst a hard link of a whole shared blob, or a copy where links are not
 // possible, and keeps the stat cache true. fs.ErrNotExist when there is no such
 // blob, fs.ErrExist when dst exists.
-func (s *Store) Link(d Digest, dst string) error {
+func (s *Store) Link(d oci.Digest, dst string) error {
 	f, err := s.openShared(d)
 	if err != nil {
 		return fmt.Errorf("linking blob %s: %w", d, err)
@@ -84,7 +88,7 @@ func (s *Store) Link(d Digest, dst string) error {
 
 // share makes f, verified, sealed and at path, the shared blob, unless a whole one
 // is there.
-func (s *Store) share(d Digest, f *os.File, path string) error {
+func (s *Store) share(d oci.Digest, f *os.File, path string) error {
 	if old, err := s.openShared(d); err == nil {
 		return old.Close()
 	}
@@ -98,8 +102,8 @@ func (s *Store) share(d Digest, f *os.File, path string) error {
 }
 
 // linkOrCopy makes dst of f, which lies at path and has digest d.
-func (s *Store) linkOrCopy(d Digest, f *os.File, path, dst string) error {
-	err := s.stats.keep(f, 1, func() error { return s.linkOpen(f, path, dst) })
+func (s *Store) linkOrCopy(d oci.Digest, f *os.File, path, dst string) error {
+	err := s.stats.Keep(f, 1, func() error { return s.linkOpen(f, path, dst) })
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -114,12 +118,12 @@ func (s *Store) linkOpen(f *os.File, path, dst string) error {
 	if err := s.link(path, dst); err != nil {
 		return err
 	}
-	a, err := statFile(f)
+	a, err := disk.StatFile(f)
 	if err != nil {
 		return err
 	}
-	b, err := statPath(dst)
-	if err == nil && a.inode != b.inode {
+	b, err := disk.StatPath(dst)
+	if err == nil && a.Inode != b.Inode {
 		os.Remove(dst)
 		err = fmt.Errorf("linking %q: it was replaced meanwhile", path)
 	}
@@ -127,7 +131,7 @@ func (s *Store) linkOpen(f *os.File, path, dst string) error {
 }
 
 // copyBlob copies f, at whatever offset it is, to dst: whole or not at all.
-func (s *Store) copyBlob(d Digest, f *os.File, dst string) error {
+func (s *Store) copyBlob(d oci.Digest, f *os.File, dst string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -139,24 +143,24 @@ func (s *Store) copyBlob(d Digest, f *os.File, dst string) error {
 	return err
 }
 
-func (s *Store) copyVia(folder string, d Digest, size int64, f *os.File, dst string) error {
-	tmp, err := createTemp(folder)
+func (s *Store) copyVia(folder string, d oci.Digest, size int64, f *os.File, dst string) error {
+	tmp, err := disk.CreateTemp(folder)
 	if err != nil {
 		return err
 	}
-	defer tmp.discard()
+	defer tmp.Discard()
 	if err := s.fill(tmp, d, size, io.NewSectionReader(f, 0, size)); err != nil {
 		return err
 	}
-	return s.stats.keep(tmp.File, 0, func() error { return os.Rename(tmp.path, dst) })
+	return s.stats.Keep(tmp.File, 0, func() error { return os.Rename(tmp.Path, dst) })
 }
 
 // fill makes tmp, new and known to nobody else, a synced blob, and remembers it.
-func (s *Store) fill(tmp temp, d Digest, size int64, r io.Reader) error {
+func (s *Store) fill(tmp disk.Temp, d oci.Digest, size int64, r io.Reader) error {
 	if err := copyVerified(tmp, r, d, size); err != nil {
 		return err
 	}
-	if err := errors.Join(seal(tmp.path), tmp.Sync()); err != nil {
+	if err := errors.Join(seal(tmp.Path), tmp.Sync()); err != nil {
 		return err
 	}
 	return s.rememberSealed(tmp.File, d)
@@ -165,13 +169,13 @@ func (s *Store) fill(tmp temp, d Digest, size int64, r io.Reader) error {
 // rememberSealed takes a file that was sealed before it was hashed or seen by
 // anybody: its mtime lies in the past, so any write from now on shows in it,
 // however close to its ctime.
-func (s *Store) rememberSealed(f *os.File, d Digest) error {
-	st, err := statFile(f)
+func (s *Store) rememberSealed(f *os.File, d oci.Digest) error {
+	st, err := disk.StatFile(f)
 	if err != nil {
 		return err
 	}
-	s.stats.remember(st, d.sum)
-	s.stats.sound(st.inode)
+	s.stats.Remember(st, d.Sum())
+	s.stats.Sound(st.Inode)
 	return nil
 }
 

@@ -2,11 +2,13 @@ package cache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Commit makes the staged layout out/<output>: writes oci-layout and index.json
@@ -14,7 +16,7 @@ import (
 // that index leads to is there and no other, syncs, and swaps the folder into
 // place. Whatever happens, out/<output> is the old layout or the new one.
 // The staging is used up, also by an error.
-func (t *Staging) Commit(ctx context.Context, index Descriptor, annotations map[string]string) (Layout, error) {
+func (t *Staging) Commit(ctx context.Context, index oci.Descriptor, annotations map[string]string) (Layout, error) {
 	l, err := t.commit(ctx, index, annotations)
 	if err != nil {
 		return Layout{}, errors.Join(fmt.Errorf("committing output %q: %w", t.output, err), t.Close())
@@ -25,7 +27,7 @@ func (t *Staging) Commit(ctx context.Context, index Descriptor, annotations map[
 	return l, nil
 }
 
-func (t *Staging) commit(ctx context.Context, index Descriptor, annotations map[string]string) (Layout, error) {
+func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations map[string]string) (Layout, error) {
 	if t.isDone() {
 		return Layout{}, errors.New("the staging is closed")
 	}
@@ -39,7 +41,7 @@ func (t *Staging) commit(ctx context.Context, index Descriptor, annotations map[
 	for _, path := range []string{
 		t.layout("blobs", "sha256"), t.layout("blobs"), t.layout(), t.s.Dir("blobs", "sha256"),
 	} {
-		if err := syncDir(path); err != nil {
+		if err := disk.SyncDir(path); err != nil {
 			return Layout{}, err
 		}
 	}
@@ -56,31 +58,20 @@ func (t *Staging) isDone() bool {
 	return t.done
 }
 
-func (t *Staging) writeFiles(top Descriptor, annotations map[string]string) error {
-	data, err := indexJSON(top, annotations)
+func (t *Staging) writeFiles(top oci.Descriptor, annotations map[string]string) error {
+	data, err := oci.IndexJSON(top, annotations)
 	if err != nil {
 		return err
 	}
-	if err := writeNew(t.layout("oci-layout"), []byte(ociLayout), 0o644); err != nil {
+	if err := disk.WriteNew(t.layout("oci-layout"), []byte(ociLayout), 0o644); err != nil {
 		return err
 	}
-	return writeNew(t.layout("index.json"), data, 0o644)
-}
-
-// indexJSON is what containerd's archive exporter, which BuildKit exports with,
-// writes for one descriptor: compact, no newline at the end
-// (core/images/archive/exporter.go, ociIndexRecord).
-func indexJSON(top Descriptor, annotations map[string]string) ([]byte, error) {
-	return json.Marshal(index{
-		SchemaVersion: 2,
-		MediaType:     MediaTypeIndex,
-		Manifests:     []descriptor{{Descriptor: top, Annotations: annotations}},
-	})
+	return disk.WriteNew(t.layout("index.json"), data, 0o644)
 }
 
 // check reads the staged layout as any other, its blobs as already hashed.
 func (t *Staging) check(ctx context.Context) (Layout, error) {
-	folder, err := openDir(t.layout())
+	folder, err := disk.OpenDir(t.layout())
 	if err != nil {
 		return Layout{}, err
 	}
@@ -101,10 +92,10 @@ func (t *Staging) check(ctx context.Context) (Layout, error) {
 }
 
 // drop removes blobs that were staged but are not of the layout.
-func (t *Staging) drop(wanted []Descriptor) error {
+func (t *Staging) drop(wanted []oci.Descriptor) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	stray := map[Digest]bool{}
+	stray := map[oci.Digest]bool{}
 	for d := range t.sizes {
 		stray[d] = true
 	}

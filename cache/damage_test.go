@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"go.uber.org/zap/zaptest"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // reopened opens a store that keeps what it learnt, on a tree whose files are old
@@ -24,37 +28,37 @@ func reopened(t testing.TB, tree string) *Store {
 // the file finds its size, times and inode as they were.
 func rot(t testing.TB, s *Store, path string) {
 	t.Helper()
-	before := must(statPath(path))(t)
+	before := must(disk.StatPath(path))(t)
 	data := must(os.ReadFile(path))(t)
 	data[len(data)/2] ^= 4
 	must(0, errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, data, 0o644), os.Chmod(path, before.Mode)))(t)
 	must(0, os.Chtimes(path, time.Time{}, time.Unix(0, before.Mtime)))(t)
-	after := must(statPath(path))(t)
-	s.stats.mu.Lock()
-	if e, ok := s.stats.table()[before.inode]; ok && e.same(before) {
-		e.stamp = after
-		s.stats.put(e)
+	after := must(disk.StatPath(path))(t)
+	s.stats.Mu.Lock()
+	if e, ok := s.stats.Table()[before.Inode]; ok && e.Same(before) {
+		e.Stamp = after
+		s.stats.Put(e)
 	}
-	s.stats.mu.Unlock()
-	for _, m := range []*Memory{s.layouts, s.records} {
-		m.mu.Lock()
-		for name, r := range m.kept {
-			kept := must(r.unpack(new([]Item)))(t)
-			for i := range kept.items {
-				if kept.items[i].st.same(before) {
-					kept.items[i].st = after
+	s.stats.Mu.Unlock()
+	for _, m := range []*memo.Memo{s.layouts, s.records} {
+		m.Mu.Lock()
+		for name, r := range m.Kept {
+			kept := must(r.Unpack(new([]memo.Item)))(t)
+			for i := range kept.Items {
+				if kept.Items[i].St.Same(before) {
+					kept.Items[i].St = after
 				}
 			}
-			kept.packed = ""
-			m.kept[name], m.dirty = &kept, true
+			kept.Packed = ""
+			m.Kept[name], m.Dirty = &kept, true
 		}
-		m.mu.Unlock()
+		m.Mu.Unlock()
 	}
 }
 
 // layerOf is the path of a layer in a layout.
 func layerOf(s *Store, output, layer string) string {
-	return filepath.Join(s.out(output), "blobs", "sha256", DigestOf([]byte(layer)).Hex())
+	return filepath.Join(s.out(output), "blobs", "sha256", oci.DigestOf([]byte(layer)).Hex())
 }
 
 // TestDamageIsNotForgotten: a layer that is in two outputs changes without a trace.
@@ -65,7 +69,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 	for name, find := range map[string]func(*Store) error{
 		"verify": func(s *Store) error { _, err := s.Verify(t.Context(), "core-a"); return err },
 		"dependency": func(s *Store) error {
-			must(0, os.Remove(s.shared(DigestOf([]byte(layer)))))(t)
+			must(0, os.Remove(s.shared(oci.DigestOf([]byte(layer)))))(t)
 			_, err := s.Verify(t.Context(), "core-b")
 			return err
 		},
@@ -105,7 +109,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 						t.Errorf("%d: %s can be given away", i, output)
 					}
 				}
-				if _, err := s.BlobPath(DigestOf([]byte(layer))); err == nil {
+				if _, err := s.BlobPath(oci.DigestOf([]byte(layer))); err == nil {
 					t.Errorf("%d: the shared blob can be had", i)
 				}
 			}
@@ -113,7 +117,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 			buildImage("a", layer).commit(t, killed, "core-a")
 			buildImage("b", layer).commit(t, killed, "core-b")
 			must(0, errors.Join(whole(killed, "core-a"), whole(killed, "core-b"), killed.Close()))(t)
-			if marks := must(list(s.Dir("damaged")))(t); len(marks) != 0 {
+			if marks := must(disk.List(s.Dir("damaged")))(t); len(marks) != 0 {
 				t.Errorf("marks remain: %v", marks)
 			}
 		})
@@ -149,12 +153,12 @@ func TestSourceDamageIsNotForgotten(t *testing.T) {
 	rot(t, s, path)
 	must(0, s.Save())(t)
 	other := reopened(t, tree)
-	other.stats.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
-	if sum := must(other.Stats().Sum(path))(t); sum != DigestOf([]byte("a source")).Sum() {
+	other.stats.Now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	if sum := must(other.Stats().Sum(path))(t); sum != oci.DigestOf([]byte("a source")).Sum() {
 		t.Fatal("the damage shows before anybody has read it, so this test shows nothing")
 	}
 	got := must(s.Stats().Rehash(t.Context(), path))(t)
-	if got == DigestOf([]byte("a source")).Sum() {
+	if got == oci.DigestOf([]byte("a source")).Sum() {
 		t.Fatal("it was not read")
 	}
 	must(0, other.Save())(t)
@@ -167,14 +171,14 @@ func TestSourceDamageIsNotForgotten(t *testing.T) {
 func TestUnreadableIsDamage(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	for err, want := range map[error]bool{
-		os.ErrDeadlineExceeded: true, &changedError{path: "x"}: false, nil: false,
+		os.ErrDeadlineExceeded: true, &memo.ChangedError{Path: "x"}: false, nil: false,
 	} {
-		if unreadable(ctx, err) != want {
+		if memo.Unreadable(ctx, err) != want {
 			t.Errorf("%v: got %v", err, !want)
 		}
 	}
 	cancel()
-	if unreadable(ctx, os.ErrDeadlineExceeded) {
+	if memo.Unreadable(ctx, os.ErrDeadlineExceeded) {
 		t.Error("an interrupt is not damage")
 	}
 }

@@ -13,10 +13,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Published is what the tree's digests/ says: output → digest of its manifest.
-type Published map[string]Digest
+type Published map[string]oci.Digest
 
 // stages have a file each in digests/.
 var stages = []string{"bootstrap", "core", "pallet", "user"}
@@ -71,7 +74,7 @@ func (p Published) add(line, stage string) error {
 	if !ok {
 		return fmt.Errorf("want %q, got %q", "<digest> <output>", line)
 	}
-	d, err := parseHexDigest(digits)
+	d, err := oci.ParseHexDigest(digits)
 	if err != nil {
 		return fmt.Errorf("parsing digest %q: %w", digits, err)
 	}
@@ -95,7 +98,7 @@ func digestsFile(stage string) string { return path.Join("digests", stage+".txt"
 func LoadDigests(tree fs.FS) (Published, error) {
 	info, err := fs.Lstat(tree, "digests")
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return nil, fmt.Errorf("reading digests: opening %q: %s", "digests", isLink)
+		return nil, fmt.Errorf("reading digests: opening %q: %s", "digests", disk.IsLink)
 	}
 	all := Published{}
 	var errs []error
@@ -117,7 +120,7 @@ func (p Published) load(tree fs.FS, stage string) error {
 	case err != nil:
 		return fmt.Errorf("reading digests: %w", err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), isLink)
+		return fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), disk.IsLink)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
 	}
@@ -154,16 +157,16 @@ func (s *Store) WriteDigests(p Published) error {
 }
 
 func (s *Store) writeStage(path string, data []byte) error {
-	old, err := readPath(path, digestsLimit)
+	old, err := disk.ReadFile(path, digestsLimit)
 	switch {
 	case err == nil && bytes.Equal(plainLines(old), data) && data != nil:
 		return nil
 	case data != nil:
-		return WriteFile(path, data, 0o644, s.Dir("tmp"))
+		return disk.WriteFile(path, data, 0o644, s.Dir("tmp"))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	}
-	return errors.Join(os.Remove(path), syncDir(filepath.Dir(path)))
+	return errors.Join(os.Remove(path), disk.SyncDir(filepath.Dir(path)))
 }
 
 // plainLines ends every line with a newline alone, and drops those that are empty.

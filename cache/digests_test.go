@@ -12,15 +12,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func line(content, output string) string {
-	return DigestOf([]byte(content)).Hex() + " " + output + "\n"
+	return oci.DigestOf([]byte(content)).Hex() + " " + output + "\n"
 }
 
 func TestParseDigests(t *testing.T) {
 	p, err := ParseDigests(strings.NewReader(line("b", "core-b")+line("a", "core-a-b")), "core")
-	want := Published{"core-b": DigestOf([]byte("b")), "core-a-b": DigestOf([]byte("a"))}
+	want := Published{"core-b": oci.DigestOf([]byte("b")), "core-a-b": oci.DigestOf([]byte("a"))}
 	if err != nil || !maps.Equal(p, want) {
 		t.Errorf("got %v, %v, want %v", p, err, want)
 	}
@@ -45,7 +48,7 @@ func TestParseDigestsOfEditors(t *testing.T) {
 	mkdir(t, s.tree, "digests")
 	crlf := strings.ReplaceAll(plain, "\n", "\r\n")
 	write(t, filepath.Join(s.tree, "digests", "core.txt"), []byte(crlf))
-	want["user-x"] = DigestOf(nil)
+	want["user-x"] = oci.DigestOf(nil)
 	must(0, s.WriteDigests(want))(t)
 	if got := files(t, filepath.Join(s.tree, "digests"))["core.txt"]; got != crlf {
 		t.Errorf("a file of the same lines was rewritten: %q", got)
@@ -100,7 +103,7 @@ func TestLoadDigests(t *testing.T) {
 		"digests/README.txt": {Data: []byte("not ours")},
 	}
 	p, err := LoadDigests(tree)
-	if err != nil || len(p) != 2 || p["user-b"] != DigestOf([]byte("b")) {
+	if err != nil || len(p) != 2 || p["user-b"] != oci.DigestOf([]byte("b")) {
 		t.Errorf("got %v, %v", p, err)
 	}
 	tree["digests/core.txt"] = &fstest.MapFile{Data: []byte("x\n")}
@@ -142,7 +145,7 @@ func TestWriteDigests(t *testing.T) {
 	s := newStore(t)
 	p := Published{}
 	for _, output := range []string{"core-b", "core-a", "core-a-b", "core-a.b", "core-a+", "user-x", "bootstrap-y"} {
-		p[output] = DigestOf([]byte(output))
+		p[output] = oci.DigestOf([]byte(output))
 	}
 	must(0, s.WriteDigests(p))(t)
 	got := files(t, filepath.Join(s.tree, "digests"))
@@ -175,7 +178,7 @@ func TestWriteDigests(t *testing.T) {
 
 func TestWriteDigestsRefuses(t *testing.T) {
 	s := newStore(t)
-	d := DigestOf(nil)
+	d := oci.DigestOf(nil)
 	for _, p := range []Published{{"other-x": d}, {"core-x": {}}, {"core-../x": d}, {"": d}} {
 		if err := s.WriteDigests(p); err == nil {
 			t.Errorf("%v was written", p)
@@ -186,7 +189,7 @@ func TestWriteDigestsRefuses(t *testing.T) {
 	}
 	elsewhere := t.TempDir()
 	must(0, os.Symlink(elsewhere, filepath.Join(s.tree, "digests")))(t)
-	wantError(t, s.WriteDigests(Published{"core-x": d}), isLink)
+	wantError(t, s.WriteDigests(Published{"core-x": d}), disk.IsLink)
 	if len(files(t, elsewhere)) != 0 {
 		t.Error("a link was followed")
 	}

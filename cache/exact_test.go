@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // built commits an image and records it as built here.
@@ -31,7 +33,7 @@ func TestExact(t *testing.T) {
 	}
 	wantError(t, r.Exact(Layout{}), `of output "core-x"`)
 	silent := r
-	silent.Index, silent.Top = Digest{}, Digest{}
+	silent.Index, silent.Top = oci.Digest{}, oci.Digest{}
 	wantError(t, silent.Exact(must(s.Whole("core-x"))(t)), "does not say")
 
 	// The same image, named by another index or by index.json itself.
@@ -49,8 +51,8 @@ func TestExact(t *testing.T) {
 
 // Whatever lies in the folder beside the build's own files is not exact.
 func TestStray(t *testing.T) {
-	layer := "blobs/sha256/" + DigestOf([]byte("layer")).Hex()
-	evil := "blobs/sha256/" + DigestOf([]byte("evil")).Hex()
+	layer := "blobs/sha256/" + oci.DigestOf([]byte("layer")).Hex()
+	evil := "blobs/sha256/" + oci.DigestOf([]byte("evil")).Hex()
 	add := func(path string) error { return os.WriteFile(path, []byte("evil"), 0o644) }
 	link := func(path string) error { return os.Symlink("../"+layer, path) }
 	folder := func(path string) error { return os.Mkdir(path, 0o755) }
@@ -123,7 +125,7 @@ func TestCommitLeavesNothingStray(t *testing.T) {
 		t.Errorf("stray is %q, index.json %s, not %s", l.Stray, l.Top, top)
 	}
 	data := must(os.ReadFile(filepath.Join(s.out("core-x"), "index.json")))(t)
-	if !bytes.Equal(data, must(indexJSON(i.top.Descriptor, i.top.Annotations))(t)) || DigestOf(data) != top {
+	if !bytes.Equal(data, must(oci.IndexJSON(i.top.Descriptor, i.top.Annotations))(t)) || oci.DigestOf(data) != top {
 		t.Errorf("index.json is %s", data)
 	}
 }

@@ -18,12 +18,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	godigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 var annotations = map[string]string{
-	AnnotationCreated: "1970-01-01T00:00:01Z",
-	AnnotationName:    "docker.io/stagex/core-x:1.0 <&>",
-	AnnotationRefName: "1.0 <&>",
+	oci.AnnotationCreated: "1970-01-01T00:00:01Z",
+	oci.AnnotationName:    "docker.io/stagex/core-x:1.0 <&>",
+	oci.AnnotationRefName: "1.0 <&>",
 }
 
 // The folder is, byte for byte, what BuildKit's oci exporter puts into its tar:
@@ -37,9 +39,9 @@ func TestSameAsBuildKit(t *testing.T) {
 	var buf bytes.Buffer
 	top := ocispec.Descriptor{
 		MediaType: i.top.MediaType, Digest: godigest.Digest(i.top.Digest.String()), Size: i.top.Size,
-		Annotations: map[string]string{AnnotationCreated: annotations[AnnotationCreated]},
+		Annotations: map[string]string{oci.AnnotationCreated: annotations[oci.AnnotationCreated]},
 	}
-	top.Annotations[AnnotationName], top.Annotations[AnnotationRefName] = annotations[AnnotationName], annotations[AnnotationRefName]
+	top.Annotations[oci.AnnotationName], top.Annotations[oci.AnnotationRefName] = annotations[oci.AnnotationName], annotations[oci.AnnotationRefName]
 	err := archive.Export(t.Context(), provider{i}, &buf,
 		archive.WithManifest(top), archive.WithAllPlatforms(), archive.WithSkipDockerManifest())
 	if err != nil {
@@ -73,12 +75,12 @@ func untar(t *testing.T, r io.Reader) map[string]string {
 type provider struct{ i *image }
 
 func (p provider) Info(_ context.Context, d godigest.Digest) (content.Info, error) {
-	parsed, err := ParseDigest(d.String())
+	parsed, err := oci.ParseDigest(d.String())
 	return content.Info{Digest: d, Size: int64(len(p.i.blobs[parsed]))}, err
 }
 
 func (p provider) ReaderAt(_ context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
-	parsed, err := ParseDigest(d.Digest.String())
+	parsed, err := oci.ParseDigest(d.Digest.String())
 	data, ok := p.i.blobs[parsed]
 	if !ok {
 		return nil, errors.Join(err, &MissingBlobError{parsed})
@@ -102,7 +104,7 @@ func realImage(t *testing.T) *image {
 	for _, l := range must(source.Layers())(t) {
 		i.add("layer", must(io.ReadAll(must(l.Compressed())(t)))(t))
 	}
-	m := i.add(MediaTypeManifest, must(source.RawManifest())(t))
+	m := i.add(oci.MediaTypeManifest, must(source.RawManifest())(t))
 	m.Platform = &amd64
 	i.top = i.index(m)
 	return i
@@ -125,7 +127,7 @@ func TestOtherToolValidates(t *testing.T) {
 		t.Error(err)
 	}
 	top := must(root.IndexManifest())(t).Manifests
-	if len(top) != 1 || top[0].Digest.String() != committed.Index.String() || top[0].Annotations[AnnotationRefName] != "1.0 <&>" {
+	if len(top) != 1 || top[0].Digest.String() != committed.Index.String() || top[0].Annotations[oci.AnnotationRefName] != "1.0 <&>" {
 		t.Errorf("it reads %+v", top)
 	}
 	image := must(must(root.ImageIndex(top[0].Digest))(t).IndexManifest())(t).Manifests[0]

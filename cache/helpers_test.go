@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // open opens a store on tree, its key beside the tree.
@@ -47,19 +49,19 @@ func write(t testing.TB, path string, data []byte) {
 
 // image is a layout in memory.
 type image struct {
-	blobs map[Digest][]byte
-	top   descriptor
+	blobs map[oci.Digest][]byte
+	top   oci.AnnotatedDescriptor
 }
 
-func newImage() *image { return &image{blobs: map[Digest][]byte{}} }
+func newImage() *image { return &image{blobs: map[oci.Digest][]byte{}} }
 
-func (i *image) add(mediaType string, data []byte) descriptor {
-	d := DigestOf(data)
+func (i *image) add(mediaType string, data []byte) oci.AnnotatedDescriptor {
+	d := oci.DigestOf(data)
 	i.blobs[d] = data
-	return descriptor{Descriptor: Descriptor{mediaType, d, int64(len(data))}}
+	return oci.AnnotatedDescriptor{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}}
 }
 
-func (i *image) json(mediaType string, v any) descriptor {
+func (i *image) json(mediaType string, v any) oci.AnnotatedDescriptor {
 	data, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
@@ -68,27 +70,27 @@ func (i *image) json(mediaType string, v any) descriptor {
 }
 
 // manifest adds an image for a platform, its layers being the given texts.
-func (i *image) manifest(p platform, layers ...string) descriptor {
-	m := map[string]any{"schemaVersion": 2, "mediaType": MediaTypeManifest}
+func (i *image) manifest(p oci.PlatformFields, layers ...string) oci.AnnotatedDescriptor {
+	m := map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeManifest}
 	m["config"] = i.json("application/vnd.oci.image.config.v1+json", p)
-	list := []descriptor{}
+	list := []oci.AnnotatedDescriptor{}
 	for _, text := range layers {
 		list = append(list, i.add("application/vnd.oci.image.layer.v1.tar+gzip", []byte(text)))
 	}
 	m["layers"] = list
-	d := i.json(MediaTypeManifest, m)
+	d := i.json(oci.MediaTypeManifest, m)
 	d.Platform = &p
 	return d
 }
 
-func (i *image) index(manifests ...descriptor) descriptor {
-	return i.json(MediaTypeIndex, index{2, MediaTypeIndex, manifests})
+func (i *image) index(manifests ...oci.AnnotatedDescriptor) oci.AnnotatedDescriptor {
+	return i.json(oci.MediaTypeIndex, oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: manifests})
 }
 
 var (
-	amd64   = platform{OS: "linux", Architecture: "amd64"}
-	arm64   = platform{OS: "linux", Architecture: "arm64"}
-	unknown = platform{OS: "unknown", Architecture: "unknown"}
+	amd64   = oci.PlatformFields{OS: "linux", Architecture: "amd64"}
+	arm64   = oci.PlatformFields{OS: "linux", Architecture: "arm64"}
+	unknown = oci.PlatformFields{OS: "unknown", Architecture: "unknown"}
 )
 
 // buildImage is a two-level image for linux/amd64.
@@ -101,7 +103,7 @@ func buildImage(layers ...string) *image {
 // write leaves the image as another tool would: plain files in a folder.
 func (i *image) write(t testing.TB, folder string) {
 	t.Helper()
-	data, err := indexJSON(i.top.Descriptor, i.top.Annotations)
+	data, err := oci.IndexJSON(i.top.Descriptor, i.top.Annotations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func (i *image) commit(t testing.TB, s *Store, output string) Layout {
 // aged makes every file's ctime old for a store's clock, so that hashing is not racy.
 func aged(s *Store) {
 	later := func() time.Time { return time.Now().Add(time.Minute) }
-	s.now, s.stats.now = later, later
+	s.now, s.stats.Now = later, later
 }
 
 func wantError(t testing.TB, err error, text string) {
@@ -170,6 +172,6 @@ func files(t testing.TB, folder string) map[string]string {
 
 func diff[T any](want, got T) string {
 	return cmp.Diff(want, got,
-		cmp.Comparer(func(a, b Digest) bool { return a == b }),
+		cmp.Comparer(func(a, b oci.Digest) bool { return a == b }),
 		cmp.Comparer(func(a, b Key) bool { return a == b }))
 }

@@ -9,11 +9,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // An out/ that came from elsewhere: nothing is followed, nothing blocks.
 func TestHostileFiles(t *testing.T) {
-	layer := DigestOf([]byte("layer")).Hex()
+	layer := oci.DigestOf([]byte("layer")).Hex()
 	secret := filepath.Join(t.TempDir(), "secret")
 	write(t, secret, []byte("layer"))
 	for _, name := range []string{"", "index.json", "oci-layout", "blobs", "blobs/sha256", "blobs/sha256/" + layer} {
@@ -27,7 +30,7 @@ func TestHostileFiles(t *testing.T) {
 		if _, err := s.Whole("core-x"); err == nil {
 			t.Errorf("%q: a link was followed", name)
 		} else {
-			wantError(t, err, isLink)
+			wantError(t, err, disk.IsLink)
 		}
 		if err := s.Touch([]string{"core-x"}, blobTime); err == nil && name != "blobs/sha256/"+layer {
 			t.Errorf("%q: Touch followed a link", name)
@@ -60,38 +63,38 @@ func TestHostileOutput(t *testing.T) {
 func TestHostileJSON(t *testing.T) {
 	i := newImage()
 	good := i.manifest(amd64, "layer")
-	docker := i.json(dockerTypeManifest, map[string]any{"schemaVersion": 1, "fsLayers": []any{}})
-	both := i.json(MediaTypeManifest, map[string]any{
-		"schemaVersion": 2, "mediaType": MediaTypeManifest, "config": good, "manifests": []any{good},
+	docker := i.json(oci.DockerTypeManifest, map[string]any{"schemaVersion": 1, "fsLayers": []any{}})
+	both := i.json(oci.MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": good, "manifests": []any{good},
 	})
-	bare := i.json(MediaTypeManifest, map[string]any{"schemaVersion": 2})
+	bare := i.json(oci.MediaTypeManifest, map[string]any{"schemaVersion": 2})
 	inner := i.index(good)
 	posing := inner
-	posing.MediaType = MediaTypeManifest
+	posing.MediaType = oci.MediaTypeManifest
 	huge := good
-	huge.Size = maxBlob + 1
+	huge.Size = oci.MaxBlob + 1
 	negative := good
 	negative.Size = -1
 	large := good
-	large.Size = maxJSON + 1
+	large.Size = oci.MaxJSON + 1
 	longer := good
 	longer.Size++
 	nameless := good
-	nameless.Digest = Digest{}
+	nameless.Digest = oci.Digest{}
 	odd := good
-	odd.Platform = &platform{OS: "linux", Architecture: "amd64\x1b[31m"}
+	odd.Platform = &oci.PlatformFields{OS: "linux", Architecture: "amd64\x1b[31m"}
 	other := i.manifest(amd64, "other")
 	attestation := i.manifest(unknown, "provenance")
-	cycle := Descriptor{MediaTypeIndex, DigestOf([]byte("itself")), 6}
-	sizes := i.json(MediaTypeManifest, map[string]any{
+	cycle := oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: oci.DigestOf([]byte("itself")), Size: 6}
+	sizes := i.json(oci.MediaTypeManifest, map[string]any{
 		"schemaVersion": 2, "config": i.json("config", amd64),
-		"layers": []any{Descriptor{"l", DigestOf([]byte("a")), 1}, Descriptor{"l", DigestOf([]byte("a")), 2}},
+		"layers": []any{oci.Descriptor{MediaType: "l", Digest: oci.DigestOf([]byte("a")), Size: 1}, oci.Descriptor{MediaType: "l", Digest: oci.DigestOf([]byte("a")), Size: 2}},
 	})
-	many := make([]descriptor, maxDescriptors+1)
+	many := make([]oci.AnnotatedDescriptor, oci.MaxDescriptors+1)
 	for n := range many {
 		many[n] = good
 	}
-	for name, tops := range map[string][]descriptor{
+	for name, tops := range map[string][]oci.AnnotatedDescriptor{
 		"nothing":               {},
 		"schema 1":              {docker},
 		"both kinds":            {both},
@@ -114,12 +117,12 @@ func TestHostileJSON(t *testing.T) {
 		"not there":             {{Descriptor: cycle}},
 		"one blob, two sizes":   {sizes},
 		"unknown type":          {i.json("text/html", 1)},
-		"no type":               {i.json("", index{2, "", []descriptor{good}})},
+		"no type":               {i.json("", oci.Index{SchemaVersion: 2, MediaType: "", Manifests: []oci.AnnotatedDescriptor{good}})},
 		"too many":              many,
 	} {
 		s := newStore(t)
 		i.write(t, s.out("core-x"))
-		data := i.blobs[i.json(MediaTypeIndex, index{2, MediaTypeIndex, tops}).Digest]
+		data := i.blobs[i.json(oci.MediaTypeIndex, oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: tops}).Digest]
 		write(t, filepath.Join(s.out("core-x"), "index.json"), data)
 		if l, err := s.Whole("core-x"); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, l)
@@ -159,7 +162,7 @@ func TestOciLayoutVersion(t *testing.T) {
 
 func FuzzLayout(f *testing.F) {
 	i := buildImage("layer")
-	data, err := indexJSON(i.top.Descriptor, nil)
+	data, err := oci.IndexJSON(i.top.Descriptor, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -169,16 +172,16 @@ func FuzzLayout(f *testing.F) {
 	}
 	f.Add([]byte(fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"sha256:%s"}]}`, zeros)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, mediaType := range []string{MediaTypeIndex, MediaTypeManifest} {
-			idx, err := parseIndex(data, mediaType)
-			if err == nil && checkDescriptors(idx.Manifests) != nil {
+		for _, mediaType := range []string{oci.MediaTypeIndex, oci.MediaTypeManifest} {
+			idx, err := oci.ReadIndex(data, mediaType)
+			if err == nil && oci.CheckDescriptors(idx.Manifests) != nil {
 				t.Error("a bad descriptor came without an error")
 			}
-			if m, err := parseManifest(data, mediaType); err == nil && m.Config.check() != nil {
+			if m, err := oci.ReadManifest(data, mediaType); err == nil && m.Config.Check() != nil {
 				t.Error("a bad config came without an error")
 			}
 		}
-		if p, err := parseConfig(data); err != nil && p != "" {
+		if p, err := oci.ReadConfigPlatform(data); err != nil && p != "" {
 			t.Error("a value came with an error")
 		}
 	})

@@ -4,35 +4,33 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Image is a whole output held open, so that it can be sent elsewhere: to a
 // registry, or into docker. Close it when done. Open is safe for concurrent use.
 type Image struct {
 	Layout
-	Root   Descriptor      // what index.json names: the image index, or in the one-level form the manifest
+	Root   oci.Descriptor  // what index.json names: the image index, or in the one-level form the manifest
 	Images []PlatformImage // one for each of Manifests, in their order
 
 	// Blobs are everything that Root leads to and Root itself, each once, and each
 	// after all that it names: a registry that takes them in this order never holds
 	// a manifest of what it lacks.
-	Blobs []Descriptor
+	Blobs []oci.Descriptor
 
 	reader *reader
 }
 
 // PlatformImage is one image manifest and what it names.
 type PlatformImage struct {
-	Platform Platform
-	Manifest Descriptor
-	Config   Descriptor
-	Layers   []Descriptor // from the bottom
-	Version  string       // org.opencontainers.image.version of the manifest; "" where it says none
+	Platform oci.Platform
+	Manifest oci.Descriptor
+	Config   oci.Descriptor
+	Layers   []oci.Descriptor // from the bottom
+	Version  string           // org.opencontainers.image.version of the manifest; "" where it says none
 }
-
-// IsManifest reports whether d is an image manifest or an image index: what a
-// registry keeps as a manifest, not as a blob.
-func (d Descriptor) IsManifest() bool { return isManifest(d.MediaType) || isIndex(d.MediaType) }
 
 // Image is Whole for one who means to read the blobs. What lies in the folder
 // beside the layout (Stray) is not looked for: it is no part of the image.
@@ -56,26 +54,26 @@ func (s *Store) image(r *reader) (*Image, error) {
 		return nil, err
 	}
 	img := &Image{Layout: c.Layout, Root: c.top.Descriptor, reader: r}
-	set := blobSet{seen: map[Digest]int64{}}
+	set := oci.BlobSet{Seen: map[oci.Digest]int64{}}
 	for i, d := range c.images {
 		m, err := r.manifest(d.Descriptor)
 		if err != nil {
 			return nil, fmt.Errorf("parsing image manifest %s: %w", d.Digest, err)
 		}
-		if err := set.add(append(append([]descriptor{}, m.Layers...), m.Config, d)...); err != nil {
+		if err := set.Add(append(append([]oci.AnnotatedDescriptor{}, m.Layers...), m.Config, d)...); err != nil {
 			return nil, err
 		}
 		if i < len(c.Manifests) { // attestations come last
 			img.Images = append(img.Images, platformImage(c.Manifests[i].Platform, d, m))
 		}
 	}
-	err = set.add(c.top)
-	img.Blobs = set.list
+	err = set.Add(c.top)
+	img.Blobs = set.List
 	return img, err
 }
 
-func platformImage(p Platform, d descriptor, m manifest) PlatformImage {
-	image := PlatformImage{Platform: p, Manifest: d.Descriptor, Config: m.Config.Descriptor, Version: m.Annotations[AnnotationVersion]}
+func platformImage(p oci.Platform, d oci.AnnotatedDescriptor, m oci.ManifestDocument) PlatformImage {
+	image := PlatformImage{Platform: p, Manifest: d.Descriptor, Config: m.Config.Descriptor, Version: m.Annotations[oci.AnnotationVersion]}
 	for _, l := range m.Layers {
 		image.Layers = append(image.Layers, l.Descriptor)
 	}
@@ -84,7 +82,7 @@ func platformImage(p Platform, d descriptor, m manifest) PlatformImage {
 
 // Open reads one of Blobs. The last Read, the one that reaches the end, fails
 // where the bytes are not those that d names.
-func (i *Image) Open(d Descriptor) (io.ReadCloser, error) {
+func (i *Image) Open(d oci.Descriptor) (io.ReadCloser, error) {
 	f, err := i.reader.open(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading output %q: %w", i.Output, broken(err))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Whoever sends the blobs on in their order never sends a manifest before what
@@ -28,7 +30,7 @@ func TestImageListsWhatIsNamedFirst(t *testing.T) {
 	if len(img.Blobs) != len(i.blobs) {
 		t.Errorf("%d blobs, want each of the %d once", len(img.Blobs), len(i.blobs))
 	}
-	at := func(d Descriptor) int { return slices.Index(img.Blobs, d) }
+	at := func(d oci.Descriptor) int { return slices.Index(img.Blobs, d) }
 	if at(img.Root) != len(img.Blobs)-1 || !img.Root.IsManifest() {
 		t.Errorf("the image index is at %d of %d", at(img.Root), len(img.Blobs))
 	}
@@ -57,7 +59,7 @@ func TestImageRefusesWhatIsNotWhole(t *testing.T) {
 		t.Errorf("got %v for no layout", err)
 	}
 	i := buildImage("layer")
-	layer := DigestOf([]byte("layer"))
+	layer := oci.DigestOf([]byte("layer"))
 	i.write(t, filepath.Join(s.tree, "out", "core-a"))
 	path := filepath.Join(s.tree, "out", "core-a", "blobs", "sha256", layer.Hex())
 

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // inputs/<key> keeps what a key is the hash of, as the canonical JSON that was
@@ -32,7 +34,7 @@ func (s *Store) PutInputs(v any) (Key, error) {
 	if _, err := s.Folder("inputs"); err != nil {
 		return key, err
 	}
-	return key, WriteFile(s.inputsPath(key), data, 0o600, s.Dir("tmp"))
+	return key, disk.WriteFile(s.inputsPath(key), data, 0o600, s.Dir("tmp"))
 }
 
 // Inputs reads what PutInputs kept under a key into v. Where there is nothing,
@@ -49,7 +51,7 @@ func (s *Store) Inputs(k Key, v any) error {
 }
 
 func (s *Store) readInputs(k Key) ([]byte, error) {
-	data, err := readPath(s.inputsPath(k), inputsLimit)
+	data, err := disk.ReadFile(s.inputsPath(k), inputsLimit)
 	if err != nil {
 		return nil, err
 	}

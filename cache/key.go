@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Key is a hash of all that decides an output's bytes. It is comparable; the
@@ -29,7 +31,7 @@ func NewKey(v any) (Key, error) {
 
 // ParseKey parses 64 lower-case hexadecimal digits.
 func ParseKey(s string) (Key, error) {
-	sum, err := parseSum(s)
+	sum, err := oci.ParseSum(s)
 	if err != nil {
 		return Key{}, fmt.Errorf("parsing key %q: %w", s, err)
 	}

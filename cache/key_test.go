@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func TestCanonical(t *testing.T) {
@@ -23,7 +25,7 @@ func TestCanonical(t *testing.T) {
 		{json.RawMessage(" { \"b\" : -0, \"a\":[ 1 ,2 ] } "), `{"a":[1,2],"b":0}`},
 		{int64(math.MinInt64), "-9223372036854775808"},
 		{1.0, "1"},
-		{DigestOf(nil), `"` + DigestOf(nil).String() + `"`},
+		{oci.DigestOf(nil), `"` + oci.DigestOf(nil).String() + `"`},
 	} {
 		got, err := canonical(c.in)
 		if err != nil || string(got) != c.want {

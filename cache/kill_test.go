@@ -14,6 +14,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // childEnv makes the test binary a process that commits until it is killed.
@@ -86,7 +90,7 @@ func TestKill(t *testing.T) {
 			for range rounds {
 				killOnce(t, tree, swap)
 				if swap == "exchange" {
-					checkKilled(t, &Store{tree: tree, stats: newStats("", macKey{}, time.Now, zap.NewNop())})
+					checkKilled(t, &Store{tree: tree, stats: memo.NewStats("", disk.Key{}, time.Now, zap.NewNop())})
 				}
 				s := open(t, tree)
 				checkKilled(t, s)
@@ -161,13 +165,13 @@ func checkStart(t *testing.T, s *Store) {
 		t.Errorf("after a kill: %d files are left in tmp and swap", left)
 	}
 	for hex := range files(t, s.Dir("blobs", "sha256")) {
-		d := must(parseHexDigest(hex))(t)
+		d := must(oci.ParseHexDigest(hex))(t)
 		if _, err := s.BlobPath(d); err != nil {
 			t.Errorf("after a kill: %v", err)
 		}
 	}
-	if _, err := readPath(s.stats.path, statsLimit); err == nil {
-		if _, err := s.stats.read(); err != nil {
+	if _, err := disk.ReadFile(s.stats.Path, memo.StatsLimit); err == nil {
+		if _, err := s.stats.Read(); err != nil {
 			t.Errorf("after a kill: %v", err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Layout is what out/<output> holds, in either of two forms: as a build leaves it
@@ -15,10 +19,10 @@ import (
 // naming the manifest itself).
 type Layout struct {
 	Output       string
-	Top          Digest     // the bytes of index.json
-	Index        Digest     // the image index; zero in the one-level form
-	Manifests    []Manifest // images, in the order of the index; at least one
-	Attestations []Manifest // BuildKit's provenance and the like, after the images
+	Top          oci.Digest     // the bytes of index.json
+	Index        oci.Digest     // the image index; zero in the one-level form
+	Manifests    []oci.Manifest // images, in the order of the index; at least one
+	Attestations []oci.Manifest // BuildKit's provenance and the like, after the images
 	OneLevel     bool
 	Name         string // io.containerd.image.name, "docker.io/stagex/<output>:<version>"
 	RefName      string // org.opencontainers.image.ref.name, "<version>"
@@ -30,31 +34,14 @@ type Layout struct {
 	Stray []string
 }
 
-// Manifest is one platform's image.
-type Manifest struct {
-	Digest   Digest   `json:"digest"`
-	Size     int64    `json:"size"`
-	Platform Platform `json:"platform"`
-}
-
 // Digest returns what digests/ lists: the digest of the first image manifest
 // (upstream: src/digests.py).
-func (l Layout) Digest() Digest {
+func (l Layout) Digest() oci.Digest {
 	if len(l.Manifests) == 0 {
-		return Digest{}
+		return oci.Digest{}
 	}
 	return l.Manifests[0].Digest
 }
-
-// AnnotationVersion is the version of an image, in its manifest.
-const AnnotationVersion = "org.opencontainers.image.version"
-
-// Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
-const (
-	AnnotationName    = "io.containerd.image.name"
-	AnnotationCreated = "org.opencontainers.image.created"
-	AnnotationRefName = "org.opencontainers.image.ref.name"
-)
 
 // indexName is the file that a layout is read from.
 const indexName = "index.json"
@@ -86,7 +73,7 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 	if l, at, ok := s.recallLayout(output); ok {
 		return l, at, nil
 	}
-	var at stamp
+	var at disk.Stamp
 	remember := s.learning(s.layouts, outName(output))
 	l, err := s.read(output, func(r *reader) (contents, error) {
 		c, err := r.whole(context.Background(), s.stats, true)
@@ -94,7 +81,7 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 			c.Stray, err = r.strays(c)
 		}
 		if err == nil {
-			at, err = r.folder.stat(indexName)
+			at, err = r.folder.Stat(indexName)
 		}
 		return c, err
 	})
@@ -113,8 +100,8 @@ func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 	if remembered && ctx.Err() == nil && (err != nil || !bytes.Equal(appendLayout(nil, known), appendLayout(nil, l))) {
 		s.layouts.Forget(outName(output))
 		for _, name := range []string{indexName, "oci-layout"} {
-			if st, err := statPath(filepath.Join(s.out(output), name)); err == nil {
-				s.stats.damage(st.inode)
+			if st, err := disk.StatPath(filepath.Join(s.out(output), name)); err == nil {
+				s.stats.Damage(st.Inode)
 			}
 		}
 	}
@@ -154,12 +141,12 @@ func (s *Store) openLayout(output string) (*reader, error) {
 	if err := checkOutput(output); err != nil {
 		return nil, err
 	}
-	out, err := openDir(filepath.Join(s.tree, "out"))
+	out, err := disk.OpenDir(filepath.Join(s.tree, "out"))
 	if err != nil {
 		return nil, err
 	}
-	defer out.close()
-	folder, err := out.sub(output)
+	defer out.Close()
+	folder, err := out.Sub(output)
 	if err != nil {
 		return nil, err
 	}
@@ -167,14 +154,14 @@ func (s *Store) openLayout(output string) (*reader, error) {
 }
 
 // openReader takes over folder.
-func openReader(folder dir, stats *Stats) (*reader, error) {
-	index, err := folder.read(indexName, maxJSON)
+func openReader(folder disk.Dir, stats *memo.Stats) (*reader, error) {
+	index, err := folder.Read(indexName, oci.MaxJSON)
 	if err != nil {
-		folder.close()
+		folder.Close()
 		return nil, err
 	}
-	r := &reader{folder: folder, index: index, verified: map[Digest]bool{}, stats: stats}
-	if r.blobs, err = folder.sub("blobs", "sha256"); err == nil {
+	r := &reader{folder: folder, index: index, verified: map[oci.Digest]bool{}, stats: stats}
+	if r.blobs, err = folder.Sub("blobs", "sha256"); err == nil {
 		r.asBuilt, err = checkVersion(folder)
 	}
 	if err != nil {
@@ -185,15 +172,15 @@ func openReader(folder dir, stats *Stats) (*reader, error) {
 }
 
 // checkVersion also reports whether oci-layout is as a build leaves it.
-func checkVersion(folder dir) (asBuilt bool, err error) {
-	data, err := folder.read("oci-layout", 4096)
+func checkVersion(folder disk.Dir) (asBuilt bool, err error) {
+	data, err := folder.Read("oci-layout", 4096)
 	if err != nil {
 		return false, err
 	}
 	var file struct {
 		Version string `json:"imageLayoutVersion"`
 	}
-	if err := decodeDocument(data, &file); err != nil {
+	if err := oci.DecodeDocument(data, &file); err != nil {
 		return false, fmt.Errorf("parsing oci-layout: %w", err)
 	}
 	if file.Version != "1.0.0" {

@@ -6,18 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func TestLayoutForms(t *testing.T) {
 	s := newStore(t)
 
 	two := buildImage("layer")
-	two.top.Annotations = map[string]string{AnnotationName: "docker.io/stagex/core-two:1", AnnotationRefName: "1"}
+	two.top.Annotations = map[string]string{oci.AnnotationName: "docker.io/stagex/core-two:1", oci.AnnotationRefName: "1"}
 	two.write(t, s.out("core-two"))
 	got, err := s.Layout("core-two")
 	want := Layout{
 		Output: "core-two", Index: two.top.Digest, Manifests: got.Manifests,
-		Top:  DigestOf(must(os.ReadFile(s.out("core-two/index.json")))(t)),
+		Top:  oci.DigestOf(must(os.ReadFile(s.out("core-two/index.json")))(t)),
 		Name: "docker.io/stagex/core-two:1", RefName: "1",
 	}
 	if text := diff(want, got); err != nil || text != "" {
@@ -52,9 +55,9 @@ func TestLayoutPlatforms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Manifest{
-		{first.Digest, first.Size, "linux/arm64"},
-		{second.Digest, second.Size, "linux/amd64"},
+	want := []oci.Manifest{
+		{Digest: first.Digest, Size: first.Size, Platform: "linux/arm64"},
+		{Digest: second.Digest, Size: second.Size, Platform: "linux/amd64"},
 	}
 	if text := diff(want, l.Manifests); text != "" {
 		t.Errorf("images must stand in the index's order:\n%s", text)
@@ -114,7 +117,7 @@ func TestWholeFindsDamage(t *testing.T) {
 			if errors.As(err, &missing) != (name == "missing") {
 				t.Errorf("%s: got %v", name, err)
 			}
-			var mismatch *DigestMismatchError
+			var mismatch *oci.DigestMismatchError
 			if errors.As(err, &mismatch) != (name == "changed") || mismatch != nil && mismatch.Want != d {
 				t.Errorf("%s: got %v", name, err)
 			}
@@ -130,16 +133,16 @@ func TestVerifyCorrectsTheStatCache(t *testing.T) {
 	s := newStore(t)
 	aged(s)
 	buildImage("layer").write(t, s.out("core-x"))
-	path := filepath.Join(s.out("core-x"), "blobs", "sha256", DigestOf([]byte("layer")).Hex())
+	path := filepath.Join(s.out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("layer")).Hex())
 	write(t, path, []byte("lazer"))
-	s.stats.remember(must(statPath(path))(t), DigestOf([]byte("layer")).sum)
+	s.stats.Remember(must(disk.StatPath(path))(t), oci.DigestOf([]byte("layer")).Sum())
 	must(s.Whole("core-x"))(t)
 	for _, err := range []error{
 		second(s.Verify(t.Context(), "core-x")),
 		second(s.Whole("core-x")),
 	} {
-		var mismatch *DigestMismatchError
-		if !errors.As(err, &mismatch) || mismatch.Got != DigestOf([]byte("lazer")) {
+		var mismatch *oci.DigestMismatchError
+		if !errors.As(err, &mismatch) || mismatch.Got != oci.DigestOf([]byte("lazer")) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -165,17 +168,17 @@ func TestVerifyComparesConfig(t *testing.T) {
 }
 
 func TestSamePlatform(t *testing.T) {
-	for _, pair := range [][2]Platform{
+	for _, pair := range [][2]oci.Platform{
 		{"linux/amd64", "linux/amd64/v1"}, {"linux/arm64/v8", "linux/arm64"}, {"linux/arm", "linux/arm/v7"},
 	} {
-		if !samePlatform(pair[0], pair[1]) {
+		if !oci.SamePlatform(pair[0], pair[1]) {
 			t.Errorf("%s and %s are the same", pair[0], pair[1])
 		}
 	}
-	for _, pair := range [][2]Platform{
+	for _, pair := range [][2]oci.Platform{
 		{"linux/amd64", "linux/arm64"}, {"linux/amd64", "linux/amd64/v2"}, {"linux/arm/v6", "linux/arm"},
 	} {
-		if samePlatform(pair[0], pair[1]) {
+		if oci.SamePlatform(pair[0], pair[1]) {
 			t.Errorf("%s and %s are not the same", pair[0], pair[1])
 		}
 	}

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 func hexText(data []byte) string { return hex.EncodeToString(data) }
@@ -17,8 +19,8 @@ func TestKeyFile(t *testing.T) {
 	old := unix.Umask(0)
 	defer unix.Umask(old)
 	path := filepath.Join(t.TempDir(), "state", "sx", "record.key")
-	key := must(loadKey(path))(t)
-	if key != must(loadKey(path))(t) || key == (macKey{}) {
+	key := must(disk.LoadKey(path))(t)
+	if key != must(disk.LoadKey(path))(t) || key == (disk.Key{}) {
 		t.Error("the key must stay")
 	}
 	info := must(os.Stat(path))(t)
@@ -28,18 +30,18 @@ func TestKeyFile(t *testing.T) {
 	if left := files(t, filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("left beside it: %v", left)
 	}
-	if key == must(loadKey(path+"-2"))(t) {
+	if key == must(disk.LoadKey(path+"-2"))(t) {
 		t.Error("keys must differ")
 	}
 }
 
 func TestKeyFileIsMadeOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record.key")
-	keys := make([]macKey, 32)
+	keys := make([]disk.Key, 32)
 	var group errgroup.Group
 	for i := range keys {
 		group.Go(func() (err error) {
-			keys[i], err = loadKey(path)
+			keys[i], err = disk.LoadKey(path)
 			return err
 		})
 	}
@@ -52,11 +54,11 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 }
 
 func TestKeyFileRefuses(t *testing.T) {
-	_, err := loadKey("")
+	_, err := disk.LoadKey("")
 	wantError(t, err, "no file is given")
 	good := hexText(make([]byte, 31)) + "01\n"
 	for name, c := range map[string]struct {
-		text string
+		Rest string
 		mode os.FileMode
 	}{
 		"readable":  {good, 0o644},
@@ -67,26 +69,26 @@ func TestKeyFileRefuses(t *testing.T) {
 		"zero":      {zeros + "\n", 0o600},
 	} {
 		path := filepath.Join(t.TempDir(), "record.key")
-		write(t, path, []byte(c.text))
+		write(t, path, []byte(c.Rest))
 		must(0, os.Chmod(path, c.mode))(t)
-		if key, err := loadKey(path); err == nil || key != (macKey{}) {
+		if key, err := disk.LoadKey(path); err == nil || key != (disk.Key{}) {
 			t.Errorf("%s: no error", name)
 		}
-		if data := must(os.ReadFile(path))(t); string(data) != c.text {
+		if data := must(os.ReadFile(path))(t); string(data) != c.Rest {
 			t.Errorf("%s: the file was replaced", name)
 		}
 		link := path + "-link"
 		must(0, errors.Join(os.Chmod(path, 0o600), os.Symlink(path, link)))(t)
-		if _, err := loadKey(link); err == nil {
+		if _, err := disk.LoadKey(link); err == nil {
 			t.Errorf("%s: a link was followed", name)
 		}
 	}
 }
 
 func TestMACPurpose(t *testing.T) {
-	key := macKey{[32]byte{1}}
-	mac := hexText(key.sum("a", []byte("b")))
-	if !key.check("a", []byte("b"), mac) || key.check("b", []byte("b"), mac) || key.check("a", []byte("b"), mac+"00") {
+	key := disk.NewKey([32]byte{1})
+	mac := hexText(key.MAC("a", []byte("b")))
+	if !key.Verify("a", []byte("b"), mac) || key.Verify("b", []byte("b"), mac) || key.Verify("a", []byte("b"), mac+"00") {
 		t.Error("a MAC holds for its purpose and data alone")
 	}
 }

@@ -7,14 +7,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // What ImageIndex and IndexAnnotations compute is what BuildKit leaves: checked
 // here against a release's core-profile (upstream.md of the project's notes has its
 // image index as 374 bytes), and against real builds by cmd/sx's engine scripts.
 func TestImageIndex(t *testing.T) {
-	d, _ := ParseDigest("sha256:" + strings.Repeat("ab", 32))
-	data, top, err := ImageIndex(Manifest{d, 765, "linux/amd64"})
+	d, _ := oci.ParseDigest("sha256:" + strings.Repeat("ab", 32))
+	data, top, err := oci.ImageIndex(oci.Manifest{Digest: d, Size: 765, Platform: "linux/amd64"})
 	want := `{
   "schemaVersion": 2,
   "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -30,13 +32,13 @@ func TestImageIndex(t *testing.T) {
     }
   ]
 }`
-	if err != nil || string(data) != want || top.Size != 374 || top.Digest != DigestOf(data) {
+	if err != nil || string(data) != want || top.Size != 374 || top.Digest != oci.DigestOf(data) {
 		t.Errorf("got %s, %v, %v", data, top, err)
 	}
-	if data, _, _ = ImageIndex(Manifest{d, 1, "linux/arm/v6"}); !strings.Contains(string(data), `"variant": "v6"`) {
+	if data, _, _ = oci.ImageIndex(oci.Manifest{Digest: d, Size: 1, Platform: "linux/arm/v6"}); !strings.Contains(string(data), `"variant": "v6"`) {
 		t.Errorf("got %s", data)
 	}
-	if _, _, err = ImageIndex(Manifest{d, 1, "linux"}); err == nil {
+	if _, _, err = oci.ImageIndex(oci.Manifest{Digest: d, Size: 1, Platform: "linux"}); err == nil {
 		t.Error("a platform without architecture passed")
 	}
 }
@@ -45,16 +47,16 @@ func TestParseManifest(t *testing.T) {
 	d := `"sha256:` + strings.Repeat("ab", 32) + `"`
 	config := `"config":{"mediaType":"c","digest":` + d + `,"size":3}`
 	layer := `{"mediaType":"l","digest":"sha256:` + strings.Repeat("cd", 32) + `","size":4}`
-	head := `"schemaVersion":2,"mediaType":"` + MediaTypeManifest + `",`
+	head := `"schemaVersion":2,"mediaType":"` + oci.MediaTypeManifest + `",`
 	for _, c := range []struct{ data, announced, want string }{
 		{`{` + head + config + `,"layers":[` + layer + `]}`, "", ""},
-		{`{` + head + config + `,"layers":[` + layer + `]}`, MediaTypeManifest, ""},
+		{`{` + head + config + `,"layers":[` + layer + `]}`, oci.MediaTypeManifest, ""},
 		{`{` + head + config + `,"layers":[` + layer + `]}`, "application/json", ""},
-		{`{"schemaVersion":2,` + config + `,"layers":[]}`, MediaTypeManifest, ""},
+		{`{"schemaVersion":2,` + config + `,"layers":[]}`, oci.MediaTypeManifest, ""},
 		{`{"schemaVersion":2,` + config + `,"layers":[]}`, "", "not that of an image manifest"},
-		{`{` + head + config + `}`, dockerTypeManifest, "but was announced as"},
-		{`{` + head + config + `}`, MediaTypeIndex, "but was announced as"},
-		{`{"schemaVersion":2,"mediaType":"` + MediaTypeIndex + `","manifests":[]}`, "", "not that of an image manifest"},
+		{`{` + head + config + `}`, oci.DockerTypeManifest, "but was announced as"},
+		{`{` + head + config + `}`, oci.MediaTypeIndex, "but was announced as"},
+		{`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeIndex + `","manifests":[]}`, "", "not that of an image manifest"},
 		{`{` + head + config + `,"manifests":[]}`, "", "also has the fields of an index"},
 		{`{` + head + config + `,` + config + `}`, "", `names "config" twice`},
 		{`{` + head + config + `,"Layers":[]}`, "", `which some read as "layers"`},
@@ -66,9 +68,9 @@ func TestParseManifest(t *testing.T) {
 		{`{` + head + config + `,"layers":[{"mediaType":"l","digest":` + d + `,"size":9,"urls":["https://x"]}]}`, "", "urls"},
 		{`<html>`, "", "invalid character"},
 		{``, "", "unexpected end"},
-		{strings.Repeat(" ", maxJSON+1), "", "bytes are more than"},
+		{strings.Repeat(" ", oci.MaxJSON+1), "", "bytes are more than"},
 	} {
-		i, err := ParseManifest([]byte(c.data), c.announced)
+		i, err := oci.ParseManifest([]byte(c.data), c.announced)
 		if c.want != "" {
 			wantError(t, err, c.want)
 		} else if err != nil || i.Config.Size != 3 {
@@ -79,14 +81,14 @@ func TestParseManifest(t *testing.T) {
 
 func TestPartial(t *testing.T) {
 	s := newStore(t)
-	want := DigestOf([]byte("the whole blob"))
+	want := oci.DigestOf([]byte("the whole blob"))
 	p, err := s.Partial(t.Context(), want, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Write([]byte("the whole"))
 	err = p.Finish()
-	var wrong *DigestMismatchError
+	var wrong *oci.DigestMismatchError
 	if !errors.As(err, &wrong) {
 		t.Errorf("half a blob: %v", err)
 	}
@@ -121,7 +123,7 @@ func TestPartial(t *testing.T) {
 // What was planted under a partial blob's name is neither followed nor written to.
 func TestPartialHostile(t *testing.T) {
 	s := newStore(t)
-	want := DigestOf([]byte("x"))
+	want := oci.DigestOf([]byte("x"))
 	if _, err := s.Folder("blobs", "partial"); err != nil {
 		t.Fatal(err)
 	}

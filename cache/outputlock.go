@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // OutputLock says that one process alone is making an output. It is an flock on
@@ -63,11 +65,11 @@ func (s *Store) tryLock(output string) (*OutputLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	err = disk.Flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = &LockedError{output, readPID(f)}
 	}
-	if err == nil && !claim(f, path) { // the lock of a file that is gone holds nobody off
+	if err == nil && !disk.TryClaim(f, path) { // the lock of a file that is gone holds nobody off
 		err = fs.ErrNotExist
 	}
 	if err == nil {

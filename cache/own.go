@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // ownFile marks a folder whose contents this user's sx made.
@@ -18,8 +20,8 @@ func (s *Store) Own(path string) error {
 	if err != nil {
 		return fmt.Errorf("marking %q: %w", path, err)
 	}
-	mark := hex.EncodeToString(s.key.sum("folder", id)) + "\n"
-	return WriteFile(filepath.Join(path, ownFile), []byte(mark), 0o600, path)
+	mark := hex.EncodeToString(s.key.MAC("folder", id)) + "\n"
+	return disk.WriteFile(filepath.Join(path, ownFile), []byte(mark), 0o600, path)
 }
 
 // Owned reports whether the folder at path bears the mark of Own.
@@ -28,8 +30,8 @@ func (s *Store) Owned(path string) bool {
 	if err != nil {
 		return false
 	}
-	mark, err := readPath(filepath.Join(path, ownFile), 1024)
-	return err == nil && s.key.check("folder", id, strings.TrimSuffix(string(mark), "\n"))
+	mark, err := disk.ReadFile(filepath.Join(path, ownFile), 1024)
+	return err == nil && s.key.Verify("folder", id, strings.TrimSuffix(string(mark), "\n"))
 }
 
 // folderID tells a folder from every other that exists on this machine.
@@ -41,7 +43,7 @@ func folderID(path string) ([]byte, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("it is no folder")
 	}
-	st, err := statPath(path)
+	st, err := disk.StatPath(path)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Partial is a blob on its way from elsewhere: .sx/blobs/partial/<hex>, locked while
@@ -19,7 +22,7 @@ import (
 // written is hashed; Finish makes it a shared blob only if it is that blob.
 type Partial struct {
 	s    *Store
-	want Digest
+	want oci.Digest
 	path string
 	f    *os.File
 	sum  hash.Hash // of the first size bytes, which are those on disk
@@ -33,7 +36,7 @@ const partialWait = 100 * time.Millisecond
 // Partial opens the partial blob of a digest and hashes what an earlier run left.
 // It waits for another process that writes it, and then calls waiting, once. It is
 // fs.ErrExist when the shared blobs hold the blob.
-func (s *Store) Partial(ctx context.Context, d Digest, waiting func()) (*Partial, error) {
+func (s *Store) Partial(ctx context.Context, d oci.Digest, waiting func()) (*Partial, error) {
 	if s.readOnly != nil {
 		return nil, fmt.Errorf("receiving blob %s: %w", d, s.readOnly)
 	}
@@ -48,7 +51,7 @@ func (s *Store) Partial(ctx context.Context, d Digest, waiting func()) (*Partial
 		p.Discard()
 		return nil, fmt.Errorf("receiving blob %s: %w", d, fs.ErrExist)
 	}
-	n, err := io.Copy(p.sum, contextReader{ctx, p.f})
+	n, err := io.Copy(p.sum, disk.ContextReader{Ctx: ctx, R: p.f})
 	if err != nil {
 		p.Close()
 		return nil, fmt.Errorf("receiving blob %s: %w", d, err)
@@ -98,14 +101,14 @@ var errTaken = errors.New("another sx receives it")
 // claim refuses what is not a plain file with one name: what is written must not
 // show under another.
 func (p *Partial) claim(f *os.File) error {
-	st, err := statFile(f)
+	st, err := disk.StatFile(f)
 	if err != nil {
 		return err
 	}
 	if !st.Regular || st.Nlink > 1 {
 		return errors.Join(os.Remove(p.path), errTaken)
 	}
-	if !claim(f, p.path) {
+	if !disk.TryClaim(f, p.path) {
 		return errTaken
 	}
 	return nil
@@ -135,8 +138,8 @@ func (p *Partial) Reset() error {
 // Finish makes the blob shared. A *DigestMismatchError says that the bytes are
 // another blob's; the partial one is then still as it was.
 func (p *Partial) Finish() error {
-	if got := (Digest{[sha256.Size]byte(p.sum.Sum(nil))}); got != p.want {
-		return &DigestMismatchError{Ref: "what was received", Got: got, Want: p.want}
+	if got := oci.DigestFromSum([sha256.Size]byte(p.sum.Sum(nil))); got != p.want {
+		return &oci.DigestMismatchError{Ref: "what was received", Got: got, Want: p.want}
 	}
 	if err := errors.Join(seal(p.path), p.f.Sync(), p.s.rememberSealed(p.f, p.want)); err != nil {
 		return err
@@ -145,7 +148,7 @@ func (p *Partial) Finish() error {
 		return err
 	}
 	p.done = true
-	return p.s.stats.keep(p.f, -1, func() error { return os.Remove(p.path) })
+	return p.s.stats.Keep(p.f, -1, func() error { return os.Remove(p.path) })
 }
 
 // Close lets go of the file and keeps what is there for a later run, if anything is.

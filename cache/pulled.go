@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // An image of another registry is kept among the shared blobs and nowhere else: its
@@ -15,20 +17,20 @@ import (
 
 // Pulled is an image of another registry, all of it that some platforms need.
 type Pulled struct {
-	Root   Digest          // of the image index or the image manifest, as a definition names it
-	Images []PlatformImage // one for each platform, distinct, in the order asked for
-	Blobs  []Descriptor    // all that Images need and Root itself, each once
+	Root   oci.Digest       // of the image index or the image manifest, as a definition names it
+	Images []PlatformImage  // one for each platform, distinct, in the order asked for
+	Blobs  []oci.Descriptor // all that Images need and Root itself, each once
 }
 
 // Root is the document that a digest names: an image index or an image manifest.
 type Root struct {
 	MediaType string
-	Manifest  ImageManifest // of a manifest
-	images    []descriptor  // of an index
+	Manifest  oci.ImageManifest         // of a manifest
+	images    []oci.AnnotatedDescriptor // of an index
 }
 
 // IsIndex reports whether the root is an image index.
-func (r Root) IsIndex() bool { return isIndex(r.MediaType) }
+func (r Root) IsIndex() bool { return oci.IsIndex(r.MediaType) }
 
 // ParseRoot reads an image index or an image manifest, which a registry may have
 // made up. The document itself says which it is, not who sent it.
@@ -37,8 +39,8 @@ func ParseRoot(data []byte) (Root, error) {
 	if err != nil {
 		return Root{}, err
 	}
-	if isIndex(mediaType) {
-		idx, err := parseIndex(data, mediaType)
+	if oci.IsIndex(mediaType) {
+		idx, err := oci.ReadIndex(data, mediaType)
 		if err != nil {
 			return Root{}, fmt.Errorf("parsing image index: %w", err)
 		}
@@ -51,21 +53,21 @@ func ParseRoot(data []byte) (Root, error) {
 // kindOf reads the media type, or guesses it as BuildKit does (util/imageutil,
 // DetectManifestBlobMediaType): an OCI document need not have one.
 func kindOf(data []byte) (string, error) {
-	if len(data) > maxJSON {
-		return "", fmt.Errorf("%d bytes are more than %d", len(data), maxJSON)
+	if len(data) > oci.MaxJSON {
+		return "", fmt.Errorf("%d bytes are more than %d", len(data), oci.MaxJSON)
 	}
 	var said struct {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	switch err := decodeDocument(data, &said); {
+	switch err := oci.DecodeDocument(data, &said); {
 	case err != nil:
 		return "", fmt.Errorf("it is neither an image index nor an image manifest: %w", err)
 	case said.MediaType == "" && said.Manifests != nil:
-		return MediaTypeIndex, nil
+		return oci.MediaTypeIndex, nil
 	case said.MediaType == "":
-		return MediaTypeManifest, nil
-	case !isIndex(said.MediaType) && !isManifest(said.MediaType):
+		return oci.MediaTypeManifest, nil
+	case !oci.IsIndex(said.MediaType) && !oci.IsManifest(said.MediaType):
 		return "", fmt.Errorf("its media type %q is neither that of an image index nor of an image manifest", said.MediaType)
 	}
 	return said.MediaType, nil
@@ -73,16 +75,16 @@ func kindOf(data []byte) (string, error) {
 
 // Image finds the manifest of a platform in an image index. An index in which two
 // readers could find two different ones is refused.
-func (r Root) Image(p Platform) (Descriptor, error) {
-	var found []Descriptor
+func (r Root) Image(p oci.Platform) (oci.Descriptor, error) {
+	var found []oci.Descriptor
 	var others []string
 	for _, d := range r.images {
 		if d.Platform == nil {
 			continue
 		}
-		switch has, err := d.Platform.text(); {
-		case err != nil || has == unknownPlatform: // another's, or an attestation
-		case samePlatform(has, p):
+		switch has, err := d.Platform.Text(); {
+		case err != nil || has == oci.UnknownPlatform: // another's, or an attestation
+		case oci.SamePlatform(has, p):
 			found = append(found, d.Descriptor)
 		default:
 			others = append(others, has)
@@ -90,11 +92,11 @@ func (r Root) Image(p Platform) (Descriptor, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return Descriptor{}, fmt.Errorf("the image index has no image for %s%s", p, listed(others))
+		return oci.Descriptor{}, fmt.Errorf("the image index has no image for %s%s", p, listed(others))
 	case len(found) > 1:
-		return Descriptor{}, fmt.Errorf("the image index has %d images for %s", len(found), p)
-	case !isManifest(found[0].MediaType):
-		return Descriptor{}, fmt.Errorf("the image index has a %q for %s, not an image manifest", found[0].MediaType, p)
+		return oci.Descriptor{}, fmt.Errorf("the image index has %d images for %s", len(found), p)
+	case !oci.IsManifest(found[0].MediaType):
+		return oci.Descriptor{}, fmt.Errorf("the image index has a %q for %s, not an image manifest", found[0].MediaType, p)
 	}
 	return found[0], nil
 }
@@ -117,16 +119,16 @@ func listed(platforms []string) string {
 
 // Media types that BuildKit unpacks, beside those of its own exporter.
 var (
-	configTypes = []string{MediaTypeConfig, "application/vnd.docker.container.image.v1+json"}
+	configTypes = []string{oci.MediaTypeConfig, "application/vnd.docker.container.image.v1+json"}
 	layerTypes  = []string{
-		MediaTypeLayer, "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+zstd",
+		oci.MediaTypeLayer, "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+zstd",
 		"application/vnd.docker.image.rootfs.diff.tar", "application/vnd.docker.image.rootfs.diff.tar.gzip",
 	}
 )
 
 // ParseForeign is ParseManifest, and refuses what is no image of a file system.
-func ParseForeign(data []byte, mediaType string) (ImageManifest, error) {
-	m, err := ParseManifest(data, mediaType)
+func ParseForeign(data []byte, mediaType string) (oci.ImageManifest, error) {
+	m, err := oci.ParseManifest(data, mediaType)
 	if err != nil {
 		return m, err
 	}
@@ -145,7 +147,7 @@ func ParseForeign(data []byte, mediaType string) (ImageManifest, error) {
 // Pulled follows the digest of an image of another registry as far as platforms
 // need it. It is fs.ErrNotExist where something is missing or damaged; any other
 // error is a fault of the image.
-func (s *Store) Pulled(root Digest, platforms []Platform) (Pulled, error) {
+func (s *Store) Pulled(root oci.Digest, platforms []oci.Platform) (Pulled, error) {
 	p, err := s.pulled(root, platforms)
 	if err != nil {
 		return Pulled{}, fmt.Errorf("reading image %s: %w", root, err)
@@ -153,7 +155,7 @@ func (s *Store) Pulled(root Digest, platforms []Platform) (Pulled, error) {
 	return p, nil
 }
 
-func (s *Store) pulled(digest Digest, platforms []Platform) (Pulled, error) {
+func (s *Store) pulled(digest oci.Digest, platforms []oci.Platform) (Pulled, error) {
 	data, err := s.document(digest)
 	if err != nil {
 		return Pulled{}, err
@@ -162,8 +164,8 @@ func (s *Store) pulled(digest Digest, platforms []Platform) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, err
 	}
-	top := Descriptor{root.MediaType, digest, int64(len(data))}
-	p, set := Pulled{Root: digest}, blobSet{seen: map[Digest]int64{}}
+	top := oci.Descriptor{MediaType: root.MediaType, Digest: digest, Size: int64(len(data))}
+	p, set := Pulled{Root: digest}, oci.BlobSet{Seen: map[oci.Digest]int64{}}
 	for _, platform := range platforms {
 		d, m := top, root.Manifest
 		if root.IsIndex() {
@@ -175,28 +177,28 @@ func (s *Store) pulled(digest Digest, platforms []Platform) (Pulled, error) {
 			return Pulled{}, err
 		}
 		p.Images = append(p.Images, PlatformImage{Platform: platform, Manifest: d, Config: m.Config, Layers: m.Layers, Version: m.Version})
-		for _, blob := range append([]Descriptor{d, m.Config}, m.Layers...) {
-			if err := set.add(descriptor{Descriptor: blob}); err != nil {
+		for _, blob := range append([]oci.Descriptor{d, m.Config}, m.Layers...) {
+			if err := set.Add(oci.AnnotatedDescriptor{Descriptor: blob}); err != nil {
 				return Pulled{}, err
 			}
 		}
 	}
-	err = set.add(descriptor{Descriptor: top})
-	p.Blobs = set.list
+	err = set.Add(oci.AnnotatedDescriptor{Descriptor: top})
+	p.Blobs = set.List
 	return p, err
 }
 
-func (s *Store) platformManifest(root Root, p Platform) (Descriptor, ImageManifest, error) {
+func (s *Store) platformManifest(root Root, p oci.Platform) (oci.Descriptor, oci.ImageManifest, error) {
 	d, err := root.Image(p)
 	if err != nil {
-		return d, ImageManifest{}, err
+		return d, oci.ImageManifest{}, err
 	}
 	data, err := s.document(d.Digest)
 	if err != nil {
-		return d, ImageManifest{}, err
+		return d, oci.ImageManifest{}, err
 	}
 	if int64(len(data)) != d.Size {
-		return d, ImageManifest{}, fmt.Errorf("manifest %s has %d bytes, the image index says %d", d.Digest, len(data), d.Size)
+		return d, oci.ImageManifest{}, fmt.Errorf("manifest %s has %d bytes, the image index says %d", d.Digest, len(data), d.Size)
 	}
 	m, err := ParseForeign(data, d.MediaType)
 	return d, m, err
@@ -204,7 +206,7 @@ func (s *Store) platformManifest(root Root, p Platform) (Descriptor, ImageManife
 
 // checkPulled holds the blobs of an image against its manifest, and its config
 // against the platform that is wanted.
-func (s *Store) checkPulled(m ImageManifest, p Platform) error {
+func (s *Store) checkPulled(m oci.ImageManifest, p oci.Platform) error {
 	data, err := s.document(m.Config.Digest)
 	if err != nil {
 		return err
@@ -229,44 +231,20 @@ func (s *Store) checkPulled(m ImageManifest, p Platform) error {
 	return nil
 }
 
-// CheckConfig holds the bytes of an image config against its manifest and the
-// platform that the image must be for. ONBUILD is refused: BuildKit would run it in
-// whatever is built from the image, although no file of the tree holds it.
-func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
-	platform, layers, err := ParseConfig(data)
-	var docker struct{ Config struct{ OnBuild []string } }
-	if err == nil {
-		err = json.Unmarshal(data, &docker)
-	}
-	switch {
-	case err != nil:
-		return err
-	case int64(len(data)) != i.Config.Size:
-		return fmt.Errorf("its config has %d bytes, its manifest says %d", len(data), i.Config.Size)
-	case layers != len(i.Layers):
-		return fmt.Errorf("its manifest names %d layers, its config %d", len(i.Layers), layers)
-	case !samePlatform(platform, want):
-		return fmt.Errorf("the image is for %s, not for %s", platform, want)
-	case len(docker.Config.OnBuild) > 0:
-		return fmt.Errorf("the image has ONBUILD instructions (%.80q), which would run unseen in what is built from it", docker.Config.OnBuild[0])
-	}
-	return nil
-}
-
 // document reads a shared blob that is an index, a manifest or a config.
-func (s *Store) document(d Digest) ([]byte, error) {
+func (s *Store) document(d oci.Digest) ([]byte, error) {
 	f, err := s.openShared(d)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
+	data, err := io.ReadAll(io.LimitReader(f, oci.MaxJSON+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(data) > maxJSON:
-		return nil, fmt.Errorf("blob %s has more than %d bytes", d, maxJSON)
-	case DigestOf(data) != d:
+	case len(data) > oci.MaxJSON:
+		return nil, fmt.Errorf("blob %s has more than %d bytes", d, oci.MaxJSON)
+	case oci.DigestOf(data) != d:
 		return nil, fmt.Errorf("blob %s: %w", d, errChanged)
 	}
 	return data, nil
@@ -277,7 +255,7 @@ var errChanged = errors.New("it changed while it was read")
 
 // pulled notes the blobs of images of other registries, whatever platforms of them
 // are there.
-func (f *finder) pulled(images []Digest) {
+func (f *finder) pulled(images []oci.Digest) {
 	for _, d := range images {
 		f.refs[d.Hex()] = true
 		data, err := f.document(d)
@@ -297,7 +275,7 @@ func (f *finder) pulled(images []Digest) {
 	}
 }
 
-func (f *finder) keepManifest(d Descriptor) {
+func (f *finder) keepManifest(d oci.Descriptor) {
 	data, err := f.document(d.Digest)
 	if err != nil {
 		return
@@ -308,8 +286,8 @@ func (f *finder) keepManifest(d Descriptor) {
 	}
 }
 
-func (f *finder) keepImage(m ImageManifest) {
-	for _, d := range append([]Descriptor{m.Config}, m.Layers...) {
+func (f *finder) keepImage(m oci.ImageManifest) {
+	for _, d := range append([]oci.Descriptor{m.Config}, m.Layers...) {
 		f.refs[d.Digest.Hex()] = true
 	}
 }

@@ -7,29 +7,31 @@ import (
 	"io/fs"
 	"os"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // share puts data among the shared blobs.
-func shareBlob(t *testing.T, s *Store, data []byte) Descriptor {
+func shareBlob(t *testing.T, s *Store, data []byte) oci.Descriptor {
 	t.Helper()
 	into := must(s.Stage("core-x"))(t)
 	defer into.Close()
-	d := Descriptor{Digest: DigestOf(data), Size: int64(len(data))}
+	d := oci.Descriptor{Digest: oci.DigestOf(data), Size: int64(len(data))}
 	must(0, into.WriteBlob(d.Digest, d.Size, bytes.NewReader(data)))(t)
 	return d
 }
 
 // foreignImage puts an image of one layer for linux/amd64 and an index of it among
 // the shared blobs.
-func foreignImage(t *testing.T, s *Store, content string) (index, manifest, layer Digest) {
+func foreignImage(t *testing.T, s *Store, content string) (index, manifest, layer oci.Digest) {
 	t.Helper()
 	encode := func(v any) []byte { return must(json.Marshal(v))(t) }
 	l := shareBlob(t, s, []byte(content))
-	l.MediaType = MediaTypeLayer
-	c := shareBlob(t, s, encode(map[string]any{"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"diff_ids": []Digest{l.Digest}}}))
-	c.MediaType = MediaTypeConfig
-	m := shareBlob(t, s, encode(map[string]any{"schemaVersion": 2, "mediaType": MediaTypeManifest, "config": c, "layers": []Descriptor{l}}))
-	data, _, err := ImageIndex(Manifest{Digest: m.Digest, Size: m.Size, Platform: "linux/amd64"})
+	l.MediaType = oci.MediaTypeLayer
+	c := shareBlob(t, s, encode(map[string]any{"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"diff_ids": []oci.Digest{l.Digest}}}))
+	c.MediaType = oci.MediaTypeConfig
+	m := shareBlob(t, s, encode(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": c, "layers": []oci.Descriptor{l}}))
+	data, _, err := oci.ImageIndex(oci.Manifest{Digest: m.Digest, Size: m.Size, Platform: "linux/amd64"})
 	must(0, err)(t)
 	return shareBlob(t, s, data).Digest, m.Digest, l.Digest
 }
@@ -39,7 +41,7 @@ func foreignImage(t *testing.T, s *Store, content string) (index, manifest, laye
 func TestPulled(t *testing.T) {
 	s := newStore(t)
 	index, manifest, layer := foreignImage(t, s, "a layer")
-	for _, root := range []Digest{index, manifest} {
+	for _, root := range []oci.Digest{index, manifest} {
 		p := must(s.Pulled(root, []string{"linux/amd64"}))(t)
 		if p.Root != root || p.Images[0].Manifest.Digest != manifest || p.Images[0].Layers[0].Digest != layer {
 			t.Errorf("%+v", p)
@@ -66,7 +68,7 @@ func TestWasteOfImages(t *testing.T) {
 	for _, path := range must(s.FindWaste(none, index))(t).Blobs {
 		gone[path] = true
 	}
-	for _, d := range []Digest{index, manifest, layer} {
+	for _, d := range []oci.Digest{index, manifest, layer} {
 		if gone[s.Dir("blobs", "sha256", d.Hex())] {
 			t.Errorf("%s of an image that is named goes", d)
 		}

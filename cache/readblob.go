@@ -11,12 +11,14 @@ import (
 
 	godigest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/umoci/pkg/hardening"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // json returns the verified bytes of a small blob.
-func (r *reader) json(d Descriptor) ([]byte, error) {
-	if d.Size > maxJSON {
-		return nil, fmt.Errorf("reading blob %s: %d bytes are more than %d", d.Digest, d.Size, maxJSON)
+func (r *reader) json(d oci.Descriptor) ([]byte, error) {
+	if d.Size > oci.MaxJSON {
+		return nil, fmt.Errorf("reading blob %s: %d bytes are more than %d", d.Digest, d.Size, oci.MaxJSON)
 	}
 	f, err := r.open(d)
 	if err != nil {
@@ -25,7 +27,7 @@ func (r *reader) json(d Descriptor) ([]byte, error) {
 	defer f.Close()
 	data := bytes.NewBuffer(make([]byte, 0, d.Size+bytes.MinRead))
 	if err := copyVerified(data, f, d.Digest, d.Size); err != nil {
-		r.stats.distrust(f)
+		r.stats.Distrust(f)
 		return nil, r.mismatch(d, err)
 	}
 	r.verified[d.Digest] = true
@@ -33,8 +35,8 @@ func (r *reader) json(d Descriptor) ([]byte, error) {
 }
 
 // open opens a blob and holds its size against the descriptor.
-func (r *reader) open(d Descriptor) (*os.File, error) {
-	f, err := r.blobs.open(d.Digest.Hex())
+func (r *reader) open(d oci.Descriptor) (*os.File, error) {
+	f, err := r.blobs.Open(d.Digest.Hex())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &MissingBlobError{d.Digest}
 	}
@@ -52,21 +54,21 @@ func (r *reader) open(d Descriptor) (*os.File, error) {
 	return f, nil
 }
 
-func (r *reader) mismatch(d Descriptor, err error) error {
+func (r *reader) mismatch(d oci.Descriptor, err error) error {
 	if errors.Is(err, hardening.ErrDigestMismatch) {
-		return &DigestMismatchError{Ref: filepath.Join(r.blobs.path, d.Digest.Hex()), Want: d.Digest}
+		return &oci.DigestMismatchError{Ref: filepath.Join(r.blobs.Path, d.Digest.Hex()), Want: d.Digest}
 	}
 	return err
 }
 
 // MissingBlobError says that a layout names a blob it does not hold.
-type MissingBlobError struct{ Digest Digest }
+type MissingBlobError struct{ Digest oci.Digest }
 
 func (e *MissingBlobError) Error() string { return fmt.Sprintf("blob %s is missing", e.Digest) }
 
 // copyVerified copies exactly size bytes that have digest d, or fails; what it
 // has written by then is worthless.
-func copyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
+func copyVerified(w io.Writer, r io.Reader, d oci.Digest, size int64) error {
 	// Never closed: Close would log what is left of a bad stream.
 	v := &hardening.VerifiedReadCloser{
 		Reader:         io.NopCloser(r),
@@ -82,26 +84,10 @@ func copyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
 
 // DamagedError says that a blob's bytes are not those that its digest names.
 type DamagedError struct {
-	Digest Digest
+	Digest oci.Digest
 	Err    error
 }
 
 func (e *DamagedError) Error() string { return e.Err.Error() }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
-
-// Verified reads r as the bytes that d names: the Read that reaches the end fails
-// where they are others. Closing it closes r and nothing else.
-func Verified(r io.ReadCloser, d Descriptor) io.ReadCloser {
-	return &verified{&hardening.VerifiedReadCloser{
-		Reader:         r,
-		ExpectedDigest: godigest.Digest(d.Digest.String()),
-		ExpectedSize:   d.Size,
-	}, r}
-}
-
-// verified passes by the library's Close, which would read the rest, and log.
-type verified struct {
-	io.Reader
-	io.Closer
-}

@@ -3,27 +3,31 @@ package cache
 import (
 	"errors"
 	"fmt"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // reader reads one layout folder that nobody vouches for.
 type reader struct {
-	folder, blobs dir
-	index         []byte          // index.json
-	asBuilt       bool            // oci-layout has the bytes that a build writes
-	verified      map[Digest]bool // blobs that were read and hashed
-	stats         *Stats          // is told of damage
+	folder, blobs disk.Dir
+	index         []byte              // index.json
+	asBuilt       bool                // oci-layout has the bytes that a build writes
+	verified      map[oci.Digest]bool // blobs that were read and hashed
+	stats         *memo.Stats         // is told of damage
 }
 
 func (r *reader) close() {
-	r.folder.close()
-	r.blobs.close()
+	r.folder.Close()
+	r.blobs.Close()
 }
 
 // contents is what index.json leads to, short of the images themselves.
 type contents struct {
 	Layout
-	top    descriptor   // what index.json names
-	images []descriptor // top itself in the one-level form
+	top    oci.AnnotatedDescriptor   // what index.json names
+	images []oci.AnnotatedDescriptor // top itself in the one-level form
 }
 
 // contents follows index.json as far as the images' digests and platforms.
@@ -32,10 +36,10 @@ func (r *reader) contents() (contents, error) {
 	if err != nil {
 		return contents{}, fmt.Errorf("parsing index.json: %w", err)
 	}
-	c := contents{top: top, images: []descriptor{top}}
-	c.Top = DigestOf(r.index)
-	c.Name, c.RefName = top.Annotations[AnnotationName], top.Annotations[AnnotationRefName]
-	if c.OneLevel = isManifest(top.MediaType); !c.OneLevel {
+	c := contents{top: top, images: []oci.AnnotatedDescriptor{top}}
+	c.Top = oci.DigestOf(r.index)
+	c.Name, c.RefName = top.Annotations[oci.AnnotationName], top.Annotations[oci.AnnotationRefName]
+	if c.OneLevel = oci.IsManifest(top.MediaType); !c.OneLevel {
 		c.Index = top.Digest
 		if c.images, err = r.readIndex(top); err != nil {
 			return contents{}, fmt.Errorf("parsing image index %s: %w", top.Digest, err)
@@ -54,38 +58,38 @@ func (r *reader) contents() (contents, error) {
 
 // top returns the one thing that index.json names. BuildKit names it once for each
 // of the image's names.
-func (r *reader) top() (descriptor, error) {
-	idx, err := parseIndex(r.index, MediaTypeIndex)
+func (r *reader) top() (oci.AnnotatedDescriptor, error) {
+	idx, err := oci.ReadIndex(r.index, oci.MediaTypeIndex)
 	if err != nil {
-		return descriptor{}, err
+		return oci.AnnotatedDescriptor{}, err
 	}
 	if len(idx.Manifests) == 0 {
-		return descriptor{}, errors.New("it names no image")
+		return oci.AnnotatedDescriptor{}, errors.New("it names no image")
 	}
 	first := idx.Manifests[0]
 	for _, d := range idx.Manifests[1:] {
 		if d.Descriptor != first.Descriptor {
-			return descriptor{}, fmt.Errorf("it names more than one image: %s and %s", first.Digest, d.Digest)
+			return oci.AnnotatedDescriptor{}, fmt.Errorf("it names more than one image: %s and %s", first.Digest, d.Digest)
 		}
 	}
-	if !isIndex(first.MediaType) && !isManifest(first.MediaType) {
-		return descriptor{}, fmt.Errorf("media type %.100q is not that of an image", first.MediaType)
+	if !oci.IsIndex(first.MediaType) && !oci.IsManifest(first.MediaType) {
+		return oci.AnnotatedDescriptor{}, fmt.Errorf("media type %.100q is not that of an image", first.MediaType)
 	}
 	return first, nil
 }
 
 // readIndex refuses an index within an index, so nothing can be cyclic.
-func (r *reader) readIndex(d descriptor) ([]descriptor, error) {
+func (r *reader) readIndex(d oci.AnnotatedDescriptor) ([]oci.AnnotatedDescriptor, error) {
 	data, err := r.json(d.Descriptor)
 	if err != nil {
 		return nil, err
 	}
-	idx, err := parseIndex(data, d.MediaType)
+	idx, err := oci.ReadIndex(data, d.MediaType)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range idx.Manifests {
-		if !isManifest(m.MediaType) {
+		if !oci.IsManifest(m.MediaType) {
 			return nil, fmt.Errorf("media type %.100q of %s is not that of an image manifest", m.MediaType, m.Digest)
 		}
 	}
@@ -94,13 +98,13 @@ func (r *reader) readIndex(d descriptor) ([]descriptor, error) {
 
 // addImage refuses what would make "the first image" or "the image of a platform"
 // mean two things.
-func (r *reader) addImage(l *Layout, d descriptor) error {
+func (r *reader) addImage(l *Layout, d oci.AnnotatedDescriptor) error {
 	p, err := r.platform(d)
 	if err != nil {
 		return err
 	}
-	m := Manifest{d.Digest, d.Size, p}
-	if p == unknownPlatform {
+	m := oci.Manifest{Digest: d.Digest, Size: d.Size, Platform: p}
+	if p == oci.UnknownPlatform {
 		l.Attestations = append(l.Attestations, m)
 		return nil
 	}
@@ -108,7 +112,7 @@ func (r *reader) addImage(l *Layout, d descriptor) error {
 		return errors.New("it stands after an attestation")
 	}
 	for _, other := range l.Manifests {
-		if samePlatform(other.Platform, p) {
+		if oci.SamePlatform(other.Platform, p) {
 			return fmt.Errorf("there is another one for %s", p)
 		}
 	}
@@ -117,9 +121,9 @@ func (r *reader) addImage(l *Layout, d descriptor) error {
 }
 
 // platform is the descriptor's or else, as `docker save` leaves it, the config's.
-func (r *reader) platform(d descriptor) (Platform, error) {
+func (r *reader) platform(d oci.AnnotatedDescriptor) (oci.Platform, error) {
 	if d.Platform != nil {
-		return d.Platform.text()
+		return d.Platform.Text()
 	}
 	m, err := r.manifest(d.Descriptor)
 	if err != nil {
@@ -128,22 +132,22 @@ func (r *reader) platform(d descriptor) (Platform, error) {
 	return r.configPlatform(m)
 }
 
-func (r *reader) configPlatform(m manifest) (Platform, error) {
+func (r *reader) configPlatform(m oci.ManifestDocument) (oci.Platform, error) {
 	data, err := r.json(m.Config.Descriptor)
 	if err != nil {
 		return "", fmt.Errorf("reading config: %w", err)
 	}
-	p, err := parseConfig(data)
+	p, err := oci.ReadConfigPlatform(data)
 	if err != nil {
 		return "", fmt.Errorf("parsing config %s: %w", m.Config.Digest, err)
 	}
 	return p, nil
 }
 
-func (r *reader) manifest(d Descriptor) (manifest, error) {
+func (r *reader) manifest(d oci.Descriptor) (oci.ManifestDocument, error) {
 	data, err := r.json(d)
 	if err != nil {
-		return manifest{}, err
+		return oci.ManifestDocument{}, err
 	}
-	return parseManifest(data, d.MediaType)
+	return oci.ReadManifest(data, d.MediaType)
 }

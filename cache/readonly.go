@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // ReadOnlyError says that a store can only be read.
@@ -40,10 +42,10 @@ func (s *Store) Replaceable(outputs []string) error {
 			continue
 		}
 		reason := "it cannot be written to"
-		if st, statErr := statPath(path); statErr == nil && int(st.Uid) != os.Geteuid() {
-			reason = fmt.Sprintf("it belongs to user %d, and you may not write to it: %srun as that user, or remove it", st.Uid, yours(paths[0]))
+		if st, statErr := disk.StatPath(path); statErr == nil && int(st.Uid) != os.Geteuid() {
+			reason = fmt.Sprintf("it belongs to user %d, and you may not write to it: %srun as that user, or remove it", st.Uid, disk.Yours(paths[0]))
 		}
-		return &UnsafeError{path, reason}
+		return &disk.UnsafeError{Path: path, Reason: reason}
 	}
 	return nil
 }
@@ -54,9 +56,4 @@ func writable(folder string) error {
 		return &fs.PathError{Op: "write", Path: folder, Err: err}
 	}
 	return nil
-}
-
-// isReadOnly recognises a place where this user may not write, now or ever.
-func isReadOnly(err error) bool {
-	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }

@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // Nobody, not even root, makes a folder of /sys: a store there is one of a tree
@@ -30,7 +32,7 @@ func TestOpenReadOnly(t *testing.T) {
 	if _, ok := s.Proof("core-x", l.Digest()); ok {
 		t.Error("something is proven")
 	}
-	if len(s.stats.dirty) == 0 {
+	if len(s.stats.Dirty) == 0 {
 		t.Error("nothing was hashed")
 	}
 	must(0, s.Stats().Save())(t)
@@ -67,7 +69,7 @@ func TestSaveReadOnly(t *testing.T) {
 			must(again.Record("core-y"))(t)
 		}
 	})
-	if _, err := os.Lstat(s.stats.path); err == nil || len(s.stats.dirty) == 0 {
+	if _, err := os.Lstat(s.stats.Path); err == nil || len(s.stats.Dirty) == 0 {
 		t.Error("it was saved nevertheless")
 	}
 }
@@ -81,7 +83,7 @@ func TestReplaceable(t *testing.T) {
 		must(0, os.Chmod(path, 0o555))(t)
 		asNobody(t, func() {
 			err := s.Replaceable([]string{"core-x"})
-			var unsafe *UnsafeError
+			var unsafe *disk.UnsafeError
 			if !errors.As(err, &unsafe) || unsafe.Path != path {
 				t.Errorf("got %v, want an error about %s", err, path)
 			}

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // recallLayout is WholeTime for a layout that was whole before and of which
@@ -13,7 +16,7 @@ func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
 	if s.layouts == nil || checkOutput(output) != nil {
 		return Layout{}, at, false
 	}
-	learnt, ok := s.layouts.Recall(outName(output), func(i Item) {
+	learnt, ok := s.layouts.Get(outName(output), func(i memo.Item) {
 		if i.Path == indexName {
 			at = i.ModTime()
 		}
@@ -31,7 +34,7 @@ func (s *Store) Remembered() (outputs []string) {
 	if s.layouts == nil {
 		return nil
 	}
-	for _, path := range s.layouts.paths() {
+	for _, path := range s.layouts.Paths() {
 		outputs = append(outputs, strings.TrimPrefix(path, outName("")))
 	}
 	return outputs
@@ -45,7 +48,7 @@ func (s *Store) glanceLayout(output string) (Layout, bool) {
 	if s.layouts == nil || checkOutput(output) != nil {
 		return Layout{}, false
 	}
-	learnt, ok := s.layouts.Glance(outName(output))
+	learnt, ok := s.layouts.Peek(outName(output))
 	if !ok {
 		return Layout{}, false
 	}
@@ -53,9 +56,9 @@ func (s *Store) glanceLayout(output string) (Layout, bool) {
 }
 
 func (s *Store) unpackLayout(output, learnt string) (Layout, bool) {
-	u := unpacker{text: learnt}
+	u := decoder{memo.Unpacker{Rest: learnt}}
 	l := u.layout()
-	if u.failed || u.text != "" || l.Output != output {
+	if u.Failed || u.Rest != "" || l.Output != output {
 		s.layouts.Forget(outName(output))
 		return Layout{}, false
 	}
@@ -68,14 +71,14 @@ func (s *Store) recallRecord(path, output string) (Record, bool) {
 	if !ok {
 		return Record{}, false
 	}
-	learnt, ok := s.records.Recall(name, nil)
+	learnt, ok := s.records.Get(name, nil)
 	if !ok {
 		return Record{}, false
 	}
-	u := unpacker{text: learnt}
+	u := decoder{memo.Unpacker{Rest: learnt}}
 	r := u.record()
 	vouched := u.sums()
-	if u.failed || u.text != "" || r.Output != output {
+	if u.Failed || u.Rest != "" || r.Output != output {
 		s.records.Forget(name)
 		return Record{}, false
 	}
@@ -89,12 +92,12 @@ func (s *Store) recallRecord(path, output string) (Record, bool) {
 
 // learning looks at what is about to be read; what it returns is told what was
 // learnt of it.
-func (s *Store) learning(m *Memory, path string) (remember func(learnt string)) {
+func (s *Store) learning(m *memo.Memo, path string) (remember func(learnt string)) {
 	if m == nil {
 		return func(string) {}
 	}
-	seen := m.Look(path)
-	return func(learnt string) { m.Remember(seen, learnt) }
+	seen := m.Observe(path)
+	return func(learnt string) { m.Put(seen, learnt) }
 }
 
 // below is the path of a record as the memory has it.
@@ -123,11 +126,11 @@ func (s *Store) Vouch(r Record, sum [32]byte) {
 	}
 	s.vouched[sum] = true
 	name, _ := s.below(s.recordPath(r.Output))
-	s.records.amend(name, func(learnt string) string {
-		u := unpacker{text: learnt}
+	s.records.Update(name, func(learnt string) string {
+		u := decoder{memo.Unpacker{Rest: learnt}}
 		was := u.record()
 		sums := append([][32]byte{sum}, u.sums()...)
-		if u.failed || was.Key != r.Key {
+		if u.Failed || was.Key != r.Key {
 			return learnt
 		}
 		return packRecord(was, sums[:min(len(sums), maxVouched)])
@@ -142,86 +145,89 @@ func (s *Store) Vouched(sum [32]byte) bool {
 	return s.vouched[sum]
 }
 
+// decoder reads what appendLayout and packRecord wrote.
+type decoder struct{ memo.Unpacker }
+
 func appendLayout(buf []byte, l Layout) []byte {
-	buf = appendText(buf, l.Output)
+	buf = memo.AppendText(buf, l.Output)
 	buf = appendDigest(buf, l.Top)
 	buf = appendDigest(buf, l.Index)
 	buf = appendManifests(buf, l.Manifests)
 	buf = appendManifests(buf, l.Attestations)
 	buf = appendBool(buf, l.OneLevel)
-	buf = appendText(buf, l.Name)
-	buf = appendText(buf, l.RefName)
+	buf = memo.AppendText(buf, l.Name)
+	buf = memo.AppendText(buf, l.RefName)
 	buf = binary.AppendUvarint(buf, uint64(len(l.Stray)))
 	for _, path := range l.Stray {
-		buf = appendText(buf, path)
+		buf = memo.AppendText(buf, path)
 	}
 	return buf
 }
 
-func (u *unpacker) layout() (l Layout) {
-	l.Output, l.Top, l.Index = u.string(), u.digest(), u.digest()
+func (u *decoder) layout() (l Layout) {
+	l.Output, l.Top, l.Index = u.Text(), u.digest(), u.digest()
 	l.Manifests, l.Attestations = u.manifests(nil), u.manifests(nil)
-	l.OneLevel, l.Name, l.RefName = u.bool(), u.string(), u.string()
-	for range u.count() {
-		l.Stray = append(l.Stray, u.string())
+	l.OneLevel, l.Name, l.RefName = u.bool(), u.Text(), u.Text()
+	for range u.Count() {
+		l.Stray = append(l.Stray, u.Text())
 	}
 	return l
 }
 
 func packRecord(r Record, vouched [][32]byte) string {
 	var buf []byte
-	buf = appendText(buf, r.Output)
-	buf = appendText(buf, string(r.Origin))
+	buf = memo.AppendText(buf, r.Output)
+	buf = memo.AppendText(buf, string(r.Origin))
 	buf = append(buf, r.Key.sum[:]...)
 	buf = appendManifests(buf, r.Manifests)
 	buf = appendDigest(buf, r.Index)
 	buf = appendDigest(buf, r.Top)
 	buf = binary.AppendUvarint(buf, uint64(len(r.Deps)))
 	for _, dep := range r.Deps {
-		buf = appendText(buf, dep.Output)
+		buf = memo.AppendText(buf, dep.Output)
 		buf = appendManifests(buf, dep.Images)
 	}
 	buf = binary.AppendUvarint(buf, uint64(len(r.Foreign)))
 	for _, image := range r.Foreign {
-		buf = appendText(buf, image)
+		buf = memo.AppendText(buf, image)
 	}
 	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter} {
-		buf = appendText(buf, text)
+		buf = memo.AppendText(buf, text)
 	}
 	buf = appendBool(buf, r.NoCache)
 	buf = appendBool(buf, r.Network)
-	buf = appendText(buf, r.From)
+	buf = memo.AppendText(buf, r.From)
 	buf = appendTime(buf, r.Started)
 	buf = appendTime(buf, r.Finished)
-	buf = appendText(buf, r.Log)
+	buf = memo.AppendText(buf, r.Log)
 	for _, sum := range vouched {
 		buf = append(buf, sum[:]...)
 	}
 	return string(buf)
 }
 
-func (u *unpacker) record() (r Record) {
-	r.Output, r.Origin = u.string(), Origin(u.string())
-	r.Key.sum = u.sum()
+func (u *decoder) record() (r Record) {
+	r.Output, r.Origin = u.Text(), Origin(u.Text())
+	r.Key.sum = u.Sum()
 	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
 	r.Deps = u.deps()
-	for range u.count() {
-		r.Foreign = append(r.Foreign, u.string())
+	for range u.Count() {
+		r.Foreign = append(r.Foreign, u.Text())
 	}
-	r.Engine = EngineInfo{Kind: u.string(), BuildKit: u.string(), SX: u.string(), Probe: u.string(), Snapshotter: u.string()}
-	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.string()
-	r.Started, r.Finished, r.Log = u.time(), u.time(), u.string()
+	r.Engine = EngineInfo{Kind: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
+	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.Text()
+	r.Started, r.Finished, r.Log = u.time(), u.time(), u.Text()
 	return r
 }
 
-func (u *unpacker) deps() Deps {
-	n := u.count()
+func (u *decoder) deps() Deps {
+	n := u.Count()
 	if n == 0 {
 		return nil
 	}
-	deps, images := make(Deps, n), make([]Manifest, 0, n) // nearly all have one
+	deps, images := make(Deps, n), make([]oci.Manifest, 0, n) // nearly all have one
 	for i := range deps {
-		deps[i].Output = u.string()
+		deps[i].Output = u.Text()
 		images = u.manifests(images[len(images):])
 		deps[i].Images = slices.Clip(images)
 	}
@@ -229,36 +235,39 @@ func (u *unpacker) deps() Deps {
 }
 
 // sums takes all that is left.
-func (u *unpacker) sums() (sums [][32]byte) {
-	for u.text != "" {
-		sums = append(sums, u.sum())
+func (u *decoder) sums() (sums [][32]byte) {
+	for u.Rest != "" {
+		sums = append(sums, u.Sum())
 	}
 	return sums
 }
 
-func appendManifests(buf []byte, ms []Manifest) []byte {
+func appendManifests(buf []byte, ms []oci.Manifest) []byte {
 	buf = binary.AppendUvarint(buf, uint64(len(ms)))
 	for _, m := range ms {
 		buf = appendDigest(buf, m.Digest)
 		buf = binary.AppendVarint(buf, m.Size)
-		buf = appendText(buf, m.Platform)
+		buf = memo.AppendText(buf, m.Platform)
 	}
 	return buf
 }
 
 // manifests appends to ms.
-func (u *unpacker) manifests(ms []Manifest) []Manifest {
-	n := u.count()
+func (u *decoder) manifests(ms []oci.Manifest) []oci.Manifest {
+	n := u.Count()
 	ms = slices.Grow(ms, n)
 	for range n {
-		ms = append(ms, Manifest{u.digest(), u.int(), u.string()})
+		ms = append(ms, oci.Manifest{Digest: u.digest(), Size: u.Int(), Platform: u.Text()})
 	}
 	return ms
 }
 
-func appendDigest(buf []byte, d Digest) []byte { return append(buf, d.sum[:]...) }
+func appendDigest(buf []byte, d oci.Digest) []byte {
+	sum := d.Sum()
+	return append(buf, sum[:]...)
+}
 
-func (u *unpacker) digest() Digest { return Digest{u.sum()} }
+func (u *decoder) digest() oci.Digest { return oci.DigestFromSum(u.Sum()) }
 
 func appendBool(buf []byte, b bool) []byte {
 	if b {
@@ -267,11 +276,11 @@ func appendBool(buf []byte, b bool) []byte {
 	return append(buf, 0)
 }
 
-func (u *unpacker) bool() bool { return u.take(1) == "\x01" }
+func (u *decoder) bool() bool { return u.Take(1) == "\x01" }
 
 // Times are UTC, as a record's file has them.
 func appendTime(buf []byte, t time.Time) []byte {
 	return binary.AppendVarint(binary.AppendVarint(buf, t.Unix()), int64(t.Nanosecond()))
 }
 
-func (u *unpacker) time() time.Time { return time.Unix(u.int(), u.int()).UTC() }
+func (u *decoder) time() time.Time { return time.Unix(u.Int(), u.Int()).UTC() }

@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // fill gives every field a value of its own, down to the last, so that a field
@@ -16,12 +19,12 @@ func fill(v reflect.Value, n *int) {
 	case reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Unix(int64(*n), int64(*n)).UTC()))
 		return
-	case reflect.TypeFor[Digest](), reflect.TypeFor[Key]():
-		sum := DigestOf(fmt.Append(nil, *n)).sum
+	case reflect.TypeFor[oci.Digest](), reflect.TypeFor[Key]():
+		sum := oci.DigestOf(fmt.Append(nil, *n)).Sum()
 		if v.Type() == reflect.TypeFor[Key]() {
 			v.Set(reflect.ValueOf(Key{sum}))
 		} else {
-			v.Set(reflect.ValueOf(Digest{sum}))
+			v.Set(reflect.ValueOf(oci.DigestFromSum(sum)))
 		}
 		return
 	}
@@ -64,23 +67,23 @@ func TestPackedIsAll(t *testing.T) {
 	for _, r := range []Record{r, {}} {
 		r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
 		sums := [][32]byte{{1}, {2}}
-		u := unpacker{text: packRecord(r, sums)}
+		u := decoder{memo.Unpacker{Rest: packRecord(r, sums)}}
 		if got := u.record(); !reflect.DeepEqual(got, r) {
 			t.Errorf("unpacked record\n%+v, want\n%+v", got, r)
 		}
-		if got := u.sums(); u.failed || !reflect.DeepEqual(got, sums) {
-			t.Errorf("unpacked sums %v, failed %v", got, u.failed)
+		if got := u.sums(); u.Failed || !reflect.DeepEqual(got, sums) {
+			t.Errorf("unpacked sums %v, failed %v", got, u.Failed)
 		}
 	}
 	for _, l := range []Layout{l, {}} {
 		packed := string(appendLayout(nil, l))
-		u := unpacker{text: packed}
-		if got := u.layout(); u.failed || u.text != "" || !reflect.DeepEqual(got, l) {
+		u := decoder{memo.Unpacker{Rest: packed}}
+		if got := u.layout(); u.Failed || u.Rest != "" || !reflect.DeepEqual(got, l) {
 			t.Errorf("unpacked layout\n%+v, want\n%+v", got, l)
 		}
 		for n := range packed {
-			u := unpacker{text: packed[:n]}
-			if u.layout(); !u.failed {
+			u := decoder{memo.Unpacker{Rest: packed[:n]}}
+			if u.layout(); !u.Failed {
 				t.Errorf("%d bytes of %d are a layout", n, len(packed))
 			}
 		}
@@ -101,7 +104,7 @@ func recalling(t *testing.T, tree string) *Store {
 // remembered in every way that makes it another.
 func TestWholeIsNotBelievedForLong(t *testing.T) {
 	image := buildImage("layer")
-	layer := DigestOf([]byte("layer")).Hex()
+	layer := oci.DigestOf([]byte("layer")).Hex()
 	for name, change := range map[string]func(out string) error{
 		"nothing": func(string) error { return nil },
 		"a blob's byte": func(out string) error {
@@ -168,11 +171,11 @@ func TestTouchCostsNoHashing(t *testing.T) {
 	if err := s.Touch([]string{"core-x"}, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	later := s.layouts.now
+	later := s.layouts.Now
 	for what, now := range map[string]func() time.Time{
 		"at once": func() time.Time { return time.Unix(0, 0) }, "later": later,
 	} {
-		s.layouts.now = now
+		s.layouts.Now = now
 		if _, at, ok := s.recallLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
 			t.Errorf("%s it is forgotten, or its time is %v", what, at)
 		}
@@ -187,7 +190,7 @@ func TestTouchCostsNoHashing(t *testing.T) {
 func TestRecordIsNotBelievedForLong(t *testing.T) {
 	s := recalling(t, mkdir(t, t.TempDir(), "tree"))
 	l := buildImage("layer").commit(t, s, "core-x")
-	r := Record{Output: "core-x", Origin: BuiltHere, Key: Key{l.Top.sum}, Manifests: l.Manifests, Index: l.Index, Top: l.Top}
+	r := Record{Output: "core-x", Origin: BuiltHere, Key: Key{l.Top.Sum()}, Manifests: l.Manifests, Index: l.Index, Top: l.Top}
 	put := func(s *Store, r Record) {
 		t.Helper()
 		if err := s.PutRecord(r); err != nil {

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Origin says how an output came to be. There is no word for "unknown": such an
@@ -24,21 +27,21 @@ const (
 
 // Record is how one output came to be.
 type Record struct {
-	Output    string     `json:"output"`
-	Origin    Origin     `json:"origin"`
-	Key       Key        `json:"key"`
-	Manifests []Manifest `json:"manifests"` // the images, in the index's order
-	Index     Digest     `json:"index"`     // Layout.Index and Top as the build left them
-	Top       Digest     `json:"top"`
-	Deps      Deps       `json:"deps,omitempty"`
-	Foreign   []string   `json:"foreign,omitempty"` // images of other registries, "docker.io/library/debian@sha256:…", sorted
-	Engine    EngineInfo `json:"engine"`
-	NoCache   bool       `json:"no_cache"` // the engine was told to reuse nothing
-	Network   bool       `json:"network"`  // some RUN had network
-	From      string     `json:"from,omitempty"`
-	Started   time.Time  `json:"started"`
-	Finished  time.Time  `json:"finished"`
-	Log       string     `json:"log,omitempty"` // path below the store's folder
+	Output    string         `json:"output"`
+	Origin    Origin         `json:"origin"`
+	Key       Key            `json:"key"`
+	Manifests []oci.Manifest `json:"manifests"` // the images, in the index's order
+	Index     oci.Digest     `json:"index"`     // Layout.Index and Top as the build left them
+	Top       oci.Digest     `json:"top"`
+	Deps      Deps           `json:"deps,omitempty"`
+	Foreign   []string       `json:"foreign,omitempty"` // images of other registries, "docker.io/library/debian@sha256:…", sorted
+	Engine    EngineInfo     `json:"engine"`
+	NoCache   bool           `json:"no_cache"` // the engine was told to reuse nothing
+	Network   bool           `json:"network"`  // some RUN had network
+	From      string         `json:"from,omitempty"`
+	Started   time.Time      `json:"started"`
+	Finished  time.Time      `json:"finished"`
+	Log       string         `json:"log,omitempty"` // path below the store's folder
 }
 
 // Deps are what an output was built from, sorted by name. As JSON they are an
@@ -48,11 +51,11 @@ type Deps []Dep
 // Dep is an output and its images that were used.
 type Dep struct {
 	Output string
-	Images []Manifest
+	Images []oci.Manifest
 }
 
 // Images are those of the output, none where it is no dependency.
-func (d Deps) Images(output string) []Manifest {
+func (d Deps) Images(output string) []oci.Manifest {
 	i, ok := slices.BinarySearchFunc(d, output, func(d Dep, output string) int { return strings.Compare(d.Output, output) })
 	if !ok {
 		return nil
@@ -62,7 +65,7 @@ func (d Deps) Images(output string) []Manifest {
 
 // MarshalJSON implements [json.Marshaler].
 func (d Deps) MarshalJSON() ([]byte, error) {
-	images := make(map[string][]Manifest, len(d))
+	images := make(map[string][]oci.Manifest, len(d))
 	for _, dep := range d {
 		images[dep.Output] = dep.Images
 	}
@@ -72,7 +75,7 @@ func (d Deps) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler]. A field that it does not know is an
 // error.
 func (d *Deps) UnmarshalJSON(data []byte) error {
-	var images map[string][]Manifest
+	var images map[string][]oci.Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&images); err != nil {
@@ -134,7 +137,7 @@ const (
 // errMAC becomes a ForgedError where the path is known.
 var errMAC = errors.New("the MAC is wrong")
 
-func formatRecord(r Record, key macKey) ([]byte, error) {
+func formatRecord(r Record, key disk.Key) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -143,12 +146,12 @@ func formatRecord(r Record, key macKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac := hex.EncodeToString(key.sum(recordPurpose, body))
+	mac := hex.EncodeToString(key.MAC(recordPurpose, body))
 	return json.Marshal(recordFile{recordVersion, mac, body})
 }
 
-func parseRecord(data []byte, key macKey) (Record, error) {
-	if err := checkBounds(data); err != nil {
+func parseRecord(data []byte, key disk.Key) (Record, error) {
+	if err := oci.CheckBounds(data); err != nil {
 		return Record{}, err
 	}
 	var file recordFile
@@ -158,7 +161,7 @@ func parseRecord(data []byte, key macKey) (Record, error) {
 	if file.Version != recordVersion {
 		return Record{}, &VersionError{Version: file.Version}
 	}
-	if !key.check(recordPurpose, file.Record, file.MAC) {
+	if !key.Verify(recordPurpose, file.Record, file.MAC) {
 		return Record{}, errMAC
 	}
 	dec := json.NewDecoder(bytes.NewReader(file.Record))

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func sample(output string, origin Origin, content string) Record {
@@ -17,10 +20,10 @@ func sample(output string, origin Origin, content string) Record {
 	if err != nil {
 		panic(err)
 	}
-	image := Manifest{DigestOf([]byte(content)), int64(len(content)), "linux/amd64"}
+	image := oci.Manifest{Digest: oci.DigestOf([]byte(content)), Size: int64(len(content)), Platform: "linux/amd64"}
 	return Record{
-		Output: output, Origin: origin, Key: key, Manifests: []Manifest{image},
-		Deps:    Deps{{"core-dep", []Manifest{image}}},
+		Output: output, Origin: origin, Key: key, Manifests: []oci.Manifest{image},
+		Deps:    Deps{{"core-dep", []oci.Manifest{image}}},
 		Foreign: []string{"docker.io/library/debian@" + image.Digest.String()},
 		Engine:  EngineInfo{Kind: "embedded", BuildKit: "v0.34.2", SX: "v1", Probe: image.Digest.String()},
 		Network: true, From: "docker.io/stagex/" + output, Log: "logs/x",
@@ -51,7 +54,7 @@ func TestPutRecordRefuses(t *testing.T) {
 		"output":   func(r *Record) { r.Output = "../x" },
 		"origin":   func(r *Record) { r.Origin = "unknown" },
 		"none":     func(r *Record) { r.Manifests = nil },
-		"manifest": func(r *Record) { r.Manifests = []Manifest{{}} },
+		"manifest": func(r *Record) { r.Manifests = []oci.Manifest{{}} },
 	} {
 		r := sample("core-x", BuiltHere, "one")
 		change(&r)
@@ -78,7 +81,7 @@ func TestProof(t *testing.T) {
 			t.Errorf("proof of %s: %v\n%s", want.Key, ok, text)
 		}
 	}
-	if _, ok := s.Proof("core-x", DigestOf([]byte("three"))); ok {
+	if _, ok := s.Proof("core-x", oci.DigestOf([]byte("three"))); ok {
 		t.Error("a proof of what never was built")
 	}
 	if _, ok := s.Proof("core-y", one.Manifests[0].Digest); ok {
@@ -94,7 +97,7 @@ func TestProof(t *testing.T) {
 func TestProofNeedsBuild(t *testing.T) {
 	s := newStore(t)
 	must(0, s.PutRecord(sample("core-x", Preseeded, "one")))(t)
-	d := DigestOf([]byte("one"))
+	d := oci.DigestOf([]byte("one"))
 	if _, ok := s.Proof("core-x", d); ok {
 		t.Error("a preseeded output is proven")
 	}
@@ -126,7 +129,7 @@ func TestProofFallsBackToRecord(t *testing.T) {
 		if text := diff(want, got); !ok || text != "" {
 			t.Errorf("%s: %v\n%s", name, ok, text)
 		}
-		if _, ok := s.Proof("core-x", DigestOf([]byte("two"))); ok {
+		if _, ok := s.Proof("core-x", oci.DigestOf([]byte("two"))); ok {
 			t.Errorf("%s: a proof of what never was built", name)
 		}
 		must(0, os.MkdirAll(s.Dir("proofs", "core-x"), 0o700))(t)
@@ -167,7 +170,7 @@ func TestForgedRecord(t *testing.T) {
 	if _, err := other.Record("core-x"); !errors.As(err, &forged) {
 		t.Errorf("another user's: got %v", err)
 	}
-	if _, ok := other.Proof("core-x", DigestOf([]byte("one"))); ok {
+	if _, ok := other.Proof("core-x", oci.DigestOf([]byte("one"))); ok {
 		t.Error("another user's proof was believed")
 	}
 }
@@ -196,7 +199,7 @@ func TestTruncatedRecord(t *testing.T) {
 func TestRecordOfAnotherVersion(t *testing.T) {
 	s := newStore(t)
 	signed := func(body string) string {
-		return `{"version":2,"mac":"` + hexText(s.key.sum(recordPurpose, []byte(body))) + `","record":` + body + `}`
+		return `{"version":2,"mac":"` + hexText(s.key.MAC(recordPurpose, []byte(body))) + `","record":` + body + `}`
 	}
 	whole := string(must(json.Marshal(sample("core-x", BuiltHere, "one")))(t))
 	for _, text := range []string{
@@ -217,7 +220,7 @@ func TestRecordOfAnotherVersion(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	key := macKey{[32]byte{1}}
+	key := disk.NewKey([32]byte{1})
 	data, err := formatRecord(sample("core-x", BuiltHere, "one"), key)
 	if err != nil {
 		f.Fatal(err)
@@ -229,7 +232,7 @@ func FuzzRecord(f *testing.F) {
 			// A body with a valid MAC reaches the parser behind it.
 			var compact bytes.Buffer
 			json.Compact(&compact, data)
-			mac := key.sum(recordPurpose, compact.Bytes())
+			mac := key.MAC(recordPurpose, compact.Bytes())
 			data = []byte(`{"version":2,"mac":"` + hexText(mac) + `","record":` + compact.String() + `}`)
 		}
 		r, err := parseRecord(data, key)

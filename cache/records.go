@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // records/<output>.json says how the layout now in out/ came to be.
@@ -16,7 +19,7 @@ import (
 
 func (s *Store) recordPath(output string) string { return s.Dir("records", output+".json") }
 
-func (s *Store) proofPath(output string, d Digest) string {
+func (s *Store) proofPath(output string, d oci.Digest) string {
 	return s.Dir("proofs", output, d.Hex()+".json")
 }
 
@@ -49,13 +52,13 @@ func (s *Store) PutRecord(r Record) error {
 		old.Key == r.Key && slices.Equal(old.Manifests, r.Manifests) {
 		return nil
 	}
-	return WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
+	return disk.WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
 }
 
 // Proof returns the record of building that very digest of that output here: the
 // one kept for the digest, or else the output's own. What cannot be believed is no
 // proof.
-func (s *Store) Proof(output string, d Digest) (Record, bool) {
+func (s *Store) Proof(output string, d oci.Digest) (Record, bool) {
 	if checkOutput(output) != nil || d.IsZero() {
 		return Record{}, false
 	}
@@ -71,22 +74,22 @@ func (s *Store) Proof(output string, d Digest) (Record, bool) {
 	return Record{}, false
 }
 
-func (r Record) has(d Digest) bool {
-	return slices.ContainsFunc(r.Manifests, func(m Manifest) bool { return m.Digest == d })
+func (r Record) has(d oci.Digest) bool {
+	return slices.ContainsFunc(r.Manifests, func(m oci.Manifest) bool { return m.Digest == d })
 }
 
 // putProofs goes before the record, so that a kill in between loses nothing.
 func (s *Store) putProofs(r Record, data []byte) error {
 	folder := s.Dir("proofs", r.Output)
-	if err := ensurePrivate(folder); err != nil {
+	if err := disk.EnsurePrivate(folder); err != nil {
 		return err
 	}
 	for _, m := range r.Manifests {
-		if err := WriteFile(s.proofPath(r.Output, m.Digest), data, 0o600, s.Dir("tmp")); err != nil {
+		if err := disk.WriteFile(s.proofPath(r.Output, m.Digest), data, 0o600, s.Dir("tmp")); err != nil {
 			return err
 		}
 	}
-	return syncDir(s.Dir("proofs"))
+	return disk.SyncDir(s.Dir("proofs"))
 }
 
 func (s *Store) readRecord(path, output string) (Record, error) {
@@ -95,7 +98,7 @@ func (s *Store) readRecord(path, output string) (Record, error) {
 	}
 	name, _ := s.below(path)
 	remember := s.learning(s.records, name)
-	data, err := readPath(path, recordLimit)
+	data, err := disk.ReadFile(path, recordLimit)
 	if err != nil {
 		return Record{}, fmt.Errorf("reading record: %w", err)
 	}

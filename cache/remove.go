@@ -8,6 +8,9 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // clearDead removes temporaries whose process is gone. What cannot be removed is
@@ -25,7 +28,7 @@ func (s *Store) clearDead() {
 }
 
 func (s *Store) clear(path string) error {
-	f, err := openAt(unix.AT_FDCWD, path, path, unix.O_NONBLOCK)
+	f, err := disk.OpenAt(unix.AT_FDCWD, path, path, unix.O_NONBLOCK)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -33,7 +36,7 @@ func (s *Store) clear(path string) error {
 		return os.Remove(path) // a link, say: nothing of ours
 	}
 	defer f.Close()
-	if !claim(f, path) {
+	if !disk.TryClaim(f, path) {
 		return nil
 	}
 	return s.discard(path)
@@ -61,10 +64,10 @@ func (s *Store) unlinkBlobs(path string, unused bool) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		d, err := parseHexDigest(e.Name())
+		d, err := oci.ParseHexDigest(e.Name())
 		if err != nil {
-			if st, err := statPath(path); err == nil && st.Nlink == 1 {
-				s.stats.sound(st.inode) // its number will be another file's
+			if st, err := disk.StatPath(path); err == nil && st.Nlink == 1 {
+				s.stats.Sound(st.Inode) // its number will be another file's
 			}
 			return nil
 		}
@@ -72,20 +75,20 @@ func (s *Store) unlinkBlobs(path string, unused bool) error {
 	})
 }
 
-func (s *Store) unlink(d Digest, path string, unused bool) error {
-	f, err := openRegular(unix.AT_FDCWD, path, path)
+func (s *Store) unlink(d oci.Digest, path string, unused bool) error {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
 	if err != nil {
 		return os.Remove(path)
 	}
 	defer f.Close()
-	if err := s.stats.keep(f, -1, func() error { return os.Remove(path) }); err != nil || !unused {
+	if err := s.stats.Keep(f, -1, func() error { return os.Remove(path) }); err != nil || !unused {
 		return err
 	}
-	left, err := statFile(f)
+	left, err := disk.StatFile(f)
 	if err != nil || left.Nlink != 1 {
 		return err
 	}
-	if shared, err := statPath(s.shared(d)); err != nil || shared.inode != left.inode {
+	if shared, err := disk.StatPath(s.shared(d)); err != nil || shared.Inode != left.Inode {
 		return nil
 	}
 	return os.Remove(s.shared(d))

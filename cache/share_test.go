@@ -8,18 +8,21 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
-func inodeOf(t testing.TB, path string) inode {
+func inodeOf(t testing.TB, path string) disk.Inode {
 	t.Helper()
-	return must(statPath(path))(t).inode
+	return must(disk.StatPath(path))(t).Inode
 }
 
 func TestBlobsAreShared(t *testing.T) {
 	s := newStore(t)
 	buildImage("common", "one").commit(t, s, "core-one")
 	buildImage("common", "two").commit(t, s, "core-two")
-	name := filepath.Join("blobs", "sha256", DigestOf([]byte("common")).Hex())
+	name := filepath.Join("blobs", "sha256", oci.DigestOf([]byte("common")).Hex())
 	one, two := filepath.Join(s.out("core-one"), name), filepath.Join(s.out("core-two"), name)
 	if inodeOf(t, one) != inodeOf(t, two) || inodeOf(t, one) != inodeOf(t, s.Dir(name)) {
 		t.Error("the common blob must be one file")
@@ -27,7 +30,7 @@ func TestBlobsAreShared(t *testing.T) {
 	if a, b := s.out("core-one/index.json"), s.out("core-two/index.json"); inodeOf(t, a) == inodeOf(t, b) {
 		t.Error("index.json must not be shared")
 	}
-	path := must(s.BlobPath(DigestOf([]byte("common"))))(t)
+	path := must(s.BlobPath(oci.DigestOf([]byte("common"))))(t)
 	if string(must(os.ReadFile(path))(t)) != "common" {
 		t.Error("BlobPath leads elsewhere")
 	}
@@ -42,17 +45,17 @@ func TestLinkFallsBackToCopy(t *testing.T) {
 		buildImage("common", "two").commit(t, s, "core-two")
 		must(s.Verify(t.Context(), "core-one"))(t)
 		must(s.Verify(t.Context(), "core-two"))(t)
-		d := DigestOf([]byte("common"))
+		d := oci.DigestOf([]byte("common"))
 		dst := filepath.Join(t.TempDir(), "dst")
 		must(0, s.Link(d, dst))(t)
-		if st := must(statPath(dst))(t); st.Mode != 0o444 || st.Nlink != 1 {
+		if st := must(disk.StatPath(dst))(t); st.Mode != 0o444 || st.Nlink != 1 {
 			t.Errorf("the copy has mode %o and %d links", st.Mode, st.Nlink)
 		}
 		st := must(s.Stage("core-three"))(t)
 		source := filepath.Join(s.tree, "source")
 		write(t, source, []byte("three"))
-		must(0, st.LinkBlob(DigestOf([]byte("three")), 5, source))(t)
-		if got := must(statPath(source))(t); got.Mode != 0o644 {
+		must(0, st.LinkBlob(oci.DigestOf([]byte("three")), 5, source))(t)
+		if got := must(disk.StatPath(source))(t); got.Mode != 0o644 {
 			t.Error("a file that is copied must stay as it is")
 		}
 		must(0, st.Close())(t)
@@ -64,7 +67,7 @@ func TestLinkFallsBackToCopy(t *testing.T) {
 
 func TestLink(t *testing.T) {
 	s := newStore(t)
-	d := DigestOf([]byte("layer"))
+	d := oci.DigestOf([]byte("layer"))
 	dst := filepath.Join(s.tree, "dst")
 	if err := s.Link(d, dst); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v", err)
@@ -83,7 +86,7 @@ func TestLinkBlob(t *testing.T) {
 	s := newStore(t)
 	st := must(s.Stage("core-x"))(t)
 	defer st.Close()
-	d := DigestOf([]byte("layer"))
+	d := oci.DigestOf([]byte("layer"))
 	path := filepath.Join(s.tree, "content")
 	write(t, path, []byte("lazer"))
 	if err := st.LinkBlob(d, 5, path); err == nil || st.Has(d) {
@@ -95,7 +98,7 @@ func TestLinkBlob(t *testing.T) {
 		t.Error("a link was followed")
 	}
 	must(0, st.LinkBlob(d, 5, path+"-2"))(t)
-	if got := must(statPath(st.blob(d)))(t); got.inode != inodeOf(t, path+"-2") || got.Mode != 0o444 {
+	if got := must(disk.StatPath(st.blob(d)))(t); got.Inode != inodeOf(t, path+"-2") || got.Mode != 0o444 {
 		t.Errorf("the blob is %+v", got)
 	}
 	// With the shared blob whole, the path is not looked at.
@@ -106,7 +109,7 @@ func TestLinkBlob(t *testing.T) {
 
 func TestDamagedSharedBlobIsReplaced(t *testing.T) {
 	s := newStore(t)
-	d := DigestOf([]byte("layer"))
+	d := oci.DigestOf([]byte("layer"))
 	write(t, s.shared(d), []byte("lazer"))
 	if _, err := s.BlobPath(d); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a damaged blob: %v", err)
@@ -121,17 +124,17 @@ func TestAdopt(t *testing.T) {
 	aged(s)
 	buildImage("layer", "kept").write(t, s.out("core-x"))
 	blobs := filepath.Join(s.out("core-x"), "blobs", "sha256")
-	layer, kept := DigestOf([]byte("layer")), DigestOf([]byte("kept"))
+	layer, kept := oci.DigestOf([]byte("layer")), oci.DigestOf([]byte("kept"))
 	must(0, os.Link(filepath.Join(blobs, kept.Hex()), filepath.Join(s.tree, "elsewhere")))(t)
 	must(s.Adopt(t.Context(), "core-x"))(t)
 	if inodeOf(t, s.shared(layer)) != inodeOf(t, filepath.Join(blobs, layer.Hex())) {
 		t.Error("an own blob must be linked")
 	}
-	if st := must(statPath(filepath.Join(blobs, layer.Hex())))(t); st.Mode != 0o444 {
+	if st := must(disk.StatPath(filepath.Join(blobs, layer.Hex())))(t); st.Mode != 0o444 {
 		t.Errorf("its mode is %o", st.Mode)
 	}
-	elsewhere := must(statPath(filepath.Join(s.tree, "elsewhere")))(t)
-	if elsewhere.Mode != 0o644 || inodeOf(t, s.shared(kept)) == elsewhere.inode {
+	elsewhere := must(disk.StatPath(filepath.Join(s.tree, "elsewhere")))(t)
+	if elsewhere.Mode != 0o644 || inodeOf(t, s.shared(kept)) == elsewhere.Inode {
 		t.Error("a writable file with another name must be copied")
 	}
 	write(t, filepath.Join(s.out("core-y"), "index.json"), nil)
@@ -170,12 +173,12 @@ func TestAdoptReplacesDamaged(t *testing.T) {
 	s := newStore(t)
 	i := buildImage("layer", "gone")
 	i.write(t, s.out("core-x"))
-	layer := s.shared(DigestOf([]byte("layer")))
+	layer := s.shared(oci.DigestOf([]byte("layer")))
 	write(t, layer, []byte("lazer"))
 	must(s.Adopt(t.Context(), "core-x"))(t)
-	before := must(statPath(s.Dir("blobs", "sha256")))(t)
+	before := must(disk.StatPath(s.Dir("blobs", "sha256")))(t)
 	must(s.Adopt(t.Context(), "core-x"))(t)
-	if after := must(statPath(s.Dir("blobs", "sha256")))(t); after != before {
+	if after := must(disk.StatPath(s.Dir("blobs", "sha256")))(t); after != before {
 		t.Error("with nothing missing, something was written")
 	}
 	if string(must(os.ReadFile(layer))(t)) != "layer" {

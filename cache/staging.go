@@ -12,6 +12,9 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Staging is a layout written aside, in a folder of .sx/tmp that this process has
@@ -24,7 +27,7 @@ type Staging struct {
 	lock   *os.File
 
 	mu    sync.Mutex
-	sizes map[Digest]int64 // blobs in the layout
+	sizes map[oci.Digest]int64 // blobs in the layout
 	done  bool
 }
 
@@ -36,11 +39,11 @@ func (s *Store) Stage(output string) (*Staging, error) {
 	if s.readOnly != nil {
 		return nil, fmt.Errorf("staging output %q: %w", output, s.readOnly)
 	}
-	path, lock, err := claimDir(s.Dir("tmp"), output)
+	path, lock, err := disk.ClaimDir(s.Dir("tmp"), output)
 	if err != nil {
 		return nil, fmt.Errorf("staging output %q: %w", output, err)
 	}
-	t := &Staging{s: s, output: output, path: path, lock: lock, sizes: map[Digest]int64{}}
+	t := &Staging{s: s, output: output, path: path, lock: lock, sizes: map[oci.Digest]int64{}}
 	if err := makeDirs(t.layout(), t.layout("blobs"), t.layout("blobs", "sha256")); err != nil {
 		return nil, errors.Join(fmt.Errorf("staging output %q: %w", output, err), t.Close())
 	}
@@ -64,11 +67,11 @@ func (t *Staging) layout(elem ...string) string {
 	return filepath.Join(append([]string{t.path, "layout"}, elem...)...)
 }
 
-func (t *Staging) blob(d Digest) string { return t.layout("blobs", "sha256", d.Hex()) }
+func (t *Staging) blob(d oci.Digest) string { return t.layout("blobs", "sha256", d.Hex()) }
 
 // Has reports whether the layout holds a blob, taking it from the shared blobs
 // when they do.
-func (t *Staging) Has(d Digest) bool {
+func (t *Staging) Has(d oci.Digest) bool {
 	t.mu.Lock()
 	_, ok := t.sizes[d]
 	t.mu.Unlock()
@@ -87,7 +90,7 @@ func (t *Staging) Has(d Digest) bool {
 	return true
 }
 
-func (t *Staging) add(d Digest, size int64) {
+func (t *Staging) add(d oci.Digest, size int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sizes[d] = size
@@ -97,11 +100,11 @@ func (t *Staging) add(d Digest, size int64) {
 // the file is then made 0444 and gets the mtime that all blobs of sx have. Its
 // bytes are hashed unless the shared blobs already hold d, and then path is not
 // looked at. Nobody may write to the file any more, here or at path.
-func (t *Staging) LinkBlob(d Digest, size int64, path string) error {
+func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if t.Has(d) {
 		return t.checkSize(d, size)
 	}
-	f, err := openRegular(unix.AT_FDCWD, path, path)
+	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
@@ -122,25 +125,25 @@ func (t *Staging) LinkBlob(d Digest, size int64, path string) error {
 }
 
 // WriteBlob adds a blob of exactly size bytes with digest d, read from r.
-func (t *Staging) WriteBlob(d Digest, size int64, r io.Reader) error {
+func (t *Staging) WriteBlob(d oci.Digest, size int64, r io.Reader) error {
 	if t.Has(d) {
 		return t.checkSize(d, size)
 	}
-	if err := (Descriptor{Digest: d, Size: size}).check(); err != nil {
+	if err := (oci.Descriptor{Digest: d, Size: size}).Check(); err != nil {
 		return fmt.Errorf("adding blob: %w", err)
 	}
-	tmp, err := createTemp(t.path)
+	tmp, err := disk.CreateTemp(t.path)
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	defer tmp.discard()
+	defer tmp.Discard()
 	if err := t.s.fill(tmp, d, size, r); err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	return t.place(d, size, tmp.File, tmp.path)
+	return t.place(d, size, tmp.File, tmp.Path)
 }
 
-func (t *Staging) checkSize(d Digest, size int64) error {
+func (t *Staging) checkSize(d oci.Digest, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sizes[d] != size {
@@ -151,11 +154,11 @@ func (t *Staging) checkSize(d Digest, size int64) error {
 
 // place moves a sealed, synced and verified file from tmp into the layout, and
 // makes it the shared blob.
-func (t *Staging) place(d Digest, size int64, f *os.File, tmp string) error {
+func (t *Staging) place(d oci.Digest, size int64, f *os.File, tmp string) error {
 	if err := t.s.share(d, f, tmp); err != nil {
 		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
 	}
-	err := t.s.stats.keep(f, 0, func() error { return os.Rename(tmp, t.blob(d)) })
+	err := t.s.stats.Keep(f, 0, func() error { return os.Rename(tmp, t.blob(d)) })
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}

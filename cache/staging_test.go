@@ -12,6 +12,9 @@ import (
 	"testing/iotest"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Modes are explicit, whatever the umask; and nothing is there but the layout.
@@ -56,7 +59,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 
 func TestCommitReplaces(t *testing.T) {
 	for name, exchange := range map[string]func(a, b string) error{
-		"exchange": exchange,
+		"exchange": disk.Exchange,
 		"aside":    func(a, b string) error { return errors.ErrUnsupported },
 	} {
 		s := newStore(t)
@@ -89,7 +92,7 @@ func TestStagingRefuses(t *testing.T) {
 	st := must(s.Stage("core-x"))(t)
 	defer st.Close()
 	data := []byte("layer")
-	d := DigestOf(data)
+	d := oci.DigestOf(data)
 	failing := iotest.ErrReader(errors.New("broken off"))
 	for name, err := range map[string]error{
 		"longer":   st.WriteBlob(d, 5, strings.NewReader("layers")),
@@ -97,7 +100,7 @@ func TestStagingRefuses(t *testing.T) {
 		"other":    st.WriteBlob(d, 5, strings.NewReader("lazer")),
 		"size":     st.WriteBlob(d, 4, bytes.NewReader(data)),
 		"negative": st.WriteBlob(d, -1, bytes.NewReader(data)),
-		"digest":   st.WriteBlob(Digest{}, 5, bytes.NewReader(data)),
+		"digest":   st.WriteBlob(oci.Digest{}, 5, bytes.NewReader(data)),
 		"reader":   st.WriteBlob(d, 5, failing),
 		"absent":   st.LinkBlob(d, 5, filepath.Join(s.tree, "absent")),
 	} {
@@ -157,7 +160,7 @@ func TestCommitDropsStrays(t *testing.T) {
 	i := buildImage("layer")
 	i.add("stray", []byte("stray"))
 	i.commit(t, s, "core-x")
-	stray := filepath.Join(s.out("core-x"), "blobs", "sha256", DigestOf([]byte("stray")).Hex())
+	stray := filepath.Join(s.out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("stray")).Hex())
 	if _, err := os.Lstat(stray); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("stray blob: %v", err)
 	}

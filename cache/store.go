@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
 )
 
 // Options of Open. Only KeyFile must be set.
@@ -26,11 +29,11 @@ type Options struct {
 // for concurrent use, and several processes may have one open on the same tree.
 type Store struct {
 	tree, dir string
-	key       macKey
+	key       disk.Key
 	build     string
-	stats     *Stats
-	layouts   *Memory                 // of out/, nil like records where the build is not known
-	records   *Memory                 // of the store's own folder
+	stats     *memo.Stats
+	layouts   *memo.Memo              // of out/, nil like records where the build is not known
+	records   *memo.Memo              // of the store's own folder
 	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
 	link      func(old, name string) error
 	readOnly  error    // why nothing can be written
@@ -51,7 +54,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
-	s := &Store{tree: tree, dir: opts.Dir, build: opts.Build, exchange: exchange, link: os.Link, now: opts.Now, log: opts.Log}
+	s := &Store{tree: tree, dir: opts.Dir, build: opts.Build, exchange: disk.Exchange, link: os.Link, now: opts.Now, log: opts.Log}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
 	} else if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
@@ -66,18 +69,18 @@ func Open(tree string, opts Options) (*Store, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
-	if s.key, err = loadKey(opts.KeyFile); err != nil {
+	if s.key, err = disk.LoadKey(opts.KeyFile); err != nil {
 		return nil, err
 	}
-	s.stats = newStats(s.Dir("stats"), s.key, s.now, s.log)
+	s.stats = memo.NewStats(s.Dir("stats"), s.key, s.now, s.log)
 	if s.build != "" {
-		s.layouts, s.records, s.vouched = NewMemory(s.tree, ""), NewMemory(s.dir, ""), map[[32]byte]bool{}
-		s.layouts.stats, s.stats.inUse = s.stats, s.layouts.files
-		s.layouts.Attach(s, "layouts")
-		s.records.Attach(s, "records")
+		s.layouts, s.records, s.vouched = memo.New(s.tree, ""), memo.New(s.dir, ""), map[[32]byte]bool{}
+		s.layouts.Stats, s.stats.InUse = s.stats, s.layouts.Files
+		s.layouts.Attach(s.MemoryHome(), "layouts")
+		s.records.Attach(s.MemoryHome(), "records")
 	}
 	if s.readOnly != nil {
-		s.stats.readOnly = true
+		s.stats.ReadOnly = true
 		return s, nil
 	}
 	s.hold()
@@ -93,8 +96,20 @@ func (s *Store) Dir(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
+// MemoryHome is where memories of this tree lie between runs.
+func (s *Store) MemoryHome() memo.Home {
+	make := func() error {
+		_, err := s.Folder("memory")
+		return err
+	}
+	return memo.Home{
+		Dir: s.Dir("memory"), Make: make, Tmp: s.Dir("tmp"), ReadOnly: s.readOnly != nil,
+		Build: s.build, Key: s.key, Now: s.now, Log: s.log,
+	}
+}
+
 // Stats returns the store's stat cache.
-func (s *Store) Stats() *Stats { return s.stats }
+func (s *Store) Stats() *memo.Stats { return s.stats }
 
 // Save keeps what spares the next run work: the stat cache, and what was learnt of
 // layouts and records.
@@ -116,7 +131,7 @@ func (s *Store) prepare() error {
 	if err == nil {
 		err = writable(s.dir)
 	}
-	if isReadOnly(err) {
+	if disk.IsReadOnly(err) {
 		s.readOnly = &ReadOnlyError{s.dir, err}
 		s.log.Debug("nothing is recorded", zap.Error(err))
 	} else if err != nil {
@@ -127,20 +142,20 @@ func (s *Store) prepare() error {
 	}
 	ignore := s.Dir(".gitignore")
 	if _, err := os.Lstat(ignore); errors.Is(err, fs.ErrNotExist) {
-		return WriteFile(ignore, []byte("*\n"), 0o644, s.Dir("tmp"))
+		return disk.WriteFile(ignore, []byte("*\n"), 0o644, s.Dir("tmp"))
 	}
 	return nil
 }
 
 // makeFolders checks every folder, also after one that cannot be made.
 func (s *Store) makeFolders() error {
-	if err := ensurePrivate(s.dir); err != nil {
+	if err := disk.EnsurePrivate(s.dir); err != nil {
 		return err
 	}
 	var readOnly error
 	for _, name := range []string{"tmp", "swap", "records", "proofs", "blobs/sha256"} {
 		_, err := s.Folder(strings.Split(name, "/")...)
-		if err != nil && !isReadOnly(err) {
+		if err != nil && !disk.IsReadOnly(err) {
 			return err
 		}
 		if readOnly == nil {
@@ -154,7 +169,7 @@ func (s *Store) makeFolders() error {
 // On the way it refuses, with an UnsafeError, links and what others may write to.
 func (s *Store) Folder(elem ...string) (string, error) {
 	for i := range elem {
-		if err := ensurePrivate(s.Dir(elem[:i+1]...)); err != nil {
+		if err := disk.EnsurePrivate(s.Dir(elem[:i+1]...)); err != nil {
 			return "", err
 		}
 	}
@@ -172,13 +187,13 @@ func (s *Store) checkOut() error {
 	case err != nil:
 		return fmt.Errorf("opening %q: %w", out, err)
 	case !info.IsDir():
-		return notFolder(out, info)
+		return disk.NotFolder(out, info)
 	}
-	a, err := statPath(out)
+	a, err := disk.StatPath(out)
 	if err != nil {
 		return fmt.Errorf("opening %q: %w", out, err)
 	}
-	b, err := statPath(s.dir)
+	b, err := disk.StatPath(s.dir)
 	if s.readOnly != nil && errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

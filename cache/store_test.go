@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 func TestOpenMakesItsFolder(t *testing.T) {
@@ -68,7 +70,7 @@ func TestOpenRefuses(t *testing.T) {
 			must(0, os.MkdirAll(filepath.Dir(path), 0o700))(t)
 			must(0, put(path))(t)
 			_, err := Open(tree, Options{KeyFile: tree + ".key"})
-			var unsafe *UnsafeError
+			var unsafe *disk.UnsafeError
 			if !errors.As(err, &unsafe) || unsafe.Path != path {
 				t.Errorf("%s %s: got %v", how, name, err)
 			}
@@ -88,8 +90,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenRefusesForeignOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, nil)
-	st := must(statPath(path))(t)
-	err := checkOwner(path, st, int(st.Uid)+1, "leave")
+	st := must(disk.StatPath(path))(t)
+	err := disk.CheckOwner(path, st, int(st.Uid)+1, "leave")
 	wantError(t, err, fmt.Sprintf("it belongs to user %d, not to you: leave", st.Uid))
 }
 
@@ -163,7 +165,7 @@ func TestWriteFile(t *testing.T) {
 	folder, tmp := t.TempDir(), t.TempDir()
 	path := filepath.Join(folder, "f")
 	for _, text := range []string{"one", "two"} {
-		must(0, WriteFile(path, []byte(text), 0o664, tmp))(t)
+		must(0, disk.WriteFile(path, []byte(text), 0o664, tmp))(t)
 		if got := must(os.ReadFile(path))(t); string(got) != text {
 			t.Errorf("got %q, want %q", got, text)
 		}
@@ -172,7 +174,7 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("the mode is %o", info.Mode().Perm())
 	}
 	must(0, os.Mkdir(filepath.Join(folder, "d"), 0o755))(t)
-	if err := WriteFile(filepath.Join(folder, "d"), nil, 0o644, ""); err == nil {
+	if err := disk.WriteFile(filepath.Join(folder, "d"), nil, 0o644, ""); err == nil {
 		t.Error("a folder was replaced")
 	}
 	if len(files(t, folder)) != 2 || len(files(t, tmp)) != 0 {

@@ -31,15 +31,15 @@ func (r *reader) strays(c contents) ([]string, error) {
 	if !c.OneLevel && !r.asBuilt {
 		stray.add("oci-layout")
 	}
-	parent, err := r.folder.sub("blobs")
+	parent, err := r.folder.Sub("blobs")
 	if err != nil {
 		return nil, err
 	}
-	defer parent.close()
+	defer parent.Close()
 	err = errors.Join(
-		stray.list(r.folder.f, ""),
-		stray.list(parent.f, "blobs/"),
-		stray.list(r.blobs.f, "blobs/sha256/"))
+		stray.list(r.folder.F, ""),
+		stray.list(parent.F, "blobs/"),
+		stray.list(r.blobs.F, "blobs/sha256/"))
 	return stray.found, err
 }
 

@@ -5,13 +5,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // put makes text the image index of a layout, or its index.json.
 func put(t *testing.T, s *Store, i *image, text string, inner bool) {
 	t.Helper()
 	if inner {
-		i.top = i.add(MediaTypeIndex, []byte(text))
+		i.top = i.add(oci.MediaTypeIndex, []byte(text))
 	}
 	i.write(t, s.out("core-x"))
 	if !inner {
@@ -59,7 +61,7 @@ func TestTwoFacedDocuments(t *testing.T) {
 }
 
 // entryJSON is a descriptor as JSON.
-func entryJSON(d descriptor) string {
+func entryJSON(d oci.AnnotatedDescriptor) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":"%s","size":%d,"annotations":{"Size":"1","size":"2"},`+
 		`"platform":{"architecture":"amd64","os":"linux"}}`, d.MediaType, d.Digest, d.Size)
 }
@@ -74,7 +76,7 @@ func TestTwoFacedManifest(t *testing.T) {
 		i := newImage()
 		m := i.manifest(amd64, "layer")
 		text := strings.Replace(string(i.blobs[m.Digest]), `"layers"`, change, 1)
-		i.top = i.add(MediaTypeManifest, []byte(text))
+		i.top = i.add(oci.MediaTypeManifest, []byte(text))
 		s := newStore(t)
 		i.write(t, s.out("core-x"))
 		if _, err := s.Whole("core-x"); err == nil {
@@ -90,13 +92,13 @@ func TestTwoFacedConfig(t *testing.T) {
 		`{"architecture":"amd64","os":"linux"} 1`,
 		`{"architecture":"amd64","os":"linux","config":{"Labels":{"a":"1","a":"2"}}}`,
 	} {
-		if p, err := parseConfig([]byte(text)); err == nil {
+		if p, err := oci.ReadConfigPlatform([]byte(text)); err == nil {
 			t.Errorf("%s: got %s", text, p)
 		}
 	}
 	// Below its fields a config's members are anybody's.
 	text := `{"architecture":"amd64","os":"linux","config":{"Volumes":{"/a":{},"/A":{}},"Labels":{"OS":"x"}}}`
-	if p := must(parseConfig([]byte(text)))(t); p != "linux/amd64" {
+	if p := must(oci.ReadConfigPlatform([]byte(text)))(t); p != "linux/amd64" {
 		t.Errorf("got %s", p)
 	}
 }

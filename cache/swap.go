@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // swap puts the folder staged in place of out/<output> and leaves the old one, if
@@ -23,16 +25,16 @@ func (s *Store) swap(staged, output string) error {
 		}
 		return err
 	}
-	return errors.Join(syncDir(out), syncDir(filepath.Dir(staged)))
+	return errors.Join(disk.SyncDir(out), disk.SyncDir(filepath.Dir(staged)))
 }
 
 func ensureOut(out string) error {
 	if err := os.Mkdir(out, 0o755); err == nil {
-		return errors.Join(os.Chmod(out, 0o755), syncDir(filepath.Dir(out)))
+		return errors.Join(os.Chmod(out, 0o755), disk.SyncDir(filepath.Dir(out)))
 	}
 	info, err := os.Lstat(out)
 	if err == nil && !info.IsDir() {
-		err = notFolder(out, info)
+		err = disk.NotFolder(out, info)
 	}
 	return err
 }
@@ -57,7 +59,7 @@ func (s *Store) swapInto(staged, final, output string) (err error) {
 // swapAside is swap where folders cannot be exchanged: the old one waits in
 // .sx/swap, from where heal puts it back if this process dies in between.
 func (s *Store) swapAside(staged, final, output string) error {
-	lock, err := lockFile(s.Dir("swap.lock"))
+	lock, err := disk.LockFile(s.Dir("swap.lock"))
 	if err != nil {
 		return err
 	}
@@ -73,10 +75,10 @@ func (s *Store) swapAside(staged, final, output string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(s.Dir("swap")), os.Rename(staged, final)); err != nil {
+	if err := errors.Join(disk.SyncDir(s.Dir("swap")), os.Rename(staged, final)); err != nil {
 		return errors.Join(err, os.Rename(aside, final))
 	}
-	return errors.Join(syncDir(filepath.Dir(final)), os.Rename(aside, staged))
+	return errors.Join(disk.SyncDir(filepath.Dir(final)), os.Rename(aside, staged))
 }
 
 // heal finishes what swapAside of a killed process began.
@@ -85,7 +87,7 @@ func (s *Store) heal() error {
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	lock, err := lockFile(s.Dir("swap.lock"))
+	lock, err := disk.LockFile(s.Dir("swap.lock"))
 	if err != nil {
 		return fmt.Errorf("healing out/: %w", err)
 	}
@@ -118,5 +120,5 @@ func (s *Store) healOne(output string) error {
 	if err := ensureOut(filepath.Dir(s.out(output))); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(aside, s.out(output)), syncDir(filepath.Dir(s.out(output))))
+	return errors.Join(os.Rename(aside, s.out(output)), disk.SyncDir(filepath.Dir(s.out(output))))
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // Usage is what files take on a disk: allocated blocks, not sizes.
@@ -20,8 +22,8 @@ type Usage struct {
 // Tally adds up files, each once however many names it has. The zero Tally is
 // ready for use.
 type Tally struct {
-	linked map[inode]*names // of files with several names
-	whole  int64            // of all others
+	linked map[disk.Inode]*names // of files with several names
+	whole  int64                 // of all others
 }
 
 type names struct {
@@ -50,7 +52,7 @@ func (t *Tally) Add(path string) Usage {
 }
 
 func (t *Tally) add(u *Usage, st *unix.Stat_t) {
-	s, bytes := stampOf(st), int64(st.Blocks)*512
+	s, bytes := disk.StampOf(st), int64(st.Blocks)*512
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR || s.Nlink == 1 {
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			u.Files++
@@ -59,15 +61,15 @@ func (t *Tally) add(u *Usage, st *unix.Stat_t) {
 		t.whole += bytes
 		return
 	}
-	if n := t.linked[s.inode]; n != nil {
+	if n := t.linked[s.Inode]; n != nil {
 		n.seen++
 		u.Shared += bytes
 		return
 	}
 	if t.linked == nil {
-		t.linked = map[inode]*names{}
+		t.linked = map[disk.Inode]*names{}
 	}
-	t.linked[s.inode] = &names{1, s.Nlink, bytes}
+	t.linked[s.Inode] = &names{1, s.Nlink, bytes}
 	u.Files++
 	u.Bytes += bytes
 }
@@ -87,7 +89,7 @@ func (t *Tally) Frees() int64 {
 // Rest is Add of a folder without some of what lies in it.
 func (t *Tally) Rest(folder string, without ...string) Usage {
 	var sum Usage
-	entries, err := list(folder)
+	entries, err := disk.List(folder)
 	if err != nil {
 		sum.Unread++
 	}

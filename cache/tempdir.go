@@ -3,6 +3,8 @@ package cache
 import (
 	"fmt"
 	"os"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // TempDir is a folder below the store's own for as long as this process lives: one
@@ -18,7 +20,7 @@ func (s *Store) TempDir(name string) (*TempDir, error) {
 	if s.readOnly != nil {
 		return nil, fmt.Errorf("making a folder for %s: %w", name, s.readOnly)
 	}
-	path, lock, err := claimDir(s.Dir("tmp"), name)
+	path, lock, err := disk.ClaimDir(s.Dir("tmp"), name)
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for %s: %w", name, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // Touch sets the mtime of the outputs' index.json: that is all that make compares
@@ -28,13 +30,13 @@ func (s *Store) touch(output string, t time.Time) error {
 		return err
 	}
 	defer r.close()
-	path := filepath.Join(r.folder.path, "index.json")
-	st, err := statPath(path)
+	path := filepath.Join(r.folder.Path, "index.json")
+	st, err := disk.StatPath(path)
 	if err != nil {
 		return err
 	}
 	if st.Nlink != 1 {
-		if err := WriteFile(path, r.index, 0o644, s.Dir("tmp")); err != nil {
+		if err := disk.WriteFile(path, r.index, 0o644, s.Dir("tmp")); err != nil {
 			return err
 		}
 	}
@@ -43,5 +45,5 @@ func (s *Store) touch(output string, t time.Time) error {
 		return err
 	}
 	times := []unix.Timespec{ts, ts} // access, modification
-	return unix.UtimesNanoAt(int(r.folder.f.Fd()), "index.json", times, unix.AT_SYMLINK_NOFOLLOW)
+	return unix.UtimesNanoAt(int(r.folder.F.Fd()), "index.json", times, unix.AT_SYMLINK_NOFOLLOW)
 }

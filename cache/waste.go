@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // Waste is what a store holds and its tree has no more use for. Paths are
@@ -28,7 +31,7 @@ type Kept struct{ Path, Why string }
 // everything is kept, every proof too: it is the only evidence that a digest was
 // once built here, and takes a night to make again. Of images of other registries
 // all blobs are kept that these digests lead to.
-func (s *Store) FindWaste(wanted func(output string) bool, images ...Digest) (Waste, error) {
+func (s *Store) FindWaste(wanted func(output string) bool, images ...oci.Digest) (Waste, error) {
 	f := finder{Store: s, wanted: wanted, refs: map[string]bool{}}
 	f.pulled(images)
 	for _, find := range []func() error{f.staged, f.outputs, f.blobs, f.notes, f.inputs} {
@@ -48,7 +51,7 @@ type finder struct {
 
 // staged notes the blobs of layouts that are being written.
 func (f *finder) staged() error {
-	tmp, err := list(f.Dir("tmp"))
+	tmp, err := disk.List(f.Dir("tmp"))
 	for _, e := range tmp {
 		if err := f.refer(f.Dir("tmp", e.Name(), "layout")); err != nil {
 			return err
@@ -58,7 +61,7 @@ func (f *finder) staged() error {
 }
 
 func (f *finder) outputs() error {
-	entries, err := list(filepath.Join(f.tree, "out"))
+	entries, err := disk.List(filepath.Join(f.tree, "out"))
 	for _, e := range entries {
 		name, path := e.Name(), filepath.Join(f.tree, "out", e.Name())
 		if !f.wanted(name) {
@@ -105,18 +108,18 @@ func (f *finder) foreign(e fs.DirEntry) string {
 
 // refer notes the blobs of the layout at path, if there is one.
 func (f *finder) refer(path string) error {
-	folder, err := openDir(path)
+	folder, err := disk.OpenDir(path)
 	if err != nil {
 		return f.passable(path, err)
 	}
-	defer folder.close()
-	blobs, err := folder.sub("blobs", "sha256")
+	defer folder.Close()
+	blobs, err := folder.Sub("blobs", "sha256")
 	if err != nil {
 		return f.passable(path, err)
 	}
-	defer blobs.close()
+	defer blobs.Close()
 	for {
-		entries, err := blobs.f.ReadDir(1024)
+		entries, err := blobs.F.ReadDir(1024)
 		for _, e := range entries {
 			f.refs[e.Name()] = true
 		}
@@ -139,13 +142,13 @@ func (f *finder) passable(path string, err error) error {
 }
 
 func (f *finder) blobs() error {
-	entries, err := list(f.Dir("blobs", "sha256"))
+	entries, err := disk.List(f.Dir("blobs", "sha256"))
 	for _, e := range entries {
-		if _, bad := parseHexDigest(e.Name()); bad == nil && e.Type().IsRegular() && !f.refs[e.Name()] {
+		if _, bad := oci.ParseHexDigest(e.Name()); bad == nil && e.Type().IsRegular() && !f.refs[e.Name()] {
 			f.Blobs = append(f.Blobs, f.Dir("blobs", "sha256", e.Name()))
 		}
 	}
-	partial, perr := list(f.Dir("blobs", "partial"))
+	partial, perr := disk.List(f.Dir("blobs", "partial"))
 	for _, e := range partial {
 		f.Blobs = append(f.Blobs, f.Dir("blobs", "partial", e.Name()))
 	}
@@ -155,7 +158,7 @@ func (f *finder) blobs() error {
 // notes finds what there is about outputs that are not wanted.
 func (f *finder) notes() error {
 	for _, folder := range []string{"records", "proofs", "logs", "locks"} {
-		entries, err := list(f.Dir(folder))
+		entries, err := disk.List(f.Dir(folder))
 		if err != nil {
 			return err
 		}
@@ -189,7 +192,7 @@ func (f *finder) inputs() error {
 			keys[rec.Key.String()] = true
 		}
 	}
-	entries, err := list(f.Dir("inputs"))
+	entries, err := disk.List(f.Dir("inputs"))
 	for _, e := range entries {
 		if _, bad := ParseKey(e.Name()); bad == nil && !keys[e.Name()] {
 			f.Notes = append(f.Notes, f.Dir("inputs", e.Name()))
@@ -198,20 +201,11 @@ func (f *finder) inputs() error {
 	return err
 }
 
-// list is os.ReadDir, empty where there is no folder.
-func list(path string) ([]fs.DirEntry, error) {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return entries, err
-}
-
 // SetAside takes waste out of sight: into a folder that belongs to this process,
 // and that the next one removes should this one die. The caller is Alone. Removing
 // it, which may take long, is left to empty, and frees the space.
 func (s *Store) SetAside(w Waste) (empty func() error, err error) {
-	folder, lock, err := claimDir(s.Dir("tmp"), "waste")
+	folder, lock, err := disk.ClaimDir(s.Dir("tmp"), "waste")
 	if err != nil {
 		return nil, fmt.Errorf("setting aside what is not needed: %w", err)
 	}
@@ -230,7 +224,7 @@ func (s *Store) SetAside(w Waste) (empty func() error, err error) {
 		parents[filepath.Dir(path)] = true
 	}
 	for parent := range parents {
-		err = errors.Join(err, syncDir(parent))
+		err = errors.Join(err, disk.SyncDir(parent))
 	}
 	return empty, err
 }

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // named gives an image the name that make and sx give it.
 func named(i *image, output string) *image {
-	i.top.Annotations = map[string]string{AnnotationName: "docker.io/stagex/" + output + ":1", AnnotationRefName: "1"}
+	i.top.Annotations = map[string]string{oci.AnnotationName: "docker.io/stagex/" + output + ":1", oci.AnnotationRefName: "1"}
 	return i
 }
 
@@ -56,11 +58,11 @@ func TestWaste(t *testing.T) {
 	write(t, s.out("readme"), nil)
 	write(t, s.out("Mine/index.json"), nil)
 	st := must(s.Stage("core-y"))(t)
-	must(0, st.WriteBlob(DigestOf([]byte("broken off")), 10, stringReader("broken off")))(t)
+	must(0, st.WriteBlob(oci.DigestOf([]byte("broken off")), 10, stringReader("broken off")))(t)
 	must(0, st.Close())(t)
 	live := must(s.Stage("core-z"))(t)
 	defer live.Close()
-	must(0, live.WriteBlob(DigestOf([]byte("in flight")), 9, stringReader("in flight")))(t)
+	must(0, live.WriteBlob(oci.DigestOf([]byte("in flight")), 9, stringReader("in flight")))(t)
 
 	w := collect(t, s, only("core-keep"))
 	if want := []string{s.out("core-gone"), s.out("core-made")}; !slices.Equal(w.Outputs, want) {
@@ -77,7 +79,7 @@ func TestWaste(t *testing.T) {
 	must(s.Verify(t.Context(), "core-keep"))(t)
 	must(s.Verify(t.Context(), "core-keep.bak"))(t)
 	for text, want := range map[string]bool{"common": true, "once": true, "in flight": true, "gone": false, "broken off": false, "keep": false} {
-		if _, err := s.BlobPath(DigestOf([]byte(text))); err == nil != want {
+		if _, err := s.BlobPath(oci.DigestOf([]byte(text))); err == nil != want {
 			t.Errorf("the shared blob %q: %v", text, err)
 		}
 	}

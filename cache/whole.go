@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // whole checks every blob that can be reached from index.json. With recall, the
 // stat cache is believed; without, every blob is read.
-func (r *reader) whole(ctx context.Context, stats *Stats, recall bool) (contents, error) {
+func (r *reader) whole(ctx context.Context, stats *memo.Stats, recall bool) (contents, error) {
 	c, err := r.contents()
 	if err != nil {
 		return contents{}, err
@@ -30,9 +34,9 @@ func (r *reader) whole(ctx context.Context, stats *Stats, recall bool) (contents
 
 // reachable lists each blob once, in the order in which it is first named: image
 // index, manifests, then config and layers of each.
-func (r *reader) reachable(c contents) ([]Descriptor, error) {
-	set := blobSet{seen: map[Digest]int64{}}
-	if err := set.add(append([]descriptor{c.top}, c.images...)...); err != nil {
+func (r *reader) reachable(c contents) ([]oci.Descriptor, error) {
+	set := oci.BlobSet{Seen: map[oci.Digest]int64{}}
+	if err := set.Add(append([]oci.AnnotatedDescriptor{c.top}, c.images...)...); err != nil {
 		return nil, err
 	}
 	for _, d := range c.images {
@@ -40,67 +44,48 @@ func (r *reader) reachable(c contents) ([]Descriptor, error) {
 		if err != nil {
 			return nil, fmt.Errorf("parsing image manifest %s: %w", d.Digest, err)
 		}
-		if err := set.add(append([]descriptor{m.Config}, m.Layers...)...); err != nil {
+		if err := set.Add(append([]oci.AnnotatedDescriptor{m.Config}, m.Layers...)...); err != nil {
 			return nil, err
 		}
 	}
-	return set.list, nil
-}
-
-type blobSet struct {
-	seen map[Digest]int64
-	list []Descriptor
-}
-
-func (s *blobSet) add(ds ...descriptor) error {
-	for _, d := range ds {
-		size, seen := s.seen[d.Digest]
-		if seen && size != d.Size {
-			return fmt.Errorf("blob %s is said to have %d bytes and %d", d.Digest, size, d.Size)
-		}
-		if !seen {
-			s.seen[d.Digest] = d.Size
-			s.list = append(s.list, d.Descriptor)
-		}
-	}
-	return nil
+	return set.List, nil
 }
 
 // recalled reports whether the blob is as it was when its hash was right.
-func (r *reader) recalled(d Descriptor, stats *Stats) bool {
-	st, err := r.blobs.stat(d.Digest.Hex())
+func (r *reader) recalled(d oci.Descriptor, stats *memo.Stats) bool {
+	st, err := r.blobs.Stat(d.Digest.Hex())
 	if err != nil || !st.Regular || st.Size != d.Size {
 		return false
 	}
-	sum, ok := stats.lookup(st)
-	return ok && sum == d.Digest.sum
+	sum, ok := stats.Lookup(st)
+	return ok && sum == d.Digest.Sum()
 }
 
 // checkBlob reads and hashes a blob, and tells the stat cache, which keeps damage in
 // mind.
-func (r *reader) checkBlob(ctx context.Context, d Descriptor, stats *Stats) error {
+func (r *reader) checkBlob(ctx context.Context, d oci.Descriptor, stats *memo.Stats) error {
 	f, err := r.open(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := statFile(f)
+	st, err := disk.StatFile(f)
 	if err != nil {
 		return err
 	}
-	got, err := stats.hash(ctx, f, st)
+	got, err := stats.HashFile(ctx, f, st)
 	if err != nil {
-		if unreadable(ctx, err) {
-			stats.damage(st.inode)
+		if memo.Unreadable(ctx, err) {
+			stats.Damage(st.Inode)
 		}
 		return err
 	}
-	if got == d.Digest.sum {
-		stats.sound(st.inode)
+	if got == d.Digest.Sum() {
+		stats.Sound(st.Inode)
 	} else {
-		stats.damage(st.inode)
-		path := filepath.Join(r.blobs.path, d.Digest.Hex())
-		return &DigestMismatchError{Ref: path, Got: Digest{got}, Want: d.Digest}
+		stats.Damage(st.Inode)
+		path := filepath.Join(r.blobs.Path, d.Digest.Hex())
+		return &oci.DigestMismatchError{Ref: path, Got: oci.DigestFromSum(got), Want: d.Digest}
 	}
 	return nil
 }
@@ -112,7 +97,7 @@ func (r *reader) checkPlatforms(c contents) error {
 		if err != nil {
 			return err
 		}
-		if claimed == unknownPlatform {
+		if claimed == oci.UnknownPlatform {
 			continue
 		}
 		m, err := r.manifest(d.Descriptor)
@@ -123,7 +108,7 @@ func (r *reader) checkPlatforms(c contents) error {
 		if err != nil {
 			return err
 		}
-		if !samePlatform(actual, claimed) {
+		if !oci.SamePlatform(actual, claimed) {
 			return fmt.Errorf("image %s is said to be for %s, but its config says %s", d.Digest, claimed, actual)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // SourcesType is the artifact type of a definition's sources.
@@ -34,12 +34,12 @@ type File struct {
 // Source: image-spec, manifest.md, "Guidelines for Artifact Usage".
 func Sources(definition, version string, files []File) (contents []Content, tag string, err error) {
 	type layer struct {
-		cache.Descriptor
+		oci.Descriptor
 		Annotations map[string]string `json:"annotations"`
 	}
 	empty := inMemory(mediaTypeEmpty, []byte("{}"))
 	layers := []layer{}
-	seen := map[cache.Digest]bool{empty.Digest: true}
+	seen := map[oci.Digest]bool{empty.Digest: true}
 	contents = []Content{empty}
 	for _, f := range files {
 		f.MediaType = mediaTypeBytes
@@ -51,22 +51,22 @@ func Sources(definition, version string, files []File) (contents []Content, tag 
 	}
 	annotations := map[string]string{annotationTitle: definition}
 	if version != "" {
-		annotations[cache.AnnotationVersion] = version
+		annotations[oci.AnnotationVersion] = version
 	}
 	data, err := json.Marshal(struct {
 		SchemaVersion int               `json:"schemaVersion"`
 		MediaType     string            `json:"mediaType"`
 		ArtifactType  string            `json:"artifactType"`
-		Config        cache.Descriptor  `json:"config"`
+		Config        oci.Descriptor    `json:"config"`
 		Layers        []layer           `json:"layers"`
 		Annotations   map[string]string `json:"annotations"`
-	}{2, cache.MediaTypeManifest, SourcesType, empty.Descriptor, layers, annotations})
-	manifest := inMemory(cache.MediaTypeManifest, data)
+	}{2, oci.MediaTypeManifest, SourcesType, empty.Descriptor, layers, annotations})
+	manifest := inMemory(oci.MediaTypeManifest, data)
 	return append(contents, manifest), sourcesTag(definition, version, manifest.Digest), err
 }
 
 // sourcesTag is "core-rust-1.80.0.0123456789ab": a tag has 128 characters at most.
-func sourcesTag(definition, version string, manifest cache.Digest) string {
+func sourcesTag(definition, version string, manifest oci.Digest) string {
 	name := strings.ReplaceAll(definition, "/", "-")
 	if version != "" {
 		name += "-" + version
@@ -75,6 +75,6 @@ func sourcesTag(definition, version string, manifest cache.Digest) string {
 }
 
 func inMemory(mediaType string, data []byte) Content {
-	d := cache.Descriptor{MediaType: mediaType, Digest: cache.DigestOf(data), Size: int64(len(data))}
+	d := oci.Descriptor{MediaType: mediaType, Digest: oci.DigestOf(data), Size: int64(len(data))}
 	return Content{d, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }

@@ -8,12 +8,13 @@ import (
 	"sync"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // blob makes sure that the shared blobs hold d: it lies somewhere in out/, or is
 // downloaded, once, whatever number of images name it.
-func (p *pull) blob(ctx context.Context, d cache.Descriptor) error {
+func (p *pull) blob(ctx context.Context, d oci.Descriptor) error {
 	r := p.run
 	unlock, err := r.blobs.Lock(ctx, d.Digest)
 	if err != nil {
@@ -49,7 +50,7 @@ var _ transfer.Part = blobPart{}
 
 func (p blobPart) Check() error {
 	err := p.Finish()
-	var wrong *cache.DigestMismatchError
+	var wrong *oci.DigestMismatchError
 	if errors.As(err, &wrong) {
 		return &transfer.HashError{What: "blob", Got: wrong.Got.Sum(), Want: wrong.Want.Sum()}
 	}
@@ -59,7 +60,7 @@ func (p blobPart) Check() error {
 // download is one blob on its way.
 type download struct {
 	pull  *pull
-	want  cache.Descriptor
+	want  oci.Descriptor
 	part  blobPart
 	from  map[Registry]*transfer.Download
 	repo  *Repository // that is asked now
@@ -105,13 +106,13 @@ type local struct {
 	store *cache.Store
 
 	mu      sync.Mutex
-	held    map[cache.Digest][]string
+	held    map[oci.Digest][]string
 	adopted map[string]bool // outputs whose blobs are shared, as far as they are whole
 }
 
 // find returns the path of a shared blob; one that only an output's folder has, as
 // make leaves them, is shared first.
-func (l *local) find(ctx context.Context, d cache.Digest) (string, bool) {
+func (l *local) find(ctx context.Context, d oci.Digest) (string, bool) {
 	if path, err := l.store.BlobPath(d); err == nil {
 		return path, true
 	}
@@ -120,7 +121,7 @@ func (l *local) find(ctx context.Context, d cache.Digest) (string, bool) {
 	if l.held == nil {
 		held, err := l.store.Held()
 		if err != nil {
-			held = map[cache.Digest][]string{}
+			held = map[oci.Digest][]string{}
 		}
 		l.held, l.adopted = held, map[string]bool{}
 	}

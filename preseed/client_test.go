@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -43,11 +43,11 @@ func TestClientReadsManifestsAndBlobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, mediaType, err := repo.Manifest(t.Context(), img.digest())
-	if err != nil || string(data) != string(img.manifest) || mediaType != cache.MediaTypeManifest {
+	if err != nil || string(data) != string(img.manifest) || mediaType != oci.MediaTypeManifest {
 		t.Fatalf("manifest is %q, %q, %v", data, mediaType, err)
 	}
 	for _, offset := range []int64{0, 400} {
-		resp, err := repo.Blob(t.Context(), cache.Descriptor{Digest: img.layers[0], Size: 1000}, offset)
+		resp, err := repo.Blob(t.Context(), oci.Descriptor{Digest: img.layers[0], Size: 1000}, offset)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestClientReadsManifestsAndBlobs(t *testing.T) {
 			t.Errorf("from %d: %d bytes, %v", offset, len(got), err)
 		}
 	}
-	_, _, err = repo.Manifest(t.Context(), cache.DigestOf(nil))
+	_, _, err = repo.Manifest(t.Context(), oci.DigestOf(nil))
 	var missing *NotFoundError
 	if !errors.As(err, &missing) {
 		t.Errorf("error is %v, want a NotFoundError", err)
@@ -160,7 +160,7 @@ func TestRedirects(t *testing.T) {
 		w.Write(noise(1, 10))
 	}))
 	defer elsewhere.Close()
-	d := cache.Descriptor{Digest: cache.DigestOf(noise(1, 10)), Size: 10}
+	d := oci.Descriptor{Digest: oci.DigestOf(noise(1, 10)), Size: 10}
 
 	s := newServer(t)
 	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
@@ -278,7 +278,7 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = repo.Manifest(t.Context(), cache.DigestOf(nil))
+		_, _, err = repo.Manifest(t.Context(), oci.DigestOf(nil))
 		var limit *LimitError
 		if !errors.As(err, &limit) || limit.After != c.want || limit.Quota != (Quota{100, 0, 6 * time.Hour}) {
 			t.Errorf("Retry-After %q: %#v", c.after, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // layer is a blob as go-containerregistry uploads it.
@@ -24,7 +24,7 @@ type layer struct {
 
 var _ v1.Layer = (*layer)(nil)
 
-func hashOf(d cache.Descriptor) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: d.Digest.Hex()} }
+func hashOf(d oci.Descriptor) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: d.Digest.Hex()} }
 
 func (l *layer) Digest() (v1.Hash, error) { return hashOf(l.content.Descriptor), nil }
 func (l *layer) Size() (int64, error)     { return l.content.Size, nil }
@@ -75,7 +75,7 @@ func (r *layerReader) Read(p []byte) (int, error) {
 
 // rawManifest is a manifest that is pushed to the byte as it is.
 type rawManifest struct {
-	descriptor cache.Descriptor
+	descriptor oci.Descriptor
 	data       []byte
 }
 
@@ -87,9 +87,9 @@ func manifestOf(c Content) (*rawManifest, error) {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, cache.MaxDocument+1))
-	if err == nil && cache.DigestOf(data) != c.Digest {
-		err = &cache.DigestMismatchError{Ref: "a manifest to push", Got: cache.DigestOf(data), Want: c.Digest}
+	data, err := io.ReadAll(io.LimitReader(r, oci.MaxDocument+1))
+	if err == nil && oci.DigestOf(data) != c.Digest {
+		err = &oci.DigestMismatchError{Ref: "a manifest to push", Got: oci.DigestOf(data), Want: c.Digest}
 	}
 	return &rawManifest{c.Descriptor, data}, err
 }

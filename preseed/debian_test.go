@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
@@ -121,7 +121,7 @@ func TestDebianSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ranges := range []string{"", "bytes=150000-"} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, SourcePrefix(name)+cache.DigestOf(data).Hex(), nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, SourcePrefix(name)+oci.DigestOf(data).Hex(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

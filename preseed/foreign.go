@@ -12,15 +12,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // Foreign is an image of another registry, which a definition names by digest.
 type Foreign struct {
-	Host       string       // "docker.io", "registry.example:5000"
-	Repository string       // "library/debian"
-	Digest     cache.Digest // of an image index, or of an image manifest
-	Platforms  []cache.Platform
+	Host       string     // "docker.io", "registry.example:5000"
+	Repository string     // "library/debian"
+	Digest     oci.Digest // of an image index, or of an image manifest
+	Platforms  []oci.Platform
 }
 
 // String is "docker.io/library/debian@sha256:…".
@@ -42,7 +43,7 @@ type Puller struct {
 
 	mu     sync.Mutex
 	byHost map[string]*run
-	images transfer.Keyed[cache.Digest]
+	images transfer.Keyed[oci.Digest]
 }
 
 // NewPuller prepares a Puller for the images of hosts, each as in a reference:
@@ -156,7 +157,7 @@ func (r *run) foreign(ctx context.Context, f Foreign, img Image) error {
 }
 
 // root gets the document that the definition names.
-func (p *pull) root(ctx context.Context, d cache.Digest) (root cache.Root, err error) {
+func (p *pull) root(ctx context.Context, d oci.Digest) (root cache.Root, err error) {
 	err = p.named(ctx, d, func(data []byte) (err error) {
 		root, err = cache.ParseRoot(data)
 		return err
@@ -165,7 +166,7 @@ func (p *pull) root(ctx context.Context, d cache.Digest) (root cache.Root, err e
 }
 
 // ofIndex gets the image manifest that an index names for a platform.
-func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform cache.Platform) (m cache.ImageManifest, err error) {
+func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform oci.Platform) (m oci.ImageManifest, err error) {
 	d, err := root.Image(platform)
 	if err != nil {
 		return m, &imageError{err}
@@ -183,7 +184,7 @@ func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform cache.Plat
 // named gets a document by its digest, from this machine or from the registry. It is
 // kept only if take finds nothing wrong with it; its digest vouches for it, so what
 // take refuses is a fault of the image.
-func (p *pull) named(ctx context.Context, d cache.Digest, take func([]byte) error) error {
+func (p *pull) named(ctx context.Context, d oci.Digest, take func([]byte) error) error {
 	r := p.run
 	unlock, err := r.blobs.Lock(ctx, d)
 	if err != nil {
@@ -215,7 +216,7 @@ func (p *pull) named(ctx context.Context, d cache.Digest, take func([]byte) erro
 }
 
 // contents gets the config and the layers of an image manifest.
-func (p *pull) contents(ctx context.Context, m cache.ImageManifest, platform cache.Platform) error {
+func (p *pull) contents(ctx context.Context, m oci.ImageManifest, platform oci.Platform) error {
 	blobs, err := m.Blobs()
 	if err == nil {
 		err = p.run.bounded(m, blobs)
@@ -247,9 +248,9 @@ func (p *pull) contents(ctx context.Context, m cache.ImageManifest, platform cac
 
 // bounded refuses what would fill the disk, before anything of it is asked for: a
 // tree chooses the image, and any size can be claimed.
-func (r *run) bounded(m cache.ImageManifest, blobs []cache.Descriptor) error {
-	if m.Config.Size > cache.MaxDocument {
-		return fmt.Errorf("its config is said to have %d bytes, above the limit of %d", m.Config.Size, cache.MaxDocument)
+func (r *run) bounded(m oci.ImageManifest, blobs []oci.Descriptor) error {
+	if m.Config.Size > oci.MaxDocument {
+		return fmt.Errorf("its config is said to have %d bytes, above the limit of %d", m.Config.Size, oci.MaxDocument)
 	}
 	var sum int64
 	for _, d := range blobs {

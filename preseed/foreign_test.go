@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // abroad is a registry that is none of StageX's, and a tree without anything.
@@ -61,7 +62,7 @@ func trust(t *testing.T, servers ...*server) string {
 }
 
 // pull pulls stagex/base by a digest.
-func (a *abroad) pull(t *testing.T, d cache.Digest, platforms ...string) error {
+func (a *abroad) pull(t *testing.T, d oci.Digest, platforms ...string) error {
 	t.Helper()
 	p := NewPuller(a.hosts, a.opts)
 	defer p.Close()
@@ -69,13 +70,13 @@ func (a *abroad) pull(t *testing.T, d cache.Digest, platforms ...string) error {
 }
 
 // serveIndex answers for an image index that go-containerregistry would not take.
-func (a *abroad) serveIndex(index []byte) cache.Digest {
-	d := cache.DigestOf(index)
+func (a *abroad) serveIndex(index []byte) oci.Digest {
+	d := oci.DigestOf(index)
 	a.misbehave(on("/manifests/"+d.String(), answer(index)))
 	return d
 }
 
-func entry(d cache.Digest, size int, mediaType string, platform object) object {
+func entry(d oci.Digest, size int, mediaType string, platform object) object {
 	e := object{"mediaType": mediaType, "digest": d.String(), "size": size}
 	if platform != nil {
 		e["platform"] = platform
@@ -84,7 +85,7 @@ func entry(d cache.Digest, size int, mediaType string, platform object) object {
 }
 
 func indexOf(entries ...any) []byte {
-	return marshal(object{"schemaVersion": 2, "mediaType": cache.MediaTypeIndex, "manifests": entries})
+	return marshal(object{"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": entries})
 }
 
 var (
@@ -96,11 +97,11 @@ var (
 func TestPull(t *testing.T) {
 	a := newAbroad(t)
 	img := a.publish("base", noise(1, 1000), noise(2, 2000), noise(1, 1000))
-	other := cache.DigestOf([]byte("nobody has it"))
+	other := oci.DigestOf([]byte("nobody has it"))
 	d := a.serveIndex(indexOf(
-		entry(other, 13, cache.MediaTypeManifest, arm64),
-		entry(other, 13, cache.MediaTypeIndex, nil),
-		entry(img.digest(), len(img.manifest), cache.MediaTypeManifest, amd64),
+		entry(other, 13, oci.MediaTypeManifest, arm64),
+		entry(other, 13, oci.MediaTypeIndex, nil),
+		entry(img.digest(), len(img.manifest), oci.MediaTypeManifest, amd64),
 	))
 	if err := a.pull(t, d, "linux/amd64"); err != nil {
 		t.Fatal(err)
@@ -169,73 +170,73 @@ func TestPullDocker(t *testing.T) {
 // refused, and nothing of it is kept but what its own digest vouches for.
 func TestPullHostile(t *testing.T) {
 	for name, test := range map[string]struct {
-		serve func(a *abroad) cache.Digest
+		serve func(a *abroad) oci.Digest
 		want  string
 	}{
-		"another manifest": {func(a *abroad) cache.Digest {
+		"another manifest": {func(a *abroad) oci.Digest {
 			a.misbehave(on("/manifests/", answer([]byte(`{"schemaVersion":2}`))))
-			return cache.DigestOf([]byte("x"))
+			return oci.DigestOf([]byte("x"))
 		}, "wrong manifest: sha256 "},
-		"another layer": {func(a *abroad) cache.Digest {
+		"another layer": {func(a *abroad) oci.Digest {
 			img := a.publish("base", noise(1, 1000))
 			a.misbehave(on(img.layers[0].String(), answer(noise(2, 1000))))
 			return img.digest()
 		}, "wrong blob: sha256 "},
-		"a manifest that does not end": {func(a *abroad) cache.Digest {
+		"a manifest that does not end": {func(a *abroad) oci.Digest {
 			a.misbehave(on("/manifests/", func(w http.ResponseWriter, _ *http.Request) bool { endless(w); return true }))
-			return cache.DigestOf([]byte("x"))
+			return oci.DigestOf([]byte("x"))
 		}, "it has more than 4194304 bytes"},
-		"another platform": {func(a *abroad) cache.Digest {
+		"another platform": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["architecture"] = "arm64" }, noise(1, 1000))
 			a.put(img)
 			return img.digest()
 		}, "the image is for linux/arm64, not for linux/amd64"},
-		"an index without the platform": {func(a *abroad) cache.Digest {
-			return a.serveIndex(indexOf(entry(cache.DigestOf(nil), 0, cache.MediaTypeManifest, arm64)))
+		"an index without the platform": {func(a *abroad) oci.Digest {
+			return a.serveIndex(indexOf(entry(oci.DigestOf(nil), 0, oci.MediaTypeManifest, arm64)))
 		}, "the image index has no image for linux/amd64, only for linux/arm64/v8"},
-		"an index that says the wrong platform": {func(a *abroad) cache.Digest {
+		"an index that says the wrong platform": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["architecture"] = "arm64" }, noise(1, 1000))
 			a.put(img)
-			return a.serveIndex(indexOf(entry(img.digest(), len(img.manifest), cache.MediaTypeManifest, amd64)))
+			return a.serveIndex(indexOf(entry(img.digest(), len(img.manifest), oci.MediaTypeManifest, amd64)))
 		}, "the image is for linux/arm64, not for linux/amd64"},
-		"an index with two": {func(a *abroad) cache.Digest {
-			return a.serveIndex(indexOf(entry(cache.DigestOf(nil), 0, cache.MediaTypeManifest, amd64), entry(cache.DigestOf([]byte("x")), 1, cache.MediaTypeManifest, amd64)))
+		"an index with two": {func(a *abroad) oci.Digest {
+			return a.serveIndex(indexOf(entry(oci.DigestOf(nil), 0, oci.MediaTypeManifest, amd64), entry(oci.DigestOf([]byte("x")), 1, oci.MediaTypeManifest, amd64)))
 		}, "the image index has 2 images for linux/amd64"},
-		"an index of an index": {func(a *abroad) cache.Digest {
-			return a.serveIndex(indexOf(entry(cache.DigestOf(nil), 0, cache.MediaTypeIndex, amd64)))
+		"an index of an index": {func(a *abroad) oci.Digest {
+			return a.serveIndex(indexOf(entry(oci.DigestOf(nil), 0, oci.MediaTypeIndex, amd64)))
 		}, "not an image manifest"},
-		"an index with a wrong size": {func(a *abroad) cache.Digest {
+		"an index with a wrong size": {func(a *abroad) oci.Digest {
 			img := a.publish("base", noise(1, 1000))
-			return a.serveIndex(indexOf(entry(img.digest(), 9, cache.MediaTypeManifest, amd64)))
+			return a.serveIndex(indexOf(entry(img.digest(), 9, oci.MediaTypeManifest, amd64)))
 		}, "the image index says 9"},
-		"an index and a manifest": {func(a *abroad) cache.Digest {
-			return a.serveIndex([]byte(`{"schemaVersion":2,"manifests":[],"config":{"mediaType":"a","digest":"` + cache.DigestOf(nil).String() + `","size":0},"layers":[]}`))
+		"an index and a manifest": {func(a *abroad) oci.Digest {
+			return a.serveIndex([]byte(`{"schemaVersion":2,"manifests":[],"config":{"mediaType":"a","digest":"` + oci.DigestOf(nil).String() + `","size":0},"layers":[]}`))
 		}, "image index also has the fields of a manifest"},
-		"schema 1": {func(a *abroad) cache.Digest {
+		"schema 1": {func(a *abroad) oci.Digest {
 			return a.serveIndex([]byte(`{"schemaVersion":1,"name":"base","fsLayers":[]}`))
 		}, "schema version is 1, want 2"},
-		"an artifact": {func(a *abroad) cache.Digest {
+		"an artifact": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(manifest, _ object) {
-				manifest["config"] = object{"mediaType": "application/vnd.oci.empty.v1+json", "digest": cache.DigestOf([]byte("{}")).String(), "size": 2}
+				manifest["config"] = object{"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.DigestOf([]byte("{}")).String(), "size": 2}
 			}, noise(1, 1000))
 			return a.serveIndex(img.manifest)
 		}, `its config is a "application/vnd.oci.empty.v1+json", so it is no image`},
-		"a foreign layer": {func(a *abroad) cache.Digest {
+		"a foreign layer": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(manifest, _ object) { layerOf(manifest, 0)["urls"] = []string{"https://example.org"} }, noise(1, 1000))
 			return a.serveIndex(img.manifest)
 		}, "a blob of it has urls"},
-		"layers without end": {func(a *abroad) cache.Digest {
+		"layers without end": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(manifest, _ object) {
 				layerOf(manifest, 0)["size"], layerOf(manifest, 1)["size"] = int64(9)<<30, int64(9)<<30
 			}, noise(1, 1000), noise(2, 1000))
 			return a.serveIndex(img.manifest)
 		}, "its layers are said to have more than"},
-		"ONBUILD": {func(a *abroad) cache.Digest {
+		"ONBUILD": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["config"] = object{"OnBuild": []string{"RUN evil"}} }, noise(1, 1000))
 			a.put(img)
 			return img.digest()
 		}, `the image has ONBUILD instructions ("RUN evil"), which would run unseen`},
-		"a layer too many": {func(a *abroad) cache.Digest {
+		"a layer too many": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["rootfs"] = object{"type": "layers", "diff_ids": []string{}} }, noise(1, 1000))
 			a.put(img)
 			return img.digest()

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -96,12 +97,12 @@ func (s *server) registry() Registry { return Registry{s.host(), "stagex"} }
 type image struct {
 	output   string
 	manifest []byte
-	blobs    map[cache.Digest][]byte
-	layers   []cache.Digest
-	config   cache.Digest
+	blobs    map[oci.Digest][]byte
+	layers   []oci.Digest
+	config   oci.Digest
 }
 
-func (i image) digest() cache.Digest { return cache.DigestOf(i.manifest) }
+func (i image) digest() oci.Digest { return oci.DigestOf(i.manifest) }
 
 func (i image) wanted() Image {
 	return Image{Output: i.output, Digest: i.digest(), Platform: "linux/amd64"}
@@ -120,7 +121,7 @@ func (s *server) put(img image) {
 	for d, data := range img.blobs {
 		s.do(http.MethodPost, "/v2/stagex/"+img.output+"/blobs/uploads/?digest="+d.String(), "", data)
 	}
-	s.do(http.MethodPut, "/v2/stagex/"+img.output+"/manifests/"+img.digest().String(), cache.MediaTypeManifest, img.manifest)
+	s.do(http.MethodPut, "/v2/stagex/"+img.output+"/manifests/"+img.digest().String(), oci.MediaTypeManifest, img.manifest)
 	s.requests()
 }
 
@@ -143,26 +144,26 @@ func newImage(output string, layers ...[]byte) image {
 
 // makeImage lets change spoil the manifest.
 func makeImage(output string, change func(manifest, config object), layers ...[]byte) image {
-	img := image{output: output, blobs: map[cache.Digest][]byte{}}
+	img := image{output: output, blobs: map[oci.Digest][]byte{}}
 	var diffs []string
 	list := []any{}
 	for _, l := range layers {
-		d := cache.DigestOf(l)
+		d := oci.DigestOf(l)
 		img.blobs[d] = l
 		img.layers = append(img.layers, d)
 		diffs = append(diffs, d.String()) // of what is not packed; nobody looks
-		list = append(list, object{"mediaType": cache.MediaTypeLayer, "digest": d.String(), "size": len(l)})
+		list = append(list, object{"mediaType": oci.MediaTypeLayer, "digest": d.String(), "size": len(l)})
 	}
 	config := object{"architecture": "amd64", "os": "linux", "rootfs": object{"type": "layers", "diff_ids": diffs}, "author": output}
 	manifest := object{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest, "layers": list,
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "layers": list,
 		"annotations": object{"org.opencontainers.image.version": "1.0"},
 	}
 	pack := func() {
 		data := marshal(config)
-		img.config = cache.DigestOf(data)
+		img.config = oci.DigestOf(data)
 		img.blobs[img.config] = data
-		manifest["config"] = object{"mediaType": cache.MediaTypeConfig, "digest": img.config.String(), "size": len(data)}
+		manifest["config"] = object{"mediaType": oci.MediaTypeConfig, "digest": img.config.String(), "size": len(data)}
 	}
 	pack()
 	if change != nil {
@@ -239,12 +240,12 @@ func wantError(t testing.TB, err error, text string) {
 }
 
 // nothingKept fails where out/ or the shared blobs hold anything but allowed.
-func nothingKept(t testing.TB, tree string, allowed ...cache.Digest) {
+func nothingKept(t testing.TB, tree string, allowed ...oci.Digest) {
 	t.Helper()
 	left, _ := filepath.Glob(filepath.Join(tree, "out", "*"))
 	blobs, _ := filepath.Glob(filepath.Join(tree, ".sx", "blobs", "*", "*"))
 	for _, b := range blobs {
-		if !slices.ContainsFunc(allowed, func(d cache.Digest) bool { return filepath.Base(b) == d.Hex() }) {
+		if !slices.ContainsFunc(allowed, func(d oci.Digest) bool { return filepath.Base(b) == d.Hex() }) {
 			left = append(left, b)
 		}
 	}
@@ -305,7 +306,7 @@ func files(t testing.TB, folder string) map[string]string {
 		all[rel] = info.Mode().String()
 		if e.Type().IsRegular() {
 			data, err := os.ReadFile(path)
-			all[rel] += " " + cache.DigestOf(data).String()
+			all[rel] += " " + oci.DigestOf(data).String()
 			return err
 		}
 		return nil

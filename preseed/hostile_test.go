@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -76,13 +76,13 @@ var hostiles = []hostile{
 	}), want: "the manifest is said to have 1099511627776 bytes"},
 	{name: "announced as an index", misuse: func(img image) misuse {
 		return on("/manifests/", func(w http.ResponseWriter, _ *http.Request) bool {
-			whole(w, cache.MediaTypeIndex, img.manifest)
+			whole(w, oci.MediaTypeIndex, img.manifest)
 			return true
 		})
 	}, want: "but was announced as a"},
 	{name: "an index", change: func(m, _ object) {
 		clear(m)
-		m["schemaVersion"], m["mediaType"], m["manifests"] = 2, cache.MediaTypeIndex, []any{}
+		m["schemaVersion"], m["mediaType"], m["manifests"] = 2, oci.MediaTypeIndex, []any{}
 	},
 		want: "not that of an image manifest"},
 	{name: "an index that is a manifest too", change: func(m, _ object) { m["manifests"] = []any{} }, want: "also has the fields of an index"},
@@ -99,7 +99,7 @@ var hostiles = []hostile{
 	{name: "a huge layer", change: func(m, _ object) { layerOf(m, 0)["size"] = int64(17 << 30) }, want: "above the limit of 17179869184"},
 	{name: "a huge config", change: func(m, _ object) { m["config"].(object)["size"] = 5 << 20 }, want: "its config is said to have 5242880 bytes"},
 	{name: "two sizes of a layer", change: func(m, _ object) {
-		m["layers"] = append(m["layers"].([]any), object{"mediaType": cache.MediaTypeLayer, "digest": layerOf(m, 0)["digest"], "size": 1})
+		m["layers"] = append(m["layers"].([]any), object{"mediaType": oci.MediaTypeLayer, "digest": layerOf(m, 0)["digest"], "size": 1})
 	}, want: "is said to have 1000 bytes and 1"},
 	{name: "a foreign layer", change: func(m, _ object) {
 		layerOf(m, 0)["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -249,12 +249,12 @@ func TestHostile(t *testing.T) {
 }
 
 // half is the layer where a good beginning of it may be kept for the next run.
-func half(err error, img image) cache.Digest {
+func half(err error, img image) oci.Digest {
 	var late *transfer.SlowError
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &late) {
 		return img.layers[0]
 	}
-	return cache.Digest{}
+	return oci.Digest{}
 }
 
 // putAsIs is put for manifests that go-containerregistry's own registry would not

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -79,7 +80,7 @@ func (r *run) there(img Image) string {
 		return ""
 	}
 	if rec, err := r.opts.Store.Record(img.Output); err == nil && rec.Exact(l) == nil && l.Digest() == img.Digest &&
-		cache.SamePlatform(l.Manifests[0].Platform, img.Platform) {
+		oci.SamePlatform(l.Manifests[0].Platform, img.Platform) {
 		return Present
 	}
 	if proof, ok := r.opts.Store.Proof(img.Output, l.Digest()); ok && proof.Exact(l) == nil && l.Digest() != img.Digest {
@@ -94,8 +95,8 @@ type pull struct {
 	img  Image
 	show *transfer.Progress[string]
 
-	top   cache.Descriptor // of the image manifest
-	image cache.ImageManifest
+	top   oci.Descriptor // of the image manifest
+	image oci.ImageManifest
 
 	mu   sync.Mutex
 	from string // the first registry that sent something; "" while none did
@@ -107,15 +108,15 @@ func (p *pull) manifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.image, err = cache.ParseManifest(data, mediaType); err != nil {
+	if p.image, err = oci.ParseManifest(data, mediaType); err != nil {
 		return &imageError{err}
 	}
-	p.top = cache.Descriptor{MediaType: p.image.MediaType, Digest: p.img.Digest, Size: int64(len(data))}
+	p.top = oci.Descriptor{MediaType: p.image.MediaType, Digest: p.img.Digest, Size: int64(len(data))}
 	return p.check()
 }
 
 // document reads the manifest from this machine or from a registry, and keeps it.
-func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, mediaType string, err error) {
+func (p *pull) document(ctx context.Context, d oci.Digest) (data []byte, mediaType string, err error) {
 	r := p.run
 	unlock, err := r.blobs.Lock(ctx, d)
 	if err != nil {
@@ -136,7 +137,7 @@ func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, media
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := cache.ParseManifest(data, mediaType); err != nil {
+	if _, err := oci.ParseManifest(data, mediaType); err != nil {
 		return data, mediaType, nil // manifest says so; nothing of it is kept
 	}
 	p.came(reg)
@@ -146,18 +147,18 @@ func (p *pull) document(ctx context.Context, d cache.Digest) (data []byte, media
 // misnamed is for a manifest that is fine but for what the registry calls it: the
 // next one may know better.
 func misnamed(data []byte, mediaType string) error {
-	_, err := cache.ParseManifest(data, mediaType)
+	_, err := oci.ParseManifest(data, mediaType)
 	if err == nil {
 		return nil
 	}
-	if _, other := cache.ParseManifest(data, ""); other != nil {
+	if _, other := oci.ParseManifest(data, ""); other != nil {
 		return nil // a fault of the image, which is the same everywhere
 	}
 	return &transfer.AnswerError{Reason: shorten(err.Error())}
 }
 
 // partial opens a blob to receive.
-func (r *run) partial(ctx context.Context, d cache.Digest) (*cache.Partial, error) {
+func (r *run) partial(ctx context.Context, d oci.Digest) (*cache.Partial, error) {
 	return r.opts.Store.Partial(ctx, d, func() {
 		r.status.Tell(func(s Status) {
 			s.Warn(fmt.Sprintf("another sx receives the blob %s: waiting for that one; Ctrl-C ends only this one", d))
@@ -166,7 +167,7 @@ func (r *run) partial(ctx context.Context, d cache.Digest) (*cache.Partial, erro
 }
 
 // keep makes data, which has the digest, a shared blob.
-func (r *run) keep(ctx context.Context, d cache.Digest, data []byte) error {
+func (r *run) keep(ctx context.Context, d oci.Digest, data []byte) error {
 	part, err := r.partial(ctx, d)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -204,18 +205,18 @@ func (p *pull) came(reg Registry) {
 // check refuses what no build leaves, before anything of it is asked for.
 func (p *pull) check() error {
 	refuse := func(format string, args ...any) error { return &imageError{fmt.Errorf(format, args...)} }
-	if p.image.MediaType != cache.MediaTypeManifest {
-		return refuse("its manifest is a %q, a build leaves %q", p.image.MediaType, cache.MediaTypeManifest)
+	if p.image.MediaType != oci.MediaTypeManifest {
+		return refuse("its manifest is a %q, a build leaves %q", p.image.MediaType, oci.MediaTypeManifest)
 	}
-	if t := p.image.Config.MediaType; t != cache.MediaTypeConfig {
-		return refuse("its config is a %q, a build leaves %q", t, cache.MediaTypeConfig)
+	if t := p.image.Config.MediaType; t != oci.MediaTypeConfig {
+		return refuse("its config is a %q, a build leaves %q", t, oci.MediaTypeConfig)
 	}
-	if size := p.image.Config.Size; size > cache.MaxDocument {
-		return refuse("its config is said to have %d bytes, above the limit of %d", size, cache.MaxDocument)
+	if size := p.image.Config.Size; size > oci.MaxDocument {
+		return refuse("its config is said to have %d bytes, above the limit of %d", size, oci.MaxDocument)
 	}
 	for _, l := range p.image.Layers {
-		if l.MediaType != cache.MediaTypeLayer {
-			return refuse("its layer %s is a %q, a build leaves %q", l.Digest, l.MediaType, cache.MediaTypeLayer)
+		if l.MediaType != oci.MediaTypeLayer {
+			return refuse("its layer %s is a %q, a build leaves %q", l.Digest, l.MediaType, oci.MediaTypeLayer)
 		}
 		if l.Size > p.run.opts.MaxBlob {
 			return refuse("its layer %s is said to have %d bytes, above the limit of %d", l.Digest, l.Size, p.run.opts.MaxBlob)
@@ -240,13 +241,13 @@ func (p *pull) config(ctx context.Context) error {
 	if err != nil {
 		return &transfer.LocalError{Err: err}
 	}
-	platform, layers, err := cache.ParseConfig(data)
+	platform, layers, err := oci.ParseConfig(data)
 	switch {
 	case err != nil:
 		return &imageError{err}
 	case layers != len(p.image.Layers):
 		return &imageError{fmt.Errorf("its manifest names %d layers, its config %d", len(p.image.Layers), layers)}
-	case !cache.SamePlatform(platform, p.img.Platform):
+	case !oci.SamePlatform(platform, p.img.Platform):
 		return &imageError{fmt.Errorf("the published image is for %s, not for %s", platform, p.img.Platform)}
 	}
 	p.img.Platform = platform
@@ -270,8 +271,8 @@ func (p *pull) layers(ctx context.Context) error {
 // commit writes out/<output> as a build leaves it, and the record.
 func (p *pull) commit(ctx context.Context, began time.Time) error {
 	store := p.run.opts.Store
-	manifest := cache.Manifest{Digest: p.top.Digest, Size: p.top.Size, Platform: p.img.Platform}
-	index, top, err := cache.ImageIndex(manifest)
+	manifest := oci.Manifest{Digest: p.top.Digest, Size: p.top.Size, Platform: p.img.Platform}
+	index, top, err := oci.ImageIndex(manifest)
 	if err != nil {
 		return &imageError{err}
 	}
@@ -293,7 +294,7 @@ func (p *pull) commit(ctx context.Context, began time.Time) error {
 		}
 	}
 	version := cmp.Or(p.image.Version, p.img.Version, "latest")
-	l, err := into.Commit(ctx, top, cache.IndexAnnotations(p.img.Output, version))
+	l, err := into.Commit(ctx, top, oci.IndexAnnotations(p.img.Output, version))
 	if err != nil {
 		return p.run.broken(ctx, err)
 	}

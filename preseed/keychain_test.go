@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func TestCredentials(t *testing.T) {
@@ -77,7 +77,7 @@ func TestCredentials(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if data, _, err := repo.Manifest(t.Context(), img.digest()); err != nil || cache.DigestOf(data) != img.digest() {
+				if data, _, err := repo.Manifest(t.Context(), img.digest()); err != nil || oci.DigestOf(data) != img.digest() {
 					t.Fatal(err)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -25,13 +26,13 @@ import (
 type Pusher struct {
 	client *Client
 	opts   PushOptions
-	blobs  transfer.Keyed[cache.Digest]
+	blobs  transfer.Keyed[oci.Digest]
 	sent   atomic.Int64
 
-	mu      sync.Mutex                       // of all below
-	remotes map[string]*peer                 // by registry
-	at      map[cache.Digest]name.Repository // where a blob is known to be
-	heads   map[string]v1.Hash               // what Tagged found, by reference, until it is used
+	mu      sync.Mutex                     // of all below
+	remotes map[string]*peer               // by registry
+	at      map[oci.Digest]name.Repository // where a blob is known to be
+	heads   map[string]v1.Hash             // what Tagged found, by reference, until it is used
 }
 
 // PushOptions says how patient a Pusher is with a registry that answered before:
@@ -54,7 +55,7 @@ func (c *Client) NewPusher(o PushOptions) *Pusher {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[cache.Digest]name.Repository{}, heads: map[string]v1.Hash{}}
+	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[oci.Digest]name.Repository{}, heads: map[string]v1.Hash{}}
 }
 
 // Sent is how many bytes of blobs were sent, those of broken uploads too.
@@ -71,7 +72,7 @@ func (e *PushError) Unwrap() error { return e.Err }
 
 // Content is something to push: a blob or a manifest.
 type Content struct {
-	cache.Descriptor
+	oci.Descriptor
 	// Open reads it from its beginning. Where the bytes are not those of the
 	// digest, reading ends with an error.
 	Open func() (io.ReadCloser, error)
@@ -92,7 +93,7 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 // Tagged returns what a tag stands for: the digest of an image index, or of an image
 // that has none. It is zero if there is no such tag, and if it may not be read. Errors
 // are those of Push.
-func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d cache.Digest, err error) {
+func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d oci.Digest, err error) {
 	err = p.persist(ctx, repository, func(t *target) error {
 		ref := t.repo.Tag(tag)
 		head, err := t.head(ctx, ref)
@@ -103,7 +104,7 @@ func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d cache.Di
 		defer p.mu.Unlock()
 		p.heads[ref.String()] = head
 		if head != (v1.Hash{}) {
-			d, err = cache.ParseDigest(head.String())
+			d, err = oci.ParseDigest(head.String())
 		}
 		return err
 	})

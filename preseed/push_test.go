@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -26,10 +26,10 @@ func (i image) contents() []Content {
 	for _, d := range append(slices.Clone(i.layers), i.config) {
 		all = append(all, inMemory("application/octet-stream", i.blobs[d]))
 	}
-	manifest := inMemory(cache.MediaTypeManifest, i.manifest)
-	index := inMemory(cache.MediaTypeIndex, marshal(object{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeIndex,
-		"manifests": []any{object{"mediaType": cache.MediaTypeManifest, "digest": manifest.Digest.String(), "size": manifest.Size,
+	manifest := inMemory(oci.MediaTypeManifest, i.manifest)
+	index := inMemory(oci.MediaTypeIndex, marshal(object{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex,
+		"manifests": []any{object{"mediaType": oci.MediaTypeManifest, "digest": manifest.Digest.String(), "size": manifest.Size,
 			"platform": object{"os": "linux", "architecture": "amd64"}}},
 	}))
 	return append(all, manifest, index)
@@ -67,8 +67,8 @@ func (s *server) wantPushed(t *testing.T, output string, contents []Content, tag
 			}
 		}
 		for _, path := range paths {
-			if code, data := s.get(path); code != http.StatusOK || cache.DigestOf(data) != c.Digest {
-				t.Errorf("%s: %d, %d bytes of %s, want %s", path, code, len(data), cache.DigestOf(data), c.Digest)
+			if code, data := s.get(path); code != http.StatusOK || oci.DigestOf(data) != c.Digest {
+				t.Errorf("%s: %d, %d bytes of %s, want %s", path, code, len(data), oci.DigestOf(data), c.Digest)
 			}
 		}
 	}

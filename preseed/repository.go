@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -65,13 +65,13 @@ func (r *Repository) acquire(ctx context.Context) (release func(), err error) {
 // manifestTypes is what a manifest may be announced as. Indexes are asked for too,
 // so that it can be said that there is one where an image belongs.
 var manifestTypes = []string{
-	cache.MediaTypeManifest, "application/vnd.docker.distribution.manifest.v2+json",
-	cache.MediaTypeIndex, "application/vnd.docker.distribution.manifest.list.v2+json",
+	oci.MediaTypeManifest, "application/vnd.docker.distribution.manifest.v2+json",
+	oci.MediaTypeIndex, "application/vnd.docker.distribution.manifest.list.v2+json",
 }
 
 // Manifest returns the bytes of a manifest or index, which have the digest, and the
 // media type that the registry announced them as.
-func (r *Repository) Manifest(ctx context.Context, d cache.Digest) (data []byte, mediaType string, err error) {
+func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (data []byte, mediaType string, err error) {
 	resp, err := r.get(ctx, "manifests/"+d.String(), "the image "+d.String(), func(h http.Header) {
 		h.Set("Accept", strings.Join(manifestTypes, ", "))
 	})
@@ -79,24 +79,24 @@ func (r *Repository) Manifest(ctx context.Context, d cache.Digest) (data []byte,
 		return nil, "", err
 	}
 	defer resp.Body.Close()
-	data, err = io.ReadAll(io.LimitReader(resp.Body, cache.MaxDocument+1))
-	got := cache.DigestOf(data)
+	data, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
+	got := oci.DigestOf(data)
 	switch {
 	case got == d: // whatever the headers say, and however the answer ends
 		return data, transfer.MediaType(resp), nil
-	case resp.ContentLength > cache.MaxDocument:
-		return nil, "", transfer.Answerf("the manifest is said to have %d bytes, above the limit of %d", resp.ContentLength, cache.MaxDocument)
+	case resp.ContentLength > oci.MaxDocument:
+		return nil, "", transfer.Answerf("the manifest is said to have %d bytes, above the limit of %d", resp.ContentLength, oci.MaxDocument)
 	case err != nil:
 		return nil, "", transfer.Plain(ctx, err)
-	case len(data) > cache.MaxDocument:
-		return nil, "", transfer.Answerf("the manifest does not end: it has more than %d bytes", cache.MaxDocument)
+	case len(data) > oci.MaxDocument:
+		return nil, "", transfer.Answerf("the manifest does not end: it has more than %d bytes", oci.MaxDocument)
 	}
 	return nil, "", &transfer.HashError{What: "manifest", Got: got.Sum(), Want: d.Sum(), Hint: transfer.Hint(resp)}
 }
 
 // Blob asks for the bytes of a blob from offset on. The answer is the registry's,
 // neither its headers nor its body are checked: transfer.Download does.
-func (r *Repository) Blob(ctx context.Context, d cache.Descriptor, offset int64) (*http.Response, error) {
+func (r *Repository) Blob(ctx context.Context, d oci.Descriptor, offset int64) (*http.Response, error) {
 	return r.get(ctx, "blobs/"+d.Digest.String(), "the blob "+d.Digest.String(), func(h http.Header) {
 		if offset > 0 {
 			h.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))

@@ -14,15 +14,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
 // Image is a published image, as digests/ lists it.
 type Image struct {
 	Output   string
-	Digest   cache.Digest   // of the image manifest
-	Platform cache.Platform // what it must be for
-	Version  string         // used where the image does not say its own
+	Digest   oci.Digest   // of the image manifest
+	Platform oci.Platform // what it must be for
+	Version  string       // used where the image does not say its own
 }
 
 // Defaults of Options.
@@ -61,7 +62,7 @@ type run struct {
 	client            *Client
 	status            *transfer.Serial[string]
 	manifests, layers *states
-	blobs             transfer.Keyed[cache.Digest]
+	blobs             transfer.Keyed[oci.Digest]
 	local             local
 	bytes             atomic.Int64
 	stop              context.CancelCauseFunc

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // mustRun preseeds and wants no error.
@@ -116,7 +117,7 @@ func TestRunLinks(t *testing.T) {
 func dockerSave(t *testing.T, folder string, img image) {
 	t.Helper()
 	for name, data := range map[string]string{
-		"index.json": `{"schemaVersion":2,"mediaType":"` + cache.MediaTypeIndex + `","manifests":[{"mediaType":"` + cache.MediaTypeManifest +
+		"index.json": `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeIndex + `","manifests":[{"mediaType":"` + oci.MediaTypeManifest +
 			`","digest":"` + img.digest().String() + `","size":` + itoa(len(img.manifest)) + `}]}`,
 		"manifest.json": "[]",
 	} {

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -45,7 +45,7 @@ var passed = []string{"Range", "If-Range", "Accept"}
 
 func (t *sourceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	name, digest, ok := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "@")
-	d, err := cache.ParseDigest(digest)
+	d, err := oci.ParseDigest(digest)
 	if req.Method != http.MethodGet || req.URL.Scheme != SourceScheme || !ok || err != nil {
 		return nil, transfer.Answerf("%s %s is no request for a source", req.Method, req.URL.Redacted())
 	}
@@ -57,7 +57,7 @@ func (t *sourceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (t *sourceTransport) blob(ctx context.Context, name string, d cache.Digest, header http.Header) (*http.Response, error) {
+func (t *sourceTransport) blob(ctx context.Context, name string, d oci.Digest, header http.Header) (*http.Response, error) {
 	repo, err := t.client.Repository(ctx, name)
 	if err != nil {
 		return nil, err

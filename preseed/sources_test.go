@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
@@ -35,7 +35,7 @@ func TestSourceTransport(t *testing.T) {
 	if _, err := newPusher(t).Push(t.Context(), name, contents, []string{tag}); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := getSource(t, SourcePrefix(name)+cache.DigestOf(data).Hex())
+	resp, err := getSource(t, SourcePrefix(name)+oci.DigestOf(data).Hex())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +43,13 @@ func TestSourceTransport(t *testing.T) {
 	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != string(data) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	missing, err := getSource(t, SourcePrefix(name)+cache.DigestOf(nil).Hex())
+	missing, err := getSource(t, SourcePrefix(name)+oci.DigestOf(nil).Hex())
 	if err != nil || missing.StatusCode != http.StatusNotFound {
 		t.Errorf("what is not there: %v, %v", missing, err)
 	}
 
 	s.misbehave(on("/blobs/", status(http.StatusForbidden)))
-	_, err = getSource(t, SourcePrefix(name)+cache.DigestOf(data).Hex())
+	_, err = getSource(t, SourcePrefix(name)+oci.DigestOf(data).Hex())
 	wantError(t, err, "docker login "+s.host())
 	wantFinal(t, err)
 	_, err = getSource(t, "oci://203.0.113.1/sources@sha256:"+strings.Repeat("z", 64))

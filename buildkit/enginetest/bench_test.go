@@ -10,6 +10,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -74,9 +75,9 @@ func (t *bench) build(o *graph.Output, files []graph.File) {
 	defer into.Close()
 	img, err := t.builder.Build(t.t.Context(), buildkit.Job{Ref: o.Ref, Request: o.Request(nil), Files: files, Into: into})
 	t.must(err)
-	index, err := cache.ParseDigest(img.Index.Digest.String())
+	index, err := oci.ParseDigest(img.Index.Digest.String())
 	t.must(err)
-	_, err = into.Commit(t.t.Context(), cache.Descriptor{MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size}, img.Annotations)
+	_, err = into.Commit(t.t.Context(), oci.Descriptor{MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size}, img.Annotations)
 	t.must(err)
 }
 

@@ -18,6 +18,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // holding is what an image holds: the sha256 of each regular file, by path.
@@ -28,8 +29,8 @@ type witness struct {
 	tree    *Tree
 	store   *cache.Store
 	outputs []string
-	images  map[cache.Digest]holding   // by manifest, all that were ever seen whole
-	made    map[cache.Key]cache.Digest // what each key gave
+	images  map[oci.Digest]holding   // by manifest, all that were ever seen whole
+	made    map[cache.Key]oci.Digest // what each key gave
 }
 
 func newWitness(t *Tree) *witness {
@@ -44,7 +45,7 @@ func newWitness(t *Tree) *witness {
 	store, err := cache.Open(t.Dir, cache.Options{KeyFile: key})
 	t.must(err)
 	t.t.Cleanup(func() { store.Close() })
-	return &witness{t, store, []string{"core-a", "core-b", "core-c"}, map[cache.Digest]holding{}, map[cache.Key]cache.Digest{}}
+	return &witness{t, store, []string{"core-a", "core-b", "core-c"}, map[oci.Digest]holding{}, map[cache.Key]oci.Digest{}}
 }
 
 // inputs are what a key is the hash of.
@@ -126,7 +127,7 @@ func (w *witness) named(rec cache.Record) (holding, bool) {
 }
 
 // image reads an image from the shared blobs, nil if a blob is not whole.
-func (w *witness) image(d cache.Digest) holding {
+func (w *witness) image(d oci.Digest) holding {
 	var m ocispecs.Manifest
 	if data := w.blob(d.Hex()); data == nil || json.Unmarshal(data, &m) != nil {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -114,7 +115,7 @@ func (p *panel) pick(vs []build.Verdict) []build.Verdict {
 	}
 	name := vs[0].Ref.String()
 	var listing []int
-	digests := map[cache.Digest]bool{}
+	digests := map[oci.Digest]bool{}
 	for i, s := range p.sources {
 		if d, ok := s.listed[name]; ok {
 			listing = append(listing, i)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -92,9 +92,9 @@ func listed(t *build.Tree, refs []graph.Ref, all bool) ([]build.Listed, error) {
 
 // listedJSON is a line as `sx digests --json` prints it. It only gains fields.
 type listedJSON struct {
-	Ref    string        `json:"ref"`
-	Digest *cache.Digest `json:"digest,omitempty"` // none: the line is dropped
-	Old    *cache.Digest `json:"old,omitempty"`    // with --write; none: the line is new
+	Ref    string      `json:"ref"`
+	Digest *oci.Digest `json:"digest,omitempty"` // none: the line is dropped
+	Old    *oci.Digest `json:"old,omitempty"`    // with --write; none: the line is new
 }
 
 func printDigests(a *app, found []build.Listed, asJSON bool) error {
@@ -184,7 +184,7 @@ func printLines(a *app, changed []build.Line, o digestsOptions) error {
 	return nil
 }
 
-func orNoDigest(d cache.Digest) *cache.Digest {
+func orNoDigest(d oci.Digest) *oci.Digest {
 	if d.IsZero() {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/load"
@@ -120,7 +121,7 @@ func ownCode(err error) (int, bool) {
 		return e.code, true
 	case usageError, *build.NoTreeError, *build.OldTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
 		return exitUsage, true
-	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *cache.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
+	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
 		return exitMachine, true
 	case *build.DiskFullError, *build.FloorError, *fetch.DiskError:
 		return exitDisk, true

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func init() { commands["foreign"], commands["asked"] = foreign, asked }
@@ -64,13 +65,13 @@ func foreign(ts *testscript.TestScript, neg bool, args []string) {
 		} else if err == nil {
 			manifest = data
 		}
-		e.put(ts, http.MethodPost, "/blobs/uploads/?digest="+cache.DigestOf(data).String(), "", data)
+		e.put(ts, http.MethodPost, "/blobs/uploads/?digest="+oci.DigestOf(data).String(), "", data)
 	}
 	index = e.withAnother(ts, index, manifest)
-	e.put(ts, http.MethodPut, "/manifests/"+cache.DigestOf(manifest).String(), cache.MediaTypeManifest, manifest)
-	e.put(ts, http.MethodPut, "/manifests/"+cache.DigestOf(index).String(), cache.MediaTypeIndex, index)
-	ts.Setenv("MANIFEST", cache.DigestOf(manifest).String())
-	ts.Setenv("INDEX", cache.DigestOf(index).String())
+	e.put(ts, http.MethodPut, "/manifests/"+oci.DigestOf(manifest).String(), oci.MediaTypeManifest, manifest)
+	e.put(ts, http.MethodPut, "/manifests/"+oci.DigestOf(index).String(), oci.MediaTypeIndex, index)
+	ts.Setenv("MANIFEST", oci.DigestOf(manifest).String())
+	ts.Setenv("INDEX", oci.DigestOf(index).String())
 
 	server := httptest.NewUnstartedServer(e)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -103,11 +104,11 @@ func (e *elsewhere) put(ts *testscript.TestScript, method, path, contentType str
 // withAnother adds to an image index, before its image, one for another platform.
 func (e *elsewhere) withAnother(ts *testscript.TestScript, index, manifest []byte) []byte {
 	other := append(bytes.Clone(manifest), '\n')
-	e.put(ts, http.MethodPut, "/manifests/"+cache.DigestOf(other).String(), cache.MediaTypeManifest, other)
+	e.put(ts, http.MethodPut, "/manifests/"+oci.DigestOf(other).String(), oci.MediaTypeManifest, other)
 	var doc map[string]any
 	ts.Check(json.Unmarshal(index, &doc))
 	doc["manifests"] = append([]any{map[string]any{
-		"mediaType": cache.MediaTypeManifest, "digest": cache.DigestOf(other).String(), "size": len(other),
+		"mediaType": oci.MediaTypeManifest, "digest": oci.DigestOf(other).String(), "size": len(other),
 		"platform": map[string]any{"os": "linux", "architecture": "arm64", "variant": "v8"},
 	}}, doc["manifests"].([]any)...)
 	data, err := json.Marshal(doc)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -110,7 +110,7 @@ func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref) error {
 	if err != nil {
 		return err
 	}
-	has := map[graph.Ref]cache.Digest{}
+	has := map[graph.Ref]oci.Digest{}
 	for _, l := range found {
 		has[l.Ref] = l.Digest
 	}

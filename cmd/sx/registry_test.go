@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 func init() {
@@ -133,12 +134,12 @@ func images(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(store.WriteDigests(listed))
 }
 
-func putImage(ts *testscript.TestScript, store *cache.Store, output string) cache.Digest {
+func putImage(ts *testscript.TestScript, store *cache.Store, output string) oci.Digest {
 	into, err := store.Stage(output)
 	ts.Check(err)
 	defer into.Close()
-	add := func(mediaType string, data []byte) cache.Descriptor {
-		d := cache.Descriptor{MediaType: mediaType, Digest: cache.DigestOf(data), Size: int64(len(data))}
+	add := func(mediaType string, data []byte) oci.Descriptor {
+		d := oci.Descriptor{MediaType: mediaType, Digest: oci.DigestOf(data), Size: int64(len(data))}
 		ts.Check(into.WriteBlob(d.Digest, d.Size, bytes.NewReader(data)))
 		return d
 	}
@@ -148,18 +149,18 @@ func putImage(ts *testscript.TestScript, store *cache.Store, output string) cach
 		return data
 	}
 	plain, packed := layerOf(ts, output)
-	layer := add(cache.MediaTypeLayer, packed)
-	config := add(cache.MediaTypeConfig, encode(map[string]any{
-		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": []cache.Digest{cache.DigestOf(plain)}},
+	layer := add(oci.MediaTypeLayer, packed)
+	config := add(oci.MediaTypeConfig, encode(map[string]any{
+		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": []oci.Digest{oci.DigestOf(plain)}},
 	}))
-	manifest := add(cache.MediaTypeManifest, encode(map[string]any{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest, "config": config, "layers": []cache.Descriptor{layer},
-		"annotations": map[string]string{cache.AnnotationVersion: "latest"},
+	manifest := add(oci.MediaTypeManifest, encode(map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": config, "layers": []oci.Descriptor{layer},
+		"annotations": map[string]string{oci.AnnotationVersion: "latest"},
 	}))
-	data, top, err := cache.ImageIndex(cache.Manifest{Digest: manifest.Digest, Size: manifest.Size, Platform: "linux/amd64"})
+	data, top, err := oci.ImageIndex(oci.Manifest{Digest: manifest.Digest, Size: manifest.Size, Platform: "linux/amd64"})
 	ts.Check(err)
 	add(top.MediaType, data)
-	_, err = into.Commit(context.Background(), top, cache.IndexAnnotations(output, "latest"))
+	_, err = into.Commit(context.Background(), top, oci.IndexAnnotations(output, "latest"))
 	ts.Check(err)
 	return manifest.Digest
 }

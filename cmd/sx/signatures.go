@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/lookaside"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -76,7 +77,7 @@ type signed struct {
 func (s signed) enough() bool { return len(s.People) >= s.quorum }
 
 // of reads and judges the signatures of an image. Its version is asked for only if a payload names one.
-func (n *notary) of(ctx context.Context, output string, digest cache.Digest) signed {
+func (n *notary) of(ctx context.Context, output string, digest oci.Digest) signed {
 	img := signature.Image{Repository: signedNamespace + output, Digest: digest.Hex(), NoVersion: errors.New("it was not asked for")}
 	files, err := n.source.Files(ctx, img.Repository, img.Digest)
 	now := time.Now()
@@ -248,7 +249,7 @@ func withWitness(t *build.Tree, set settings.Settings, o signatureOptions, do fu
 // localVersion reads the version of the image in out/; if it has not that image, a registry is asked.
 func localVersion(t *build.Tree, set settings.Settings, client *preseed.Client) func(context.Context, signature.Image) (string, error) {
 	return func(ctx context.Context, img signature.Image) (string, error) {
-		digest, err := cache.ParseDigest("sha256:" + img.Digest)
+		digest, err := oci.ParseDigest("sha256:" + img.Digest)
 		if err != nil {
 			return "", err
 		}
@@ -266,7 +267,7 @@ func localVersion(t *build.Tree, set settings.Settings, client *preseed.Client) 
 }
 
 // publishedVersion asks a registry for a manifest, by its digest, and returns the version in it.
-func publishedVersion(ctx context.Context, client *preseed.Client, repositories []string, d cache.Digest) (string, error) {
+func publishedVersion(ctx context.Context, client *preseed.Client, repositories []string, d oci.Digest) (string, error) {
 	var errs []error
 	for _, name := range repositories {
 		repo, err := client.Repository(ctx, name)
@@ -274,7 +275,7 @@ func publishedVersion(ctx context.Context, client *preseed.Client, repositories 
 			var data []byte
 			var mediaType string
 			if data, mediaType, err = repo.Retrying(2, nil).Manifest(ctx, d); err == nil {
-				image, err := cache.ParseManifest(data, mediaType)
+				image, err := oci.ParseManifest(data, mediaType)
 				return image.Version, err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
@@ -145,14 +146,14 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 
 // verdictJSON is a verdict as `sx verify --json` prints it. It only gains fields.
 type verdictJSON struct {
-	Ref       graph.Ref     `json:"ref"`
-	Verdict   build.Word    `json:"verdict"`
-	Digest    *cache.Digest `json:"digest,omitempty"`    // in out/
-	Published *cache.Digest `json:"published,omitempty"` // in digests/
-	Given     int           `json:"unproven_inputs,omitempty"`
-	Engine    string        `json:"engine,omitempty"` // if not the embedded one
-	Note      string        `json:"note,omitempty"`
-	Against   string        `json:"against,omitempty"` // with --against: where published comes from
+	Ref       graph.Ref   `json:"ref"`
+	Verdict   build.Word  `json:"verdict"`
+	Digest    *oci.Digest `json:"digest,omitempty"`    // in out/
+	Published *oci.Digest `json:"published,omitempty"` // in digests/
+	Given     int         `json:"unproven_inputs,omitempty"`
+	Engine    string      `json:"engine,omitempty"` // if not the embedded one
+	Note      string      `json:"note,omitempty"`
+	Against   string      `json:"against,omitempty"` // with --against: where published comes from
 
 	Signatures *signedJSON `json:"signatures,omitempty"` // with --signatures
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/distribution/reference"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -16,7 +16,7 @@ import (
 type imageRef struct {
 	repository string // "docker.io/stagex/pallet-rust"
 	output     string // "pallet-rust"
-	digest     cache.Digest
+	digest     oci.Digest
 }
 
 // isImageRef tells a reference from a selector, which has no digest.
@@ -30,7 +30,7 @@ func parseImageRef(text string) (imageRef, error) {
 	if err != nil || !ok {
 		return imageRef{}, usagef("want an image such as docker.io/stagex/pallet-rust@sha256:<64 hexadecimal digits>, not %.200q", text)
 	}
-	digest, err := cache.ParseDigest(digested.Digest().String())
+	digest, err := oci.ParseDigest(digested.Digest().String())
 	if err != nil {
 		return imageRef{}, usagef("%.200q: %w", text, err)
 	}
@@ -50,9 +50,9 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // imageJSON is an image as --json prints it. It only gains fields.
 type imageJSON struct {
-	Image      string       `json:"image"`
-	Digest     cache.Digest `json:"digest"`
-	Signatures *signedJSON  `json:"signatures"`
+	Image      string      `json:"image"`
+	Digest     oci.Digest  `json:"digest"`
+	Signatures *signedJSON `json:"signatures"`
 }
 
 // verifyImages looks at the signatures of published images. It needs no tree.

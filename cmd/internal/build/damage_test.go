@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -19,7 +19,7 @@ import (
 func TestVerifySources(t *testing.T) {
 	p := newPretender(t)
 	for _, name := range []string{"good", "bad", "missing", "folder"} {
-		sum := strings.TrimPrefix(cache.DigestOf([]byte(name)).String(), "sha256:")
+		sum := strings.TrimPrefix(oci.DigestOf([]byte(name)).String(), "sha256:")
 		p.write("core/"+name+"/package.toml", fmt.Sprintf(`[package]
 name = %q
 version = "1"
@@ -49,7 +49,7 @@ mirrors = ["https://example.org/file"]
 // disk meanwhile.
 func TestFailureDoubtsSources(t *testing.T) {
 	p := newPretender(t)
-	sum := strings.TrimPrefix(cache.DigestOf([]byte("whole")).String(), "sha256:")
+	sum := strings.TrimPrefix(oci.DigestOf([]byte("whole")).String(), "sha256:")
 	p.write("core/a/package.toml", "[package]\nname = \"a\"\nversion = \"1\"\n[sources.s]\nhash = \""+sum+"\"\nfile = \"file\"\nmirrors = [\"https://example.org/file\"]\n")
 	p.write("core/a/Containerfile", "FROM scratch\nCOPY --from=fetch file /\n")
 	tree := p.open()

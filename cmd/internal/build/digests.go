@@ -9,13 +9,14 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
 // Listed is an output and its digest as digests/ would list it.
 type Listed struct {
 	Ref    graph.Ref
-	Digest cache.Digest
+	Digest oci.Digest
 }
 
 // Digests reads the digests of refs from out/, in their order. What is not in
@@ -37,8 +38,8 @@ func (t *Tree) Digests(refs []graph.Ref) (found []Listed, missing []graph.Ref, e
 
 // Line is a line of digests/ that is to be another.
 type Line struct {
-	Name     string       // of the output
-	Old, New cache.Digest // zero: there was none, or there is none any more
+	Name     string     // of the output
+	Old, New oci.Digest // zero: there was none, or there is none any more
 }
 
 // Strange are the lines of outputs that the tree does not have, as far as its broken
@@ -138,29 +139,29 @@ func (j *Judge) replaceable(ref graph.Ref, force bool) Refusal {
 }
 
 // publishable returns the digest of ref, or why it may not be listed.
-func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
+func (t *Tree) publishable(ref graph.Ref) (oci.Digest, string, error) {
 	o := t.Graph.Output(ref)
 	l, err := t.whole(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return cache.Digest{}, "it is not in out/", nil
+		return oci.Digest{}, "it is not in out/", nil
 	case err != nil:
-		return cache.Digest{}, err.Error(), nil
+		return oci.Digest{}, err.Error(), nil
 	}
 	rec, proven := t.proof(o, l.Digest())
 	if !proven {
-		return cache.Digest{}, "it was not built here", nil
+		return oci.Digest{}, "it was not built here", nil
 	}
 	if err := rec.Exact(l); err != nil {
-		return cache.Digest{}, "it is not what was built here: " + err.Error(), nil
+		return oci.Digest{}, "it is not what was built here: " + err.Error(), nil
 	}
 	switch {
 	case rec.Engine.Probe != buildkit.ProbeDigest:
-		return cache.Digest{}, "its engine makes other bytes than StageX's", nil
+		return oci.Digest{}, "its engine makes other bytes than StageX's", nil
 	}
 	want := o.Request(nil).Platforms
 	if l.Manifests[0].Platform != want[0] {
-		return cache.Digest{}, fmt.Sprintf("digests/ lists %s, this is %s", want[0], l.Manifests[0].Platform), nil
+		return oci.Digest{}, fmt.Sprintf("digests/ lists %s, this is %s", want[0], l.Manifests[0].Platform), nil
 	}
 	var platforms []string
 	for _, m := range l.Manifests {
@@ -168,10 +169,10 @@ func (t *Tree) publishable(ref graph.Ref) (cache.Digest, string, error) {
 	}
 	reason, err := t.stale(o, o.Request(platforms), rec.Engine.Probe)
 	if err != nil {
-		return cache.Digest{}, "", err
+		return oci.Digest{}, "", err
 	}
 	if reason != "" {
-		return cache.Digest{}, "it is not up to date (" + reason + "); run sx build " + ref.String(), nil
+		return oci.Digest{}, "it is not up to date (" + reason + "); run sx build " + ref.String(), nil
 	}
 	return l.Digest(), "", nil
 }

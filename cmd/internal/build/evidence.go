@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -106,8 +107,8 @@ func (t *Tree) layout(o *graph.Output) (cache.Layout, error) {
 }
 
 // proof is [cache.Store.Proof]: the output's record where that is one.
-func (t *Tree) proof(o *graph.Output, d cache.Digest) (cache.Record, bool) {
-	isProof := func(m cache.Manifest) bool { return m.Digest == d }
+func (t *Tree) proof(o *graph.Output, d oci.Digest) (cache.Record, bool) {
+	isProof := func(m oci.Manifest) bool { return m.Digest == d }
 	rec, err := t.record(o)
 	if err == nil && rec.Origin == cache.BuiltHere && !d.IsZero() && slices.ContainsFunc(rec.Manifests, isProof) {
 		return rec, true

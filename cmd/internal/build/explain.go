@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -131,7 +132,7 @@ func onlyDependency(changes []Change) (Change, bool) {
 // say only where it is one of this user's builds.
 func (t *Tree) rebuilt(dep Change) (Cause, bool) {
 	ref, err := graph.ParseRef(dep.Name)
-	now, parsed := cache.ParseDigest(dep.Now)
+	now, parsed := oci.ParseDigest(dep.Now)
 	if err != nil || parsed != nil {
 		return Cause{}, false
 	}
@@ -140,7 +141,7 @@ func (t *Tree) rebuilt(dep Change) (Cause, bool) {
 		return Cause{Ref: ref, Reason: "what is in out/ now was not built here"}, true
 	}
 	cause := Cause{Ref: ref, Built: rec.Finished}
-	was, err := cache.ParseDigest(dep.Was)
+	was, err := oci.ParseDigest(dep.Was)
 	old, proven := t.Store.Proof(dep.Name, was)
 	switch {
 	case err != nil || !proven:

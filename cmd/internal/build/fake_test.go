@@ -15,6 +15,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -31,7 +32,7 @@ func fakeBuild(t testing.TB, tree *Tree, version string) {
 		names[i] = refs[i].String()
 		layouts[i], errs[i] = fakeLayout(tree, tree.Graph.Output(refs[i]))
 	})
-	built, published := map[string][]cache.Manifest{}, cache.Published{}
+	built, published := map[string][]oci.Manifest{}, cache.Published{}
 	for i, name := range names {
 		built[name], published[name] = layouts[i].Manifests, layouts[i].Digest()
 	}
@@ -44,7 +45,7 @@ func fakeBuild(t testing.TB, tree *Tree, version string) {
 	}
 }
 
-func fakeRecord(tree *Tree, o *graph.Output, l cache.Layout, built map[string][]cache.Manifest, version string) error {
+func fakeRecord(tree *Tree, o *graph.Output, l cache.Layout, built map[string][]oci.Manifest, version string) error {
 	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere,
 		Manifests: l.Manifests, Index: l.Index, Top: l.Top,
@@ -76,27 +77,27 @@ func fakeLayout(tree *Tree, o *graph.Output) (cache.Layout, error) {
 			data, err = json.Marshal(v)
 			errs = append(errs, err)
 		}
-		d := cache.DigestOf(data)
+		d := oci.DigestOf(data)
 		errs = append(errs, into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
 		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
 	}
 	system, architecture, _ := strings.Cut(o.Request(nil).Platforms[0], "/")
 	platform := map[string]string{"os": system, "architecture": architecture}
-	manifest := put(cache.MediaTypeManifest, map[string]any{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest,
+	manifest := put(oci.MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
 		"config": put("application/vnd.oci.image.config.v1+json", platform),
 		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", []byte(o.Ref.String()))},
 	})
 	manifest["platform"] = platform
-	index := put(cache.MediaTypeIndex, map[string]any{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeIndex, "manifests": []any{manifest},
+	index := put(oci.MediaTypeIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{manifest},
 	})
-	d, err := cache.ParseDigest(index["digest"].(string))
+	d, err := oci.ParseDigest(index["digest"].(string))
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return cache.Layout{}, err
 	}
 	size := int64(index["size"].(int))
-	return into.Commit(context.Background(), cache.Descriptor{MediaType: cache.MediaTypeIndex, Digest: d, Size: size}, nil)
+	return into.Commit(context.Background(), oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: d, Size: size}, nil)
 }
 
 // writeShaped writes a tree of n graphs of StageX's shape, its definitions of the
@@ -130,7 +131,7 @@ func shapedManifest(name string, outputs []string) string {
 	if len(outputs) > 1 {
 		fmt.Fprintf(&b, "subpackages = [\"%s\"]\n", strings.Join(outputs, `", "`))
 	}
-	fmt.Fprintf(&b, "\n[sources.main]\nhash = \"%x\"\nformat = \"tar.xz\"\n", cache.DigestOf([]byte(name)).Sum())
+	fmt.Fprintf(&b, "\n[sources.main]\nhash = \"%x\"\nformat = \"tar.xz\"\n", oci.DigestOf([]byte(name)).Sum())
 	fmt.Fprintf(&b, "file = \"%s-{version}.{format}\"\nmirrors = [\"https://example.org/{file}\", \"https://mirror.example.org/{file}\"]\n", name)
 	return b.String()
 }

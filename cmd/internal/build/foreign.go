@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -50,7 +51,7 @@ func (r *run) newPuller() *preseed.Puller {
 // *ForeignError, or one that no image is to blame for.
 func (r *run) pullImages(ctx context.Context, s *Step) error {
 	for _, image := range s.Request.Images {
-		digest, err := cache.ParseDigest(image.Digest)
+		digest, err := oci.ParseDigest(image.Digest)
 		if err != nil {
 			return &ForeignError{image, err}
 		}
@@ -81,7 +82,7 @@ func (r *run) pullImages(ctx context.Context, s *Step) error {
 func (r *run) pulledImages(req graph.Request) (map[string]cache.Pulled, error) {
 	images := map[string]cache.Pulled{}
 	for _, image := range req.Images {
-		digest, err := cache.ParseDigest(image.Digest)
+		digest, err := oci.ParseDigest(image.Digest)
 		if err != nil {
 			return nil, &ForeignError{image, err}
 		}

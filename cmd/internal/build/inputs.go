@@ -6,6 +6,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -19,7 +20,7 @@ type input struct {
 	// inputs is not; "" if all of them are, as far as sx knows.
 	other string
 
-	digest cache.Digest
+	digest oci.Digest
 
 	seen uint64         // scratch of count: the unproven ones of a round that it is or rests on
 	on   map[string]int // kind of engine → unproven inputs
@@ -27,7 +28,7 @@ type input struct {
 
 type inputID struct {
 	output string
-	digest cache.Digest
+	digest oci.Digest
 }
 
 // inputs are all that were looked at, each after its deps.
@@ -43,7 +44,7 @@ type inputs struct {
 // tree's definitions, with the published digest, on the kind of engine that o's
 // verdict names or on the embedded one, whose word needs no name. Other says that some
 // input is not what the tree's definitions make.
-func (j *Judge) unprovenInputs(o *graph.Output, ms []cache.Manifest) (n int, other string) {
+func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in := j.input(o.String(), o, ms)
@@ -93,13 +94,13 @@ func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 
 // foreign is an image of another registry, of which no build here can be a proof.
 func (s *inputs) foreign(image string) *input {
-	return s.of(image, nil, cache.Digest{}, func(*input) {})
+	return s.of(image, nil, oci.Digest{}, func(*input) {})
 }
 
 // input looks at an output that has the manifests ms, or had when it was used; o is
 // nil where the graph has none of that name.
-func (j *Judge) input(name string, o *graph.Output, ms []cache.Manifest) *input {
-	var d cache.Digest
+func (j *Judge) input(name string, o *graph.Output, ms []oci.Manifest) *input {
+	var d oci.Digest
 	if len(ms) > 0 {
 		d = ms[0].Digest
 	}
@@ -154,7 +155,7 @@ func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
 	return ""
 }
 
-func (j *Judge) proof(name string, o *graph.Output, d cache.Digest) (cache.Record, bool) {
+func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record, bool) {
 	if o == nil {
 		return j.Tree.Store.Proof(name, d)
 	}
@@ -177,7 +178,7 @@ func (j *Judge) output(name string) *graph.Output {
 }
 
 // find returns what was looked at already, or nil.
-func (s *inputs) find(name string, o *graph.Output, d cache.Digest) *input {
+func (s *inputs) find(name string, o *graph.Output, d oci.Digest) *input {
 	if o != nil && o.Number() < len(s.first) {
 		if in := s.first[o.Number()]; in != nil && in.digest == d {
 			return in
@@ -205,7 +206,7 @@ func (s *inputs) add(name string, o *graph.Output, in *input) {
 // of returns that of an output with a digest, which fill looks at when it is new.
 // Only a forged record could lead back to itself; the edge that does counts for
 // nothing.
-func (s *inputs) of(name string, o *graph.Output, d cache.Digest, fill func(*input)) *input {
+func (s *inputs) of(name string, o *graph.Output, d oci.Digest, fill func(*input)) *input {
 	if in := s.find(name, o, d); in != nil {
 		return in
 	}

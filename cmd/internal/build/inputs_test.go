@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // TestInputsAreCountedOnce holds the counts over random graphs against a walk of
@@ -16,7 +16,7 @@ func TestInputsAreCountedOnce(t *testing.T) {
 		var s inputs
 		var all []*input
 		for i := range 300 {
-			in := s.of(fmt.Sprint(i), nil, cache.Digest{}, func(in *input) {
+			in := s.of(fmt.Sprint(i), nil, oci.Digest{}, func(in *input) {
 				in.kind = []string{"embedded", "docker", ""}[random.IntN(3)]
 				in.full = random.Float64() >= share
 				for range random.IntN(5) {

@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -49,7 +50,7 @@ type Against struct {
 }
 
 // published returns the digest that an output is held against.
-func (j *Judge) published(output string) (cache.Digest, bool) {
+func (j *Judge) published(output string) (oci.Digest, bool) {
 	all := j.Tree.Published
 	if j.Against != nil {
 		all = j.Against.Published
@@ -130,7 +131,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+other+"; run sx build "+o.String()
 		return v
 	case !published:
-		v.Word, v.Want = Unpublished, cache.Digest{}
+		v.Word, v.Want = Unpublished, oci.Digest{}
 		return v
 	}
 	if v = j.differs(v, rec); v.Word == Mismatch {
@@ -213,14 +214,14 @@ func (j *Judge) changedSince(history History, d *graph.Definition) change {
 
 // publishedManifest finds the manifest that digests/ speaks of: the platform
 // that the definition forces first, or linux/amd64.
-func publishedManifest(o *graph.Output, ms []cache.Manifest) (cache.Digest, bool) {
+func publishedManifest(o *graph.Output, ms []oci.Manifest) (oci.Digest, bool) {
 	want := graph.DefaultPlatform
 	if o != nil && len(o.Definition.Platforms) > 0 {
 		want = o.Definition.Platforms[0]
 	}
-	i := slices.IndexFunc(ms, func(m cache.Manifest) bool { return m.Platform == want })
+	i := slices.IndexFunc(ms, func(m oci.Manifest) bool { return m.Platform == want })
 	if i < 0 {
-		return cache.Digest{}, false
+		return oci.Digest{}, false
 	}
 	return ms[i].Digest, true
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -47,7 +48,7 @@ func (p *pretender) words(h history) (words []string, notes map[string]string) {
 	vs := j.All(refs)
 	verified, err := tree.Verify(p.t.Context(), &Judge{Tree: tree, Open: j.Open}, refs, nil)
 	p.must(err)
-	if diff := cmp.Diff(vs, verified, cmp.Comparer(func(a, b cache.Digest) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(vs, verified, cmp.Comparer(func(a, b oci.Digest) bool { return a == b })); diff != "" {
 		p.t.Errorf("after a build, and verified (-want +got):\n%s", diff)
 	}
 	notes = map[string]string{}

@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/graph"
 )
 
 // definitions spares reading definitions that are as they were: what graph.Load
 // learnt of them, and what their folders hold.
 type definitions struct {
-	memory *cache.Memory
+	memory *memo.Memo
 	mu     sync.Mutex
-	known  map[string]recalled   // definitions that were recalled
-	seen   map[string]cache.Seen // those that are read
+	known  map[string]recalled         // definitions that were recalled
+	seen   map[string]memo.Observation // those that are read
 
 	numbered []recalled // known, by the definition's number
 }
@@ -36,10 +37,10 @@ type recalled struct {
 var _ graph.Memory = (*definitions)(nil)
 
 func newDefinitions(dir string) *definitions {
-	return &definitions{memory: cache.NewMemory(dir, "fetch"), known: map[string]recalled{}, seen: map[string]cache.Seen{}}
+	return &definitions{memory: memo.New(dir, "fetch"), known: map[string]recalled{}, seen: map[string]memo.Observation{}}
 }
 
-func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s, "definitions") }
+func (d *definitions) attach(s *cache.Store) { d.memory.Attach(s.MemoryHome(), "definitions") }
 
 // Recall implements [graph.Memory].
 func (d *definitions) Recall(dir string) (string, bool) {
@@ -47,20 +48,20 @@ func (d *definitions) Recall(dir string) (string, bool) {
 	scratch := scratches.Get().(*[]byte)
 	defer scratches.Put(scratch)
 	buf := (*scratch)[:0]
-	learnt, ok := d.memory.Recall(dir, func(i cache.Item) {
+	learnt, ok := d.memory.Get(dir, func(i memo.Item) {
 		buf = append(binary.AppendUvarint(buf, uint64(len(i.Path))), i.Path...)
 		buf = append(binary.AppendUvarint(buf, uint64(i.Mode)), i.Sum[:]...)
 		if !i.Mode.IsDir() && i.ModTime().After(known.newest) {
 			known.newest = i.ModTime()
 		}
 	})
-	var seen cache.Seen
+	var seen memo.Observation
 	if ok {
 		items := sha256.Sum256(buf)
 		buf = append(append(buf[:0], items[:]...), learnt...)
 		known.print = sha256.Sum256(buf)
 	} else {
-		seen = d.memory.Look(dir)
+		seen = d.memory.Observe(dir)
 	}
 	*scratch = buf
 	d.mu.Lock()
@@ -80,7 +81,7 @@ func (d *definitions) Remember(dir, learnt string) {
 	delete(d.seen, dir)
 	d.mu.Unlock()
 	if ok {
-		d.memory.Remember(seen, learnt)
+		d.memory.Put(seen, learnt)
 	}
 }
 
@@ -94,7 +95,7 @@ func (d *definitions) Forget(dir string) {
 
 // items are what a definition's folder held when it was recalled, none when it was
 // read.
-func (d *definitions) items(def *graph.Definition) []cache.Item {
+func (d *definitions) items(def *graph.Definition) []memo.Item {
 	if _, ok := d.recalled(def); !ok {
 		return nil
 	}
@@ -121,7 +122,7 @@ func (d *definitions) recalled(def *graph.Definition) (r recalled, ok bool) {
 var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
 // listItems is list for what was recalled.
-func listItems(items []cache.Item) []listed {
+func listItems(items []memo.Item) []listed {
 	list := make([]listed, 0, len(items))
 	for _, i := range items {
 		if i.Path == "" {

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/buildkit"
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // past is what the last build of an output here tells of the next one. Only the
@@ -60,7 +60,7 @@ func (t *Tree) shorten(byName map[string]past) {
 		}
 		out = append(append(out, line...), '\n')
 	}
-	if err := cache.WriteFile(t.Store.Dir(pastFile), out, 0o600, t.Store.Dir("tmp")); err != nil {
+	if err := disk.WriteFile(t.Store.Dir(pastFile), out, 0o600, t.Store.Dir("tmp")); err != nil {
 		t.log.Debug("shortening the list of builds", zap.Error(err))
 	}
 }

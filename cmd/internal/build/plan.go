@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -215,7 +216,7 @@ func because(format string, args ...any) (reason, error) {
 // the key is now, its layout is the recorded one, and every blob is whole. Of
 // dependencies that will be built it is not known what they will be: they count
 // as unchanged. Of those that will be pulled it is known: images.
-func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]cache.Manifest) (reason, error) {
+func (t *Tree) why(o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]oci.Manifest) (reason, error) {
 	name := o.String()
 	rec, err := t.record(o)
 	switch {
@@ -290,7 +291,7 @@ func (t *Tree) settled(s *Step, probe string) bool {
 
 // currentDeps are the manifests that o's dependencies have in out/ now; of those
 // that will be built, what they had when rec was made.
-func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending, images map[graph.Ref][]cache.Manifest) (deps cache.Deps, missing string) {
+func (t *Tree) currentDeps(o *graph.Output, rec cache.Record, will pending, images map[graph.Ref][]oci.Manifest) (deps cache.Deps, missing string) {
 	for _, input := range o.Inputs() {
 		dep := cache.Dep{Output: input.String(), Images: images[input.Ref]}
 		if will[input.Ref] > 0 {

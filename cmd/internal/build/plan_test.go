@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -91,22 +92,22 @@ func (p *pretender) layout(tree *Tree, output, layer string) cache.Layout {
 	put := func(mediaType string, v any) map[string]any {
 		data, err := json.Marshal(v)
 		p.must(err)
-		d := cache.DigestOf(data)
+		d := oci.DigestOf(data)
 		p.must(into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
 		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
 	}
 	amd64 := map[string]string{"os": "linux", "architecture": "amd64"}
-	m := put(cache.MediaTypeManifest, map[string]any{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeManifest,
+	m := put(oci.MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
 		"config": put("application/vnd.oci.image.config.v1+json", amd64),
 		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", layer)},
 	})
 	m["platform"] = amd64
-	index := put(cache.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": cache.MediaTypeIndex, "manifests": []any{m}})
-	d, err := cache.ParseDigest(index["digest"].(string))
+	index := put(oci.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{m}})
+	d, err := oci.ParseDigest(index["digest"].(string))
 	p.must(err)
-	l, err := into.Commit(p.t.Context(), cache.Descriptor{
-		MediaType: cache.MediaTypeIndex, Digest: d, Size: int64(index["size"].(int)),
+	l, err := into.Commit(p.t.Context(), oci.Descriptor{
+		MediaType: oci.MediaTypeIndex, Digest: d, Size: int64(index["size"].(int)),
 	}, nil)
 	p.must(err)
 	return l

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -33,9 +33,9 @@ type PushOptions struct {
 
 // Pushed is what a registry has now.
 type Pushed struct {
-	Names   []string     // "<host>/<repository>:<tag>" of each tag
-	Digest  cache.Digest // of an image: as digests/ lists it; of sources: of their manifest
-	Present bool         // it was there before
+	Names   []string   // "<host>/<repository>:<tag>" of each tag
+	Digest  oci.Digest // of an image: as digests/ lists it; of sources: of their manifest
+	Present bool       // it was there before
 }
 
 // Fit keeps those of refs that may be given to others, and tells of each other why
@@ -62,7 +62,7 @@ func (t *Tree) Fit(j *Judge, refs []graph.Ref, force bool) (fit []graph.Ref, for
 // stops at the first failure: what was pushed is passed over by the next run.
 func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Registry, tags []string, o PushOptions) error {
 	var unfit []error
-	roots := make([]cache.Digest, len(refs))
+	roots := make([]oci.Digest, len(refs))
 	for i, ref := range refs {
 		img, err := t.Image(ref)
 		if err != nil {
@@ -98,7 +98,7 @@ func (t *Tree) PushImages(ctx context.Context, refs []graph.Ref, to preseed.Regi
 }
 
 // moves refuses tags that stand for another image, or tells of them if they may move.
-func (o PushOptions) moves(ctx context.Context, refs []graph.Ref, roots []cache.Digest, to preseed.Registry, tags func(i int) []string) error {
+func (o PushOptions) moves(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
 	moved := make([][]string, len(refs))
 	ask := o
 	ask.Done = func(Pushed) {}
@@ -159,7 +159,7 @@ func (t *Tree) sourceFiles(d *graph.Definition) ([]preseed.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pushing the sources of %s/%s: %w", d.Stage, d.Name, err)
 		}
-		blob := cache.Descriptor{Digest: cache.DigestFromSum(s.Hash), Size: info.Size()}
+		blob := oci.Descriptor{Digest: oci.DigestFromSum(s.Hash), Size: info.Size()}
 		open := func() (io.ReadCloser, error) {
 			f, err := t.root.Open(filepath.FromSlash(s.Path))
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -70,7 +71,7 @@ func (t *Tree) unfit(v Verdict) (r Refusal, refused bool) {
 
 // isPublished reports whether out/ holds an output as it was preseeded, with the
 // digest that digests/ lists now.
-func (t *Tree) isPublished(o *graph.Output, d cache.Digest) bool {
+func (t *Tree) isPublished(o *graph.Output, d oci.Digest) bool {
 	rec, err := t.record(o)
 	if err != nil || rec.Origin != cache.Preseeded || d.IsZero() || t.Published[o.String()] != d {
 		return false

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -40,7 +41,7 @@ func (j *Judge) Standing() *Standing {
 }
 
 // committed is whether digest is what the history lists for an output, if it tells.
-func (s *Standing) committed(history History, ref graph.Ref, digest cache.Digest) (bool, error) {
+func (s *Standing) committed(history History, ref graph.Ref, digest oci.Digest) (bool, error) {
 	c, ok := history.(Committed)
 	if !ok {
 		return true, nil

@@ -3,7 +3,7 @@ package build
 import (
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -26,7 +26,7 @@ const (
 type Result struct {
 	Ref     graph.Ref
 	Outcome Outcome
-	Digest  cache.Digest // of the first manifest, when in out/
+	Digest  oci.Digest // of the first manifest, when in out/
 	Err     error
 	Cause   graph.Ref // what to blame when Skipped
 	Log     string    // path of the build's log, "" when none

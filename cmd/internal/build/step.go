@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -228,11 +229,11 @@ func (r *run) build(ctx context.Context, s *Step, e *engine, logPath string, beg
 	if err != nil {
 		return cache.Layout{}, r.doubt(ctx, s, err)
 	}
-	index, err := cache.ParseDigest(img.Index.Digest.String())
+	index, err := oci.ParseDigest(img.Index.Digest.String())
 	if err != nil {
 		return cache.Layout{}, err
 	}
-	layout, err := job.Into.Commit(ctx, cache.Descriptor{
+	layout, err := job.Into.Commit(ctx, oci.Descriptor{
 		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
 	}, img.Annotations)
 	if err != nil {

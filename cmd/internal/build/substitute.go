@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -43,15 +44,15 @@ func (s *Substitution) Unavailable() error {
 // and nothing below that.
 type cut struct {
 	order  []*graph.Output
-	taken  map[graph.Ref]Step             // only its action and reasons
-	images map[graph.Ref][]cache.Manifest // of those that are still to be pulled
-	not    map[graph.Ref]string           // why a published image does not stand for an output
+	taken  map[graph.Ref]Step           // only its action and reasons
+	images map[graph.Ref][]oci.Manifest // of those that are still to be pulled
+	not    map[graph.Ref]string         // why a published image does not stand for an output
 }
 
 // cut walks from the targets to what they are built from. Everything in order comes
 // after what it is built from.
 func (t *Tree) cut(order []*graph.Output, targets []graph.Ref, opts PlanOptions) cut {
-	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]cache.Manifest{}, not: map[graph.Ref]string{}}
+	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]oci.Manifest{}, not: map[graph.Ref]string{}}
 	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
 		return c
 	}
@@ -102,7 +103,7 @@ func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) {
 	}
 	platforms := o.Request(opts.Platforms).Platforms
 	why := sub.whyNot(ref)
-	if why == "" && (len(platforms) != 1 || there && !cache.SamePlatform(rec.Manifests[0].Platform, platforms[0])) {
+	if why == "" && (len(platforms) != 1 || there && !oci.SamePlatform(rec.Manifests[0].Platform, platforms[0])) {
 		why = fmt.Sprintf("its published image is not for %q", platforms)
 	}
 	if why != "" {
@@ -118,7 +119,7 @@ func (t *Tree) substitute(c *cut, o *graph.Output, opts PlanOptions) {
 		return
 	}
 	c.taken[ref] = Step{Action: ActionPreseed, Reason: "its published digest stands: nothing it is built from changed since digests/ did", Taken: true}
-	c.images[ref] = []cache.Manifest{{Digest: digest, Platform: platforms[0]}}
+	c.images[ref] = []oci.Manifest{{Digest: digest, Platform: platforms[0]}}
 }
 
 // dropUnread leaves out images that nothing reads that will be built.

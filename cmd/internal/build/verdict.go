@@ -3,7 +3,7 @@ package build
 import (
 	"fmt"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -24,8 +24,8 @@ const (
 type Verdict struct {
 	Ref  graph.Ref
 	Word Word
-	Got  cache.Digest // what is in out/, zero when MISSING
-	Want cache.Digest // what is published, zero when UNPUBLISHED
+	Got  oci.Digest // what is in out/, zero when MISSING
+	Want oci.Digest // what is published, zero when UNPUBLISHED
 	// Given counts the inputs in the closure that are not themselves MATCH: a
 	// MATCH with Given > 0 is conditional on them.
 	Given int

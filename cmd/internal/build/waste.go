@@ -8,6 +8,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -72,11 +73,11 @@ func (t *Tree) FindWaste() (w Waste, err error) {
 		return w, &NoDefinitionsError{t.Dir}
 	}
 	var sources []fetch.Source
-	var images []cache.Digest
+	var images []oci.Digest
 	for _, d := range t.Graph.Definitions() {
 		sources = append(sources, Sources(d)...)
 		for _, i := range d.Images {
-			if digest, err := cache.ParseDigest(i.Digest); err == nil { // graph checked it
+			if digest, err := oci.ParseDigest(i.Digest); err == nil { // graph checked it
 				images = append(images, digest)
 			}
 		}

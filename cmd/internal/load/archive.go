@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // archive writes img as a tar that is an OCI layout and, for a docker without
 // the containerd image store, which reads nothing else, a docker archive too.
 // Root is what the layout's index.json names.
-func archive(w io.Writer, img *cache.Image, root cache.Descriptor, name, tag string) error {
+func archive(w io.Writer, img *cache.Image, root oci.Descriptor, name, tag string) error {
 	index, err := indexJSON(root, name, tag)
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func writeHeader(t *tar.Writer, name string, size int64) error {
 	return t.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size, ModTime: time.Unix(1, 0), Format: tar.FormatPAX})
 }
 
-func writeBlob(t *tar.Writer, img *cache.Image, d cache.Descriptor) error {
+func writeBlob(t *tar.Writer, img *cache.Image, d oci.Descriptor) error {
 	r, err := img.Open(d)
 	if err != nil {
 		return err
@@ -61,20 +62,20 @@ func writeBlob(t *tar.Writer, img *cache.Image, d cache.Descriptor) error {
 	return nil
 }
 
-func blobPath(d cache.Descriptor) string { return "blobs/sha256/" + d.Digest.Hex() }
+func blobPath(d oci.Descriptor) string { return "blobs/sha256/" + d.Digest.Hex() }
 
 // indexJSON names the image as containerd and containers/image read it.
-func indexJSON(root cache.Descriptor, name, tag string) (string, error) {
+func indexJSON(root oci.Descriptor, name, tag string) (string, error) {
 	type named struct {
-		cache.Descriptor
+		oci.Descriptor
 		Annotations map[string]string `json:"annotations"`
 	}
 	data, err := json.Marshal(map[string]any{
 		"schemaVersion": 2,
-		"mediaType":     cache.MediaTypeIndex,
+		"mediaType":     oci.MediaTypeIndex,
 		"manifests": []named{{root, map[string]string{
-			cache.AnnotationName:    name + ":" + tag,
-			cache.AnnotationRefName: tag,
+			oci.AnnotationName:    name + ":" + tag,
+			oci.AnnotationRefName: tag,
 		}}},
 	})
 	return string(data), err

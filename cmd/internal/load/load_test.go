@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // program puts a shell script under a name into a PATH of its own. It sees
@@ -51,7 +52,7 @@ func output(t *testing.T, platforms ...string) (*cache.Store, *cache.Image) {
 		if !ok {
 			data, _ = json.Marshal(v)
 		}
-		d := cache.DigestOf(data)
+		d := oci.DigestOf(data)
 		if err := st.WriteBlob(d, int64(len(data)), bytes.NewReader(data)); err != nil {
 			t.Fatal(err)
 		}
@@ -61,19 +62,19 @@ func output(t *testing.T, platforms ...string) (*cache.Store, *cache.Image) {
 	for _, p := range platforms {
 		os, arch, _ := strings.Cut(p, "/")
 		platform := map[string]any{"os": os, "architecture": arch}
-		m := put(cache.MediaTypeManifest, map[string]any{
-			"schemaVersion": 2, "mediaType": cache.MediaTypeManifest,
+		m := put(oci.MediaTypeManifest, map[string]any{
+			"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
 			"config": put("application/vnd.oci.image.config.v1+json", platform),
 			"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", bytes.Repeat([]byte(p), 100000))},
 		})
 		m["platform"] = platform
 		manifests = append(manifests, m)
 	}
-	index := put(cache.MediaTypeIndex, map[string]any{
-		"schemaVersion": 2, "mediaType": cache.MediaTypeIndex, "manifests": manifests,
+	index := put(oci.MediaTypeIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": manifests,
 	})
-	root := cache.Descriptor{MediaType: cache.MediaTypeIndex, Digest: index["digest"].(cache.Digest), Size: int64(index["size"].(int))}
-	if _, err := st.Commit(t.Context(), root, map[string]string{cache.AnnotationName: "docker.io/library/debian:stable"}); err != nil {
+	root := oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: index["digest"].(oci.Digest), Size: int64(index["size"].(int))}
+	if _, err := st.Commit(t.Context(), root, map[string]string{oci.AnnotationName: "docker.io/library/debian:stable"}); err != nil {
 		t.Fatal(err)
 	}
 	img, err := s.Image("core-a")
@@ -114,7 +115,7 @@ func TestDockerGetsAllPlatformsUnderOurNames(t *testing.T) {
 		t.Errorf("docker was asked for %q, want %q", got, want)
 	}
 	for _, d := range img.Blobs {
-		if got := cache.DigestOf([]byte(read(t, log, "layout", blobPath(d)))); got != d.Digest {
+		if got := oci.DigestOf([]byte(read(t, log, "layout", blobPath(d)))); got != d.Digest {
 			t.Errorf("blob %s arrived as %s", d.Digest, got)
 		}
 	}

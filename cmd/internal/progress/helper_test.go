@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
@@ -91,9 +91,9 @@ func plan(n int) *build.Plan {
 	return p
 }
 
-func digest(t *testing.T, digit string) cache.Digest {
+func digest(t *testing.T, digit string) oci.Digest {
 	t.Helper()
-	d, err := cache.ParseDigest("sha256:" + strings.Repeat(digit, 64))
+	d, err := oci.ParseDigest("sha256:" + strings.Repeat(digit, 64))
 	if err != nil {
 		t.Fatal(err)
 	}

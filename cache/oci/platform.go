@@ -1,4 +1,4 @@
-package cache
+package oci
 
 import (
 	"fmt"
@@ -8,19 +8,19 @@ import (
 // Platform is "<os>/<architecture>" or "<os>/<architecture>/<variant>".
 type Platform = string
 
-// unknownPlatform is how BuildKit marks an attestation among an index's images.
-const unknownPlatform Platform = "unknown/unknown"
+// UnknownPlatform is how BuildKit marks an attestation among an index's images.
+const UnknownPlatform Platform = "unknown/unknown"
 
-// parseConfig reads the platform out of an image config.
-func parseConfig(data []byte) (Platform, error) {
-	var p platform
+// ReadConfigPlatform reads the platform out of an image config.
+func ReadConfigPlatform(data []byte) (Platform, error) {
+	var p PlatformFields
 	if err := decodeConfig(data, &p); err != nil {
 		return "", err
 	}
-	return p.text()
+	return p.Text()
 }
 
-func (p platform) text() (Platform, error) {
+func (p PlatformFields) Text() (Platform, error) {
 	parts := []string{p.OS, p.Architecture}
 	if p.Variant != "" {
 		parts = append(parts, p.Variant)
@@ -34,15 +34,12 @@ func (p platform) text() (Platform, error) {
 }
 
 // parsePlatform is text's inverse.
-func parsePlatform(s Platform) (platform, error) {
+func parsePlatform(s Platform) (PlatformFields, error) {
 	parts := append(strings.SplitN(s, "/", 3), "", "")
-	p := platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
-	_, err := p.text()
+	p := PlatformFields{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+	_, err := p.Text()
 	return p, err
 }
-
-// SamePlatform compares as BuildKit does: linux/amd64 is linux/amd64/v1.
-func SamePlatform(a, b Platform) bool { return samePlatform(a, b) }
 
 func isPlatformPart(s string) bool {
 	if s == "" || len(s) > 32 {
@@ -53,9 +50,9 @@ func isPlatformPart(s string) bool {
 	}) < 0
 }
 
-// samePlatform compares as BuildKit does: a variant that is the architecture's
+// SamePlatform compares as BuildKit does: a variant that is the architecture's
 // default may be left out (containerd/platforms, normalizeArch).
-func samePlatform(a, b Platform) bool { return withoutDefault(a) == withoutDefault(b) }
+func SamePlatform(a, b Platform) bool { return withoutDefault(a) == withoutDefault(b) }
 
 func withoutDefault(p Platform) Platform {
 	for _, suffix := range []string{"amd64/v1", "arm64/v8", "arm/v7"} {

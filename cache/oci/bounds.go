@@ -1,19 +1,19 @@
-package cache
+package oci
 
 import "fmt"
 
 // Limits of a JSON text, which somebody may have made up. The largest manifest of
 // StageX has some dozens of layers; configs quote whole RUN instructions.
 const (
-	maxText   = 1 << 20 // bytes of a string
+	MaxText   = 1 << 20 // bytes of a string
 	maxNumber = 32      // bytes of a number
 	maxDepth  = 64
 	maxValues = 1 << 17
 )
 
-// checkBounds refuses what would take long to decode, or fill the message that refuses
+// CheckBounds refuses what would take long to decode, or fill the message that refuses
 // it. It reads each byte once, and does not tell what is no JSON.
-func checkBounds(data []byte) error {
+func CheckBounds(data []byte) error {
 	depth, values, line := 0, 0, 1
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; c {
@@ -26,8 +26,8 @@ func checkBounds(data []byte) error {
 					i++
 				}
 			}
-			if i-start > maxText {
-				return fmt.Errorf("line %d: a string has more than %d bytes", line, maxText)
+			if i-start > MaxText {
+				return fmt.Errorf("line %d: a string has more than %d bytes", line, MaxText)
 			}
 		case '[', '{':
 			if depth++; depth > maxDepth {

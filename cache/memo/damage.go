@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"strconv"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // A disk may change a file without a trace in its size or times. Once anybody has
@@ -21,17 +24,17 @@ import (
 // damage is told. Other files that come to have the number are hashed once.
 
 // damageFolder returns the folder of the marks.
-func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.path), "damaged") }
+func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.Path), "damaged") }
 
 // loadDamage reads what this and other processes found. A folder that cannot be read
 // marks nothing, with a word in the log.
 func (s *Stats) loadDamage() {
-	entries, err := list(s.damageFolder())
+	entries, err := disk.List(s.damageFolder())
 	if err != nil {
 		s.log.Warn("what was found damaged is not known", zap.Error(err))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
 	marks := map[uint64]bool{}
 	for _, e := range entries {
 		if ino, err := strconv.ParseUint(e.Name(), 10, 64); err == nil {
@@ -45,17 +48,17 @@ func (s *Stats) loadDamage() {
 func (s *Stats) setDamaged(marks map[uint64]bool) { s.damaged.Store(&marks) }
 
 // suspect reports whether nothing that is remembered of a file counts.
-func (s *Stats) suspect(id inode) bool {
+func (s *Stats) suspect(id disk.Inode) bool {
 	marks := s.damaged.Load()
 	return marks != nil && (*marks)[id.Ino]
 }
 
-// damage notes that a file is not what it should be.
-func (s *Stats) damage(id inode) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.table(), id)
-	s.dirty[id] = learnt
+// Damage notes that a file is not what it should be.
+func (s *Stats) Damage(id disk.Inode) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	delete(s.Table(), id)
+	s.Dirty[id] = learnt
 	if s.suspect(id) {
 		return
 	}
@@ -64,7 +67,7 @@ func (s *Stats) damage(id inode) {
 		maps.Copy(marks, *old)
 	}
 	s.setDamaged(marks)
-	if s.readOnly {
+	if s.ReadOnly {
 		return
 	}
 	if err := s.mark(id); err != nil {
@@ -72,17 +75,17 @@ func (s *Stats) damage(id inode) {
 	}
 }
 
-// distrust is damage of an open file.
-func (s *Stats) distrust(f *os.File) {
-	if st, err := statFile(f); err == nil {
-		s.damage(st.inode)
+// Distrust is damage of an open file.
+func (s *Stats) Distrust(f *os.File) {
+	if st, err := disk.StatFile(f); err == nil {
+		s.Damage(st.Inode)
 	}
 }
 
 // Verified is [Verified] of a file, which is known to be damaged once it is read and
 // is not what d names.
-func (s *Stats) Verified(f *os.File, d Descriptor) io.ReadCloser {
-	return &witness{Verified(f, d), f, s}
+func (s *Stats) Verified(f *os.File, d oci.Descriptor) io.ReadCloser {
+	return &witness{oci.Verified(f, d), f, s}
 }
 
 type witness struct {
@@ -94,39 +97,39 @@ type witness struct {
 func (w *witness) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && !errors.Is(err, os.ErrClosed) {
-		w.stats.distrust(w.f)
+		w.stats.Distrust(w.f)
 	}
 	return n, err
 }
 
-func (s *Stats) mark(id inode) error {
+func (s *Stats) mark(id disk.Inode) error {
 	folder := s.damageFolder()
-	if err := ensurePrivate(folder); err != nil {
+	if err := disk.EnsurePrivate(folder); err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
-	return WriteFile(filepath.Join(folder, strconv.FormatUint(id.Ino, 10)), nil, 0o600, tmp)
+	tmp := filepath.Join(filepath.Dir(s.Path), "tmp")
+	return disk.WriteFile(filepath.Join(folder, strconv.FormatUint(id.Ino, 10)), nil, 0o600, tmp)
 }
 
-// sound notes that a file was hashed, and is what it should be or no more.
-func (s *Stats) sound(id inode) {
+// Sound notes that a file was hashed, and is what it should be or no more.
+func (s *Stats) Sound(id disk.Inode) {
 	if !s.suspect(id) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
 	s.unmark(id)
 }
 
 // unmark needs the lock.
-func (s *Stats) unmark(id inode) {
+func (s *Stats) unmark(id disk.Inode) {
 	if !s.suspect(id) {
 		return
 	}
 	marks := maps.Clone(*s.damaged.Load())
 	delete(marks, id.Ino)
 	s.setDamaged(marks)
-	if s.readOnly {
+	if s.ReadOnly {
 		return
 	}
 	err := os.Remove(filepath.Join(s.damageFolder(), strconv.FormatUint(id.Ino, 10)))
@@ -135,32 +138,32 @@ func (s *Stats) unmark(id inode) {
 	}
 }
 
-// unreadable tells of an error that the disk may have made: neither a file that
+// Unreadable tells of an error that the disk may have made: neither a file that
 // changed meanwhile nor a run that was ended.
-func unreadable(ctx context.Context, err error) bool {
-	return err != nil && ctx.Err() == nil && !errors.As(err, new(*changedError))
+func Unreadable(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !errors.As(err, new(*ChangedError))
 }
 
 // contradicts reports whether a sum, "" of a file that cannot be read, is another one
 // than was remembered of the file with the same stamp: it changed without a trace.
-func (s *Stats) contradicts(st stamp, sum []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, ok := s.table()[st.inode]
-	return ok && e.same(st) && string(e.sum[:]) != string(sum)
+func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	e, ok := s.Table()[st.Inode]
+	return ok && e.Same(st) && string(e.sum[:]) != string(sum)
 }
 
 // correct keeps sum, which contradicts what was remembered, or nothing of a file that
 // cannot be read, for later runs too.
-func (s *Stats) correct(st stamp, sum []byte) {
-	s.mu.Lock()
-	if len(sum) == len(entry{}.sum) {
-		s.put(entry{st, [len(entry{}.sum)]byte(sum), s.today()})
+func (s *Stats) correct(st disk.Stamp, sum []byte) {
+	s.Mu.Lock()
+	if len(sum) == len(statEntry{}.sum) {
+		s.Put(statEntry{st, [len(statEntry{}.sum)]byte(sum), s.today()})
 	} else {
-		delete(s.table(), st.inode)
-		s.dirty[st.inode] = learnt
+		delete(s.Table(), st.Inode)
+		s.Dirty[st.Inode] = learnt
 	}
-	s.mu.Unlock()
+	s.Mu.Unlock()
 	s.log.Warn("a file changed on the disk without a trace in its times", zap.Uint64("inode", st.Ino))
 	if err := s.Save(); err != nil {
 		s.log.Warn("damage is not noted for later runs", zap.Error(err))

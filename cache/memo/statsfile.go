@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"bufio"
@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // The stat cache's file: a heading, a line per inode, the MAC of both.
@@ -26,29 +29,29 @@ import (
 const (
 	statsHeading = "sx stats 1\n"
 	statsPurpose = "sx stats 1"
-	statsLimit   = 64 << 20
+	StatsLimit   = 64 << 20
 	statsDays    = 60 // an entry unused for longer is dropped
 )
 
-// newStats returns the stat cache of a file, which is read once it is needed.
-func newStats(path string, key macKey, now func() time.Time, log *zap.Logger) *Stats {
-	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[inode]news{}}
+// NewStats returns the stat cache of a file, which is read once it is needed.
+func NewStats(path string, key disk.Key, now func() time.Time, log *zap.Logger) *Stats {
+	s := &Stats{Path: path, key: key, Now: now, log: log, Dirty: map[disk.Inode]news{}}
 	s.loadDamage()
 	return s
 }
 
-// table needs the lock. A missing file is an empty cache, and so, with a word in
+// Table needs the lock. A missing file is an empty cache, and so, with a word in
 // the log, is one that is damaged or not ours.
-func (s *Stats) table() map[inode]entry {
+func (s *Stats) Table() map[disk.Inode]statEntry {
 	if s.entries != nil {
 		return s.entries
 	}
-	entries, err := s.read()
+	entries, err := s.Read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("stat cache is not used", zap.Error(err))
 	}
 	if s.entries = entries; entries == nil {
-		s.entries = map[inode]entry{}
+		s.entries = map[disk.Inode]statEntry{}
 	}
 	return s.entries
 }
@@ -56,13 +59,13 @@ func (s *Stats) table() map[inode]entry {
 // Save writes what was learnt since the last Save. Entries that another process
 // saved meanwhile are kept. Where nothing may be written, nothing is.
 func (s *Stats) Save() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.dirty) == 0 || s.readOnly {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	if len(s.Dirty) == 0 || s.ReadOnly {
 		return nil
 	}
 	err := s.save()
-	if isReadOnly(err) {
+	if disk.IsReadOnly(err) {
 		s.log.Debug("stat cache is not saved", zap.Error(err))
 		return nil
 	}
@@ -71,16 +74,16 @@ func (s *Stats) Save() error {
 
 // save needs the lock.
 func (s *Stats) save() error {
-	lock, err := lockFile(s.path + ".lock")
+	lock, err := disk.LockFile(s.Path + ".lock")
 	if err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
 	defer lock.Close()
-	if theirs, err := s.read(); err == nil {
-		for id, what := range s.dirty {
+	if theirs, err := s.Read(); err == nil {
+		for id, what := range s.Dirty {
 			e, ok := s.entries[id]
 			switch was, known := theirs[id]; {
-			case what == used && (!known || !was.same(e.stamp) || was.sum != e.sum):
+			case what == used && (!known || !was.Same(e.Stamp) || was.sum != e.sum):
 				// another process learnt otherwise meanwhile
 			case ok:
 				theirs[id] = e
@@ -91,11 +94,11 @@ func (s *Stats) save() error {
 		s.entries = theirs
 	}
 	s.refresh()
-	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
-	if err := WriteFile(s.path, s.format(), 0o600, tmp); err != nil {
+	tmp := filepath.Join(filepath.Dir(s.Path), "tmp")
+	if err := disk.WriteFile(s.Path, s.format(), 0o600, tmp); err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
-	clear(s.dirty)
+	clear(s.Dirty)
 	return nil
 }
 
@@ -103,13 +106,13 @@ func (s *Stats) save() error {
 // would be dropped.
 func (s *Stats) refresh() {
 	due := s.today() - statsDays/2
-	if s.inUse == nil || !slices.ContainsFunc(slices.Collect(maps.Values(s.entries)), func(e entry) bool { return e.used < due }) {
+	if s.InUse == nil || !slices.ContainsFunc(slices.Collect(maps.Values(s.entries)), func(e statEntry) bool { return e.used < due }) {
 		return
 	}
-	s.inUse(func(st stamp) {
-		if e, ok := s.entries[st.inode]; ok && e.same(st) {
+	s.InUse(func(st disk.Stamp) {
+		if e, ok := s.entries[st.Inode]; ok && e.Same(st) {
 			e.used = s.today()
-			s.entries[st.inode] = e
+			s.entries[st.Inode] = e
 		}
 	})
 }
@@ -122,42 +125,42 @@ func (s *Stats) format() []byte {
 			fmt.Fprintln(buf, int64(e.Dev), int64(e.Ino), e.Size, e.Mtime, e.Ctime, e.used, hex.EncodeToString(e.sum[:]))
 		}
 	}
-	mac := s.key.sum(statsPurpose, buf.Bytes())
+	mac := s.key.MAC(statsPurpose, buf.Bytes())
 	fmt.Fprintf(buf, "mac %x\n", mac)
 	return buf.Bytes()
 }
 
-func (s *Stats) read() (map[inode]entry, error) {
-	data, err := readPath(s.path, statsLimit)
+func (s *Stats) Read() (map[disk.Inode]statEntry, error) {
+	data, err := disk.ReadFile(s.Path, StatsLimit)
 	if err != nil {
 		return nil, err
 	}
 	return parseStats(data, s.key)
 }
 
-func parseStats(data []byte, key macKey) (map[inode]entry, error) {
+func parseStats(data []byte, key disk.Key) (map[disk.Inode]statEntry, error) {
 	at := bytes.LastIndex(data, []byte("\nmac ")) + 1
 	body, tail := data[:at], strings.TrimSuffix(string(data[at:]), "\n")
 	mac, ok := strings.CutPrefix(tail, "mac ")
-	if !ok || !key.check(statsPurpose, body, mac) {
+	if !ok || !key.Verify(statsPurpose, body, mac) {
 		return nil, errors.New("reading stat cache: damaged, or not written by this user")
 	}
 	rest, ok := bytes.CutPrefix(body, []byte(statsHeading))
 	if !ok {
 		return nil, errors.New("reading stat cache: unknown version")
 	}
-	entries := map[inode]entry{}
+	entries := map[disk.Inode]statEntry{}
 	for lines := bufio.NewScanner(bytes.NewReader(rest)); lines.Scan(); {
 		e, err := parseEntry(lines.Text())
 		if err != nil {
 			return nil, fmt.Errorf("reading stat cache: line %q: %w", lines.Text(), err)
 		}
-		entries[e.inode] = e
+		entries[e.Inode] = e
 	}
 	return entries, nil
 }
 
-func parseEntry(line string) (e entry, err error) {
+func parseEntry(line string) (e statEntry, err error) {
 	fields := strings.Split(line, " ")
 	if len(fields) != 7 {
 		return e, fmt.Errorf("%d fields, want 7", len(fields))
@@ -168,12 +171,12 @@ func parseEntry(line string) (e entry, err error) {
 			return e, err
 		}
 	}
-	e.inode = inode{uint64(numbers[0]), uint64(numbers[1])}
+	e.Inode = disk.Inode{Dev: uint64(numbers[0]), Ino: uint64(numbers[1])}
 	e.Size, e.Mtime, e.Ctime, e.used = numbers[2], numbers[3], numbers[4], numbers[5]
-	e.sum, err = parseSum(fields[6])
+	e.sum, err = oci.ParseSum(fields[6])
 	return e, err
 }
 
-func compareInodes(a, b inode) int {
+func compareInodes(a, b disk.Inode) int {
 	return cmp.Or(cmp.Compare(a.Dev, b.Dev), cmp.Compare(a.Ino, b.Ino))
 }

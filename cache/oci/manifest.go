@@ -1,4 +1,4 @@
-package cache
+package oci
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ const (
 )
 
 // MaxDocument bounds an index, a manifest or a config, in bytes.
-const MaxDocument = maxJSON
+const MaxDocument = MaxJSON
 
 // ImageManifest is what an image manifest names.
 type ImageManifest struct {
@@ -27,15 +27,15 @@ type ImageManifest struct {
 // index nor ambiguous to another reader. mediaType is what it was announced as, ""
 // where nobody did.
 func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
-	if len(data) > maxJSON {
-		return ImageManifest{}, fmt.Errorf("parsing image manifest: %d bytes are more than %d", len(data), maxJSON)
+	if len(data) > MaxJSON {
+		return ImageManifest{}, fmt.Errorf("parsing image manifest: %d bytes are more than %d", len(data), MaxJSON)
 	}
 	var said struct {
 		MediaType string      `json:"mediaType"`
 		Config    elsewhere   `json:"config"`
 		Layers    []elsewhere `json:"layers"`
 	}
-	if err := decodeDocument(data, &said); err != nil {
+	if err := DecodeDocument(data, &said); err != nil {
 		return ImageManifest{}, fmt.Errorf("parsing image manifest: %w", err)
 	}
 	for _, d := range append(said.Layers, said.Config) {
@@ -43,13 +43,13 @@ func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
 			return ImageManifest{}, fmt.Errorf("parsing image manifest: a blob of it has urls, which lead elsewhere")
 		}
 	}
-	switch known := isManifest(mediaType) || isIndex(mediaType); {
+	switch known := IsManifest(mediaType) || IsIndex(mediaType); {
 	case !known:
 		mediaType = said.MediaType
 	case said.MediaType != "" && said.MediaType != mediaType:
 		return ImageManifest{}, fmt.Errorf("parsing image manifest: it is a %.100q, but was announced as a %.100q", said.MediaType, mediaType)
 	}
-	m, err := parseManifest(data, mediaType)
+	m, err := ReadManifest(data, mediaType)
 	if err != nil {
 		return ImageManifest{}, fmt.Errorf("parsing image manifest: %w", err)
 	}
@@ -68,22 +68,22 @@ type elsewhere struct {
 // Blobs are the config and the layers, each digest once. It is an error where one
 // is said to have two sizes.
 func (i ImageManifest) Blobs() ([]Descriptor, error) {
-	set := blobSet{seen: map[Digest]int64{}}
-	if err := set.add(descriptor{Descriptor: i.Config}); err != nil {
+	set := BlobSet{Seen: map[Digest]int64{}}
+	if err := set.Add(AnnotatedDescriptor{Descriptor: i.Config}); err != nil {
 		return nil, err
 	}
 	for _, l := range i.Layers {
-		if err := set.add(descriptor{Descriptor: l}); err != nil {
+		if err := set.Add(AnnotatedDescriptor{Descriptor: l}); err != nil {
 			return nil, err
 		}
 	}
-	return set.list, nil
+	return set.List, nil
 }
 
 // ParseConfig reads an image config: the platform, and how many layers it says
 // that there are.
 func ParseConfig(data []byte) (p Platform, layers int, err error) {
-	if p, err = parseConfig(data); err != nil {
+	if p, err = ReadConfigPlatform(data); err != nil {
 		return "", 0, fmt.Errorf("parsing image config: %w", err)
 	}
 	var c struct {
@@ -101,13 +101,13 @@ func ParseConfig(data []byte) (p Platform, layers int, err error) {
 // for images (moby/buildkit: exporter/containerimage/writer.go, a manifest list
 // indented by two spaces), and the descriptor that index.json names it by.
 func ImageIndex(images ...Manifest) ([]byte, Descriptor, error) {
-	idx := index{SchemaVersion: 2, MediaType: MediaTypeIndex}
+	idx := Index{SchemaVersion: 2, MediaType: MediaTypeIndex}
 	for _, m := range images {
 		p, err := parsePlatform(m.Platform)
 		if err != nil {
 			return nil, Descriptor{}, err
 		}
-		idx.Manifests = append(idx.Manifests, descriptor{Descriptor: Descriptor{MediaTypeManifest, m.Digest, m.Size}, Platform: &p})
+		idx.Manifests = append(idx.Manifests, AnnotatedDescriptor{Descriptor: Descriptor{MediaTypeManifest, m.Digest, m.Size}, Platform: &p})
 	}
 	data, err := json.MarshalIndent(idx, "", "  ")
 	if err != nil {
@@ -118,7 +118,7 @@ func ImageIndex(images ...Manifest) ([]byte, Descriptor, error) {
 
 // TopIndex returns the bytes of the index.json that Commit writes.
 func TopIndex(index Descriptor, annotations map[string]string) ([]byte, error) {
-	return indexJSON(index, annotations)
+	return IndexJSON(index, annotations)
 }
 
 // IndexAnnotations are those that a build leaves in index.json for an output of a
@@ -129,4 +129,75 @@ func IndexAnnotations(output, version string) map[string]string {
 		AnnotationCreated: "1970-01-01T00:00:01Z",
 		AnnotationRefName: version,
 	}
+}
+
+// IndexJSON is what containerd's archive exporter, which BuildKit exports with,
+// writes for one descriptor: compact, no newline at the end
+// (core/images/archive/exporter.go, ociIndexRecord).
+func IndexJSON(top Descriptor, annotations map[string]string) ([]byte, error) {
+	return json.Marshal(Index{
+		SchemaVersion: 2,
+		MediaType:     MediaTypeIndex,
+		Manifests:     []AnnotatedDescriptor{{Descriptor: top, Annotations: annotations}},
+	})
+}
+
+type BlobSet struct {
+	Seen map[Digest]int64
+	List []Descriptor
+}
+
+func (s *BlobSet) Add(ds ...AnnotatedDescriptor) error {
+	for _, d := range ds {
+		size, seen := s.Seen[d.Digest]
+		if seen && size != d.Size {
+			return fmt.Errorf("blob %s is said to have %d bytes and %d", d.Digest, size, d.Size)
+		}
+		if !seen {
+			s.Seen[d.Digest] = d.Size
+			s.List = append(s.List, d.Descriptor)
+		}
+	}
+	return nil
+}
+
+// Manifest is one platform's image.
+type Manifest struct {
+	Digest   Digest   `json:"digest"`
+	Size     int64    `json:"size"`
+	Platform Platform `json:"platform"`
+}
+
+// AnnotationVersion is the version of an image, in its manifest.
+const AnnotationVersion = "org.opencontainers.image.version"
+
+// Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
+const (
+	AnnotationName    = "io.containerd.image.name"
+	AnnotationCreated = "org.opencontainers.image.created"
+	AnnotationRefName = "org.opencontainers.image.ref.name"
+)
+
+// CheckConfig holds the bytes of an image config against its manifest and the
+// platform that the image must be for. ONBUILD is refused: BuildKit would run it in
+// whatever is built from the image, although no file of the tree holds it.
+func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
+	platform, layers, err := ParseConfig(data)
+	var docker struct{ Config struct{ OnBuild []string } }
+	if err == nil {
+		err = json.Unmarshal(data, &docker)
+	}
+	switch {
+	case err != nil:
+		return err
+	case int64(len(data)) != i.Config.Size:
+		return fmt.Errorf("its config has %d bytes, its manifest says %d", len(data), i.Config.Size)
+	case layers != len(i.Layers):
+		return fmt.Errorf("its manifest names %d layers, its config %d", len(i.Layers), layers)
+	case !SamePlatform(platform, want):
+		return fmt.Errorf("the image is for %s, not for %s", platform, want)
+	case len(docker.Config.OnBuild) > 0:
+		return fmt.Errorf("the image has ONBUILD instructions (%.80q), which would run unseen in what is built from it", docker.Config.OnBuild[0])
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"errors"
@@ -10,20 +10,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // remembering returns a memory attached to a store whose clock is an hour ahead, so
 // that nothing in its tree is too young, and the folder d in that tree.
-func remembering(t testing.TB, s *Store) *Memory {
+func remembering(t testing.TB, s *testStore) *Memo {
 	t.Helper()
 	later := func() time.Time { return time.Now().Add(time.Hour) }
-	s.now, s.stats.now, s.build = later, later, "build 1"
-	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test")
+	s.now, s.stats.Now, s.build = later, later, "build 1"
+	m := New(s.tree, "fetch")
+	m.Attach(s.Home(), "test")
 	return m
 }
 
-func newFolder(t testing.TB, s *Store) string {
+func newFolder(t testing.TB, s *testStore) string {
 	t.Helper()
 	dir := filepath.Join(s.tree, "d")
 	write(t, filepath.Join(dir, "file"), []byte("one"))
@@ -36,22 +38,22 @@ func newFolder(t testing.TB, s *Store) string {
 }
 
 // learn remembers value of d as a run would, in the memory's file too.
-func learn(t testing.TB, s *Store, value string) {
+func learn(t testing.TB, s *testStore, value string) {
 	t.Helper()
 	m := remembering(t, s)
-	if got, ok := m.Recall("d", nil); ok {
+	if got, ok := m.Get("d", nil); ok {
 		t.Fatalf("recalled %q before anything was remembered", got)
 	}
-	m.Remember(m.Look("d"), value)
+	m.Put(m.Observe("d"), value)
 	if err := m.Save(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func recalls(t testing.TB, s *Store, want string) {
+func recalls(t testing.TB, s *testStore, want string) {
 	t.Helper()
 	m := remembering(t, s)
-	got, ok := m.Recall("d", nil)
+	got, ok := m.Get("d", nil)
 	if ok != (want != "") || got != want {
 		t.Errorf("recalled %q, %v; want %q", got, ok, want)
 	}
@@ -145,7 +147,7 @@ func TestMemoryHolds(t *testing.T) {
 	}
 	m := remembering(t, s)
 	var items []Item
-	got, ok := m.Recall("d", func(i Item) { items = append(items, i) })
+	got, ok := m.Get("d", func(i Item) { items = append(items, i) })
 	if !ok || got != "learnt" {
 		t.Fatalf("recalled %q, %v", got, ok)
 	}
@@ -157,7 +159,7 @@ func TestMemoryHolds(t *testing.T) {
 			t.Errorf("its mtime is %v, not that of now", i.ModTime())
 		}
 	}
-	if !m.dirty {
+	if !m.Dirty {
 		t.Error("new stamps are not saved")
 	}
 	if err := m.Save(); err != nil {
@@ -168,9 +170,9 @@ func TestMemoryHolds(t *testing.T) {
 	}
 }
 
-func recallsClean(m *Memory) bool {
-	_, ok := m.Recall("d", nil)
-	return ok && !m.dirty
+func recallsClean(m *Memo) bool {
+	_, ok := m.Get("d", nil)
+	return ok && !m.Dirty
 }
 
 // A file that changed just before it was read may change again without a new
@@ -178,23 +180,23 @@ func recallsClean(m *Memory) bool {
 func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 	s := newStore(t)
 	dir := newFolder(t, s)
-	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test")
-	m.now = func() time.Time {
-		info, err := statPath(dir + "/file")
+	m := New(s.tree, "fetch")
+	m.Attach(s.Home(), "test")
+	m.Now = func() time.Time {
+		info, err := disk.StatPath(dir + "/file")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return time.Unix(0, info.Ctime).Add(50 * time.Millisecond)
 	}
-	m.Remember(m.Look("d"), "learnt")
-	if _, ok := m.Recall("d", nil); ok {
+	m.Put(m.Observe("d"), "learnt")
+	if _, ok := m.Get("d", nil); ok {
 		t.Error("remembered what may have changed since")
 	}
 	// nor where the clock was set back since the file was written
-	m.now = func() time.Time { return time.Now().Add(-time.Hour) }
-	m.Remember(m.Look("d"), "learnt")
-	if _, ok := m.Recall("d", nil); ok {
+	m.Now = func() time.Time { return time.Now().Add(-time.Hour) }
+	m.Put(m.Observe("d"), "learnt")
+	if _, ok := m.Get("d", nil); ok {
 		t.Error("remembered what is from the future")
 	}
 }
@@ -204,19 +206,19 @@ func TestMemoryOfWhatChangesMeanwhile(t *testing.T) {
 	s := newStore(t)
 	dir := newFolder(t, s)
 	m := remembering(t, s)
-	seen := m.Look("d")
+	seen := m.Observe("d")
 	write(t, dir+"/file", []byte("two"))
-	m.Remember(seen, "what was learnt of one")
+	m.Put(seen, "what was learnt of one")
 	recallsNothing(t, m)
-	m.Remember(m.Look("absent"), "x")
-	if _, ok := m.Recall("absent", nil); ok {
+	m.Put(m.Observe("absent"), "x")
+	if _, ok := m.Get("absent", nil); ok {
 		t.Error("remembered what is not there")
 	}
 }
 
-func recallsNothing(t *testing.T, m *Memory) {
+func recallsNothing(t *testing.T, m *Memo) {
 	t.Helper()
-	if got, ok := m.Recall("d", nil); ok {
+	if got, ok := m.Get("d", nil); ok {
 		t.Errorf("recalled %q", got)
 	}
 }
@@ -246,15 +248,15 @@ func TestMemoryFile(t *testing.T) {
 	recalls(t, s, "learnt")
 
 	s.build = "build 2"
-	m := NewMemory(s.tree, "fetch")
-	m.Attach(s, "test")
+	m := New(s.tree, "fetch")
+	m.Attach(s.Home(), "test")
 	recallsNothing(t, m)
 	if err := os.Rename(path, s.Dir("memory", "other")); err != nil {
 		t.Fatal(err)
 	}
-	m = NewMemory(s.tree, "fetch")
+	m = New(s.tree, "fetch")
 	s.build = "build 1"
-	m.Attach(s, "other")
+	m.Attach(s.Home(), "other")
 	recallsNothing(t, m)
 }
 
@@ -271,13 +273,10 @@ func TestMemoryOfACopy(t *testing.T) {
 	if err := os.Chmod(tree+"/.sx", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	foreign := open(t, tree)
+	foreign := openAs(t, tree, tree+".key")
 	recalls(t, foreign, "")
 
-	ours, err := Open(tree, Options{KeyFile: s.tree + ".key"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours := openAs(t, tree, s.tree+".key")
 	recalls(t, ours, "learnt")
 	write(t, tree+"/d/file", []byte("two"))
 	recalls(t, ours, "")
@@ -293,12 +292,12 @@ func TestMemoryOfTwo(t *testing.T) {
 		go func() {
 			var errs []error
 			for range 20 {
-				m := NewMemory(s.tree, "fetch")
-				m.Attach(s, "test")
-				if got, ok := m.Recall("d", nil); !ok || got != "learnt" {
+				m := New(s.tree, "fetch")
+				m.Attach(s.Home(), "test")
+				if got, ok := m.Get("d", nil); !ok || got != "learnt" {
 					errs = append(errs, fmt.Errorf("recalled %q, %v", got, ok))
 				}
-				m.dirty = true
+				m.Dirty = true
 				errs = append(errs, m.Save())
 			}
 			done <- errors.Join(errs...)
@@ -315,19 +314,19 @@ func TestMemoryOfTwo(t *testing.T) {
 // FuzzRecollection: what no memory packed is an error or something that packs and
 // unpacks alike.
 func FuzzRecollection(f *testing.F) {
-	f.Add(pack("d", &recollection{items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
+	f.Add(pack("d", &entry{Items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
 	f.Add("\x01d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 	f.Fuzz(func(t *testing.T, packed string) {
 		if packed == "" {
 			return
 		}
-		r, err := (&recollection{packed: packed}).unpack(new([]Item))
+		r, err := (&entry{Packed: packed}).Unpack(new([]Item))
 		if err != nil {
 			return
 		}
-		again, err := (&recollection{packed: pack("d", &recollection{items: r.items, value: r.value})}).unpack(new([]Item))
-		if err != nil || again.value != r.value || !slices.Equal(again.items, r.items) {
-			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.items, r.value, again.items, again.value, err)
+		again, err := (&entry{Packed: pack("d", &entry{Items: r.Items, value: r.value})}).Unpack(new([]Item))
+		if err != nil || again.value != r.value || !slices.Equal(again.Items, r.Items) {
+			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.Items, r.value, again.Items, again.value, err)
 		}
 	})
 }

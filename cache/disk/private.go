@@ -1,10 +1,12 @@
-package cache
+package disk
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // UnsafeError says why a folder is not believed.
@@ -12,19 +14,19 @@ type UnsafeError struct{ Path, Reason string }
 
 func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Path, e.Reason) }
 
-// isLink is said of what would have to be followed.
-const isLink = "it is a symbolic link, which sx does not follow"
+// IsLink is said of what would have to be followed.
+const IsLink = "it is a symbolic link, which sx does not follow"
 
-func notFolder(path string, info fs.FileInfo) error {
+func NotFolder(path string, info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
-		return &UnsafeError{path, isLink}
+		return &UnsafeError{path, IsLink}
 	}
 	return &UnsafeError{path, "it is not a folder"}
 }
 
-// ensurePrivate makes a folder of mode 0700, or checks that the one there is a
+// EnsurePrivate makes a folder of mode 0700, or checks that the one there is a
 // folder of ours that nobody else may write.
-func ensurePrivate(path string) error {
+func EnsurePrivate(path string) error {
 	failed := os.Mkdir(path, 0o700)
 	if failed == nil {
 		return os.Chmod(path, 0o700)
@@ -37,27 +39,27 @@ func ensurePrivate(path string) error {
 		return fmt.Errorf("making %q: %w", path, err)
 	}
 	if !info.IsDir() {
-		return notFolder(path, info)
+		return NotFolder(path, info)
 	}
-	st, err := statPath(path)
+	st, err := StatPath(path)
 	if err != nil {
 		return fmt.Errorf("making %q: %w", path, err)
 	}
-	return checkOwner(path, st, os.Geteuid(), yours(path)+"run as that user, or set paths.state")
+	return CheckOwner(path, st, os.Geteuid(), Yours(path)+"run as that user, or set paths.state")
 }
 
-// yours is the command that gives path to this user, who is not root, for the
+// Yours is the command that gives path to this user, who is not root, for the
 // beginning of a way out.
-func yours(path string) string {
+func Yours(path string) string {
 	if os.Geteuid() == 0 {
 		return ""
 	}
 	return fmt.Sprintf("make it yours (sudo chown -R %d %q), ", os.Geteuid(), path)
 }
 
-// checkOwner accepts what belongs to user uid and nobody else may write. wayOut is
+// CheckOwner accepts what belongs to user uid and nobody else may write. wayOut is
 // for a person who meets another's.
-func checkOwner(path string, st stamp, uid int, wayOut string) error {
+func CheckOwner(path string, st Stamp, uid int, wayOut string) error {
 	if int(st.Uid) != uid {
 		return &UnsafeError{path, fmt.Sprintf("it belongs to user %d, not to you: %s", st.Uid, wayOut)}
 	}
@@ -65,4 +67,9 @@ func checkOwner(path string, st stamp, uid int, wayOut string) error {
 		return &UnsafeError{path, "others may write to it"}
 	}
 	return nil
+}
+
+// IsReadOnly recognises a place where this user may not write, now or ever.
+func IsReadOnly(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }

@@ -1,9 +1,9 @@
 //go:build !linux
 
-package cache
+package disk
 
 import "errors"
 
-func exchange(a, b string) error { return errors.ErrUnsupported }
+func Exchange(a, b string) error { return errors.ErrUnsupported }
 
 func renameNoReplace(from, to string) error { return errors.ErrUnsupported }

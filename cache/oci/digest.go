@@ -1,4 +1,4 @@
-package cache
+package oci
 
 import (
 	"crypto/sha256"
@@ -19,7 +19,7 @@ func ParseDigest(s string) (Digest, error) {
 	if !ok {
 		return Digest{}, fmt.Errorf("parsing digest %.100q: want %q and 64 hexadecimal digits", s, digestPrefix)
 	}
-	d, err := parseHexDigest(digits)
+	d, err := ParseHexDigest(digits)
 	if err != nil {
 		return Digest{}, fmt.Errorf("parsing digest %.100q: %w", s, err)
 	}
@@ -71,14 +71,14 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func parseHexDigest(s string) (Digest, error) {
-	sum, err := parseSum(s)
+func ParseHexDigest(s string) (Digest, error) {
+	sum, err := ParseSum(s)
 	return Digest{sum}, err
 }
 
-// parseSum reads a sha256 in lower-case hexadecimal. All zeros are refused: they
+// ParseSum reads a sha256 in lower-case hexadecimal. All zeros are refused: they
 // stand for "none".
-func parseSum(s string) (sum [sha256.Size]byte, err error) {
+func ParseSum(s string) (sum [sha256.Size]byte, err error) {
 	if len(s) != hex.EncodedLen(len(sum)) {
 		return sum, fmt.Errorf("want 64 hexadecimal digits, got %d characters", len(s))
 	}

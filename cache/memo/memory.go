@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"context"
@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// Memory keeps what was learnt by reading files and folders, so that the next run
+// Memo keeps what was learnt by reading files and folders, so that the next run
 // need not read them. A recollection is of one path: a file, or a folder and all
 // that is in it. It holds as long as all of that is what it was: the same names,
 // types and modes, and each file with the bytes that it had, of which its inode,
@@ -22,26 +24,26 @@ import (
 //
 // It may only ever cost time: what it is not sure of it forgets. Safe for
 // concurrent use.
-type Memory struct {
+type Memo struct {
 	root, skip string
-	now        func() time.Time
+	Now        func() time.Time
 	log        *zap.Logger
 
-	store         *Store // nil until Attach
-	stats         *Stats // spares hashing files that are large; nil: they are not
+	home          *Home  // nil until Attach
+	Stats         *Stats // spares hashing files that are large; nil: they are not
 	file, heading string
 
-	mu    sync.Mutex
+	Mu    sync.Mutex
 	open  *os.File // root, nil until base
-	kept  map[string]*recollection
-	dirty bool
+	Kept  map[string]*entry
+	Dirty bool
 }
 
-// recollection is of one path. Where it is packed, as a memory's file has it,
+// entry is of one path. Where it is packed, as a memory's file has it,
 // that is all.
-type recollection struct {
-	packed string
-	items  []Item // the first is the path itself; a folder before what is in it
+type entry struct {
+	Packed string
+	Items  []Item // the first is the path itself; a folder before what is in it
 	value  string
 }
 
@@ -50,40 +52,40 @@ type Item struct {
 	Path string      // below the recollection's path, with slashes; "" is that itself
 	Mode fs.FileMode // type and permissions
 	Sum  [32]byte    // sha256 of a file's bytes, or of a link's target
-	st   stamp
+	St   disk.Stamp
 }
 
 // ModTime is that of the last look.
-func (i Item) ModTime() time.Time { return time.Unix(0, i.st.Mtime) }
+func (i Item) ModTime() time.Time { return time.Unix(0, i.St.Mtime) }
 
-// Seen is what there was before it was read.
-type Seen struct {
+// Observation is what there was before it was read.
+type Observation struct {
 	path  string
 	items []Item
 	at    time.Time
 	err   error
 }
 
-// NewMemory returns a memory that is empty, of paths below the folder root, which
+// New returns a memory that is empty, of paths below the folder root, which
 // no link may lead out of. In a folder that is remembered, what is called skip
 // does not count ("" skips nothing).
-func NewMemory(root, skip string) *Memory {
-	return &Memory{
-		root: root, skip: skip, now: time.Now, log: zap.NewNop(),
-		kept: map[string]*recollection{},
+func New(root, skip string) *Memo {
+	return &Memo{
+		root: root, skip: skip, Now: time.Now, log: zap.NewNop(),
+		Kept: map[string]*entry{},
 	}
 }
 
 // errForgotten is why there is nothing to recall.
 var errForgotten = errors.New("it is not what it was")
 
-// Recall returns what Remember was given for path when all of it is as it was
+// Get returns what Remember was given for path when all of it is as it was
 // then, and calls see, which may be nil, for every item that makes it up. Else it
 // knows nothing of path from then on.
-func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
-	m.mu.Lock()
-	r := m.kept[path]
-	m.mu.Unlock()
+func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
+	m.Mu.Lock()
+	r := m.Kept[path]
+	m.Mu.Unlock()
 	if r == nil {
 		return "", false
 	}
@@ -95,7 +97,7 @@ func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
 		return "", false
 	}
 	if see != nil {
-		for _, i := range again.items {
+		for _, i := range again.Items {
 			see(i)
 		}
 	}
@@ -105,11 +107,11 @@ func (m *Memory) Recall(path string, see func(Item)) (value string, ok bool) {
 	return again.value, true
 }
 
-// Glance is Recall that reads no file: it knows nothing where stamps differ.
-func (m *Memory) Glance(path string) (value string, ok bool) {
-	m.mu.Lock()
-	r := m.kept[path]
-	m.mu.Unlock()
+// Peek is Recall that reads no file: it knows nothing where stamps differ.
+func (m *Memo) Peek(path string) (value string, ok bool) {
+	m.Mu.Lock()
+	r := m.Kept[path]
+	m.Mu.Unlock()
 	if r == nil {
 		return "", false
 	}
@@ -124,96 +126,96 @@ func (m *Memory) Glance(path string) (value string, ok bool) {
 
 // Items are those of what is kept of path, as they were when it was last recalled or
 // remembered.
-func (m *Memory) Items(path string) []Item {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.kept[path] == nil {
+func (m *Memo) Items(path string) []Item {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	if m.Kept[path] == nil {
 		return nil
 	}
-	r, err := m.kept[path].unpack(new([]Item))
+	r, err := m.Kept[path].Unpack(new([]Item))
 	if err != nil {
 		return nil
 	}
-	return r.items
+	return r.Items
 }
 
-// paths are those of which anything is kept, in no order.
-func (m *Memory) paths() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.AppendSeq(make([]string, 0, len(m.kept)), maps.Keys(m.kept))
+// Paths are those of which anything is kept, in no order.
+func (m *Memo) Paths() []string {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	return slices.AppendSeq(make([]string, 0, len(m.Kept)), maps.Keys(m.Kept))
 }
 
 // scratches are for the items of one recollection.
 var scratches = sync.Pool{New: func() any { return new([]Item) }}
 
-// Look sees what is at path. Whoever learns something by reading it looks first,
+// Observe sees what is at path. Whoever learns something by reading it looks first,
 // and tells Remember what was seen.
-func (m *Memory) Look(path string) Seen {
-	started := m.now()
+func (m *Memo) Observe(path string) Observation {
+	started := m.Now()
 	items, err := m.look(path)
-	return Seen{path, items, started, err}
+	return Observation{path, items, started, err}
 }
 
 // keep puts again, which check made, in the place of what it was made of.
-func (m *Memory) keep(path string, again recollection) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.kept[path] = &recollection{items: slices.Clone(again.items), value: again.value}
-	m.dirty = true
+func (m *Memo) keep(path string, again entry) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	m.Kept[path] = &entry{Items: slices.Clone(again.Items), value: again.value}
+	m.Dirty = true
 }
 
-// Remember keeps value, which was learnt by reading what was seen before. It keeps
+// Put keeps value, which was learnt by reading what was seen before. It keeps
 // nothing where anything changed since, or so short before that another change
 // need not show.
-func (m *Memory) Remember(before Seen, value string) {
+func (m *Memo) Put(before Observation, value string) {
 	items, err := m.confirm(before)
 	if err != nil {
 		m.log.Debug("not remembered", zap.String("path", before.path), zap.Error(err))
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.kept[before.path] = &recollection{items: items, value: value}
-	m.dirty = true
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	m.Kept[before.path] = &entry{Items: items, value: value}
+	m.Dirty = true
 }
 
 // Forget lets the next Recall of path know nothing.
-func (m *Memory) Forget(path string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.kept[path]; ok {
-		delete(m.kept, path)
-		m.dirty = true
+func (m *Memo) Forget(path string) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	if _, ok := m.Kept[path]; ok {
+		delete(m.Kept, path)
+		m.Dirty = true
 	}
 }
 
-// amend changes what is kept of path, without looking at it.
-func (m *Memory) amend(path string, change func(value string) string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.kept[path] == nil {
+// Update changes what is kept of path, without looking at it.
+func (m *Memo) Update(path string, change func(value string) string) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	if m.Kept[path] == nil {
 		return
 	}
-	r, err := m.kept[path].unpack(new([]Item))
+	r, err := m.Kept[path].Unpack(new([]Item))
 	if err != nil {
 		return
 	}
-	r.packed, r.value = "", change(r.value)
-	m.kept[path] = &r
-	m.dirty = true
+	r.Packed, r.value = "", change(r.value)
+	m.Kept[path] = &r
+	m.Dirty = true
 }
 
-// files yields the stamp of every file in what is kept.
-func (m *Memory) files(yield func(stamp)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// Files yields the stamp of every file in what is kept.
+func (m *Memo) Files(yield func(disk.Stamp)) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	var scratch []Item
-	for _, r := range m.kept {
-		if r, err := r.unpack(&scratch); err == nil {
-			for _, i := range r.items {
+	for _, r := range m.Kept {
+		if r, err := r.Unpack(&scratch); err == nil {
+			for _, i := range r.Items {
 				if i.Mode.IsRegular() {
-					yield(i.st)
+					yield(i.St)
 				}
 			}
 		}
@@ -222,7 +224,7 @@ func (m *Memory) files(yield func(stamp)) {
 
 // confirm looks again, hashes what is there, and fails where anything is not, or
 // may not be, what it was before.
-func (m *Memory) confirm(before Seen) ([]Item, error) {
+func (m *Memo) confirm(before Observation) ([]Item, error) {
 	if before.err != nil {
 		return nil, before.err
 	}
@@ -240,15 +242,15 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 	for i := range items {
 		was, is := before.items[i], &items[i]
 		switch {
-		case was.Path != is.Path || was.Mode != is.Mode || !was.st.same(is.st):
+		case was.Path != is.Path || was.Mode != is.Mode || !was.St.Same(is.St):
 			return nil, errForgotten
-		case racy(is.st, before.at):
+		case racy(is.St, before.at):
 			return nil, errors.New("it changed too short a time ago")
 		}
 		if err := m.hash(base, before.path, is); err != nil {
 			return nil, err
 		}
-		m.sound(is.st.inode)
+		m.sound(is.St.Inode)
 	}
 	return items, nil
 }
@@ -257,70 +259,70 @@ func (m *Memory) confirm(before Seen) ([]Item, error) {
 // holds, if it may read that. The recollection that it returns has the stamps of
 // now; its items are in scratch. Where they are others, keep says that they are old
 // enough to be remembered.
-func (m *Memory) check(path string, r *recollection, scratch *[]Item, read bool) (again recollection, keep bool, err error) {
-	if again, err = r.unpack(scratch); err != nil {
+func (m *Memo) check(path string, r *entry, scratch *[]Item, read bool) (again entry, keep bool, err error) {
+	if again, err = r.Unpack(scratch); err != nil {
 		return again, false, err
 	}
-	started := m.now()
+	started := m.Now()
 	base, err := m.base()
 	if err != nil {
 		return again, false, err
 	}
 	differ, young := false, false
-	for i, item := range again.items {
+	for i, item := range again.Items {
 		st, mode, err := m.lstatItem(base, path, item.Path)
 		switch {
 		case err != nil:
 			return again, false, err
 		case mode != item.Mode:
 			return again, false, errForgotten
-		case st.same(item.st) && !m.suspect(st.inode):
+		case st.Same(item.St) && !m.suspect(st.Inode):
 			continue
 		case !read:
 			return again, false, errForgotten
 		}
-		if err := m.recheck(base, path, again.items, i, st); err != nil {
+		if err := m.recheck(base, path, again.Items, i, st); err != nil {
 			return again, false, err
 		}
-		again.items[i].st = st
+		again.Items[i].St = st
 		differ, young = true, young || racy(st, started)
 	}
 	return again, differ && !young, nil
 }
 
 // recheck compares an item whose stamp is not what it was by what it holds.
-func (m *Memory) recheck(base *os.File, path string, items []Item, i int, st stamp) error {
+func (m *Memo) recheck(base *os.File, path string, items []Item, i int, st disk.Stamp) error {
 	was := items[i]
 	if was.Mode.IsDir() {
 		return m.sameNames(base, path, items, i)
 	}
-	if was.Mode.IsRegular() && st.Size != was.st.Size {
+	if was.Mode.IsRegular() && st.Size != was.St.Size {
 		return errForgotten
 	}
-	now := Item{Path: was.Path, Mode: was.Mode, st: st}
+	now := Item{Path: was.Path, Mode: was.Mode, St: st}
 	if err := m.hash(base, path, &now); err != nil {
 		return err
 	}
 	if now.Sum != was.Sum {
 		return errForgotten
 	}
-	m.sound(st.inode)
+	m.sound(st.Inode)
 	return nil
 }
 
 // suspect reports whether a file must be read although its stamp is what it was.
-func (m *Memory) suspect(id inode) bool { return m.stats != nil && m.stats.suspect(id) }
+func (m *Memo) suspect(id disk.Inode) bool { return m.Stats != nil && m.Stats.suspect(id) }
 
-func (m *Memory) sound(id inode) {
-	if m.stats != nil {
-		m.stats.sound(id)
+func (m *Memo) sound(id disk.Inode) {
+	if m.Stats != nil {
+		m.Stats.Sound(id)
 	}
 }
 
 // sum hashes an open file whose stamp is st.
-func (m *Memory) sum(f *os.File, st stamp) ([32]byte, error) {
-	if m.stats == nil {
+func (m *Memo) sum(f *os.File, st disk.Stamp) ([32]byte, error) {
+	if m.Stats == nil {
 		return hashFile(context.Background(), f, st)
 	}
-	return m.stats.sum(context.Background(), f)
+	return m.Stats.SumFile(context.Background(), f)
 }

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package cache
+package disk
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lstatAt does not follow a link at the end of path, which is below the folder dir.
+// LstatAt does not follow a link at the end of path, which is below the folder dir.
 // [unix.Fstatat] is the same, but copies every path: a run that has nothing to do
 // makes little other garbage.
-func lstatAt(dir int, path []byte, st *unix.Stat_t) error {
+func LstatAt(dir int, path []byte, st *unix.Stat_t) error {
 	if bytes.IndexByte(path, 0) >= 0 {
 		return unix.EINVAL
 	}

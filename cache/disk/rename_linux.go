@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func exchange(a, b string) error { return renameFlags(a, b, unix.RENAME_EXCHANGE) }
+func Exchange(a, b string) error { return renameFlags(a, b, unix.RENAME_EXCHANGE) }
 
 func renameNoReplace(from, to string) error { return renameFlags(from, to, unix.RENAME_NOREPLACE) }
 

@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"crypto/sha256"
@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // maxItems bounds what is remembered of one folder: whoever made it may have put a
@@ -19,7 +21,7 @@ import (
 const maxItems = 4096
 
 // path is that of an item on this machine.
-func (m *Memory) path(at, item string) string { return m.root + "/" + below(at, item) }
+func (m *Memo) path(at, item string) string { return m.root + "/" + below(at, item) }
 
 // below is the path of an item from the root on.
 func below(at, item string) string {
@@ -31,7 +33,7 @@ func below(at, item string) string {
 
 // look lists and stats path and all below it, a folder before what is in it, names
 // sorted.
-func (m *Memory) look(at string) ([]Item, error) {
+func (m *Memo) look(at string) ([]Item, error) {
 	base, err := m.base()
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func (m *Memory) look(at string) ([]Item, error) {
 	return m.lookBelow(base, nil, at, "")
 }
 
-func (m *Memory) lookBelow(base *os.File, items []Item, at, item string) ([]Item, error) {
+func (m *Memo) lookBelow(base *os.File, items []Item, at, item string) ([]Item, error) {
 	if len(items) == maxItems {
 		return nil, errors.New("there is too much in it")
 	}
@@ -47,7 +49,7 @@ func (m *Memory) lookBelow(base *os.File, items []Item, at, item string) ([]Item
 	if err != nil {
 		return nil, err
 	}
-	items = append(items, Item{Path: item, Mode: mode, st: st})
+	items = append(items, Item{Path: item, Mode: mode, St: st})
 	if !mode.IsDir() {
 		return items, nil
 	}
@@ -61,8 +63,8 @@ func (m *Memory) lookBelow(base *os.File, items []Item, at, item string) ([]Item
 }
 
 // names lists a folder, sorted, without what is skipped.
-func (m *Memory) names(base *os.File, at, item string) ([]string, error) {
-	folder, err := openAt(int(base.Fd()), below(at, item), m.path(at, item), unix.O_DIRECTORY)
+func (m *Memo) names(base *os.File, at, item string) ([]string, error) {
+	folder, err := disk.OpenAt(int(base.Fd()), below(at, item), m.path(at, item), unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func (m *Memory) names(base *os.File, at, item string) ([]string, error) {
 
 // sameNames fails where the folder that is item i holds other names than those
 // of the items in it.
-func (m *Memory) sameNames(base *os.File, at string, items []Item, i int) error {
+func (m *Memo) sameNames(base *os.File, at string, items []Item, i int) error {
 	dir := items[i].Path
 	names, err := m.names(base, at, dir)
 	if err != nil {
@@ -100,7 +102,7 @@ func (m *Memory) sameNames(base *os.File, at string, items []Item, i int) error 
 }
 
 // hash fills in an item's sum.
-func (m *Memory) hash(base *os.File, at string, item *Item) error {
+func (m *Memo) hash(base *os.File, at string, item *Item) error {
 	full := m.path(at, item.Path)
 	switch {
 	case item.Mode.IsDir():
@@ -111,15 +113,15 @@ func (m *Memory) hash(base *os.File, at string, item *Item) error {
 		}
 		item.Sum = sha256.Sum256([]byte(target))
 	case item.Mode.IsRegular():
-		f, err := openRegular(int(base.Fd()), below(at, item.Path), full)
+		f, err := disk.OpenRegular(int(base.Fd()), below(at, item.Path), full)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if st, err := statFile(f); err != nil || !st.same(item.st) {
+		if st, err := disk.StatFile(f); err != nil || !st.Same(item.St) {
 			return errors.Join(errForgotten, err)
 		}
-		item.Sum, err = m.sum(f, item.st)
+		item.Sum, err = m.sum(f, item.St)
 		return err
 	default:
 		return fmt.Errorf("%q is neither a file, a folder nor a link", full)
@@ -129,11 +131,11 @@ func (m *Memory) hash(base *os.File, at string, item *Item) error {
 
 // base is the memory's root, opened once it is there: to walk from it to each item
 // takes half the time of walking from the root of all.
-func (m *Memory) base() (*os.File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *Memo) base() (*os.File, error) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	if m.open == nil {
-		fd, err := unix.Open(m.root, openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(m.root, disk.OpenPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: m.root, Err: err}
 		}
@@ -143,26 +145,26 @@ func (m *Memory) base() (*os.File, error) {
 }
 
 // lstatItem is lstat of an item, from base on.
-func (m *Memory) lstatItem(base *os.File, path, item string) (stamp, fs.FileMode, error) {
+func (m *Memo) lstatItem(base *os.File, path, item string) (disk.Stamp, fs.FileMode, error) {
 	var st unix.Stat_t
 	at := make([]byte, 0, 256) // mostly enough, and then no garbage
 	at = append(at, path...)
 	if item != "" {
 		at = append(append(at, '/'), item...)
 	}
-	if err := lstatAt(int(base.Fd()), at, &st); err != nil {
-		return stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
+	if err := disk.LstatAt(int(base.Fd()), at, &st); err != nil {
+		return disk.Stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
 	}
-	return stampOf(&st), modeOf(&st), nil
+	return disk.StampOf(&st), modeOf(&st), nil
 }
 
 // lstat does not follow a link at the end of path.
-func lstat(path string) (stamp, fs.FileMode, error) {
+func lstat(path string) (disk.Stamp, fs.FileMode, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return stamp{}, 0, &fs.PathError{Op: "stat", Path: path, Err: err}
+		return disk.Stamp{}, 0, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return stampOf(&st), modeOf(&st), nil
+	return disk.StampOf(&st), modeOf(&st), nil
 }
 
 // modeOf is type and permissions. What sx never reads is irregular.

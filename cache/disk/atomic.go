@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"crypto/rand"
@@ -20,50 +20,50 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
-	defer tmp.discard()
-	if err := os.Rename(tmp.path, path); err != nil {
+	defer tmp.Discard()
+	if err := os.Rename(tmp.Path, path); err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// temp is a temporary file, locked while it is open.
-type temp struct {
+// Temp is a temporary file, locked while it is open.
+type Temp struct {
 	*os.File
-	path string
+	Path string
 }
 
-func createTemp(folder string) (temp, error) {
+func CreateTemp(folder string) (Temp, error) {
 	for {
 		path := filepath.Join(folder, ".sx-"+rand.Text())
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
-			return temp{}, err
+			return Temp{}, err
 		}
-		if claim(f, path) {
-			return temp{f, path}, nil
+		if TryClaim(f, path) {
+			return Temp{f, path}, nil
 		}
 		f.Close()
 	}
 }
 
 // writeTemp leaves a synced file that still holds its lock.
-func writeTemp(folder string, data []byte, perm fs.FileMode) (temp, error) {
-	tmp, err := createTemp(folder)
+func writeTemp(folder string, data []byte, perm fs.FileMode) (Temp, error) {
+	tmp, err := CreateTemp(folder)
 	if err != nil {
-		return temp{}, err
+		return Temp{}, err
 	}
 	_, err = tmp.Write(data)
 	if err := errors.Join(err, tmp.Chmod(perm), tmp.Sync()); err != nil {
-		tmp.discard()
-		return temp{}, err
+		tmp.Discard()
+		return Temp{}, err
 	}
 	return tmp, nil
 }
 
-// writeNew writes and syncs a file that does not exist, in a folder that nobody
+// WriteNew writes and syncs a file that does not exist, in a folder that nobody
 // reads before it is complete.
-func writeNew(path string, data []byte, perm fs.FileMode) error {
+func WriteNew(path string, data []byte, perm fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
@@ -72,13 +72,13 @@ func writeNew(path string, data []byte, perm fs.FileMode) error {
 	return errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
 }
 
-// discard closes the file and removes it where it still has its temporary name.
-func (t temp) discard() {
-	os.Remove(t.path)
+// Discard closes the file and removes it where it still has its temporary name.
+func (t Temp) Discard() {
+	os.Remove(t.Path)
 	t.Close()
 }
 
-func syncDir(path string) error {
+func SyncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("syncing %q: %w", path, err)

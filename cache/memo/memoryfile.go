@@ -1,4 +1,4 @@
-package cache
+package memo
 
 import (
 	"crypto/hmac"
@@ -9,12 +9,16 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // A memory's file: a heading that names the memory and the build of sx; each
@@ -25,71 +29,83 @@ const (
 	memoryLimit   = 1 << 30
 )
 
+// Home says where memories lie between runs.
+type Home struct {
+	Dir      string       // the folder of their files
+	Make     func() error // makes Dir
+	Tmp      string       // a folder for temporary files, on the same filesystem
+	ReadOnly bool         // nothing can be saved
+	Build    string       // of sx; empty: nothing is kept
+	Key      disk.Key     // authenticates the files
+	Now      func() time.Time
+	Log      *zap.Logger
+}
+
 // Attach reads what Save left in the store under the same name, by the same build
 // of sx. What is damaged, of another build or not this user's is not believed, with a
 // word in the log: who learnt it might have understood something else. It reads
 // beside its caller; whoever asks the memory of something waits for it.
-func (m *Memory) Attach(s *Store, name string) {
-	m.now, m.log = s.now, s.log
-	if s.build == "" {
+func (m *Memo) Attach(home Home, name string) {
+	m.Now, m.log = home.Now, home.Log
+	if home.Build == "" {
 		return
 	}
-	m.store, m.heading = s, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, s.build)
-	m.file = s.Dir("memory", name)
-	m.mu.Lock()
+	m.home, m.heading = &home, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, home.Build)
+	m.file = filepath.Join(home.Dir, name)
+	m.Mu.Lock()
 	go func() {
-		defer m.mu.Unlock()
+		defer m.Mu.Unlock()
 		m.readKept()
 	}()
 }
 
 // readKept needs the lock.
-func (m *Memory) readKept() {
+func (m *Memo) readKept() {
 	kept, err := m.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
 	}
 	if err == nil {
-		maps.Copy(kept, m.kept)
-		m.kept = kept
+		maps.Copy(kept, m.Kept)
+		m.Kept = kept
 	}
 }
 
 // Save writes what changed since Attach; of two processes the last wins. What
 // exists no more is left out. Where nothing may be written, nothing is.
-func (m *Memory) Save() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.dirty || m.store == nil || m.store.readOnly != nil {
+func (m *Memo) Save() error {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	if !m.Dirty || m.home == nil || m.home.ReadOnly {
 		return nil
 	}
-	if _, err := m.store.Folder("memory"); err != nil {
+	if err := m.home.Make(); err != nil {
 		return fmt.Errorf("saving what was learnt: %w", err)
 	}
-	if err := WriteFile(m.file, m.format(), 0o600, m.store.Dir("tmp")); err != nil {
+	if err := disk.WriteFile(m.file, m.format(), 0o600, m.home.Tmp); err != nil {
 		return fmt.Errorf("saving what was learnt: %w", err)
 	}
-	m.dirty = false
+	m.Dirty = false
 	return nil
 }
 
 // format needs the lock.
-func (m *Memory) format() []byte {
+func (m *Memo) format() []byte {
 	buf := []byte(m.heading)
-	for _, path := range slices.Sorted(maps.Keys(m.kept)) {
-		r := m.kept[path]
-		if r.packed == "" {
-			r = &recollection{packed: pack(path, r)}
+	for _, path := range slices.Sorted(maps.Keys(m.Kept)) {
+		r := m.Kept[path]
+		if r.Packed == "" {
+			r = &entry{Packed: pack(path, r)}
 		} else if _, _, err := lstat(m.path(path, "")); err != nil {
 			continue
 		}
-		buf = appendText(buf, r.packed)
+		buf = AppendText(buf, r.Packed)
 	}
-	return append(buf, m.store.key.sum(memoryPurpose, buf)...)
+	return append(buf, m.home.Key.MAC(memoryPurpose, buf)...)
 }
 
 // read returns recollections that are packed.
-func (m *Memory) read() (map[string]*recollection, error) {
+func (m *Memo) read() (map[string]*entry, error) {
 	text, err := m.readChecked()
 	if err != nil {
 		return nil, err
@@ -99,18 +115,18 @@ func (m *Memory) read() (map[string]*recollection, error) {
 		return nil, errors.New("it is of another build of sx")
 	}
 	n := 0
-	u := unpacker{text: rest}
-	for ; u.text != ""; n++ {
-		u.string()
+	u := Unpacker{Rest: rest}
+	for ; u.Rest != ""; n++ {
+		u.Text()
 	}
-	if u.failed {
+	if u.Failed {
 		return nil, errors.New("it is damaged")
 	}
-	kept, all := make(map[string]*recollection, n), make([]recollection, n)
-	u.text = rest
+	kept, all := make(map[string]*entry, n), make([]entry, n)
+	u.Rest = rest
 	for i := range all {
-		all[i].packed = u.string()
-		path := (&unpacker{text: all[i].packed}).string()
+		all[i].Packed = u.Text()
+		path := (&Unpacker{Rest: all[i].Packed}).Text()
 		if path == "" {
 			return nil, errors.New("it is damaged")
 		}
@@ -121,8 +137,8 @@ func (m *Memory) read() (map[string]*recollection, error) {
 
 // readChecked returns the file without its MAC, in the one place that it was read
 // to: all that is recalled are parts of it.
-func (m *Memory) readChecked() (string, error) {
-	f, err := openRegular(unix.AT_FDCWD, m.file, m.file)
+func (m *Memo) readChecked() (string, error) {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, m.file, m.file)
 	if err != nil {
 		return "", err
 	}
@@ -139,7 +155,7 @@ func (m *Memory) readChecked() (string, error) {
 	if _, err := io.ReadFull(f, data); err != nil {
 		return "", err
 	}
-	if !hmac.Equal(data[at:], m.store.key.sum(memoryPurpose, data[:at])) {
+	if !hmac.Equal(data[at:], m.home.Key.MAC(memoryPurpose, data[:at])) {
 		return "", errors.New("it is damaged, or not written by this user")
 	}
 	return unsafe.String(unsafe.SliceData(data), at), nil
@@ -156,13 +172,13 @@ func outside(n int) []byte {
 	return make([]byte, n)
 }
 
-func pack(path string, r *recollection) string {
-	buf := appendText(nil, path)
-	buf = binary.AppendUvarint(buf, uint64(len(r.items)))
-	for _, i := range r.items {
-		buf = appendText(buf, i.Path)
+func pack(path string, r *entry) string {
+	buf := AppendText(nil, path)
+	buf = binary.AppendUvarint(buf, uint64(len(r.Items)))
+	for _, i := range r.Items {
+		buf = AppendText(buf, i.Path)
 		buf = binary.AppendUvarint(buf, uint64(i.Mode))
-		for _, n := range []int64{int64(i.st.Dev), int64(i.st.Ino), i.st.Size, i.st.Mtime, i.st.Ctime} {
+		for _, n := range []int64{int64(i.St.Dev), int64(i.St.Ino), i.St.Size, i.St.Mtime, i.St.Ctime} {
 			buf = binary.AppendVarint(buf, n)
 		}
 		if !i.Mode.IsDir() {
@@ -172,35 +188,35 @@ func pack(path string, r *recollection) string {
 	return string(append(buf, r.value...))
 }
 
-// unpack returns a copy of r, which may be packed. Its items are in scratch, which
+// Unpack returns a copy of r, which may be packed. Its items are in scratch, which
 // grows where it must.
-func (r *recollection) unpack(scratch *[]Item) (recollection, error) {
-	if r.packed == "" {
-		*scratch = append((*scratch)[:0], r.items...)
-		return recollection{items: *scratch, value: r.value}, nil
+func (r *entry) Unpack(scratch *[]Item) (entry, error) {
+	if r.Packed == "" {
+		*scratch = append((*scratch)[:0], r.Items...)
+		return entry{Items: *scratch, value: r.value}, nil
 	}
-	u := unpacker{text: r.packed}
-	u.string()
+	u := Unpacker{Rest: r.Packed}
+	u.Text()
 	n := u.uint()
 	if n > maxItems {
-		return recollection{}, errors.New("it is damaged")
+		return entry{}, errors.New("it is damaged")
 	}
 	items := slices.Grow((*scratch)[:0], int(n))[:n]
 	*scratch = items
 	for i := range items {
 		u.item(&items[i])
 	}
-	if u.failed {
-		return recollection{}, errors.New("it is damaged")
+	if u.Failed {
+		return entry{}, errors.New("it is damaged")
 	}
-	return recollection{packed: r.packed, items: items, value: u.text}, nil
+	return entry{Packed: r.Packed, Items: items, value: u.Rest}, nil
 }
 
-func (u *unpacker) item(i *Item) {
-	i.Path, i.Mode = u.string(), fs.FileMode(u.uint())
-	i.st.Dev, i.st.Ino = uint64(u.int()), uint64(u.int())
-	i.st.Size, i.st.Mtime, i.st.Ctime = u.int(), u.int(), u.int()
+func (u *Unpacker) item(i *Item) {
+	i.Path, i.Mode = u.Text(), fs.FileMode(u.uint())
+	i.St.Dev, i.St.Ino = uint64(u.Int()), uint64(u.Int())
+	i.St.Size, i.St.Mtime, i.St.Ctime = u.Int(), u.Int(), u.Int()
 	if i.Sum = [32]byte{}; !i.Mode.IsDir() {
-		i.Sum = u.sum()
+		i.Sum = u.Sum()
 	}
 }

@@ -1,4 +1,4 @@
-package cache
+package oci
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ var fieldNames = []string{
 	"architecture", "os", "os.version", "os.features", "variant", "features", "imageLayoutVersion",
 }
 
-// decodeDocument decodes an index, a manifest or an oci-layout file.
-func decodeDocument(data []byte, into any) error {
+// DecodeDocument decodes an index, a manifest or an oci-layout file.
+func DecodeDocument(data []byte, into any) error {
 	return decodeStrict(data, into, func(member string) bool { return member == "annotations" })
 }
 
@@ -39,7 +39,7 @@ func decodeStrict(data []byte, into any, free func(member string) bool) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")
 	}
-	if err := checkBounds(data); err != nil {
+	if err := CheckBounds(data); err != nil {
 		return err
 	}
 	// First, because it refuses what follows the value.

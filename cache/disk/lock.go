@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"crypto/rand"
@@ -13,21 +13,21 @@ import (
 // long as its process lives. So one whose lock can be had is dead, and a process
 // that starts removes only those.
 
-// claim locks what was just made at path. It reports false when another process
+// TryClaim locks what was just made at path. It reports false when another process
 // took it for dead before the lock was there: the caller makes a new one.
-func claim(f *os.File, path string) bool {
-	if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil {
+func TryClaim(f *os.File, path string) bool {
+	if Flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return false
 	}
-	a, err := statFile(f)
+	a, err := StatFile(f)
 	if err != nil {
 		return false
 	}
-	b, err := statPath(path)
-	return err == nil && a.inode == b.inode
+	b, err := StatPath(path)
+	return err == nil && a.Inode == b.Inode
 }
 
-func flock(f *os.File, how int) error {
+func Flock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
 			return err
@@ -35,29 +35,29 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// lockFile waits for an exclusive lock on a file, made when missing. Closing the
+// LockFile waits for an exclusive lock on a file, made when missing. Closing the
 // file releases it.
-func lockFile(path string) (*os.File, error) {
+func LockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	if err := Flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// claimDir makes a folder of mode 0700 with a random name in parent and locks it.
-func claimDir(parent, prefix string) (string, *os.File, error) {
+// ClaimDir makes a folder of mode 0700 with a random name in parent and locks it.
+func ClaimDir(parent, prefix string) (string, *os.File, error) {
 	for {
 		path := filepath.Join(parent, prefix+"."+rand.Text())
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return "", nil, err
 		}
 		f, err := os.Open(path)
-		if err == nil && claim(f, path) {
+		if err == nil && TryClaim(f, path) {
 			return path, f, nil
 		}
 		if err == nil {

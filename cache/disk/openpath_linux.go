@@ -1,0 +1,6 @@
+package disk
+
+import "golang.org/x/sys/unix"
+
+// OpenPath opens a folder to look below it.
+const OpenPath = unix.O_PATH

@@ -1,0 +1,280 @@
+package memo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+)
+
+// Stats remembers the sha256 of files by inode, size, mtime and ctime, so that
+// hard links share an entry and a no-op run reads nothing. It may only ever cost
+// time: what it is not sure of it does not remember. Safe for concurrent use.
+type Stats struct {
+	Path string
+	key  disk.Key
+	Now  func() time.Time
+	log  *zap.Logger
+
+	ReadOnly bool // Save has nowhere to write to
+
+	// InUse says of which files others than Stats know that they are as they were.
+	InUse func(yield func(disk.Stamp))
+
+	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time, see damage.go
+
+	Mu      sync.Mutex
+	entries map[disk.Inode]statEntry     // nil until table
+	Dirty   map[disk.Inode]news          // what Save has to write
+	reading map[disk.Inode][]*disk.Stamp // what hash reads right now, and the stamp it must have at the end
+}
+
+type statEntry struct {
+	disk.Stamp
+	sum  [sha256.Size]byte
+	used int64 // day of the last use, since 1970
+}
+
+// news is what happened to an entry since the file was read.
+type news int
+
+const (
+	used   news = iota // it was looked up: what another process saved of it counts for more
+	learnt             // it was hashed, moved or dropped
+)
+
+// A file changed within this time of its ctime may keep that ctime: kernel clocks
+// tick every 1 to 10 ms, old filesystems count whole or even seconds.
+const (
+	racyTick   = 100 * time.Millisecond
+	racyWindow = 2 * time.Second
+)
+
+// Sum returns the sha256 of a regular file, read only when it is not remembered.
+// A symbolic link is refused.
+func (s *Stats) Sum(path string) ([sha256.Size]byte, error) {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	defer f.Close()
+	return s.SumFile(context.Background(), f)
+}
+
+// Rehash is Sum of a file that is read whatever is remembered of it.
+func (s *Stats) Rehash(ctx context.Context, path string) ([sha256.Size]byte, error) {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	defer f.Close()
+	st, err := disk.StatFile(f)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return s.HashFile(ctx, f, st)
+}
+
+// SumFile is Sum for an open file. f is at its start.
+func (s *Stats) SumFile(ctx context.Context, f *os.File) ([sha256.Size]byte, error) {
+	st, err := disk.StatFile(f)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if sum, ok := s.Lookup(st); ok {
+		return sum, nil
+	}
+	return s.HashFile(ctx, f, st)
+}
+
+// HashFile reads f, which has stamp st, and remembers what is certain. What was remembered
+// and is not so is forgotten for good.
+func (s *Stats) HashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, err error) {
+	for try := 0; ; try++ {
+		started := s.Now()
+		sum, st, err = s.hashOnce(ctx, f, st)
+		var changed *ChangedError
+		if errors.As(err, &changed) && changed.linked && try < maxRereads {
+			if _, err := f.Seek(0, io.SeekStart); err == nil {
+				continue
+			}
+		}
+		switch {
+		case err == nil && s.contradicts(st, sum[:]):
+			s.correct(st, sum[:])
+		case err == nil && !racy(st, started):
+			s.Remember(st, sum)
+		case Unreadable(ctx, err) && s.contradicts(st, nil):
+			s.correct(st, nil)
+		}
+		return sum, err
+	}
+}
+
+// hashOnce also returns the stamp that f has after it.
+func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, after disk.Stamp, err error) {
+	kept := s.watch(st)
+	defer s.unwatch(kept)
+	sum, err = readSum(ctx, f, st.Size)
+	if err != nil {
+		return sum, st, err
+	}
+	s.Mu.Lock() // so that no keep is between its op and what it says of it
+	defer s.Mu.Unlock()
+	after, err = disk.StatFile(f)
+	return sum, after, errors.Join(err, changedSince(*kept, after, f.Name()))
+}
+
+// maxRereads bounds how often a file is read again that was linked meanwhile.
+const maxRereads = 4
+
+// watch lets keep say that the stamp of a file changes while hash reads it.
+func (s *Stats) watch(st disk.Stamp) *disk.Stamp {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	if s.reading == nil {
+		s.reading = map[disk.Inode][]*disk.Stamp{}
+	}
+	s.reading[st.Inode] = append(s.reading[st.Inode], &st)
+	return &st
+}
+
+func (s *Stats) unwatch(st *disk.Stamp) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	left := slices.DeleteFunc(s.reading[st.Inode], func(other *disk.Stamp) bool { return other == st })
+	if s.reading[st.Inode] = left; len(left) == 0 {
+		delete(s.reading, st.Inode)
+	}
+}
+
+// ChangedError says that a file was written to while it was read, or that another
+// process linked it, which shows in ctime alone.
+type ChangedError struct {
+	Path   string
+	linked bool
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("hashing %q: it changed while it was read", e.Path)
+}
+
+func changedSince(before, after disk.Stamp, path string) error {
+	if after.Same(before) {
+		return nil
+	}
+	return &ChangedError{path, after.Mtime == before.Mtime && after.Size == before.Size}
+}
+
+// hashFile reads f, which has stamp st before and must have it after.
+func hashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, err error) {
+	sum, err = readSum(ctx, f, st.Size)
+	if err != nil {
+		return sum, err
+	}
+	after, err := disk.StatFile(f)
+	return sum, errors.Join(err, changedSince(st, after, f.Name()))
+}
+
+// readSum reads exactly size bytes.
+func readSum(ctx context.Context, f *os.File, size int64) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(disk.ContextReader{Ctx: ctx, R: f}, size+1))
+	switch {
+	case err != nil:
+		return sum, fmt.Errorf("hashing %q: %w", f.Name(), err)
+	case n != size:
+		return sum, &ChangedError{Path: f.Name()}
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+func racy(st disk.Stamp, started time.Time) bool {
+	margin := racyTick
+	if st.Ctime%1e9 == 0 {
+		margin = racyWindow
+	}
+	return st.Ctime > started.Add(-margin).UnixNano()
+}
+
+func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	e, ok := s.Table()[st.Inode]
+	if !ok || !e.Same(st) || s.suspect(st.Inode) {
+		return sum, false
+	}
+	if today := s.today(); e.used != today {
+		e.used = today
+		s.entries[st.Inode] = e
+		s.Dirty[st.Inode] = max(s.Dirty[st.Inode], used)
+	}
+	return e.sum, true
+}
+
+// Remember takes the caller's word that st cannot be the stamp of other bytes.
+func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	s.Put(statEntry{st, sum, s.today()})
+}
+
+// Keep runs op, which changes f's ctime and, by links, its link count, but not its
+// content: making or removing a hard link. An entry that was true stays true. A
+// change by anybody else at the same time shows in mtime, size or link count, and
+// the entry goes stale.
+func (s *Stats) Keep(f *os.File, links int, op func() error) error {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	before, err := disk.StatFile(f)
+	if err != nil {
+		return err
+	}
+	if err := op(); err != nil {
+		return err
+	}
+	after, err := disk.StatFile(f)
+	if err != nil {
+		return err
+	}
+	e, ok := s.Table()[before.Inode]
+	if after.Nlink == 0 {
+		delete(s.Table(), before.Inode)
+		s.Dirty[before.Inode] = learnt
+		s.unmark(before.Inode)
+		return nil
+	}
+	unchanged := after.Mtime == before.Mtime && after.Size == before.Size
+	if !unchanged || int64(after.Nlink) != int64(before.Nlink)+int64(links) {
+		return nil
+	}
+	if ok && e.Same(before) {
+		e.Stamp = after
+		s.Put(e)
+	}
+	for _, st := range s.reading[before.Inode] {
+		if st.Same(before) {
+			*st = after
+		}
+	}
+	return nil
+}
+
+// Put needs the lock.
+func (s *Stats) Put(e statEntry) {
+	s.Table()[e.Inode] = e
+	s.Dirty[e.Inode] = learnt
+}
+
+func (s *Stats) today() int64 { return s.Now().Unix() / 86400 }

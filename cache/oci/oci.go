@@ -1,0 +1,152 @@
+package oci
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The JSON of the OCI image specification 1.1, as far as a layout needs it
+// (image-index.md, manifest.md, config.md, descriptor.md). Docker's media types
+// are read too: `docker save` may leave them.
+const (
+	MediaTypeIndex    = "application/vnd.oci.image.index.v1+json"
+	MediaTypeManifest = "application/vnd.oci.image.manifest.v1+json"
+
+	dockerTypeIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	DockerTypeManifest = "application/vnd.docker.distribution.manifest.v2+json"
+)
+
+// Limits on what is read of a layout. Real ones are far below: a manifest has
+// some kilobytes, the largest layers of StageX a few gigabytes.
+const (
+	MaxJSON        = 4 << 20  // bytes of index.json, an image index, a manifest, a config
+	MaxDescriptors = 4096     // manifests of an index, layers of a manifest
+	MaxBlob        = 64 << 30 // bytes of any blob
+)
+
+// Descriptor names a blob by digest and size, and says what it is.
+type Descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    Digest `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// AnnotatedDescriptor is a Descriptor as it stands in an index or manifest. The order of
+// fields is that of image-spec's Go types, which BuildKit writes with.
+type AnnotatedDescriptor struct {
+	Descriptor
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Platform    *PlatformFields   `json:"platform,omitempty"`
+}
+
+type PlatformFields struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Variant      string `json:"variant,omitempty"`
+}
+
+type Index struct {
+	SchemaVersion int                   `json:"schemaVersion"`
+	MediaType     string                `json:"mediaType,omitempty"`
+	Manifests     []AnnotatedDescriptor `json:"manifests"`
+}
+
+type ManifestDocument struct {
+	Config      AnnotatedDescriptor
+	Layers      []AnnotatedDescriptor
+	Annotations map[string]string
+}
+
+// document is the union of both kinds, so that one posing as the other is seen
+// (CVE-2021-41190).
+type document struct {
+	SchemaVersion int                   `json:"schemaVersion"`
+	MediaType     string                `json:"mediaType"`
+	Manifests     []AnnotatedDescriptor `json:"manifests"`
+	Config        *AnnotatedDescriptor  `json:"config"`
+	Layers        []AnnotatedDescriptor `json:"layers"`
+	Annotations   map[string]string     `json:"annotations"`
+	FSLayers      json.RawMessage       `json:"fsLayers"`
+}
+
+func ReadIndex(data []byte, mediaType string) (Index, error) {
+	doc, err := parseDocument(data, mediaType)
+	switch {
+	case err != nil:
+		return Index{}, err
+	case !IsIndex(doc.MediaType):
+		return Index{}, fmt.Errorf("media type %.100q is not that of an image index", doc.MediaType)
+	case doc.Config != nil || doc.Layers != nil:
+		return Index{}, fmt.Errorf("image index also has the fields of a manifest")
+	}
+	return Index{doc.SchemaVersion, doc.MediaType, doc.Manifests}, CheckDescriptors(doc.Manifests)
+}
+
+func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
+	doc, err := parseDocument(data, mediaType)
+	switch {
+	case err != nil:
+		return ManifestDocument{}, err
+	case !IsManifest(doc.MediaType):
+		return ManifestDocument{}, fmt.Errorf("media type %.100q is not that of an image manifest", doc.MediaType)
+	case doc.Manifests != nil:
+		return ManifestDocument{}, fmt.Errorf("image manifest also has the fields of an index")
+	case doc.Config == nil:
+		return ManifestDocument{}, fmt.Errorf("image manifest names no config")
+	}
+	m := ManifestDocument{*doc.Config, doc.Layers, doc.Annotations}
+	return m, CheckDescriptors(append([]AnnotatedDescriptor{m.Config}, m.Layers...))
+}
+
+// parseDocument fills a missing media type with mediaType, that of the
+// descriptor, and refuses a differing one.
+func parseDocument(data []byte, mediaType string) (document, error) {
+	var doc document
+	if err := DecodeDocument(data, &doc); err != nil {
+		return doc, err
+	}
+	if doc.SchemaVersion != 2 || doc.FSLayers != nil {
+		return doc, fmt.Errorf("schema version is %d, want 2", doc.SchemaVersion)
+	}
+	if doc.MediaType == "" {
+		doc.MediaType = mediaType
+	}
+	if doc.MediaType != mediaType {
+		return doc, fmt.Errorf("media type is %.100q, but its descriptor says %.100q", doc.MediaType, mediaType)
+	}
+	return doc, nil
+}
+
+func CheckDescriptors(ds []AnnotatedDescriptor) error {
+	if len(ds) > MaxDescriptors {
+		return fmt.Errorf("%d descriptors are more than %d", len(ds), MaxDescriptors)
+	}
+	for _, d := range ds {
+		if err := d.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d Descriptor) Check() error {
+	switch {
+	case d.Digest.IsZero():
+		return fmt.Errorf("descriptor without a digest")
+	case d.Size < 0 || d.Size > MaxBlob:
+		return fmt.Errorf("descriptor of %s: size %d is out of bounds", d.Digest, d.Size)
+	}
+	return nil
+}
+
+func IsIndex(mediaType string) bool {
+	return mediaType == MediaTypeIndex || mediaType == dockerTypeIndex
+}
+
+func IsManifest(mediaType string) bool {
+	return mediaType == MediaTypeManifest || mediaType == DockerTypeManifest
+}
+
+// IsManifest reports whether d is an image manifest or an image index: what a
+// registry keeps as a manifest, not as a blob.
+func (d Descriptor) IsManifest() bool { return IsManifest(d.MediaType) || IsIndex(d.MediaType) }
