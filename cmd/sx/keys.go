@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,7 +73,8 @@ func newKeysImportCommand(a *app) *cobra.Command {
 		Long: `Prints the fingerprint of every public key in the files, armored or not. It trusts
 those that --fingerprint names, and at a terminal those that you confirm; compare the
 fingerprint with one that you have from the person. A key that is trusted already
-is brought up to date, with revocations and renewals of the file; it loses none.
+is brought up to date, with revocations and renewals of the file; it loses none. A file
+may also be a revocation certificate of such a key.
 
 People are counted, not keys: keys that you import with the same --person count
 once. Without it a key stands for itself.`,
@@ -98,7 +100,17 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 	}
 	var keys []*signature.Key
 	for _, file := range files {
-		found, err := readKeys(a, file)
+		data, err := signature.ReadKeyFile(file)
+		if err != nil {
+			return usageError{err}
+		}
+		if revoked, err := importRevocations(a, ring, dir, data); revoked || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		found, err := parseKeys(a, file, data)
 		if err != nil {
 			return err
 		}
@@ -130,14 +142,28 @@ func isAre(n int, noun string) string {
 	return fmt.Sprintf("%d %ss are", n, noun)
 }
 
-func readKeys(a *app, file string) ([]*signature.Key, error) {
-	data, err := signature.ReadKeyFile(file)
-	if err != nil {
-		return nil, usageError{err}
+// importRevocations takes a file of revocation certificates, and reports whether it was one that is of use.
+func importRevocations(a *app, ring *signature.Keyring, dir string, data []byte) (bool, error) {
+	revoked, err := ring.Revoke(data)
+	if err != nil { // which is said once more, of keys
+		return false, nil
 	}
+	for _, t := range revoked {
+		if err := signature.Save(dir, t); err != nil {
+			return false, err
+		}
+		printKey(a.stdout, t.Key)
+	}
+	return len(revoked) > 0, nil
+}
+
+func parseKeys(a *app, file string, data []byte) ([]*signature.Key, error) {
 	keys, bad, err := signature.ParseKeys(data)
 	if err != nil {
 		return nil, usagef("%s: %w", file, err)
+	}
+	if len(keys) == 0 {
+		return nil, usagef("%s: no key in it can be used: %w", file, errors.Join(bad...))
 	}
 	for _, err := range bad {
 		fmt.Fprintf(a.stderr, "sx: warning: %s: %s\n", text.Field(file), text.Field(err.Error()))

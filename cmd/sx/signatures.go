@@ -72,6 +72,7 @@ type signed struct {
 	signature.Tally
 	err    error
 	quorum int
+	noKeys bool // the user trusts none
 }
 
 func (s signed) enough() bool { return len(s.People) >= s.quorum }
@@ -89,7 +90,7 @@ func (n *notary) of(ctx context.Context, output string, digest oci.Digest) signe
 			break
 		}
 	}
-	return signed{Tally: tally, err: err, quorum: n.quorum}
+	return signed{Tally: tally, err: err, quorum: n.quorum, noKeys: len(n.ring.Keys) == 0}
 }
 
 // signedNamespace begins every repository in a payload, whatever registry an image comes from.
@@ -118,7 +119,11 @@ func (s signed) print(w io.Writer) {
 	if s.err != nil {
 		fmt.Fprintf(w, "    not all of it could be looked at: %s\n", text.Field(s.err.Error()))
 	}
-	fmt.Fprintf(w, "    signed by %d of %d different people needed\n", len(s.People), s.quorum)
+	hint := ""
+	if s.noKeys {
+		hint = "; you trust no key yet: sx keys import FILE"
+	}
+	fmt.Fprintf(w, "    signed by %d of %d different people needed%s\n", len(s.People), s.quorum, hint)
 }
 
 // signedJSON is what --json prints of the signatures of a digest. It only gains fields.

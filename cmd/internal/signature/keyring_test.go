@@ -149,3 +149,35 @@ func TestParseKeys(t *testing.T) {
 		t.Errorf("%d bytes with the signatures of others, %d without", got, size)
 	}
 }
+
+// A revocation certificate has no key with it, and counts for the key that made it alone.
+func TestRevoke(t *testing.T) {
+	w := writer{t}
+	ann, bob := w.person("Ann", 0), w.person("Bob", 0)
+	var r Keyring
+	for _, e := range []*openpgp.Entity{ann, bob} {
+		_, err := r.Add("", parseOne(t, w.public(e)))
+		w.must(err)
+	}
+	w.must(ann.Revoke(packet.KeyCompromised, "", at(date("2025-05-01"))))
+	var cert bytes.Buffer
+	w.must(ann.Revocations[0].Packet.Serialize(&cert))
+	eve := w.person("Eve", 0)
+	w.must(eve.Revoke(packet.KeyCompromised, "", at(date("2025-05-01"))))
+	var strange bytes.Buffer
+	w.must(eve.Revocations[0].Packet.Serialize(&strange))
+	for name, data := range map[string][]byte{"another's": strange.Bytes(), "a key": w.public(bob), "nothing": nil, "text": []byte("text")} {
+		if got, err := r.Revoke(data); err != nil || len(got) > 0 {
+			t.Error(name, got, err)
+		}
+	}
+	got, err := r.Revoke(w.armored(openpgp.PublicKeyType, cert.Bytes()))
+	if err != nil || len(got) != 1 || !strings.HasPrefix(got[0].Key.Names[0], "Ann") {
+		t.Fatal(got, err)
+	}
+	for _, k := range r.Keys {
+		if _, reason := k.Key.Ends(); (reason == "compromised") != strings.HasPrefix(k.Key.Names[0], "Ann") {
+			t.Errorf("%s: %q", k.Key.Names, reason)
+		}
+	}
+}
