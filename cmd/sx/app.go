@@ -106,24 +106,31 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*bui
 	return t, set, nil
 }
 
+// session is a command at work in a tree.
+type session struct {
+	*app
+	tree  *build.Tree
+	set   settings.Settings
+	flags map[string]string // see changedFlags
+}
+
 // inTree opens the tree, resolves the selectors (none selects all) and calls do with
-// the outputs that are not broken. That others of the selected are is an error after
-// it.
+// the outputs that are not broken. It returns an error for the broken ones after that.
 func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
-	do func(*build.Tree, settings.Settings, []graph.Ref) error) error {
-	return a.inTreeLooking(ctx, flags, selectors, false, func(t *build.Tree, set settings.Settings, sel selection) error {
+	do func(*session, []graph.Ref) error) error {
+	return a.inTreeLooking(ctx, flags, selectors, false, func(s *session, sel selection) error {
 		var err error
 		if len(sel.refs) > 0 || sel.err() == nil {
-			err = do(t, set, sel.refs)
+			err = do(s, sel.refs)
 		}
 		return errors.Join(err, sel.err())
 	})
 }
 
-// inTreeLooking is inTree that leaves to do what becomes of broken outputs; all says
-// that every output will be looked at, whatever is selected.
+// inTreeLooking is inTree for a do that handles broken outputs itself. With all, the
+// tree is read for every output, whatever is selected.
 func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
-	do func(*build.Tree, settings.Settings, selection) error) error {
+	do func(*session, selection) error) error {
 	t, set, err := a.open(ctx, flags, all)
 	if err != nil {
 		return err
@@ -137,7 +144,7 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 	if err != nil {
 		return err
 	}
-	return do(t, set, sel)
+	return do(&session{a, t, set, flags}, sel)
 }
 
 // readGraph reads the definitions only: it works in a tree that cannot be

@@ -115,59 +115,59 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	if err := o.check(); err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, flags, selectors, o.scope.all, func(t *build.Tree, set settings.Settings, sel selection) error {
-		a.warn(t.Graph)
+	return a.inTreeLooking(ctx, flags, selectors, o.scope.all, func(s *session, sel selection) error {
+		a.warn(s.tree.Graph)
 		broken := sel.err()
-		if broken != nil && (!set.Build.KeepGoing || len(sel.refs) == 0) {
+		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken
 		}
-		return errors.Join(buildSound(ctx, a, t, set, sel.refs, o, flags), broken)
+		return errors.Join(s.buildSound(ctx, sel.refs, o), broken)
 	})
 }
 
 // buildSound builds what is not broken.
-func buildSound(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, flags map[string]string) error {
+func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	if o.dryRun {
-		return dryRun(ctx, a, t, refs, set, o)
+		return s.dryRun(ctx, refs, o)
 	}
-	return a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
-		return buildRefs(ctx, a, t, set, refs, o, d)
+	return s.withDisplay(ctx, func(d *progress.Display) error {
+		return s.buildRefs(ctx, refs, o, d)
 	})
 }
 
-func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, o buildOptions, display *progress.Display) error {
+func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOptions, display *progress.Display) error {
 	drain := drainOf(ctx)
 	defer onFirst(drain, display.Interrupted)()
-	for _, name := range slices.Sorted(maps.Keys(set.Packages)) {
-		if !t.Knows(name) {
+	for _, name := range slices.Sorted(maps.Keys(s.set.Packages)) {
+		if !s.tree.Knows(name) {
 			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
 		}
 	}
-	judges, err := newPanel(ctx, t, set, o.against)
+	judges, err := newPanel(ctx, s.tree, s.set, o.against)
 	if err != nil {
 		return err
 	}
 	defer judges.close()
-	sub, done := substitution(t, set, o)
+	sub, done := substitution(s.tree, s.set, o)
 	defer done()
 	if sub != nil {
 		sub.Preseed.Status = display.Images()
 	}
-	engine, err := a.engine(t.Store, set, display)
+	engine, err := s.engine(s.tree.Store, s.set, display)
 	if err != nil {
 		return err
 	}
-	downloads, err := a.fetchSettings(set)
+	downloads, err := s.fetchSettings(s.set)
 	if err != nil {
 		return err
 	}
-	images := preseedSettings(set)
+	images := preseedSettings(s.set)
 	images.Status = display.Images()
-	report, err := t.Build(ctx, refs, build.Options{
-		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: set.Build.KeepGoing,
-		Offline: o.offline, Capacity: func() build.Capacity { return capacity(set) }, DiskFloor: set.Build.DiskFloor,
-		Engine: engine, Reconnect: set.Engine.Reconnect, Version: engineVersion(),
-		Foreign:      build.Foreign{Hosts: set.Registries.Foreign, Preseed: images},
+	report, err := s.tree.Build(ctx, refs, build.Options{
+		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
+		Offline: o.offline, Capacity: func() build.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
+		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
+		Foreign:      build.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
@@ -175,7 +175,7 @@ func buildRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings
 	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
-	return o.give.give(ctx, a, t, set, report, conclude(a, t, report, ending{judges, display.Talks(), drained(drain)}, err))
+	return o.give.give(ctx, s, report, conclude(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
 // substitution is what the flags let stand for what is built.

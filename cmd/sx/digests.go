@@ -11,7 +11,6 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -44,15 +43,15 @@ with a line kept that is MISMATCH the exit code is 3.`,
 			if err := o.check(c, args); err != nil {
 				return err
 			}
-			return a.inTree(c.Context(), nil, args, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-				found, err := listed(t, refs, len(args) == 0)
+			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
+				found, err := listed(s.tree, refs, len(args) == 0)
 				if err != nil {
 					return err
 				}
 				if !o.write {
 					return printDigests(a, found, o.json)
 				}
-				return writeDigests(a, t, found, len(args) == 0, o)
+				return writeDigests(a, s.tree, found, len(args) == 0, o)
 			})
 		},
 	}

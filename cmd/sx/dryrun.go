@@ -8,33 +8,32 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
 
 // dryRun prints what a build would do: a line for each output that is not up to
 // date, in an order in which they could be built, and the sums.
-func dryRun(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, set settings.Settings, o buildOptions) error {
-	w := a.stdout
-	sub, done := substitution(t, set, o)
+func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) error {
+	w := s.stdout
+	sub, done := substitution(s.tree, s.set, o)
 	defer done()
-	plan, err := t.Plan(ctx, refs, build.PlanOptions{
-		Platforms: set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
+	plan, err := s.tree.Plan(ctx, refs, build.PlanOptions{
+		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
 	})
 	if err != nil {
 		return err
 	}
 	if o.preseed && sub.Unavailable() != nil {
-		fmt.Fprintf(a.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
+		fmt.Fprintf(s.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
-	c := capacity(set)
-	f := t.Forecast(plan, c)
+	c := capacity(s.set)
+	f := s.tree.Forecast(plan, c)
 	if o.json {
 		return planJSON(w, plan, f)
 	}
-	for _, s := range plan.Steps {
-		printStep(w, s)
+	for _, step := range plan.Steps {
+		printStep(w, step)
 	}
 	pull := ""
 	if n := plan.Count(build.ActionPreseed); n > 0 {

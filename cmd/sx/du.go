@@ -8,7 +8,6 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -27,8 +26,8 @@ sx gc --dry-run says how much of it can go. Only the embedded engine is counted.
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.inTreeLooking(c.Context(), nil, nil, false, func(t *build.Tree, set settings.Settings, _ selection) error {
-				u := t.Usage(c.Context(), a.embedded(t.Store, set))
+			return a.inTreeLooking(c.Context(), nil, nil, false, func(s *session, _ selection) error {
+				u := s.tree.Usage(c.Context(), a.embedded(s.tree.Store, s.set))
 				if json {
 					return printJSON(a.stdout, struct {
 						build.Usage

@@ -11,7 +11,6 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -52,10 +51,10 @@ It builds, downloads and changes nothing, and exits with 0 whatever the answer i
 }
 
 func runExplain(ctx context.Context, a *app, selectors []string, flags map[string]string, json bool) error {
-	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		sub, done := substitution(t, set, buildOptions{})
+	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
+		sub, done := substitution(s.tree, s.set, buildOptions{})
 		defer done()
-		all, err := t.Explain(ctx, refs, build.PlanOptions{Platforms: set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
+		all, err := s.tree.Explain(ctx, refs, build.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
 		if err != nil {
 			return err
 		}

@@ -70,28 +70,28 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 	if err != nil {
 		return err
 	}
-	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		if err := t.Store.ReadOnly(); err != nil && !o.offline && !o.dryRun {
+	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
+		if err := s.tree.Store.ReadOnly(); err != nil && !o.offline && !o.dryRun {
 			return err
 		}
 		if o.closure {
-			refs = t.Graph.Closure(refs)
+			refs = s.tree.Graph.Closure(refs)
 		}
-		sources := sourcesOf(t.Graph, refs)
+		sources := sourcesOf(s.tree.Graph, refs)
 		if len(sources) == 0 {
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
 			return nil
 		}
 		if o.dryRun {
-			return wouldFetch(a.stdout, t, sources)
+			return wouldFetch(a.stdout, s.tree, sources)
 		}
-		err := a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
-			return fetchSources(ctx, a, t, set, sources, o, d)
+		err := s.withDisplay(ctx, func(d *progress.Display) error {
+			return s.fetchSources(ctx, sources, o, d)
 		})
 		if err != nil || o.push == "" || o.dryRun {
 			return err
 		}
-		return pushSources(ctx, a, t, set, definitionsOf(t.Graph, refs), repository)
+		return s.pushSources(ctx, definitionsOf(s.tree.Graph, refs), repository)
 	})
 }
 
@@ -110,20 +110,20 @@ func (o fetchOptions) repository() (string, error) {
 	return repository, nil
 }
 
-func fetchSources(ctx context.Context, a *app, t *build.Tree, set settings.Settings, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
-	opts, err := a.fetchSettings(set)
+func (s *session) fetchSources(ctx context.Context, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
+	opts, err := s.fetchSettings(s.set)
 	if err != nil {
 		return err
 	}
-	opts.Tree, opts.TempDir, opts.Offline = t.Dir, t.Store.Dir("partial"), o.offline
-	opts.Sum, opts.Status, opts.Log = t.Store.Stats().Sum, display.Sources(), a.logger()
+	opts.Tree, opts.TempDir, opts.Offline = s.tree.Dir, s.tree.Store.Dir("partial"), o.offline
+	opts.Sum, opts.Status, opts.Log = s.tree.Store.Stats().Sum, display.Sources(), s.logger()
 	if o.verify {
-		opts.Sum = func(path string) ([32]byte, error) { return t.Store.Stats().Rehash(ctx, path) }
+		opts.Sum = func(path string) ([32]byte, error) { return s.tree.Store.Stats().Rehash(ctx, path) }
 	}
 	report, err := fetch.Run(ctx, sources, opts)
 	display.Close()
 	if display.Talks() {
-		fmt.Fprintf(a.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
+		fmt.Fprintf(s.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
 			len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
 			len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
 	}

@@ -59,22 +59,22 @@ func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error 
 	if size != "" && err != nil {
 		return usagef("--engine-size: %w", err)
 	}
-	return a.inTreeLooking(ctx, nil, nil, false, func(t *build.Tree, set settings.Settings, all selection) error {
+	return a.inTreeLooking(ctx, nil, nil, false, func(s *session, all selection) error {
 		if size == "" {
-			keep = set.Engine.CacheSize
+			keep = s.set.Engine.CacheSize
 		}
 		act := collect
 		if dryRun {
 			act = wouldCollect
 		}
-		c, err := act(ctx, a, t, set, keep)
+		c, err := act(ctx, a, s.tree, s.set, keep)
 		if err != nil {
 			return errors.Join(err, all.err())
 		}
 		if asJSON {
-			return errors.Join(printJSON(a.stdout, c.json(t.Dir)), all.err())
+			return errors.Join(printJSON(a.stdout, c.json(s.tree.Dir)), all.err())
 		}
-		printCollected(a.stdout, c, t.Dir, dryRun)
+		printCollected(a.stdout, c, s.tree.Dir, dryRun)
 		return all.err()
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -42,7 +41,7 @@ func (o giveOptions) check(dryRun, offline bool) error {
 // give gives the targets of a run that ended with err to whom the options say: of
 // them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
 // sx push; after a Ctrl-C, nothing.
-func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settings.Settings, report *build.Report, err error) error {
+func (o giveOptions) give(ctx context.Context, s *session, report *build.Report, err error) error {
 	if !o.push.given() && o.into == "" {
 		return err
 	}
@@ -57,18 +56,18 @@ func (o giveOptions) give(ctx context.Context, a *app, t *build.Tree, set settin
 	default:
 	}
 	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
-	into, push, refused := o.fit(t, report)
+	into, push, refused := o.fit(s.tree, report)
 	given := []error{err}
 	for _, r := range refused {
 		if o.into != "" && r.Word == build.Mismatch {
-			fmt.Fprintf(a.stderr, "sx: %s is MISMATCH, and not imported\n", r.Ref)
+			fmt.Fprintf(s.stderr, "sx: %s is MISMATCH, and not imported\n", r.Ref)
 		}
 	}
 	if o.into != "" && len(into) > 0 {
-		given = append(given, importRefs(ctx, a, t, into, o.into.name(), false))
+		given = append(given, s.importRefs(ctx, into, o.into.name(), false))
 	}
 	if o.push.given() && len(push) > 0 {
-		given = append(given, pushRefs(ctx, a, t, set, push, o.push.Registry, pushFlags{moveTag: o.moveTag}))
+		given = append(given, s.pushRefs(ctx, push, o.push.Registry, pushFlags{moveTag: o.moveTag}))
 	}
 	if o.push.given() && len(refused) > 0 {
 		given = append(given, refusedToPush(refused))

@@ -11,7 +11,6 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/load"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -37,11 +36,11 @@ stdout. Provenance is not checked; run sx verify first.`,
 			if err := sc.check(c, args); err != nil {
 				return err
 			}
-			return a.inTree(c.Context(), nil, args, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
+			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
 				if dryRun {
-					return wouldImport(a.stdout, t, refs, len(args) == 0)
+					return wouldImport(a.stdout, s.tree, refs, len(args) == 0)
 				}
-				return importRefs(c.Context(), a, t, refs, into.name(), len(args) == 0)
+				return s.importRefs(c.Context(), refs, into.name(), len(args) == 0)
 			})
 		},
 	}
@@ -69,9 +68,9 @@ func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all bool) error {
 	return errors.Join(bad...)
 }
 
-// importRefs imports what out/ holds of refs. All says that they are the whole
-// tree, so that what is missing is no error.
-func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, into string, all bool) error {
+// importRefs imports those of refs that out/ holds. With all, refs are the whole tree,
+// and a missing output is not an error.
+func (s *session) importRefs(ctx context.Context, refs []graph.Ref, into string, all bool) error {
 	tool, err := load.Find(ctx, into)
 	if err != nil {
 		return err
@@ -79,10 +78,10 @@ func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, in
 	var bad []error
 	var now atomic.Value
 	now.Store("nothing")
-	defer heartbeat(a, func() string { return fmt.Sprintf("importing %s", now.Load()) })()
+	defer heartbeat(s.app, func() string { return fmt.Sprintf("importing %s", now.Load()) })()
 	done := 0
 	for _, ref := range refs {
-		img, err := t.Image(ref)
+		img, err := s.tree.Image(ref)
 		if absent := (*build.AbsentError)(nil); all && errors.As(err, &absent) {
 			continue
 		}
@@ -91,20 +90,20 @@ func importRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, in
 			continue
 		}
 		now.Store(ref.String())
-		tag := t.Graph.Output(ref).Tag()
+		tag := s.tree.Graph.Output(ref).Tag()
 		err = tool.Load(ctx, img, tag)
 		img.Close()
 		if err != nil { // it is the program's, and the next would fare no better
 			return errors.Join(append(bad, fmt.Errorf("importing %s: %w", ref, err))...)
 		}
-		fmt.Fprintf(a.stdout, "stagex/%s:%s\n", ref, tag)
+		fmt.Fprintf(s.stdout, "stagex/%s:%s\n", ref, tag)
 		done++
 	}
 	if done == 0 && len(bad) == 0 {
 		return errors.New("out/ holds no output of this tree: nothing to import")
 	}
 	if done > 0 {
-		fmt.Fprintf(a.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
+		fmt.Fprintf(s.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
 	}
 	return errors.Join(bad...)
 }

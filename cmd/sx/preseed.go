@@ -80,26 +80,26 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 	if err := o.require.check(); err != nil {
 		return err
 	}
-	return a.inTree(ctx, flags, selectors, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
 		switch {
 		case o.closure:
-			refs = t.Graph.Closure(refs)
+			refs = s.tree.Graph.Closure(refs)
 		case o.deps:
-			refs = directDeps(t.Graph, refs)
+			refs = directDeps(s.tree.Graph, refs)
 		}
 		if len(refs) == 0 {
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no dependencies: there is no image to preseed")
 			return nil
 		}
 		if o.dryRun {
-			return wouldPreseed(a.stdout, t, refs)
+			return wouldPreseed(a.stdout, s.tree, refs)
 		}
-		refs, unsigned := o.require.permitted(ctx, t, set, refs)
+		refs, unsigned := o.require.permitted(ctx, s.tree, s.set, refs)
 		if len(refs) == 0 {
 			return unsigned
 		}
-		return errors.Join(unsigned, a.withDisplay(ctx, set, flags, func(d *progress.Display) error {
-			return preseedRefs(ctx, a, t, set, refs, len(selectors) == 0, d)
+		return errors.Join(unsigned, s.withDisplay(ctx, func(d *progress.Display) error {
+			return s.preseedRefs(ctx, refs, len(selectors) == 0, d)
 		}))
 	})
 }
@@ -145,18 +145,18 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 
 // preseedRefs takes it for a failure when digests/ lacks a line for what somebody
 // selected; all says that nobody did.
-func preseedRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, all bool, display *progress.Display) error {
-	j, done := newJudge(t)
+func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
+	j, done := newJudge(s.tree)
 	defer done()
-	opts := preseedSettings(set)
+	opts := preseedSettings(s.set)
 	opts.Status = display.Images()
-	report, err := t.Preseed(ctx, refs, build.PreseedOptions{Platforms: set.Build.Platforms, Preseed: opts, Judge: j})
+	report, err := s.tree.Preseed(ctx, refs, build.PreseedOptions{Platforms: s.set.Build.Platforms, Preseed: opts, Judge: j})
 	display.Close()
 	if report == nil {
 		return err
 	}
 	if display.Talks() {
-		printPreseeded(a.stderr, report, len(refs), all)
+		printPreseeded(s.stderr, report, len(refs), all)
 	}
 	if err == nil && !all && len(report.Unpublished) > 0 {
 		return &unpublishedError{report.Unpublished}

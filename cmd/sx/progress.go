@@ -12,15 +12,15 @@ import (
 
 // withDisplay calls do with the renderer that the settings and flags ask for. do
 // closes it before it prints anything itself; the exit code comes of its error.
-func (a *app) withDisplay(ctx context.Context, set settings.Settings, flags map[string]string, do func(*progress.Display) error) error {
-	mode, err := a.progressMode(set, flags)
+func (s *session) withDisplay(ctx context.Context, do func(*progress.Display) error) error {
+	mode, err := s.progressMode(s.set, s.flags)
 	if err != nil {
 		return usageError{err}
 	}
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)
-	d, err := progress.New(a.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed})
+	d, err := progress.New(s.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed})
 	if err != nil {
 		return usageError{err}
 	}

@@ -55,20 +55,20 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 			if err := errors.Join(checkTo(to, o.tags), sc.check(c, args)); err != nil {
 				return err
 			}
-			return a.inTree(c.Context(), nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
 				var err error
 				if sc.all {
-					if refs, err = present(t, refs); err != nil {
+					if refs, err = present(s.tree, refs); err != nil {
 						return err
 					}
 				}
-				if refs, err = fitToPush(a, t, refs, o.force); err != nil {
+				if refs, err = fitToPush(a, s.tree, refs, o.force); err != nil {
 					return err
 				}
 				if dryRun {
-					return wouldPush(a.stdout, t, refs, to.Registry, o.tags)
+					return wouldPush(a.stdout, s.tree, refs, to.Registry, o.tags)
 				}
-				return pushRefs(c.Context(), a, t, set, refs, to.Registry, o)
+				return s.pushRefs(c.Context(), refs, to.Registry, o)
 			})
 		},
 	}
@@ -151,18 +151,18 @@ func wouldPush(w io.Writer, t *build.Tree, refs []graph.Ref, to preseed.Registry
 	return errors.Join(bad...)
 }
 
-func pushRefs(ctx context.Context, a *app, t *build.Tree, set settings.Settings, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
-	return push(a, set, "image", len(refs), func(o build.PushOptions) error {
+func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
+	return push(s.app, s.set, "image", len(refs), func(o build.PushOptions) error {
 		o.MoveTags = f.moveTag
-		o.Note = func(said string) { fmt.Fprintln(a.stderr, "sx: "+text.Field(said)) }
-		return t.PushImages(ctx, refs, to, f.tags, o)
+		o.Note = func(said string) { fmt.Fprintln(s.stderr, "sx: "+text.Field(said)) }
+		return s.tree.PushImages(ctx, refs, to, f.tags, o)
 	})
 }
 
 // pushSources pushes the sources of definitions, all of which lie in fetch/.
-func pushSources(ctx context.Context, a *app, t *build.Tree, set settings.Settings, definitions []*graph.Definition, repository string) error {
-	return push(a, set, "definition", len(definitions), func(o build.PushOptions) error {
-		return t.PushSources(ctx, definitions, repository, o)
+func (s *session) pushSources(ctx context.Context, definitions []*graph.Definition, repository string) error {
+	return push(s.app, s.set, "definition", len(definitions), func(o build.PushOptions) error {
+		return s.tree.PushSources(ctx, definitions, repository, o)
 	})
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
@@ -95,19 +94,19 @@ func (o signOptions) signable(v build.Verdict) string {
 }
 
 func runSign(ctx context.Context, a *app, selectors []string, o signOptions) error {
-	return a.inTree(ctx, nil, selectors, func(t *build.Tree, _ settings.Settings, refs []graph.Ref) error {
-		j, done := newJudge(t)
+	return a.inTree(ctx, nil, selectors, func(in *session, refs []graph.Ref) error {
+		j, done := newJudge(in.tree)
 		defer done()
-		vs, err := t.Verify(ctx, j, refs, nil)
+		vs, err := in.tree.Verify(ctx, j, refs, nil)
 		if err != nil {
 			return err
 		}
-		s, err := newSigner(ctx, a, t, o)
+		s, err := newSigner(ctx, a, in.tree, o)
 		if err != nil {
 			return err
 		}
 		defer s.folder.Close()
-		refused, err := s.plan(a.stderr, t, vs, o)
+		refused, err := s.plan(a.stderr, in.tree, vs, o)
 		if err == nil && !o.dryRun {
 			err = s.run(ctx, a.stderr)
 		}

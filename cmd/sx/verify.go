@@ -16,7 +16,6 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
-	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -87,19 +86,19 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 	case len(args) > 0 && isImageRef(args[0]):
 		return verifyImages(ctx, a, args, o)
 	}
-	return a.inTree(ctx, nil, args, func(t *build.Tree, set settings.Settings, refs []graph.Ref) error {
-		p, err := newPanel(ctx, t, set, o.against)
+	return a.inTree(ctx, nil, args, func(s *session, refs []graph.Ref) error {
+		p, err := newPanel(ctx, s.tree, s.set, o.against)
 		if err != nil {
 			return err
 		}
 		defer p.close()
 		o.panel = p
 		if !o.signed {
-			return verifyRefs(ctx, a, t, refs, o)
+			return verifyRefs(ctx, a, s.tree, refs, o)
 		}
-		return withWitness(t, set, o.signatures, func(w *witness) error {
+		return withWitness(s.tree, s.set, o.signatures, func(w *witness) error {
 			o.witness = w
-			return verifyRefs(ctx, a, t, refs, o)
+			return verifyRefs(ctx, a, s.tree, refs, o)
 		})
 	})
 }
