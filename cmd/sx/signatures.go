@@ -139,7 +139,9 @@ type signatureJSON struct {
 	File   string `json:"file"`
 	Issuer string `json:"issuer,omitempty"` // the key that it names
 	Person string `json:"person,omitempty"`
-	Time   string `json:"time,omitempty"` // its signer's claim
+	Time   string `json:"time,omitempty"`   // its signer's claim
+	Image  string `json:"image,omitempty"`  // that it names
+	Digest string `json:"digest,omitempty"` // that it names, 64 hexadecimal digits
 	Counts bool   `json:"counts"`
 	Why    string `json:"why,omitempty"` // it does not count
 }
@@ -150,7 +152,7 @@ func (s signed) json() *signedJSON {
 		out.Error = s.err.Error()
 	}
 	for _, f := range s.Findings {
-		one := signatureJSON{File: f.File, Issuer: f.Issuer, Person: f.Person, Counts: f.Why == nil}
+		one := signatureJSON{File: f.File, Issuer: f.Issuer, Person: f.Person, Image: f.Says.Reference, Digest: f.Says.Digest, Counts: f.Why == nil}
 		if !f.Time.IsZero() {
 			one.Time = f.Time.Format(time.RFC3339)
 		}
@@ -162,11 +164,13 @@ func (s signed) json() *signedJSON {
 	return out
 }
 
-// maker names the key that a file claims to be of.
+// maker names the key that a file claims to be of, and what a key that is not known signs.
 func maker(f signature.Finding) string {
 	switch {
 	case f.Issuer == "":
 		return ""
+	case f.Person == "" && f.Says.Digest != "":
+		return fmt.Sprintf(", of key %s for %s sha256:%s", f.Issuer, text.Field(f.Says.Reference), f.Says.Digest)
 	case f.Person == "" || f.Person == f.Fingerprint:
 		return ", of key " + f.Issuer
 	}

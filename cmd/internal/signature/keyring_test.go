@@ -28,6 +28,7 @@ func TestMerge(t *testing.T) {
 	old := parseOne(t, w.public(e))
 	w.renew(e, date("2025-04-01"), func(*packet.Signature) {})
 	w.must(sub.Revoke(packet.KeyCompromised, "", at(date("2025-05-01"))))
+	w.must(e.Revoke(packet.KeyRetired, "", at(date("2025-06-01"))))
 	w.must(e.AddUserId("Ann Other", "", "other@example.org", at(date("2025-05-01"))))
 	w.signer(e, date("2025-05-01"), 0)
 	fresh := parseOne(t, w.public(e))
@@ -39,7 +40,7 @@ func TestMerge(t *testing.T) {
 		if !merged.Equal(fresh) {
 			t.Errorf("%s: not what the new copy says", name)
 		}
-		if len(merged.Names) != 2 || len(merged.subs) != 3 {
+		if _, reason := merged.Ends(); reason != "retired" || len(merged.Names) != 2 || len(merged.subs) != 3 {
 			t.Errorf("%s: %q, %d subkeys", name, merged.Names, len(merged.subs))
 		}
 	}
