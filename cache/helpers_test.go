@@ -134,11 +134,15 @@ func (i *image) commit(t testing.TB, s *Store, output string) Layout {
 	return l
 }
 
-// aged makes every file's ctime old for a store's clock, so that hashing is not racy.
-func aged(s *Store) {
-	later := func() time.Time { return time.Now().Add(time.Minute) }
-	s.now, s.stats.Now = later, later
+// newStoreLater opens a store whose clock is a minute ahead, so that no file is too
+// young to remember its sum.
+func newStoreLater(t testing.TB) *Store {
+	t.Helper()
+	tree := mkdir(t, t.TempDir(), "tree")
+	return must(Open(tree, Options{KeyFile: tree + ".key", Now: later, Log: zaptest.NewLogger(t)}))(t)
 }
+
+func later() time.Time { return time.Now().Add(time.Minute) }
 
 func wantError(t testing.TB, err error, text string) {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/memo"
@@ -170,12 +170,10 @@ func checkStart(t *testing.T, s *Store) {
 			t.Errorf("after a kill: %v", err)
 		}
 	}
-	if _, err := disk.ReadFile(s.stats.Path, memo.StatsLimit); err == nil {
-		if _, err := s.stats.Read(); err != nil {
-			t.Errorf("after a kill: %v", err)
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after a kill: %v", err)
+	core, logs := observer.New(zap.WarnLevel)
+	memo.NewStats(s.Dir("stats"), s.key, time.Now, zap.New(core)).Lookup(disk.Stamp{})
+	for _, entry := range logs.All() {
+		t.Errorf("after a kill: %s: %v", entry.Message, entry.ContextMap())
 	}
 	if _, err := s.FindWaste(func(string) bool { return true }); err != nil {
 		t.Errorf("after a kill: %v", err)

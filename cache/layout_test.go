@@ -130,8 +130,7 @@ func TestWholeFindsDamage(t *testing.T) {
 
 // A disk that changes a byte and no stamp: Verify sees it, and from then on Whole does.
 func TestVerifyCorrectsTheStatCache(t *testing.T) {
-	s := newStore(t)
-	aged(s)
+	s := newStoreLater(t)
 	buildImage("layer").write(t, s.out("core-x"))
 	path := filepath.Join(s.out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("layer")).Hex())
 	write(t, path, []byte("lazer"))

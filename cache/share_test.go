@@ -120,8 +120,7 @@ func TestDamagedSharedBlobIsReplaced(t *testing.T) {
 }
 
 func TestAdopt(t *testing.T) {
-	s := newStore(t)
-	aged(s)
+	s := newStoreLater(t)
 	buildImage("layer", "kept").write(t, s.out("core-x"))
 	blobs := filepath.Join(s.out("core-x"), "blobs", "sha256")
 	layer, kept := oci.DigestOf([]byte("layer")), oci.DigestOf([]byte("kept"))

@@ -24,7 +24,7 @@ import (
 // damage is told. Other files that come to have the number are hashed once.
 
 // damageFolder returns the folder of the marks.
-func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.Path), "damaged") }
+func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.path), "damaged") }
 
 // loadDamage reads what this and other processes found. A folder that cannot be read
 // marks nothing, with a word in the log.
@@ -33,8 +33,8 @@ func (s *Stats) loadDamage() {
 	if err != nil {
 		s.log.Warn("what was found damaged is not known", zap.Error(err))
 	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	marks := map[uint64]bool{}
 	for _, e := range entries {
 		if ino, err := strconv.ParseUint(e.Name(), 10, 64); err == nil {
@@ -55,10 +55,10 @@ func (s *Stats) suspect(id disk.Inode) bool {
 
 // Damage notes that a file is not what it should be.
 func (s *Stats) Damage(id disk.Inode) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	delete(s.Table(), id)
-	s.Dirty[id] = learnt
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.table(), id)
+	s.dirty[id] = learnt
 	if s.suspect(id) {
 		return
 	}
@@ -107,7 +107,7 @@ func (s *Stats) mark(id disk.Inode) error {
 	if err := disk.EnsurePrivate(folder); err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(s.Path), "tmp")
+	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
 	return disk.WriteFile(filepath.Join(folder, strconv.FormatUint(id.Ino, 10)), nil, 0o600, tmp)
 }
 
@@ -116,8 +116,8 @@ func (s *Stats) Sound(id disk.Inode) {
 	if !s.suspect(id) {
 		return
 	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.unmark(id)
 }
 
@@ -147,23 +147,23 @@ func Unreadable(ctx context.Context, err error) bool {
 // contradicts reports whether a sum, "" of a file that cannot be read, is another one
 // than was remembered of the file with the same stamp: it changed without a trace.
 func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	e, ok := s.Table()[st.Inode]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.table()[st.Inode]
 	return ok && e.Same(st) && string(e.sum[:]) != string(sum)
 }
 
 // correct keeps sum, which contradicts what was remembered, or nothing of a file that
 // cannot be read, for later runs too.
 func (s *Stats) correct(st disk.Stamp, sum []byte) {
-	s.Mu.Lock()
+	s.mu.Lock()
 	if len(sum) == len(statEntry{}.sum) {
-		s.Put(statEntry{st, [len(statEntry{}.sum)]byte(sum), s.today()})
+		s.put(statEntry{st, [len(statEntry{}.sum)]byte(sum), s.today()})
 	} else {
-		delete(s.Table(), st.Inode)
-		s.Dirty[st.Inode] = learnt
+		delete(s.table(), st.Inode)
+		s.dirty[st.Inode] = learnt
 	}
-	s.Mu.Unlock()
+	s.mu.Unlock()
 	s.log.Warn("a file changed on the disk without a trace in its times", zap.Uint64("inode", st.Ino))
 	if err := s.Save(); err != nil {
 		s.log.Warn("damage is not noted for later runs", zap.Error(err))

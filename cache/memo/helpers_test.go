@@ -65,7 +65,7 @@ func (s *testStore) Home() Home {
 
 // aged makes the clock an hour late, so that no file is too young to remember.
 func aged(s *testStore) {
-	s.stats.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	s.stats.now = func() time.Time { return time.Now().Add(time.Hour) }
 }
 
 func write(t testing.TB, path string, data []byte) {

@@ -26,24 +26,24 @@ import (
 // concurrent use.
 type Memo struct {
 	root, skip string
-	Now        func() time.Time
+	now        func() time.Time
 	log        *zap.Logger
 
 	home          *Home  // nil until Attach
 	Stats         *Stats // spares hashing files that are large; nil: they are not
 	file, heading string
 
-	Mu    sync.Mutex
+	mu    sync.Mutex
 	open  *os.File // root, nil until base
-	Kept  map[string]*entry
-	Dirty bool
+	kept  map[string]*entry
+	dirty bool
 }
 
 // entry is of one path. Where it is packed, as a memory's file has it,
 // that is all.
 type entry struct {
-	Packed string
-	Items  []Item // the first is the path itself; a folder before what is in it
+	packed string
+	items  []Item // the first is the path itself; a folder before what is in it
 	value  string
 }
 
@@ -71,8 +71,8 @@ type Observation struct {
 // does not count ("" skips nothing).
 func New(root, skip string) *Memo {
 	return &Memo{
-		root: root, skip: skip, Now: time.Now, log: zap.NewNop(),
-		Kept: map[string]*entry{},
+		root: root, skip: skip, now: time.Now, log: zap.NewNop(),
+		kept: map[string]*entry{},
 	}
 }
 
@@ -83,9 +83,9 @@ var errForgotten = errors.New("it is not what it was")
 // then, and calls see, which may be nil, for every item that makes it up. Else it
 // knows nothing of path from then on.
 func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
-	m.Mu.Lock()
-	r := m.Kept[path]
-	m.Mu.Unlock()
+	m.mu.Lock()
+	r := m.kept[path]
+	m.mu.Unlock()
 	if r == nil {
 		return "", false
 	}
@@ -97,7 +97,7 @@ func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
 		return "", false
 	}
 	if see != nil {
-		for _, i := range again.Items {
+		for _, i := range again.items {
 			see(i)
 		}
 	}
@@ -109,9 +109,9 @@ func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
 
 // Peek is Recall that reads no file: it knows nothing where stamps differ.
 func (m *Memo) Peek(path string) (value string, ok bool) {
-	m.Mu.Lock()
-	r := m.Kept[path]
-	m.Mu.Unlock()
+	m.mu.Lock()
+	r := m.kept[path]
+	m.mu.Unlock()
 	if r == nil {
 		return "", false
 	}
@@ -127,23 +127,23 @@ func (m *Memo) Peek(path string) (value string, ok bool) {
 // Items are those of what is kept of path, as they were when it was last recalled or
 // remembered.
 func (m *Memo) Items(path string) []Item {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	if m.Kept[path] == nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept[path] == nil {
 		return nil
 	}
-	r, err := m.Kept[path].Unpack(new([]Item))
+	r, err := m.kept[path].unpack(new([]Item))
 	if err != nil {
 		return nil
 	}
-	return r.Items
+	return r.items
 }
 
 // Paths are those of which anything is kept, in no order.
 func (m *Memo) Paths() []string {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	return slices.AppendSeq(make([]string, 0, len(m.Kept)), maps.Keys(m.Kept))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.AppendSeq(make([]string, 0, len(m.kept)), maps.Keys(m.kept))
 }
 
 // scratches are for the items of one recollection.
@@ -152,17 +152,17 @@ var scratches = sync.Pool{New: func() any { return new([]Item) }}
 // Observe sees what is at path. Whoever learns something by reading it looks first,
 // and tells Remember what was seen.
 func (m *Memo) Observe(path string) Observation {
-	started := m.Now()
+	started := m.now()
 	items, err := m.look(path)
 	return Observation{path, items, started, err}
 }
 
 // keep puts again, which check made, in the place of what it was made of.
 func (m *Memo) keep(path string, again entry) {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	m.Kept[path] = &entry{Items: slices.Clone(again.Items), value: again.value}
-	m.Dirty = true
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[path] = &entry{items: slices.Clone(again.items), value: again.value}
+	m.dirty = true
 }
 
 // Put keeps value, which was learnt by reading what was seen before. It keeps
@@ -174,46 +174,46 @@ func (m *Memo) Put(before Observation, value string) {
 		m.log.Debug("not remembered", zap.String("path", before.path), zap.Error(err))
 		return
 	}
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	m.Kept[before.path] = &entry{Items: items, value: value}
-	m.Dirty = true
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[before.path] = &entry{items: items, value: value}
+	m.dirty = true
 }
 
 // Forget lets the next Recall of path know nothing.
 func (m *Memo) Forget(path string) {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	if _, ok := m.Kept[path]; ok {
-		delete(m.Kept, path)
-		m.Dirty = true
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.kept[path]; ok {
+		delete(m.kept, path)
+		m.dirty = true
 	}
 }
 
 // Update changes what is kept of path, without looking at it.
 func (m *Memo) Update(path string, change func(value string) string) {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	if m.Kept[path] == nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept[path] == nil {
 		return
 	}
-	r, err := m.Kept[path].Unpack(new([]Item))
+	r, err := m.kept[path].unpack(new([]Item))
 	if err != nil {
 		return
 	}
-	r.Packed, r.value = "", change(r.value)
-	m.Kept[path] = &r
-	m.Dirty = true
+	r.packed, r.value = "", change(r.value)
+	m.kept[path] = &r
+	m.dirty = true
 }
 
 // Files yields the stamp of every file in what is kept.
 func (m *Memo) Files(yield func(disk.Stamp)) {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var scratch []Item
-	for _, r := range m.Kept {
-		if r, err := r.Unpack(&scratch); err == nil {
-			for _, i := range r.Items {
+	for _, r := range m.kept {
+		if r, err := r.unpack(&scratch); err == nil {
+			for _, i := range r.items {
 				if i.Mode.IsRegular() {
 					yield(i.St)
 				}
@@ -260,16 +260,16 @@ func (m *Memo) confirm(before Observation) ([]Item, error) {
 // now; its items are in scratch. Where they are others, keep says that they are old
 // enough to be remembered.
 func (m *Memo) check(path string, r *entry, scratch *[]Item, read bool) (again entry, keep bool, err error) {
-	if again, err = r.Unpack(scratch); err != nil {
+	if again, err = r.unpack(scratch); err != nil {
 		return again, false, err
 	}
-	started := m.Now()
+	started := m.now()
 	base, err := m.base()
 	if err != nil {
 		return again, false, err
 	}
 	differ, young := false, false
-	for i, item := range again.Items {
+	for i, item := range again.items {
 		st, mode, err := m.lstatItem(base, path, item.Path)
 		switch {
 		case err != nil:
@@ -281,10 +281,10 @@ func (m *Memo) check(path string, r *entry, scratch *[]Item, read bool) (again e
 		case !read:
 			return again, false, errForgotten
 		}
-		if err := m.recheck(base, path, again.Items, i, st); err != nil {
+		if err := m.recheck(base, path, again.items, i, st); err != nil {
 			return again, false, err
 		}
-		again.Items[i].St = st
+		again.items[i].St = st
 		differ, young = true, young || racy(st, started)
 	}
 	return again, differ && !young, nil

@@ -19,7 +19,7 @@ import (
 func remembering(t testing.TB, s *testStore) *Memo {
 	t.Helper()
 	later := func() time.Time { return time.Now().Add(time.Hour) }
-	s.now, s.stats.Now, s.build = later, later, "build 1"
+	s.now, s.stats.now, s.build = later, later, "build 1"
 	m := New(s.tree, "fetch")
 	m.Attach(s.Home(), "test")
 	return m
@@ -159,7 +159,7 @@ func TestMemoryHolds(t *testing.T) {
 			t.Errorf("its mtime is %v, not that of now", i.ModTime())
 		}
 	}
-	if !m.Dirty {
+	if !m.dirty {
 		t.Error("new stamps are not saved")
 	}
 	if err := m.Save(); err != nil {
@@ -172,7 +172,7 @@ func TestMemoryHolds(t *testing.T) {
 
 func recallsClean(m *Memo) bool {
 	_, ok := m.Get("d", nil)
-	return ok && !m.Dirty
+	return ok && !m.dirty
 }
 
 // A file that changed just before it was read may change again without a new
@@ -182,7 +182,7 @@ func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 	dir := newFolder(t, s)
 	m := New(s.tree, "fetch")
 	m.Attach(s.Home(), "test")
-	m.Now = func() time.Time {
+	m.now = func() time.Time {
 		info, err := disk.StatPath(dir + "/file")
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +194,7 @@ func TestMemoryIsWaryOfTheYoung(t *testing.T) {
 		t.Error("remembered what may have changed since")
 	}
 	// nor where the clock was set back since the file was written
-	m.Now = func() time.Time { return time.Now().Add(-time.Hour) }
+	m.now = func() time.Time { return time.Now().Add(-time.Hour) }
 	m.Put(m.Observe("d"), "learnt")
 	if _, ok := m.Get("d", nil); ok {
 		t.Error("remembered what is from the future")
@@ -297,7 +297,7 @@ func TestMemoryOfTwo(t *testing.T) {
 				if got, ok := m.Get("d", nil); !ok || got != "learnt" {
 					errs = append(errs, fmt.Errorf("recalled %q, %v", got, ok))
 				}
-				m.Dirty = true
+				m.dirty = true
 				errs = append(errs, m.Save())
 			}
 			done <- errors.Join(errs...)
@@ -314,19 +314,19 @@ func TestMemoryOfTwo(t *testing.T) {
 // FuzzRecollection: what no memory packed is an error or something that packs and
 // unpacks alike.
 func FuzzRecollection(f *testing.F) {
-	f.Add(pack("d", &entry{Items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
+	f.Add(pack("d", &entry{items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
 	f.Add("\x01d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 	f.Fuzz(func(t *testing.T, packed string) {
 		if packed == "" {
 			return
 		}
-		r, err := (&entry{Packed: packed}).Unpack(new([]Item))
+		r, err := (&entry{packed: packed}).unpack(new([]Item))
 		if err != nil {
 			return
 		}
-		again, err := (&entry{Packed: pack("d", &entry{Items: r.Items, value: r.value})}).Unpack(new([]Item))
-		if err != nil || again.value != r.value || !slices.Equal(again.Items, r.Items) {
-			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.Items, r.value, again.Items, again.value, err)
+		again, err := (&entry{packed: pack("d", &entry{items: r.items, value: r.value})}).unpack(new([]Item))
+		if err != nil || again.value != r.value || !slices.Equal(again.items, r.items) {
+			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.items, r.value, again.items, again.value, err)
 		}
 	})
 }

@@ -46,15 +46,15 @@ type Home struct {
 // word in the log: who learnt it might have understood something else. It reads
 // beside its caller; whoever asks the memory of something waits for it.
 func (m *Memo) Attach(home Home, name string) {
-	m.Now, m.log = home.Now, home.Log
+	m.now, m.log = home.Now, home.Log
 	if home.Build == "" {
 		return
 	}
 	m.home, m.heading = &home, fmt.Sprintf("%s %s %s\n", memoryPurpose, name, home.Build)
 	m.file = filepath.Join(home.Dir, name)
-	m.Mu.Lock()
+	m.mu.Lock()
 	go func() {
-		defer m.Mu.Unlock()
+		defer m.mu.Unlock()
 		m.readKept()
 	}()
 }
@@ -66,17 +66,17 @@ func (m *Memo) readKept() {
 		m.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
 	}
 	if err == nil {
-		maps.Copy(kept, m.Kept)
-		m.Kept = kept
+		maps.Copy(kept, m.kept)
+		m.kept = kept
 	}
 }
 
 // Save writes what changed since Attach; of two processes the last wins. What
 // exists no more is left out. Where nothing may be written, nothing is.
 func (m *Memo) Save() error {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
-	if !m.Dirty || m.home == nil || m.home.ReadOnly {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dirty || m.home == nil || m.home.ReadOnly {
 		return nil
 	}
 	if err := m.home.Make(); err != nil {
@@ -85,21 +85,21 @@ func (m *Memo) Save() error {
 	if err := disk.WriteFile(m.file, m.format(), 0o600, m.home.Tmp); err != nil {
 		return fmt.Errorf("saving what was learnt: %w", err)
 	}
-	m.Dirty = false
+	m.dirty = false
 	return nil
 }
 
 // format needs the lock.
 func (m *Memo) format() []byte {
 	buf := []byte(m.heading)
-	for _, path := range slices.Sorted(maps.Keys(m.Kept)) {
-		r := m.Kept[path]
-		if r.Packed == "" {
-			r = &entry{Packed: pack(path, r)}
+	for _, path := range slices.Sorted(maps.Keys(m.kept)) {
+		r := m.kept[path]
+		if r.packed == "" {
+			r = &entry{packed: pack(path, r)}
 		} else if _, _, err := lstat(m.path(path, "")); err != nil {
 			continue
 		}
-		buf = AppendText(buf, r.Packed)
+		buf = AppendText(buf, r.packed)
 	}
 	return append(buf, m.home.Key.MAC(memoryPurpose, buf)...)
 }
@@ -125,8 +125,8 @@ func (m *Memo) read() (map[string]*entry, error) {
 	kept, all := make(map[string]*entry, n), make([]entry, n)
 	u.Rest = rest
 	for i := range all {
-		all[i].Packed = u.Text()
-		path := (&Unpacker{Rest: all[i].Packed}).Text()
+		all[i].packed = u.Text()
+		path := (&Unpacker{Rest: all[i].packed}).Text()
 		if path == "" {
 			return nil, errors.New("it is damaged")
 		}
@@ -174,8 +174,8 @@ func outside(n int) []byte {
 
 func pack(path string, r *entry) string {
 	buf := AppendText(nil, path)
-	buf = binary.AppendUvarint(buf, uint64(len(r.Items)))
-	for _, i := range r.Items {
+	buf = binary.AppendUvarint(buf, uint64(len(r.items)))
+	for _, i := range r.items {
 		buf = AppendText(buf, i.Path)
 		buf = binary.AppendUvarint(buf, uint64(i.Mode))
 		for _, n := range []int64{int64(i.St.Dev), int64(i.St.Ino), i.St.Size, i.St.Mtime, i.St.Ctime} {
@@ -188,14 +188,14 @@ func pack(path string, r *entry) string {
 	return string(append(buf, r.value...))
 }
 
-// Unpack returns a copy of r, which may be packed. Its items are in scratch, which
+// unpack returns a copy of r, which may be packed. Its items are in scratch, which
 // grows where it must.
-func (r *entry) Unpack(scratch *[]Item) (entry, error) {
-	if r.Packed == "" {
-		*scratch = append((*scratch)[:0], r.Items...)
-		return entry{Items: *scratch, value: r.value}, nil
+func (r *entry) unpack(scratch *[]Item) (entry, error) {
+	if r.packed == "" {
+		*scratch = append((*scratch)[:0], r.items...)
+		return entry{items: *scratch, value: r.value}, nil
 	}
-	u := Unpacker{Rest: r.Packed}
+	u := Unpacker{Rest: r.packed}
 	u.Text()
 	n := u.uint()
 	if n > maxItems {
@@ -209,7 +209,7 @@ func (r *entry) Unpack(scratch *[]Item) (entry, error) {
 	if u.Failed {
 		return entry{}, errors.New("it is damaged")
 	}
-	return entry{Packed: r.Packed, Items: items, value: u.Rest}, nil
+	return entry{packed: r.packed, items: items, value: u.Rest}, nil
 }
 
 func (u *Unpacker) item(i *Item) {

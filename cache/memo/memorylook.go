@@ -132,8 +132,8 @@ func (m *Memo) hash(base *os.File, at string, item *Item) error {
 // base is the memory's root, opened once it is there: to walk from it to each item
 // takes half the time of walking from the root of all.
 func (m *Memo) base() (*os.File, error) {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.open == nil {
 		fd, err := unix.Open(m.root, disk.OpenPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {

@@ -22,9 +22,9 @@ import (
 // hard links share an entry and a no-op run reads nothing. It may only ever cost
 // time: what it is not sure of it does not remember. Safe for concurrent use.
 type Stats struct {
-	Path string
+	path string
 	key  disk.Key
-	Now  func() time.Time
+	now  func() time.Time
 	log  *zap.Logger
 
 	ReadOnly bool // Save has nowhere to write to
@@ -34,9 +34,9 @@ type Stats struct {
 
 	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time, see damage.go
 
-	Mu      sync.Mutex
+	mu      sync.Mutex
 	entries map[disk.Inode]statEntry     // nil until table
-	Dirty   map[disk.Inode]news          // what Save has to write
+	dirty   map[disk.Inode]news          // what Save has to write
 	reading map[disk.Inode][]*disk.Stamp // what hash reads right now, and the stamp it must have at the end
 }
 
@@ -102,7 +102,7 @@ func (s *Stats) SumFile(ctx context.Context, f *os.File) ([sha256.Size]byte, err
 // and is not so is forgotten for good.
 func (s *Stats) HashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, err error) {
 	for try := 0; ; try++ {
-		started := s.Now()
+		started := s.now()
 		sum, st, err = s.hashOnce(ctx, f, st)
 		var changed *ChangedError
 		if errors.As(err, &changed) && changed.linked && try < maxRereads {
@@ -130,8 +130,8 @@ func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [s
 	if err != nil {
 		return sum, st, err
 	}
-	s.Mu.Lock() // so that no keep is between its op and what it says of it
-	defer s.Mu.Unlock()
+	s.mu.Lock() // so that no keep is between its op and what it says of it
+	defer s.mu.Unlock()
 	after, err = disk.StatFile(f)
 	return sum, after, errors.Join(err, changedSince(*kept, after, f.Name()))
 }
@@ -141,8 +141,8 @@ const maxRereads = 4
 
 // watch lets keep say that the stamp of a file changes while hash reads it.
 func (s *Stats) watch(st disk.Stamp) *disk.Stamp {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.reading == nil {
 		s.reading = map[disk.Inode][]*disk.Stamp{}
 	}
@@ -151,8 +151,8 @@ func (s *Stats) watch(st disk.Stamp) *disk.Stamp {
 }
 
 func (s *Stats) unwatch(st *disk.Stamp) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	left := slices.DeleteFunc(s.reading[st.Inode], func(other *disk.Stamp) bool { return other == st })
 	if s.reading[st.Inode] = left; len(left) == 0 {
 		delete(s.reading, st.Inode)
@@ -209,25 +209,25 @@ func racy(st disk.Stamp, started time.Time) bool {
 }
 
 func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	e, ok := s.Table()[st.Inode]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.table()[st.Inode]
 	if !ok || !e.Same(st) || s.suspect(st.Inode) {
 		return sum, false
 	}
 	if today := s.today(); e.used != today {
 		e.used = today
 		s.entries[st.Inode] = e
-		s.Dirty[st.Inode] = max(s.Dirty[st.Inode], used)
+		s.dirty[st.Inode] = max(s.dirty[st.Inode], used)
 	}
 	return e.sum, true
 }
 
 // Remember takes the caller's word that st cannot be the stamp of other bytes.
 func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	s.Put(statEntry{st, sum, s.today()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(statEntry{st, sum, s.today()})
 }
 
 // Keep runs op, which changes f's ctime and, by links, its link count, but not its
@@ -235,8 +235,8 @@ func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
 // change by anybody else at the same time shows in mtime, size or link count, and
 // the entry goes stale.
 func (s *Stats) Keep(f *os.File, links int, op func() error) error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before, err := disk.StatFile(f)
 	if err != nil {
 		return err
@@ -248,10 +248,10 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	if err != nil {
 		return err
 	}
-	e, ok := s.Table()[before.Inode]
+	e, ok := s.table()[before.Inode]
 	if after.Nlink == 0 {
-		delete(s.Table(), before.Inode)
-		s.Dirty[before.Inode] = learnt
+		delete(s.table(), before.Inode)
+		s.dirty[before.Inode] = learnt
 		s.unmark(before.Inode)
 		return nil
 	}
@@ -261,7 +261,7 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	}
 	if ok && e.Same(before) {
 		e.Stamp = after
-		s.Put(e)
+		s.put(e)
 	}
 	for _, st := range s.reading[before.Inode] {
 		if st.Same(before) {
@@ -271,10 +271,10 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	return nil
 }
 
-// Put needs the lock.
-func (s *Stats) Put(e statEntry) {
-	s.Table()[e.Inode] = e
-	s.Dirty[e.Inode] = learnt
+// put needs the lock.
+func (s *Stats) put(e statEntry) {
+	s.table()[e.Inode] = e
+	s.dirty[e.Inode] = learnt
 }
 
-func (s *Stats) today() int64 { return s.Now().Unix() / 86400 }
+func (s *Stats) today() int64 { return s.now().Unix() / 86400 }

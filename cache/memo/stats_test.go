@@ -113,9 +113,9 @@ func TestStatsFileDamaged(t *testing.T) {
 	write(t, path, []byte("layer"))
 	must(s.stats.Sum(path))(t)
 	must(0, s.stats.Save())(t)
-	data := must(os.ReadFile(s.stats.Path))(t)
-	if entries := must(parseStats(data, s.key))(t); len(entries) != len(s.stats.Table()) {
-		t.Errorf("got %d entries, want %d", len(entries), len(s.stats.Table()))
+	data := must(os.ReadFile(s.stats.path))(t)
+	if entries := must(parseStats(data, s.key))(t); len(entries) != len(s.stats.table()) {
+		t.Errorf("got %d entries, want %d", len(entries), len(s.stats.table()))
 	}
 	for n := range len(data) - 1 {
 		if entries, err := parseStats(data[:n], s.key); err == nil || entries != nil {
@@ -127,9 +127,9 @@ func TestStatsFileDamaged(t *testing.T) {
 			t.Fatalf("a change of %q was accepted", data[n])
 		}
 	}
-	write(t, s.stats.Path, data[:len(data)/2])
+	write(t, s.stats.path, data[:len(data)/2])
 	again := open(t, s.tree)
-	if len(again.stats.Table()) != 0 {
+	if len(again.stats.table()) != 0 {
 		t.Error("a damaged cache must be an empty one")
 	}
 	must(again.stats.Sum(path))(t)
@@ -142,11 +142,11 @@ func TestStatsForget(t *testing.T) {
 	write(t, path, []byte("one"))
 	must(s.stats.Sum(path))(t)
 	must(0, s.stats.Save())(t)
-	s.stats.Now = func() time.Time { return time.Now().AddDate(0, 0, statsDays+2) }
+	s.stats.now = func() time.Time { return time.Now().AddDate(0, 0, statsDays+2) }
 	write(t, path+"-2", []byte("two"))
 	must(s.stats.Sum(path + "-2"))(t)
 	must(0, s.stats.Save())(t)
-	entries := must(s.stats.Read())(t)
+	entries := must(s.stats.read())(t)
 	if len(entries) != 1 {
 		t.Errorf("%d entries are left, want the one in use", len(entries))
 	}

@@ -29,24 +29,24 @@ import (
 const (
 	statsHeading = "sx stats 1\n"
 	statsPurpose = "sx stats 1"
-	StatsLimit   = 64 << 20
+	statsLimit   = 64 << 20
 	statsDays    = 60 // an entry unused for longer is dropped
 )
 
 // NewStats returns the stat cache of a file, which is read once it is needed.
 func NewStats(path string, key disk.Key, now func() time.Time, log *zap.Logger) *Stats {
-	s := &Stats{Path: path, key: key, Now: now, log: log, Dirty: map[disk.Inode]news{}}
+	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[disk.Inode]news{}}
 	s.loadDamage()
 	return s
 }
 
-// Table needs the lock. A missing file is an empty cache, and so, with a word in
+// table needs the lock. A missing file is an empty cache, and so, with a word in
 // the log, is one that is damaged or not ours.
-func (s *Stats) Table() map[disk.Inode]statEntry {
+func (s *Stats) table() map[disk.Inode]statEntry {
 	if s.entries != nil {
 		return s.entries
 	}
-	entries, err := s.Read()
+	entries, err := s.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("stat cache is not used", zap.Error(err))
 	}
@@ -59,9 +59,9 @@ func (s *Stats) Table() map[disk.Inode]statEntry {
 // Save writes what was learnt since the last Save. Entries that another process
 // saved meanwhile are kept. Where nothing may be written, nothing is.
 func (s *Stats) Save() error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	if len(s.Dirty) == 0 || s.ReadOnly {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dirty) == 0 || s.ReadOnly {
 		return nil
 	}
 	err := s.save()
@@ -74,13 +74,13 @@ func (s *Stats) Save() error {
 
 // save needs the lock.
 func (s *Stats) save() error {
-	lock, err := disk.LockFile(s.Path + ".lock")
+	lock, err := disk.LockFile(s.path + ".lock")
 	if err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
 	defer lock.Close()
-	if theirs, err := s.Read(); err == nil {
-		for id, what := range s.Dirty {
+	if theirs, err := s.read(); err == nil {
+		for id, what := range s.dirty {
 			e, ok := s.entries[id]
 			switch was, known := theirs[id]; {
 			case what == used && (!known || !was.Same(e.Stamp) || was.sum != e.sum):
@@ -94,11 +94,11 @@ func (s *Stats) save() error {
 		s.entries = theirs
 	}
 	s.refresh()
-	tmp := filepath.Join(filepath.Dir(s.Path), "tmp")
-	if err := disk.WriteFile(s.Path, s.format(), 0o600, tmp); err != nil {
+	tmp := filepath.Join(filepath.Dir(s.path), "tmp")
+	if err := disk.WriteFile(s.path, s.format(), 0o600, tmp); err != nil {
 		return fmt.Errorf("saving stat cache: %w", err)
 	}
-	clear(s.Dirty)
+	clear(s.dirty)
 	return nil
 }
 
@@ -130,8 +130,8 @@ func (s *Stats) format() []byte {
 	return buf.Bytes()
 }
 
-func (s *Stats) Read() (map[disk.Inode]statEntry, error) {
-	data, err := disk.ReadFile(s.Path, StatsLimit)
+func (s *Stats) read() (map[disk.Inode]statEntry, error) {
+	data, err := disk.ReadFile(s.path, statsLimit)
 	if err != nil {
 		return nil, err
 	}
