@@ -29,7 +29,7 @@ type Failure struct {
 func (e *Error) Error() string {
 	var parts []string
 	if n := len(e.Failures); n > 0 {
-		parts = append(parts, fmt.Sprintf("fetching %d of %d sources: %s", n, e.Total, e.names()))
+		parts = append(parts, fmt.Sprintf("could not fetch %d of %d sources: %s", n, e.Total, e.names()))
 	}
 	if e.Stopped != nil {
 		parts = append(parts, e.Stopped.Error())
@@ -61,6 +61,9 @@ func (e *Error) Unwrap() []error {
 func (f Failure) Error() string {
 	return fmt.Sprintf("%q: %s", f.Name, printable(f.Attempts.Error()))
 }
+
+// Reason is Error without the source, and with each place as it is.
+func (f Failure) Reason() error { return f.Attempts }
 
 // Unwrap is the reasons.
 func (f Failure) Unwrap() []error { return f.Attempts.Unwrap() }

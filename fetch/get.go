@@ -132,9 +132,11 @@ func (r *run) rounds(g *group, p *part, mirrors []*mirror) *transfer.Rounds[*mir
 		Retries: r.opts.Retries, Backoff: r.opts.Backoff, Size: p.Size,
 		Order: func() []*mirror { return mirrors },
 		Said:  map[*mirror]error{},
-		GaveUp: func(m *mirror, err error) {
+		GaveUp: func(m *mirror, err error, again bool) {
 			r.opts.Log.Warn("giving a mirror up", zap.String("source", source.Name), zap.String("mirror", m.show), zap.Error(err))
-			r.status.Tell(func(s Status) { s.Fail(source, m.show, err) })
+			if !again {
+				r.status.Tell(func(s Status) { s.Fail(source, m.show, err) })
+			}
 		},
 	}
 	for _, m := range mirrors {

@@ -149,7 +149,7 @@ func TestErrorsGathered(t *testing.T) {
 	if len(rep.Fetched) != 1 {
 		t.Errorf("report %+v", rep)
 	}
-	if want := `fetching 4 of 5 sources: "core-x: \x1b[31mevil\n", "core-x: a", "core-x: b", and 1 more`; err.Error() != want {
+	if want := `could not fetch 4 of 5 sources: "core-x: \x1b[31mevil\n", "core-x: a", "core-x: b", and 1 more`; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	var e *Error

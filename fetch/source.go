@@ -48,10 +48,10 @@ func groups(sources []Source) ([]*group, error) {
 	var all []*group
 	for i, s := range sources {
 		if err := checkPath(s.Path); err != nil {
-			return nil, fmt.Errorf("fetching %q: %w", s.Name, err)
+			return nil, fmt.Errorf("source %q: %w", s.Name, err)
 		}
 		if other, ok := byPath[s.Path]; ok && other.Hash != s.Hash {
-			return nil, fmt.Errorf("fetching %q: %q is wanted as %s, and as %s by %q", s.Name, s.Path, s.Hash, other.Hash, other.Name)
+			return nil, fmt.Errorf("source %q: %q is wanted as %s, and as %s by %q", s.Name, s.Path, s.Hash, other.Hash, other.Name)
 		}
 		byPath[s.Path] = s
 		g := byHash[s.Hash]

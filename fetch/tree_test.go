@@ -76,7 +76,7 @@ func TestHostilePaths(t *testing.T) {
 	for _, path := range []string{"", "a", "fetch", "fetch/", "/etc/passwd", "packages/core/x/a", "fetch/../a", "fetch//a", "fetch/./a", "fetch/a/", "fetch/a\x00b", "../fetch/a"} {
 		w := newWorld(t)
 		_, err := w.run(Source{Name: "core-x: a", Path: path})
-		if err == nil || !strings.Contains(err.Error(), `fetching "core-x: a": path`) {
+		if err == nil || !strings.Contains(err.Error(), `source "core-x: a": path`) {
 			t.Errorf("path %q: %v", path, err)
 		}
 		w.wantFiles(".")

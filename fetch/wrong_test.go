@@ -29,7 +29,7 @@ func TestWrongFileLeavesItsName(t *testing.T) {
 		t.Errorf("kept %q", got)
 	}
 	moved := fmt.Sprintf(`"fetch/core/x/a" was moved to ".sx/fetch/%s": wrong file: sha256 %s, want %s`, name, strings.TrimSuffix(name, ".wrong"), s.Hash)
-	if want := fmt.Sprintf(`fetching 1 of 1 sources: "core-x: a": %s; %s: HTTP status 404 Not Found`, moved, site.URL); err.Error() != want {
+	if want := fmt.Sprintf(`could not fetch 1 of 1 sources: "core-x: a": %s; %s: HTTP status 404 Not Found`, moved, site.URL); err.Error() != want {
 		t.Errorf("error\n%s\nwant\n%s", err, want)
 	}
 	var table strings.Builder

@@ -83,21 +83,24 @@ func (o ClientOptions) withDefaults() ClientOptions {
 	return o
 }
 
+// maxCAFile bounds registries.ca_file, in bytes; Debian's bundle of all CAs has 220 KB.
+const maxCAFile = 4 << 20
+
 // roots are the system's certificates and those of file; nil for the system's alone.
 func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := readRegular(file, maxCAFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading registries.ca_file: %w", err)
+		return nil, fmt.Errorf("reading registries.ca_file %q: %w", file, err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("reading registries.ca_file: %q holds no PEM certificate", file)
+		return nil, fmt.Errorf("reading registries.ca_file %q: it contains no PEM certificate", file)
 	}
 	return pool, nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,8 +149,27 @@ func TestCAFile(t *testing.T) {
 	if _, _, err := repo.Manifest(t.Context(), img.digest()); err != nil {
 		t.Error(err)
 	}
-	_, err = NewClient(ClientOptions{CAFile: filepath.Join(t.TempDir(), "none.pem")})
-	wantError(t, err, "registries.ca_file")
+}
+
+// A file of certificates that cannot be one is refused: sx neither waits for the
+// writer of a pipe nor reads without a limit.
+func TestCAFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "large")
+	err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(large, nil, 0o600), os.Truncate(large, 1<<30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		filepath.Join(dir, "none"): "no such file or directory",
+		pipe:                       "it is not a regular file",
+		dir:                        "it is not a regular file",
+		"/dev/zero":                "it is not a regular file",
+		large:                      "it has more than 4194304 bytes",
+	} {
+		_, err := NewClient(ClientOptions{CAFile: file})
+		wantError(t, err, fmt.Sprintf("reading registries.ca_file %q: %s", file, want))
+	}
 }
 
 // Redirects are followed, but not to plain HTTP, and without credentials.

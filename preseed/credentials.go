@@ -135,26 +135,15 @@ type authFile struct {
 // maxAuthFile bounds such a file, in bytes.
 const maxAuthFile = 1 << 20
 
-// read returns the zero value where there is no file, or another user's. Errors quote
-// nothing of the file.
+// read returns the zero value if there is no file, or if it belongs to another user.
+// Errors quote nothing of the file.
 func (s authSource) read() (file authFile, err error) {
-	f, err := os.OpenFile(s.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
-		return file, nil
-	}
-	if err != nil {
-		return file, errors.New("it cannot be opened")
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return file, errors.New("it is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxAuthFile+1))
+	data, err := readRegular(s.path, maxAuthFile)
 	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR):
+		return file, nil
 	case err != nil:
-		return file, errors.New("reading it fails")
-	case len(data) > maxAuthFile:
-		return file, fmt.Errorf("it has more than %d bytes", maxAuthFile)
+		return file, err
 	case len(strings.TrimSpace(string(data))) == 0:
 		return file, nil
 	case s.legacy:
@@ -166,6 +155,28 @@ func (s authSource) read() (file authFile, err error) {
 		return authFile{}, errors.New("it is not the JSON of docker login or podman login")
 	}
 	return file, nil
+}
+
+// readRegular reads a file of at most limit bytes. It follows links, and does not wait
+// for the writer of a pipe. Errors do not name the file.
+func readRegular(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
+	}
+	return data, err
 }
 
 // find asks one file: the helper for the registry, the entries, the store for all.

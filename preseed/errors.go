@@ -104,10 +104,10 @@ type Failure struct {
 // Error is a summary in one line; the failures have the whole story.
 func (e *Error) Error() string {
 	if len(e.Failures) == 1 {
-		return fmt.Sprintf("preseeding %d of %d images: %s", 1, e.Total, e.Failures[0].Error())
+		return fmt.Sprintf("could not preseed 1 of %d images: %s", e.Total, e.Failures[0].Error())
 	}
 	names := transfer.Few(e.Failures, "%s", func(f Failure) string { return f.Image.Output })
-	return fmt.Sprintf("preseeding %d of %d images: %s", len(e.Failures), e.Total, names)
+	return fmt.Sprintf("could not preseed %d of %d images: %s", len(e.Failures), e.Total, names)
 }
 
 // Unwrap is all reasons.

@@ -111,7 +111,7 @@ func newRun(opts Options) (*run, error) {
 		opts.Backoff = transfer.Exponential
 	}
 	if len(opts.Registries) == 0 {
-		return nil, errors.New("preseeding: no registry is named")
+		return nil, errors.New("no registry to preseed from: set registries.hosts")
 	}
 	r := &run{opts: opts, status: transfer.NewSerial(opts.Status), outcome: map[string]string{}, quotas: map[string]Quota{}}
 	r.opts.Client.OnQuota = r.quota

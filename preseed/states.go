@@ -20,8 +20,14 @@ import (
 func (r *run) rounds(ctx context.Context, states *states, img Image, size func() int64, ask func(context.Context, Registry, *Repository) error) (Registry, error) {
 	rounds := transfer.Rounds[Registry]{
 		Retries: r.opts.Retries, Backoff: r.opts.Backoff, Size: size, Order: states.order, Rest: states.wait,
-		Said:   map[Registry]error{},
-		GaveUp: func(reg Registry, err error) { r.gaveUp(states, img, reg, err) },
+		Said: map[Registry]error{},
+		GaveUp: func(reg Registry, err error, again bool) {
+			r.opts.Log.Warn("giving a registry up", zap.String("output", img.Output), zap.String("registry", reg.String()), zap.Error(err))
+			if !again {
+				r.status.Tell(func(s Status) { s.Fail(img.Output, reg.String(), err) })
+			}
+			r.learn(states, reg, err)
+		},
 		Ask: func(ctx context.Context, reg Registry, retries int) error {
 			repo, err := r.client.Repository(ctx, reg.Repository(img.Output))
 			if err != nil {
@@ -54,10 +60,8 @@ func (r *run) attempts(states *states, said map[Registry]error) error {
 	return all
 }
 
-// gaveUp notes what a registry said, for the images to come too.
-func (r *run) gaveUp(states *states, img Image, reg Registry, err error) {
-	r.opts.Log.Warn("giving a registry up", zap.String("output", img.Output), zap.String("registry", reg.String()), zap.Error(err))
-	r.status.Tell(func(s Status) { s.Fail(img.Output, reg.String(), err) })
+// learn records why a registry failed, for the other images too.
+func (r *run) learn(states *states, reg Registry, err error) {
 	var limit *LimitError
 	switch {
 	case errors.As(err, &limit):

@@ -20,8 +20,9 @@ type Rounds[P comparable] struct {
 	Order func() []P
 	// Ask asks one place, and repeats a request as often as retries says.
 	Ask func(ctx context.Context, place P, retries int) error
-	// GaveUp is told each time that a place fails.
-	GaveUp func(place P, err error)
+	// GaveUp is called each time that a place fails. again reports that it failed for
+	// the same cause the time before, which users need not be told twice.
+	GaveUp func(place P, err error, again bool)
 	// Size is how many bytes are here.
 	Size func() int64
 	// Rest is called between rounds, and returns how long to wait at least.
@@ -47,8 +48,9 @@ func (r *Rounds[P]) Run(ctx context.Context) (place P, found bool, err error) {
 			if ctx.Err() != nil || OutcomeOf(err) == Ends {
 				return place, false, because(ctx, err)
 			}
+			before := r.Said[place]
 			r.Said[place] = err
-			r.GaveUp(place, err)
+			r.GaveUp(place, err, before != nil && Cause(before) == Cause(err))
 		}
 		if now := r.Size(); now-best >= gain {
 			best, idle = now, 0

@@ -20,7 +20,8 @@ type Status[T any] interface {
 	// Done comes once for each item that is here; how is a constant of the package
 	// that runs.
 	Done(item T, how string)
-	// Fail: a place was given up for now; with place "" the item was, for good.
+	// Fail: a place was given up for now; with place "" the item was, for good. A place
+	// that fails for the same cause in further rounds is told of once.
 	Fail(item T, place string, err error)
 	// Warn is told what the user should know and what stops nothing.
 	Warn(text string)

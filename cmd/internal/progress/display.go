@@ -10,7 +10,6 @@ import (
 	"golang.org/x/term"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/fetch"
 )
 
 // Options of [New]. The zero value is ready.
@@ -29,7 +28,7 @@ type Options struct {
 	Resumed <-chan os.Signal
 }
 
-// Display shows a run. All its methods, and those of Sources, may be called
+// Display shows a run. All its methods, and those of Sources and Images, may be called
 // concurrently; what is told after Close is not shown.
 type Display struct {
 	mu     sync.Mutex
@@ -193,7 +192,3 @@ func (d *Display) tell(f func(s *state, now time.Time) event) {
 	e.Time = now.UTC()
 	d.view.show(e)
 }
-
-// Sources is the half that is told about downloads. Several fetch.Run may share
-// it.
-func (d *Display) Sources() fetch.Status { return sources{d} }

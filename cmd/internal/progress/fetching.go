@@ -2,19 +2,18 @@ package progress
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// fetching is what is known of the downloads. Several fetch.Run, at once or one
-// after the other, add to it: its counts never go down.
+// fetching counts the transfers of one subject. Several runs, at once or one after the
+// other, add to it: its counts never go down.
 type fetching struct {
+	subject
 	runs      int // between their Begin and End
 	began     time.Time
 	total     int
@@ -23,64 +22,91 @@ type fetching struct {
 	how       map[string]int
 	meter     fetch.Meter
 	started   int                  // downloads, in all
-	downloads map[string]*download // running, by path
+	downloads map[string]*download // running, by path or output
 	causes    map[string]int       // failures, by cause
 }
 
-func newFetching() fetching {
-	return fetching{how: map[string]int{}, downloads: map[string]*download{}}
+func newFetching(of subject) fetching {
+	return fetching{subject: of, how: map[string]int{}, downloads: map[string]*download{}}
 }
 
-// download is a source that a mirror sends.
+// download is an item that a place sends.
 type download struct {
-	source     fetch.Source
-	number     int // of its start
+	about      event // the fields that name it, and how far it is
+	number     int   // of its start
 	began      time.Time
 	told       time.Time // when plain last wrote of it
-	done, size int64     // size is -1 where unknown
+	done, size int64     // size is -1 if unknown
 	meter      fetch.Meter
 }
 
-func (s *state) beginFetch(now time.Time, n int) event {
-	f := &s.fetch
+// item returns the name of what a transfer is about, for users.
+func (e event) item() string { return cmp.Or(e.Source, e.Ref) }
+
+// place returns the mirror or registry of a transfer.
+func (e event) place() string { return cmp.Or(e.Mirror, e.Registry) }
+
+// key returns what a download is found by.
+func (e event) key() string { return cmp.Or(e.Path, e.Ref) }
+
+// as returns e as an event of that kind.
+func (e event) as(k kind) event {
+	e.Event = k
+	return e
+}
+
+func (f *fetching) begin(now time.Time, n int) event {
 	if f.began.IsZero() {
 		f.began = now
 		f.meter.Add(now, 0)
 	}
 	f.runs++
 	f.total += n
-	s.began(now)
-	return event{Event: fetchBegin, Sources: &n}
+	e := event{Event: f.subject.begin}
+	if f.parts {
+		e.Images = &n
+	} else {
+		e.Sources = &n
+	}
+	return e
 }
 
-func (s *state) startFetch(now time.Time, src fetch.Source, mirror string, done, size int64) event {
-	f := &s.fetch
-	d := f.downloads[src.Path]
+func (f *fetching) start(now time.Time, about event, done, size int64) event {
+	d := f.downloads[about.key()]
+	if d != nil && f.parts {
+		d.size = size
+		return d.event(now)
+	}
 	if d == nil {
 		f.started++
-		d = &download{source: src, number: f.started, began: now, told: now}
+		d = &download{about: about.as(f.progress), number: f.started, began: now, told: now}
+		d.about.Mirror, d.about.Registry = "", ""
 		d.meter.Add(now, 0)
-		f.downloads[src.Path] = d
+		f.downloads[about.key()] = d
 	}
 	d.done, d.size = done, size
-	return event{Event: fetchStart, Source: src.Name, Path: src.Path, Mirror: mirror, Bytes: &done, Size: known(size)}
+	e := about.as(f.subject.start)
+	e.Bytes, e.Size = &done, known(size)
+	return e
 }
 
-func (s *state) advanceFetch(now time.Time, src fetch.Source, done, size int64) event {
-	d := s.fetch.downloads[src.Path]
+func (f *fetching) advance(now time.Time, about event, done, size int64) event {
+	d := f.downloads[about.key()]
 	if d == nil {
-		return event{Event: fetchProgress, Source: src.Name, Path: src.Path, Bytes: &done, Size: known(size)}
+		e := about.as(f.progress)
+		e.Bytes, e.Size = &done, known(size)
+		return e
 	}
 	d.meter.Add(now, done-d.done)
-	s.fetch.meter.Add(now, done-d.done)
+	f.meter.Add(now, done-d.done)
 	d.done, d.size = done, size
 	return d.event(now)
 }
 
-// event is how far a download is.
+// event returns how far a download is.
 func (d *download) event(now time.Time) event {
-	e := event{Event: fetchProgress, Source: d.source.Name, Path: d.source.Path, Bytes: new(d.done), Size: known(d.size)}
-	e.Rate = new(int64(d.meter.Rate(now)))
+	e := d.about
+	e.Bytes, e.Size, e.Rate = new(d.done), known(d.size), new(int64(d.meter.Rate(now)))
 	if d.size < 0 {
 		return e
 	}
@@ -90,54 +116,57 @@ func (d *download) event(now time.Time) event {
 	return e
 }
 
-func (s *state) doneFetch(now time.Time, src fetch.Source, how string) event {
-	f := &s.fetch
+func (f *fetching) finish(now time.Time, about event, how string) event {
 	f.done++
 	f.how[how]++
-	e := event{Event: fetchDone, Source: src.Name, Path: src.Path, How: how}
-	if d := f.downloads[src.Path]; d != nil {
+	e := about.as(f.subject.done)
+	e.How = how
+	if d := f.downloads[about.key()]; d != nil {
 		elapsed := now.Sub(d.began)
 		e.Bytes, e.Elapsed = new(d.done), new(length(elapsed))
 		if elapsed > 0 {
 			e.Rate = new(int64(float64(d.meter.Total()) / elapsed.Seconds()))
 		}
-		delete(f.downloads, src.Path)
+		delete(f.downloads, about.key())
 	}
 	return e
 }
 
-// failFetch keeps a download whose mirror was given up: a next one may go on.
-func (s *state) failFetch(src fetch.Source, mirror string, err error) event {
-	if mirror == "" {
-		s.fetch.done++
-		s.fetch.failed++
-		delete(s.fetch.downloads, src.Path)
+// fail records that an item failed for good, or else only the place: then its
+// download stays, because another place may go on with it.
+func (f *fetching) fail(about event, forGood bool, err error) event {
+	if forGood {
+		f.done++
+		f.failed++
+		delete(f.downloads, about.key())
 	}
-	// The source's name is a field of its own.
-	reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("%q: ", src.Name))
-	return event{Event: fetchFail, Source: src.Name, Path: src.Path, Mirror: mirror, Error: reason, met: s.fetch.met(mirror, err)}
+	err = reason(err)
+	e := about.as(f.subject.fail)
+	e.Error, e.met = err.Error(), f.met(forGood, err)
+	return e
 }
 
-func (s *state) endFetch(now time.Time) event {
-	f := &s.fetch
+func (f *fetching) end(now time.Time) event {
 	if f.runs = max(f.runs-1, 0); f.runs == 0 {
 		clear(f.downloads)
 	}
-	return event{
-		Event: fetchEnd, Sources: new(f.total), Present: new(f.how[fetch.Present]), Fetched: new(f.how[fetch.Fetched]),
-		Linked: new(f.how[fetch.Linked]), Failed: new(f.failed), Bytes: new(f.meter.Total()), Elapsed: new(length(now.Sub(f.began))),
+	e := event{
+		Event: f.subject.end, Present: new(f.how[fetch.Present]), Linked: new(f.how[fetch.Linked]),
+		Failed: new(f.failed), Bytes: new(f.meter.Total()), Elapsed: new(length(now.Sub(f.began))),
 	}
+	f.counts(&e, f)
+	return e
 }
 
-// running are the downloads in the order they started.
+// running lists the downloads in the order in which they started.
 func (f *fetching) running() []*download {
 	return slices.SortedFunc(maps.Values(f.downloads), func(x, y *download) int { return cmp.Compare(x.number, y.number) })
 }
 
-// met counts the failures of one cause, those of mirrors apart from those of sources.
-func (f *fetching) met(mirror string, err error) int {
+// met counts the failures of one cause, those of places apart from those of items.
+func (f *fetching) met(forGood bool, err error) int {
 	key := transfer.Cause(err)
-	if mirror == "" {
+	if forGood {
 		key = "\x00" + key
 	}
 	if f.causes == nil {

@@ -6,51 +6,60 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // sameCause is how many failures of one cause get a line each.
 const sameCause = 3
 
-func fetchWords(e event) []line {
+func transferWords(e event) []line {
 	switch e.Event {
 	case fetchBegin:
 		return lines(detail, none, "checking "+count(*e.Sources, "source"))
-	case fetchStart:
-		return lines(detail, none, e.Source+": "+startWords(e))
-	case fetchDone:
+	case preseedBegin:
+		return lines(detail, none, "preseeding "+count(*e.Images, "image"))
+	case fetchStart, preseedStart:
+		return lines(detail, none, e.item()+": "+startWords(e))
+	case fetchDone, preseedDone:
 		return doneWords(e)
-	case fetchFail:
-		switch {
-		case e.met > sameCause+1:
-			return nil // the table at the end counts them
-		case e.met == sameCause+1 && e.Mirror != "":
-			return lines(change, yellow, "further failures of the same cause are counted at the end: "+e.Error)
-		case e.met == sameCause+1:
-			return nil
-		}
-		if e.Mirror != "" {
-			return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.Source, e.Mirror, e.Error))
-		}
-		return lines(trouble, red, e.Source+": failed")
+	case fetchFail, preseedFail:
+		return failWords(e)
 	case fetchEnd:
-		return endWords(e)
+		return endWords(e, ofSources, *e.Sources, *e.Fetched)
+	case preseedEnd:
+		return endWords(e, ofImages, *e.Images, *e.Preseeded)
 	}
 	return nil
+}
+
+// failWords has a line for the first failures of one cause; the table at the end of a
+// run counts the rest.
+func failWords(e event) []line {
+	place := e.place()
+	switch {
+	case e.met > sameCause+1 || e.met == sameCause+1 && place == "":
+		return nil
+	case e.met == sameCause+1:
+		return lines(change, yellow, "further failures of the same cause are counted at the end: "+e.Error)
+	case place != "":
+		return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.item(), place, e.Error))
+	}
+	return lines(trouble, red, e.item()+": failed")
 }
 
 func startWords(e event) string {
 	switch {
 	case *e.Bytes > 0:
-		return fmt.Sprintf("resuming at %s from %s", portion(e), e.Mirror)
+		return fmt.Sprintf("resuming at %s from %s", portion(e), e.place())
 	case e.Size != nil:
-		return fmt.Sprintf("downloading %s from %s", text.Bytes(*e.Size), e.Mirror)
+		return fmt.Sprintf("downloading %s from %s", text.Bytes(*e.Size), e.place())
 	}
-	return "downloading from " + e.Mirror
+	return "downloading from " + e.place()
 }
 
 // progressWords are those of a download's regular line.
 func progressWords(e event) string {
-	said := fmt.Sprintf("%s: %s", e.Source, portion(e))
+	said := fmt.Sprintf("%s: %s", e.item(), portion(e))
 	if e.Size != nil {
 		said += fmt.Sprintf(" (%s)", percent(*e.Bytes, *e.Size))
 	}
@@ -62,10 +71,13 @@ func progressWords(e event) string {
 }
 
 func doneWords(e event) []line {
-	if e.How == fetch.Present {
+	switch e.How {
+	case fetch.Present:
 		return nil
+	case preseed.Kept:
+		return lines(change, yellow, fmt.Sprintf("%s: kept, because it was built here and is not the published image (rm -r out/%s, then preseed, takes that one)", e.Ref, e.Ref))
 	}
-	said := e.Source + ": " + e.How
+	said := e.item() + ": " + e.How
 	if e.Bytes == nil {
 		return lines(change, none, said)
 	}
@@ -77,15 +89,20 @@ func doneWords(e event) []line {
 	return lines(change, none, said)
 }
 
-func endWords(e event) []line {
-	said := fmt.Sprintf("%s: %d present", count(*e.Sources, "source"), *e.Present)
+func endWords(e event, of subject, total, brought int) []line {
+	said := fmt.Sprintf("%s: %d present", count(total, of.noun), *e.Present)
 	heavy := detail
-	if *e.Fetched > 0 {
-		said += fmt.Sprintf(", %d fetched (%s)", *e.Fetched, text.Bytes(*e.Bytes))
+	if brought > 0 {
+		said += fmt.Sprintf(", %d %s (%s)", brought, of.brought, text.Bytes(*e.Bytes))
 		heavy = change
 	}
 	if *e.Linked > 0 {
 		said += fmt.Sprintf(", %d linked", *e.Linked)
+		heavy = change
+	}
+	if e.Kept != nil && *e.Kept > 0 {
+		said += fmt.Sprintf(", %d kept", *e.Kept)
+		heavy = change
 	}
 	if *e.Failed > 0 {
 		said += fmt.Sprintf(", %d failed", *e.Failed)
@@ -94,7 +111,7 @@ func endWords(e event) []line {
 	return lines(heavy, none, said)
 }
 
-// portion is "1MiB of 2MiB", or "1MiB" where nobody knows of how much.
+// portion is "1MiB of 2MiB", or "1MiB" if the size is unknown.
 func portion(e event) string {
 	if e.Size == nil {
 		return text.Bytes(*e.Bytes)

@@ -18,8 +18,8 @@ type state struct {
 
 func newState() *state {
 	return &state{
-		fetch:  newFetching(),
-		images: newFetching(),
+		fetch:  newFetching(ofSources),
+		images: newFetching(ofImages),
 		builds: builds{running: map[graph.Ref]*job{}},
 	}
 }

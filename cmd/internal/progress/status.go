@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cmd/internal/build"
-	"codeberg.org/stagex/sx/fetch"
 )
 
 // Waiting, Begin, Start, Progress, Finish, Estimate and Warn are build.Status.
@@ -83,35 +82,4 @@ func (d *Display) End(code int, err error) {
 		v.w = d.spool.w // which waits for none any more
 		v.show(e)
 	}
-}
-
-// sources is the half of a Display that is told about downloads.
-type sources struct{ d *Display }
-
-var _ fetch.Status = sources{}
-
-func (f sources) Begin(n int) {
-	f.d.tell(func(s *state, now time.Time) event { return s.beginFetch(now, n) })
-}
-
-func (f sources) Start(src fetch.Source, mirror string, done, size int64) {
-	f.d.tell(func(s *state, now time.Time) event { return s.startFetch(now, src, mirror, done, size) })
-}
-
-func (f sources) Advance(src fetch.Source, done, size int64) {
-	f.d.tell(func(s *state, now time.Time) event { return s.advanceFetch(now, src, done, size) })
-}
-
-func (f sources) Done(src fetch.Source, how string) {
-	f.d.tell(func(s *state, now time.Time) event { return s.doneFetch(now, src, how) })
-}
-
-func (f sources) Fail(src fetch.Source, mirror string, err error) {
-	f.d.tell(func(s *state, _ time.Time) event { return s.failFetch(src, mirror, err) })
-}
-
-func (f sources) Warn(text string) { f.d.Warn(text) }
-
-func (f sources) End() {
-	f.d.tell(func(s *state, now time.Time) event { return s.endFetch(now) })
 }

@@ -32,7 +32,7 @@ type line struct {
 // texts may have several lines.
 func words(e event) []line {
 	switch e.Event {
-	case fetchProgress, buildStep, planStep, buildLeft, runEnd:
+	case fetchProgress, preseedProgress, buildStep, planStep, buildLeft, runEnd:
 		return nil
 	}
 	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause, &e.Registry, &e.Engine} {
@@ -56,10 +56,7 @@ func words(e event) []line {
 	case buildFinish:
 		return finishWords(e)
 	}
-	if strings.HasPrefix(string(e.Event), "preseed_") {
-		return imageWords(e)
-	}
-	return fetchWords(e)
+	return transferWords(e)
 }
 
 // on names an engine that is not the one inside sx.
