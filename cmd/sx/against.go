@@ -41,7 +41,7 @@ type source struct {
 // A panel judges outputs by several sources: the tree's digests/, or those of --against.
 type panel struct {
 	sources []*source
-	judges  []*build.Judge // one for each source
+	judges  []*build.Judge // one for each source, and the last for what no source lists
 	close   func()
 }
 
@@ -69,15 +69,19 @@ func newPanel(ctx context.Context, t *build.Tree, set settings.Settings, names [
 		}
 		p.sources = append(p.sources, s)
 	}
+	agreed := p.agreed()
+	inputs := p.unsaid(t.Published)
+	maps.Copy(inputs, agreed)
 	for _, s := range p.sources {
-		p.judges = append(p.judges, s.judge(t, p.agreed()))
+		p.judges = append(p.judges, s.judge(t, inputs))
 	}
+	p.judges = append(p.judges, (&source{name: p.names()}).judge(t, agreed))
 	return p, nil
 }
 
-// judge is by what all sources agree on, and by what s lists itself.
-func (s *source) judge(t *build.Tree, agreed cache.Published) *build.Judge {
-	listed := maps.Clone(agreed)
+// judge is by what s lists, and by inputs, of which s says nothing.
+func (s *source) judge(t *build.Tree, inputs cache.Published) *build.Judge {
+	listed := maps.Clone(inputs)
 	maps.Copy(listed, s.listed)
 	j := &build.Judge{Tree: t, Against: &build.Against{Source: s.name, Published: listed}}
 	if s.past == nil {
@@ -107,6 +111,33 @@ func (p *panel) agreed() cache.Published {
 	return all
 }
 
+// unsaid is what the tree lists of stages that no source has a line of: a file of one stage says nothing of inputs of
+// another.
+func (p *panel) unsaid(tree cache.Published) cache.Published {
+	stage := func(output string) string { before, _, _ := strings.Cut(output, "-"); return before }
+	said := map[string]bool{}
+	for _, s := range p.sources {
+		for name := range s.listed {
+			said[stage(name)] = true
+		}
+	}
+	listed := maps.Clone(tree)
+	maps.DeleteFunc(listed, func(name string, _ oci.Digest) bool { return said[stage(name)] })
+	if listed == nil {
+		listed = cache.Published{}
+	}
+	return listed
+}
+
+// names are those of all sources.
+func (p *panel) names() string {
+	var names []string
+	for _, s := range p.sources {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // pick takes what is to be said of an output from the verdicts of all judges: one if the sources that list it agree, else
 // one of each.
 func (p *panel) pick(vs []build.Verdict) []build.Verdict {
@@ -130,9 +161,7 @@ func (p *panel) pick(vs []build.Verdict) []build.Verdict {
 		}
 		return each
 	case len(listing) == 0:
-		for i := range p.sources {
-			listing = append(listing, i)
-		}
+		return vs[len(p.sources):]
 	}
 	best := listing[0]
 	var names []string
@@ -143,7 +172,7 @@ func (p *panel) pick(vs []build.Verdict) []build.Verdict {
 		}
 	}
 	v := vs[best]
-	v.Against = text.Field(strings.Join(names, ", "))
+	v.Against = strings.Join(names, ", ")
 	return []build.Verdict{v}
 }
 
