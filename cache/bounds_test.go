@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // TestDocumentsAreBounded: whatever index.json or a record holds, it is refused at once,
@@ -16,7 +14,7 @@ func TestDocumentsAreBounded(t *testing.T) {
 	buildImage("a").commit(t, s, "core-a")
 	const size = 4_000_000
 	big, digest := strings.Repeat("x", size), `"sha256:`+strings.Repeat("a", 64)+`"`
-	part := strings.Repeat("x", oci.MaxText-100)
+	part := strings.Repeat("x", 1<<20-100)
 	for body, want := range map[string]string{
 		`{"schemaVersion":2,` + "\n" + `"mediaType":"` + big + `"}`:                                       "line 2: a string has more than",
 		`{"schemaVersion":2,"manifests":[{"digest":"` + part + `"}]}`:                                     "parsing digest",

@@ -23,9 +23,9 @@ import (
 )
 
 var annotations = map[string]string{
-	oci.AnnotationCreated: "1970-01-01T00:00:01Z",
-	oci.AnnotationName:    "docker.io/stagex/core-x:1.0 <&>",
-	oci.AnnotationRefName: "1.0 <&>",
+	"org.opencontainers.image.created": "1970-01-01T00:00:01Z",
+	oci.AnnotationName:                 "docker.io/stagex/core-x:1.0 <&>",
+	oci.AnnotationRefName:              "1.0 <&>",
 }
 
 // The folder is, byte for byte, what BuildKit's oci exporter puts into its tar:
@@ -39,7 +39,7 @@ func TestSameAsBuildKit(t *testing.T) {
 	var buf bytes.Buffer
 	top := ocispec.Descriptor{
 		MediaType: i.top.MediaType, Digest: godigest.Digest(i.top.Digest.String()), Size: i.top.Size,
-		Annotations: map[string]string{oci.AnnotationCreated: annotations[oci.AnnotationCreated]},
+		Annotations: map[string]string{"org.opencontainers.image.created": annotations["org.opencontainers.image.created"]},
 	}
 	top.Annotations[oci.AnnotationName], top.Annotations[oci.AnnotationRefName] = annotations[oci.AnnotationName], annotations[oci.AnnotationRefName]
 	err := archive.Export(t.Context(), provider{i}, &buf,

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +62,7 @@ func TestHostileOutput(t *testing.T) {
 func TestHostileJSON(t *testing.T) {
 	i := newImage()
 	good := i.manifest(amd64, "layer")
-	docker := i.json(oci.DockerTypeManifest, map[string]any{"schemaVersion": 1, "fsLayers": []any{}})
+	docker := i.json("application/vnd.docker.distribution.manifest.v2+json", map[string]any{"schemaVersion": 1, "fsLayers": []any{}})
 	both := i.json(oci.MediaTypeManifest, map[string]any{
 		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": good, "manifests": []any{good},
 	})
@@ -72,11 +71,11 @@ func TestHostileJSON(t *testing.T) {
 	posing := inner
 	posing.MediaType = oci.MediaTypeManifest
 	huge := good
-	huge.Size = oci.MaxBlob + 1
+	huge.Size = 64<<30 + 1
 	negative := good
 	negative.Size = -1
 	large := good
-	large.Size = oci.MaxJSON + 1
+	large.Size = oci.MaxDocument + 1
 	longer := good
 	longer.Size++
 	nameless := good
@@ -90,7 +89,7 @@ func TestHostileJSON(t *testing.T) {
 		"schemaVersion": 2, "config": i.json("config", amd64),
 		"layers": []any{oci.Descriptor{MediaType: "l", Digest: oci.DigestOf([]byte("a")), Size: 1}, oci.Descriptor{MediaType: "l", Digest: oci.DigestOf([]byte("a")), Size: 2}},
 	})
-	many := make([]oci.AnnotatedDescriptor, oci.MaxDescriptors+1)
+	many := make([]oci.AnnotatedDescriptor, 4097)
 	for n := range many {
 		many[n] = good
 	}
@@ -158,31 +157,4 @@ func TestOciLayoutVersion(t *testing.T) {
 		_, err := s.Layout("core-x")
 		wantError(t, err, "oci-layout")
 	}
-}
-
-func FuzzLayout(f *testing.F) {
-	i := buildImage("layer")
-	data, err := oci.IndexJSON(i.top.Descriptor, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(data)
-	for _, blob := range i.blobs {
-		f.Add(blob)
-	}
-	f.Add([]byte(fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"sha256:%s"}]}`, zeros)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, mediaType := range []string{oci.MediaTypeIndex, oci.MediaTypeManifest} {
-			idx, err := oci.ReadIndex(data, mediaType)
-			if err == nil && oci.CheckDescriptors(idx.Manifests) != nil {
-				t.Error("a bad descriptor came without an error")
-			}
-			if m, err := oci.ReadManifest(data, mediaType); err == nil && m.Config.Check() != nil {
-				t.Error("a bad config came without an error")
-			}
-		}
-		if p, err := oci.ReadConfigPlatform(data); err != nil && p != "" {
-			t.Error("a value came with an error")
-		}
-	})
 }

@@ -73,6 +73,19 @@ func TestKey(t *testing.T) {
 	}
 }
 
+const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
+
+func FuzzKeyText(f *testing.F) {
+	f.Add(oci.DigestOf(nil).Hex())
+	f.Add(zeros)
+	f.Fuzz(func(t *testing.T, s string) {
+		k, err := ParseKey(s)
+		if err != nil && !k.IsZero() || err == nil && k.String() != s {
+			t.Errorf("got key %q, %v of %q", k, err, s)
+		}
+	})
+}
+
 // Two different documents never have the same canonical form, and a canonical
 // form is its own.
 func FuzzCanonical(f *testing.F) {

@@ -155,7 +155,7 @@ func (s *Store) openLayout(output string) (*reader, error) {
 
 // openReader takes over folder.
 func openReader(folder disk.Dir, stats *memo.Stats) (*reader, error) {
-	index, err := folder.Read(indexName, oci.MaxJSON)
+	index, err := folder.Read(indexName, oci.MaxDocument)
 	if err != nil {
 		folder.Close()
 		return nil, err

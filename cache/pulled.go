@@ -53,8 +53,8 @@ func ParseRoot(data []byte) (Root, error) {
 // kindOf reads the media type, or guesses it as BuildKit does (util/imageutil,
 // DetectManifestBlobMediaType): an OCI document need not have one.
 func kindOf(data []byte) (string, error) {
-	if len(data) > oci.MaxJSON {
-		return "", fmt.Errorf("%d bytes are more than %d", len(data), oci.MaxJSON)
+	if len(data) > oci.MaxDocument {
+		return "", fmt.Errorf("%d bytes are more than %d", len(data), oci.MaxDocument)
 	}
 	var said struct {
 		MediaType string          `json:"mediaType"`
@@ -238,12 +238,12 @@ func (s *Store) document(d oci.Digest) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, oci.MaxJSON+1))
+	data, err := io.ReadAll(io.LimitReader(f, oci.MaxDocument+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(data) > oci.MaxJSON:
-		return nil, fmt.Errorf("blob %s has more than %d bytes", d, oci.MaxJSON)
+	case len(data) > oci.MaxDocument:
+		return nil, fmt.Errorf("blob %s has more than %d bytes", d, oci.MaxDocument)
 	case oci.DigestOf(data) != d:
 		return nil, fmt.Errorf("blob %s: %w", d, errChanged)
 	}

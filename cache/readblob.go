@@ -17,8 +17,8 @@ import (
 
 // json returns the verified bytes of a small blob.
 func (r *reader) json(d oci.Descriptor) ([]byte, error) {
-	if d.Size > oci.MaxJSON {
-		return nil, fmt.Errorf("reading blob %s: %d bytes are more than %d", d.Digest, d.Size, oci.MaxJSON)
+	if d.Size > oci.MaxDocument {
+		return nil, fmt.Errorf("reading blob %s: %d bytes are more than %d", d.Digest, d.Size, oci.MaxDocument)
 	}
 	f, err := r.open(d)
 	if err != nil {

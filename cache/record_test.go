@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -199,7 +200,7 @@ func TestTruncatedRecord(t *testing.T) {
 func TestRecordOfAnotherVersion(t *testing.T) {
 	s := newStore(t)
 	signed := func(body string) string {
-		return `{"version":2,"mac":"` + hexText(s.key.MAC(recordPurpose, []byte(body))) + `","record":` + body + `}`
+		return `{"version":2,"mac":"` + fmt.Sprintf("%x", s.key.MAC(recordPurpose, []byte(body))) + `","record":` + body + `}`
 	}
 	whole := string(must(json.Marshal(sample("core-x", BuiltHere, "one")))(t))
 	for _, text := range []string{
@@ -233,7 +234,7 @@ func FuzzRecord(f *testing.F) {
 			var compact bytes.Buffer
 			json.Compact(&compact, data)
 			mac := key.MAC(recordPurpose, compact.Bytes())
-			data = []byte(`{"version":2,"mac":"` + hexText(mac) + `","record":` + compact.String() + `}`)
+			data = []byte(`{"version":2,"mac":"` + fmt.Sprintf("%x", mac) + `","record":` + compact.String() + `}`)
 		}
 		r, err := parseRecord(data, key)
 		if err != nil {

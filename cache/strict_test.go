@@ -85,24 +85,6 @@ func TestTwoFacedManifest(t *testing.T) {
 	}
 }
 
-func TestTwoFacedConfig(t *testing.T) {
-	for _, text := range []string{
-		`{"architecture":"arm64","os":"linux","architecture":"amd64"}`,
-		`{"architecture":"arm64","os":"linux","Architecture":"amd64"}`,
-		`{"architecture":"amd64","os":"linux"} 1`,
-		`{"architecture":"amd64","os":"linux","config":{"Labels":{"a":"1","a":"2"}}}`,
-	} {
-		if p, err := oci.ReadConfigPlatform([]byte(text)); err == nil {
-			t.Errorf("%s: got %s", text, p)
-		}
-	}
-	// Below its fields a config's members are anybody's.
-	text := `{"architecture":"amd64","os":"linux","config":{"Volumes":{"/a":{},"/A":{}},"Labels":{"OS":"x"}}}`
-	if p := must(oci.ReadConfigPlatform([]byte(text)))(t); p != "linux/amd64" {
-		t.Errorf("got %s", p)
-	}
-}
-
 func TestTwoFacedOciLayout(t *testing.T) {
 	s := newStore(t)
 	buildImage("layer").write(t, s.out("core-x"))

@@ -5,7 +5,7 @@ import "fmt"
 // Limits of a JSON text, which somebody may have made up. The largest manifest of
 // StageX has some dozens of layers; configs quote whole RUN instructions.
 const (
-	MaxText   = 1 << 20 // bytes of a string
+	maxText   = 1 << 20 // bytes of a string
 	maxNumber = 32      // bytes of a number
 	maxDepth  = 64
 	maxValues = 1 << 17
@@ -26,8 +26,8 @@ func CheckBounds(data []byte) error {
 					i++
 				}
 			}
-			if i-start > MaxText {
-				return fmt.Errorf("line %d: a string has more than %d bytes", line, MaxText)
+			if i-start > maxText {
+				return fmt.Errorf("line %d: a string has more than %d bytes", line, maxText)
 			}
 		case '[', '{':
 			if depth++; depth > maxDepth {

@@ -11,9 +11,6 @@ const (
 	MediaTypeLayer  = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// MaxDocument bounds an index, a manifest or a config, in bytes.
-const MaxDocument = MaxJSON
-
 // ImageManifest is what an image manifest names.
 type ImageManifest struct {
 	MediaType string
@@ -27,8 +24,8 @@ type ImageManifest struct {
 // index nor ambiguous to another reader. mediaType is what it was announced as, ""
 // where nobody did.
 func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
-	if len(data) > MaxJSON {
-		return ImageManifest{}, fmt.Errorf("parsing image manifest: %d bytes are more than %d", len(data), MaxJSON)
+	if len(data) > MaxDocument {
+		return ImageManifest{}, fmt.Errorf("parsing image manifest: %d bytes are more than %d", len(data), MaxDocument)
 	}
 	var said struct {
 		MediaType string      `json:"mediaType"`
@@ -116,17 +113,12 @@ func ImageIndex(images ...Manifest) ([]byte, Descriptor, error) {
 	return data, Descriptor{MediaTypeIndex, DigestOf(data), int64(len(data))}, nil
 }
 
-// TopIndex returns the bytes of the index.json that Commit writes.
-func TopIndex(index Descriptor, annotations map[string]string) ([]byte, error) {
-	return IndexJSON(index, annotations)
-}
-
 // IndexAnnotations are those that a build leaves in index.json for an output of a
 // version.
 func IndexAnnotations(output, version string) map[string]string {
 	return map[string]string{
 		AnnotationName:    "docker.io/stagex/" + output + ":" + version,
-		AnnotationCreated: "1970-01-01T00:00:01Z",
+		annotationCreated: "1970-01-01T00:00:01Z",
 		AnnotationRefName: version,
 	}
 }
@@ -174,7 +166,7 @@ const AnnotationVersion = "org.opencontainers.image.version"
 // Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
 const (
 	AnnotationName    = "io.containerd.image.name"
-	AnnotationCreated = "org.opencontainers.image.created"
+	annotationCreated = "org.opencontainers.image.created"
 	AnnotationRefName = "org.opencontainers.image.ref.name"
 )
 

@@ -13,15 +13,15 @@ const (
 	MediaTypeManifest = "application/vnd.oci.image.manifest.v1+json"
 
 	dockerTypeIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
-	DockerTypeManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerTypeManifest = "application/vnd.docker.distribution.manifest.v2+json"
 )
 
 // Limits on what is read of a layout. Real ones are far below: a manifest has
 // some kilobytes, the largest layers of StageX a few gigabytes.
 const (
-	MaxJSON        = 4 << 20  // bytes of index.json, an image index, a manifest, a config
-	MaxDescriptors = 4096     // manifests of an index, layers of a manifest
-	MaxBlob        = 64 << 30 // bytes of any blob
+	MaxDocument    = 4 << 20  // bytes of index.json, an image index, a manifest, a config
+	maxDescriptors = 4096     // manifests of an index, layers of a manifest
+	maxBlob        = 64 << 30 // bytes of any blob
 )
 
 // Descriptor names a blob by digest and size, and says what it is.
@@ -79,7 +79,7 @@ func ReadIndex(data []byte, mediaType string) (Index, error) {
 	case doc.Config != nil || doc.Layers != nil:
 		return Index{}, fmt.Errorf("image index also has the fields of a manifest")
 	}
-	return Index{doc.SchemaVersion, doc.MediaType, doc.Manifests}, CheckDescriptors(doc.Manifests)
+	return Index{doc.SchemaVersion, doc.MediaType, doc.Manifests}, checkDescriptors(doc.Manifests)
 }
 
 func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
@@ -95,7 +95,7 @@ func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
 		return ManifestDocument{}, fmt.Errorf("image manifest names no config")
 	}
 	m := ManifestDocument{*doc.Config, doc.Layers, doc.Annotations}
-	return m, CheckDescriptors(append([]AnnotatedDescriptor{m.Config}, m.Layers...))
+	return m, checkDescriptors(append([]AnnotatedDescriptor{m.Config}, m.Layers...))
 }
 
 // parseDocument fills a missing media type with mediaType, that of the
@@ -117,9 +117,9 @@ func parseDocument(data []byte, mediaType string) (document, error) {
 	return doc, nil
 }
 
-func CheckDescriptors(ds []AnnotatedDescriptor) error {
-	if len(ds) > MaxDescriptors {
-		return fmt.Errorf("%d descriptors are more than %d", len(ds), MaxDescriptors)
+func checkDescriptors(ds []AnnotatedDescriptor) error {
+	if len(ds) > maxDescriptors {
+		return fmt.Errorf("%d descriptors are more than %d", len(ds), maxDescriptors)
 	}
 	for _, d := range ds {
 		if err := d.Check(); err != nil {
@@ -133,7 +133,7 @@ func (d Descriptor) Check() error {
 	switch {
 	case d.Digest.IsZero():
 		return fmt.Errorf("descriptor without a digest")
-	case d.Size < 0 || d.Size > MaxBlob:
+	case d.Size < 0 || d.Size > maxBlob:
 		return fmt.Errorf("descriptor of %s: size %d is out of bounds", d.Digest, d.Size)
 	}
 	return nil
@@ -144,7 +144,7 @@ func IsIndex(mediaType string) bool {
 }
 
 func IsManifest(mediaType string) bool {
-	return mediaType == MediaTypeManifest || mediaType == DockerTypeManifest
+	return mediaType == MediaTypeManifest || mediaType == dockerTypeManifest
 }
 
 // IsManifest reports whether d is an image manifest or an image index: what a
