@@ -120,13 +120,7 @@ func (s *session) fetchSources(ctx context.Context, sources []fetch.Source, o fe
 	if o.verify {
 		opts.Sum = func(path string) ([32]byte, error) { return s.tree.Store.Stats().Rehash(ctx, path) }
 	}
-	report, err := fetch.Run(ctx, sources, opts)
-	display.Close()
-	if display.Talks() {
-		fmt.Fprintf(s.stderr, "sx: %s: %d present, %d fetched (%s), %d linked, %d missing\n", count(len(sources), "source"),
-			len(report.Present), len(report.Fetched), text.Bytes(report.Bytes), len(report.Linked),
-			len(sources)-len(report.Present)-len(report.Fetched)-len(report.Linked))
-	}
+	_, err = fetch.Run(ctx, sources, opts)
 	return err
 }
 

@@ -156,7 +156,7 @@ func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, d
 		return err
 	}
 	if display.Talks() {
-		printPreseeded(s.stderr, report, len(refs), all)
+		printPreseeded(s.stderr, report, all)
 	}
 	if err == nil && !all && len(report.Unpublished) > 0 {
 		return &unpublishedError{report.Unpublished}
@@ -172,11 +172,9 @@ func (e *unpublishedError) Error() string {
 		names(e.refs), cmp.Or(map[bool]string{true: "it"}[len(e.refs) == 1], "them"), e.refs[0])
 }
 
-// printPreseeded is the summary and what the user should know of it.
-func printPreseeded(w io.Writer, r *build.PreseedReport, total int, all bool) {
-	fmt.Fprintf(w, "sx: %s: %d present, %d preseeded (%s), %d linked, %d kept, %d missing\n", count(total, "image"),
-		len(r.Present), len(r.Fetched), text.Bytes(r.Bytes), len(r.Linked), len(r.Kept),
-		total-len(r.Present)-len(r.Fetched)-len(r.Linked)-len(r.Kept))
+// printPreseeded writes what a user should know besides the counts, which the display
+// shows.
+func printPreseeded(w io.Writer, r *build.PreseedReport, all bool) {
 	if all && len(r.Unpublished) > 0 {
 		fmt.Fprintf(w, "sx: digests/ has no line for %s\n", names(r.Unpublished))
 	}

@@ -189,6 +189,6 @@ func (d *Display) tell(f func(s *state, now time.Time) event) {
 	}
 	now := d.now()
 	e := f(d.state, now)
-	e.Time = now.UTC()
+	e.Time, e.alone = now.UTC(), d.state.builds.total == 0
 	d.view.show(e)
 }

@@ -80,6 +80,7 @@ type event struct {
 	Error       string  `json:"error,omitempty"`
 
 	met      int    // of a failure: how many of its cause there were, this one included
+	alone    bool   // nothing is built: the end of the transfers is the end of the command
 	Text     string `json:"text,omitempty"`
 	Done     *int   `json:"done,omitempty"`
 	Saved    *int   `json:"saved,omitempty"`

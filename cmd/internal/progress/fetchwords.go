@@ -91,7 +91,7 @@ func doneWords(e event) []line {
 
 func endWords(e event, of subject, total, brought int) []line {
 	said := fmt.Sprintf("%s: %d present", count(total, of.noun), *e.Present)
-	heavy := detail
+	heavy := endWeight(e)
 	if brought > 0 {
 		said += fmt.Sprintf(", %d %s (%s)", brought, of.brought, text.Bytes(*e.Bytes))
 		heavy = change
@@ -109,6 +109,15 @@ func endWords(e event, of subject, total, brought int) []line {
 		heavy = change
 	}
 	return lines(heavy, none, said)
+}
+
+// endWeight lets a terminal show the counts of a command that only transfers; beside
+// builds they matter if something was transferred.
+func endWeight(e event) weight {
+	if e.alone {
+		return change
+	}
+	return detail
 }
 
 // portion is "1MiB of 2MiB", or "1MiB" if the size is unknown.

@@ -72,6 +72,17 @@ func TestTTYDownloads(t *testing.T) {
 	})
 }
 
+// A terminal shows the counts even if there was nothing to download.
+func TestTTYNothingToFetch(t *testing.T) {
+	onTerminal(t, 72, 20, func(t *testing.T, d *terminal) {
+		f := d.Sources()
+		f.Begin(1)
+		f.Done(source("musl"), fetch.Present)
+		f.End()
+		want(t, d.see(0), "1 source: 1 present\n")
+	})
+}
+
 func TestTTYBuilds(t *testing.T) {
 	log := logOf(t, 2)
 	onTerminal(t, 60, 20, func(t *testing.T, d *terminal) {
