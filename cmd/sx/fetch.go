@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -20,9 +22,10 @@ import (
 )
 
 type fetchOptions struct {
-	scope                            scope
-	closure, offline, verify, dryRun bool
-	from, push                       sourcesFlag
+	scope                    scope
+	preview                  preview
+	closure, offline, verify bool
+	from, push               sourcesFlag
 }
 
 func newFetchCommand(a *app) *cobra.Command {
@@ -48,14 +51,14 @@ registry keeps them. Credentials are those of docker login and podman login.`,
 		Annotations:       codes(exitFailed, exitFetch, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.scope.check(c, args); err != nil {
+			if err := errors.Join(o.scope.check(c, args), o.preview.check()); err != nil {
 				return err
 			}
 			return runFetch(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
 	o.scope.addFlag(c)
-	addDryRunFlag(c, &o.dryRun)
+	o.preview.addFlags(c, "each source and whether it is present")
 	c.Flags().BoolVar(&o.closure, "closure", false, "also the sources of all dependencies")
 	c.Flags().BoolVar(&o.offline, "offline", false, "download nothing; fail with a list of what is missing")
 	c.Flags().BoolVar(&o.verify, "verify", false, "read and hash again what lies in fetch/")
@@ -71,7 +74,7 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 		return err
 	}
 	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
-		if err := s.tree.Store.ReadOnly(); err != nil && !o.offline && !o.dryRun {
+		if err := s.tree.Store.ReadOnly(); err != nil && !o.offline && !o.preview.dryRun {
 			return err
 		}
 		if o.closure {
@@ -82,13 +85,13 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no sources")
 			return nil
 		}
-		if o.dryRun {
-			return wouldFetch(a.stdout, s.tree, sources)
+		if o.preview.dryRun {
+			return wouldFetch(a.stdout, s.tree, sources, o.preview.json)
 		}
 		err := s.withDisplay(ctx, func(d *progress.Display) error {
 			return s.fetchSources(ctx, sources, o, d)
 		})
-		if err != nil || o.push == "" || o.dryRun {
+		if err != nil || o.push == "" {
 			return err
 		}
 		return s.pushSources(ctx, definitionsOf(s.tree.Graph, refs), repository)
@@ -124,15 +127,32 @@ func (s *session) fetchSources(ctx context.Context, sources []fetch.Source, o fe
 	return err
 }
 
-// wouldFetch lists what is missing, or is not the file that the tree names.
-func wouldFetch(w io.Writer, t *build.Tree, sources []fetch.Source) error {
-	missing := 0
+// sourceJSON is a source as `sx fetch --dry-run --json` prints it. It only gains
+// fields.
+type sourceJSON struct {
+	Source  string `json:"source"` // "<definition>: <key in package.toml>"
+	Path    string `json:"path"`   // below the tree
+	Sha256  string `json:"sha256"`
+	Present bool   `json:"present"`
+}
+
+// wouldFetch lists the sources whose file is missing or has another hash; as JSON, all.
+func wouldFetch(w io.Writer, t *build.Tree, sources []fetch.Source, asJSON bool) error {
+	missing, all, lines := 0, []sourceJSON{}, w
+	if asJSON {
+		lines = io.Discard
+	}
 	for _, s := range sources {
 		sum, err := t.Store.Stats().Sum(filepath.Join(t.Dir, filepath.FromSlash(s.Path)))
-		if err != nil || sum != s.Hash {
+		present := err == nil && sum == s.Hash
+		all = append(all, sourceJSON{s.Name, s.Path, hex.EncodeToString(s.Hash[:]), present})
+		if !present {
 			missing++
-			fmt.Fprintf(w, "fetch  %s\n", text.Field(s.Path))
+			fmt.Fprintf(lines, "fetch  %s\n", text.Field(s.Path))
 		}
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"sources": all})
 	}
 	_, err := fmt.Fprintf(w, "%s: %d to fetch, %d present\n", count(len(sources), "source"), missing, len(sources)-missing)
 	return err

@@ -46,6 +46,21 @@ func addDryRunFlag(c *cobra.Command, dryRun *bool) {
 	c.Flags().BoolVarP(dryRun, "dry-run", "n", false, "print what would be done, and do nothing")
 }
 
+// preview holds --dry-run and the --json that goes with it.
+type preview struct{ dryRun, json bool }
+
+func (p *preview) addFlags(c *cobra.Command, what string) {
+	addDryRunFlag(c, &p.dryRun)
+	addJSONFlag(c, &p.json, "with --dry-run, "+what)
+}
+
+func (p preview) check() error {
+	if p.json && !p.dryRun {
+		return usagef("--json goes with --dry-run")
+	}
+	return nil
+}
+
 func addJSONFlag(c *cobra.Command, json *bool, what string) {
 	c.Flags().BoolVar(json, "json", false, "print JSON: "+what)
 }

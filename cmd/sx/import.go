@@ -16,7 +16,7 @@ import (
 
 func newImportCommand(a *app) *cobra.Command {
 	var sc scope
-	var dryRun bool
+	var pre preview
 	into := toolFlag(anyTool)
 	c := &cobra.Command{
 		Use:   "import [SELECTOR...]",
@@ -33,25 +33,27 @@ stdout. Provenance is not checked; run sx verify first.`,
 		Annotations:       codes(exitFailed, exitMachine),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := sc.check(c, args); err != nil {
+			if err := errors.Join(sc.check(c, args), pre.check()); err != nil {
 				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
-				if dryRun {
-					return wouldImport(a.stdout, s.tree, refs, len(args) == 0)
+				if pre.dryRun {
+					return wouldImport(a.stdout, s.tree, refs, len(args) == 0, pre.json)
 				}
 				return s.importRefs(c.Context(), refs, into.name(), len(args) == 0)
 			})
 		},
 	}
 	sc.addFlag(c)
-	addDryRunFlag(c, &dryRun)
+	pre.addFlags(c, "the name and the digest of each image")
 	addToolFlag(c, &into, "into", "docker, podman, or auto: docker if it answers, else podman")
 	return c
 }
 
-// wouldImport prints the names that the images would get.
-func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all bool) error {
+// wouldImport prints the names that the images would get. With all, refs are the whole
+// tree, and a missing output is not an error.
+func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all, asJSON bool) error {
+	images := []namedJSON{}
 	var bad []error
 	for _, ref := range refs {
 		img, err := t.Image(ref)
@@ -62,8 +64,14 @@ func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all bool) error {
 			bad = append(bad, err)
 			continue
 		}
+		images = append(images, namedJSON{ref, fmt.Sprintf("stagex/%s:%s", ref, t.Graph.Output(ref).Tag()), img.Digest()})
 		img.Close()
-		fmt.Fprintf(w, "stagex/%s:%s\n", ref, t.Graph.Output(ref).Tag())
+	}
+	if asJSON {
+		return errors.Join(append(bad, printJSON(w, map[string]any{"images": images}))...)
+	}
+	for _, i := range images {
+		fmt.Fprintln(w, i.Name)
 	}
 	return errors.Join(bad...)
 }

@@ -23,9 +23,10 @@ import (
 )
 
 type preseedOptions struct {
-	scope                 scope
-	deps, closure, dryRun bool
-	require               requireOptions
+	scope         scope
+	preview       preview
+	deps, closure bool
+	require       requireOptions
 }
 
 func newPreseedCommand(a *app) *cobra.Command {
@@ -53,7 +54,7 @@ signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
 		Annotations:       codes(exitFailed, exitUnsigned, exitFetch, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.scope.check(c, args); err != nil {
+			if err := errors.Join(o.scope.check(c, args), o.preview.check()); err != nil {
 				return err
 			}
 			return runPreseed(c.Context(), a, args, o, changedFlags(c))
@@ -61,7 +62,7 @@ signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
 	}
 	f := c.Flags()
 	o.scope.addFlag(c)
-	addDryRunFlag(c, &o.dryRun)
+	o.preview.addFlags(c, "each image and what would be done with it")
 	f.BoolVar(&o.deps, "deps", false, "the direct dependencies of the selected outputs, instead of these")
 	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
 	o.require.addFlags(f)
@@ -91,8 +92,8 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no dependencies: there is no image to preseed")
 			return nil
 		}
-		if o.dryRun {
-			return wouldPreseed(a.stdout, s.tree, refs)
+		if o.preview.dryRun {
+			return wouldPreseed(a.stdout, s.tree, refs, o.preview.json)
 		}
 		refs, unsigned := o.require.permitted(ctx, s.tree, s.set, refs)
 		if len(refs) == 0 {
@@ -104,8 +105,18 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 	})
 }
 
-// wouldPreseed lists the published images that out/ does not hold.
-func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref) error {
+// seedJSON is an image as `sx preseed --dry-run --json` prints it. It only gains
+// fields.
+type seedJSON struct {
+	Ref graph.Ref `json:"ref"`
+	// Action is "preseed", "replace" (out/ has another image, which goes unless it was
+	// built here), "skip" (digests/ has no line) or "none" (present).
+	Action string      `json:"action"`
+	Digest *oci.Digest `json:"digest,omitempty"` // published
+}
+
+// wouldPreseed lists the published images that out/ does not hold; as JSON, all.
+func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref, asJSON bool) error {
 	found, _, err := t.Digests(refs)
 	if err != nil {
 		return err
@@ -114,23 +125,41 @@ func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref) error {
 	for _, l := range found {
 		has[l.Ref] = l.Digest
 	}
-	present, missing := 0, 0
+	images, counts := []seedJSON{}, map[string]int{}
 	for _, ref := range refs {
-		want, ok := t.Published[ref.String()]
-		switch got, there := has[ref]; {
-		case !ok:
-			fmt.Fprintf(w, "skip     %s: digests/ has no line for it\n", ref)
-		case got == want:
-			present++
-		case there:
-			fmt.Fprintf(w, "replace  %s, unless it was built here: %s\n", ref, want)
-		default:
-			missing++
-			fmt.Fprintf(w, "preseed  %s: %s\n", ref, want)
+		want, published := t.Published[ref.String()]
+		got, there := has[ref]
+		i := seedJSON{ref, preseedAction(want, got, published, there), orNoDigest(want)}
+		images, counts[i.Action] = append(images, i), counts[i.Action]+1
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"images": images})
+	}
+	for _, i := range images {
+		switch i.Action {
+		case "skip":
+			fmt.Fprintf(w, "skip     %s: digests/ has no line for it\n", i.Ref)
+		case "replace":
+			fmt.Fprintf(w, "replace  %s, unless it was built here: %s\n", i.Ref, i.Digest)
+		case "preseed":
+			fmt.Fprintf(w, "preseed  %s: %s\n", i.Ref, i.Digest)
 		}
 	}
-	_, err = fmt.Fprintf(w, "%s: %d to preseed, %d present\n", count(len(refs), "image"), missing, present)
+	_, err = fmt.Fprintf(w, "%s: %d to preseed, %d present\n", count(len(refs), "image"), counts["preseed"], counts["none"])
 	return err
+}
+
+// preseedAction returns the Action of an seedJSON.
+func preseedAction(want, got oci.Digest, published, there bool) string {
+	switch {
+	case !published:
+		return "skip"
+	case there && got == want:
+		return "none"
+	case there:
+		return "replace"
+	}
+	return "preseed"
 }
 
 // directDeps are what refs are built from, without those of refs that are not.

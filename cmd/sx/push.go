@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -25,7 +26,7 @@ type pushFlags struct {
 func newPushCommand(a *app) *cobra.Command {
 	sc := scope{required: true}
 	var to registryFlag
-	var dryRun bool
+	var pre preview
 	var o pushFlags
 	c := &cobra.Command{
 		Use:   "push (SELECTOR... | --all) --to REGISTRY/NAMESPACE",
@@ -52,7 +53,7 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 		Annotations:       codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitUnproven),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := errors.Join(checkTo(to, o.tags), sc.check(c, args)); err != nil {
+			if err := errors.Join(checkTo(to, o.tags), sc.check(c, args), pre.check()); err != nil {
 				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
@@ -65,15 +66,16 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 				if refs, err = fitToPush(a, s.tree, refs, o.force); err != nil {
 					return err
 				}
-				if dryRun {
-					return wouldPush(a.stdout, s.tree, refs, to.Registry, o.tags)
+				if pre.dryRun {
+					images, err := wouldPush(s.tree, refs, to.Registry, o.tags)
+					return errors.Join(err, printNamed(a.stdout, images, pre.json))
 				}
 				return s.pushRefs(c.Context(), refs, to.Registry, o)
 			})
 		},
 	}
 	sc.addFlag(c)
-	addDryRunFlag(c, &dryRun)
+	pre.addFlags(c, "the name and the digest of each image")
 	c.Flags().Var(&to, "to", "where to push (required)")
 	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this `TAG`, beside the version; can be repeated")
 	c.Flags().BoolVar(&o.force, "force", false, "push also what is MISMATCH, UNPROVEN or not up to date")
@@ -133,9 +135,17 @@ func present(t *build.Tree, refs []graph.Ref) ([]graph.Ref, error) {
 	return there, nil
 }
 
-// wouldPush prints the name and the digest of each image that would be pushed. It
-// asks no registry.
-func wouldPush(w io.Writer, t *build.Tree, refs []graph.Ref, to preseed.Registry, tags []string) error {
+// namedJSON is an image as `sx push --dry-run --json` and `sx import --dry-run --json`
+// print it. It only gains fields.
+type namedJSON struct {
+	Ref    graph.Ref  `json:"ref"`
+	Name   string     `json:"name"` // "<repository>:<tag>"
+	Digest oci.Digest `json:"digest"`
+}
+
+// wouldPush lists each tag that would be pushed. It asks no registry.
+func wouldPush(t *build.Tree, refs []graph.Ref, to preseed.Registry, tags []string) ([]namedJSON, error) {
+	images := []namedJSON{}
 	var bad []error
 	for _, ref := range refs {
 		img, err := t.Image(ref)
@@ -144,11 +154,22 @@ func wouldPush(w io.Writer, t *build.Tree, refs []graph.Ref, to preseed.Registry
 			continue
 		}
 		for _, tag := range append([]string{t.Graph.Output(ref).Tag()}, tags...) {
-			fmt.Fprintf(w, "%s:%s@%s\n", to.Repository(ref.String()), tag, img.Digest())
+			images = append(images, namedJSON{ref, to.Repository(ref.String()) + ":" + tag, img.Digest()})
 		}
 		img.Close()
 	}
-	return errors.Join(bad...)
+	return images, errors.Join(bad...)
+}
+
+// printNamed writes a line "<name>@<digest>" for each image.
+func printNamed(w io.Writer, images []namedJSON, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, map[string]any{"images": images})
+	}
+	for _, i := range images {
+		fmt.Fprintf(w, "%s@%s\n", i.Name, i.Digest)
+	}
+	return nil
 }
 
 func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
