@@ -8,8 +8,8 @@
 //
 // Start at Run (run.go). One hash's way is job.go: check what lies in fetch/
 // (check.go, tree.go), move what is wrong away (wrong.go), lock and resume the partial
-// file (partial.go, lock.go, temp.go, budget.go), go over the mirrors (get.go,
-// mirrors.go, first.go) by means of package transfer, put the file in place (place.go).
+// file (partial.go, temp.go, budget.go), go over the mirrors (get.go,
+// mirrors.go) by means of package transfer, put the file in place (place.go).
 //
 // upstream: src/fetch.py.
 package fetch

@@ -38,7 +38,7 @@ func NewDocuments(userAgent string) *Documents {
 		base: base,
 		client: transfer.Client{
 			HTTP: &http.Client{
-				Transport:     &transfer.Guard{Base: base, Limits: limits, UserAgent: userAgent},
+				Transport:     &transfer.Transport{Base: base, Limits: limits, UserAgent: userAgent},
 				CheckRedirect: sameHost,
 			},
 			Retries: 2, Backoff: transfer.Exponential, Now: time.Now,
@@ -98,7 +98,7 @@ func (d *Documents) Get(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	defer slot.Release()
-	bounded, cancel := context.WithTimeoutCause(ctx, d.time, &transfer.SlowError{What: "not done", For: d.time})
+	bounded, cancel := context.WithTimeoutCause(ctx, d.time, &transfer.StallError{What: "not done", For: d.time})
 	defer cancel()
 	data, err := d.get(bounded, address)
 	switch {

@@ -18,12 +18,12 @@ func newTransport(o Options) http.RoundTripper {
 	if o.First != nil {
 		base = &forked{base, o.First.scheme(), o.First.Client}
 	}
-	return &transfer.Guard{Base: base, Limits: o.Limits, UserAgent: o.UserAgent}
+	return &transfer.Transport{Base: base, Limits: o.Limits, UserAgent: o.UserAgent, Breaker: &transfer.Breaker{}}
 }
 
 // closeIdle lets go of connections, if the transport is ours.
 func closeIdle(t http.RoundTripper, o Options) {
-	base := t.(*transfer.Guard).Base
+	base := t.(*transfer.Transport).Base
 	if f, ok := base.(*forked); ok {
 		base = f.RoundTripper
 	}

@@ -30,7 +30,7 @@ type run struct {
 	bytes     atomic.Int64
 
 	mu       sync.Mutex
-	outcome  []string // by index in Run's list: a constant of status.go, "" when not had
+	outcome  []string // by index in Run's list: Present, Fetched, Linked, or "" while the source is missing
 	failures []Failure
 	missing  []Missing
 	stopped  error

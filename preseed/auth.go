@@ -18,7 +18,7 @@ import (
 type authorizer struct {
 	client *Client
 	host   *host
-	asking transfer.Keyed[string] // by scope
+	asking transfer.KeyedMutex[string] // by scope
 
 	mu      sync.Mutex
 	hint    []challenge       // of the first request that was challenged
@@ -48,7 +48,7 @@ func (a *authorizer) learn(all []challenge) {
 
 func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != a.host.registry.RegistryStr() {
-		return a.host.guard.RoundTrip(req)
+		return a.host.transport.RoundTrip(req)
 	}
 	ctx := req.Context()
 	scheme, err := a.host.reach(ctx)
@@ -96,7 +96,7 @@ func (a *authorizer) send(req *http.Request, scheme, header string) (*http.Respo
 	if header != "" {
 		req.Header.Set("Authorization", header)
 	}
-	return a.host.guard.RoundTrip(req)
+	return a.host.transport.RoundTrip(req)
 }
 
 // scope is what a request needs to be allowed to do.
@@ -203,7 +203,7 @@ func (c Credentials) basic() string {
 }
 
 // checkRealm refuses to be sent to a token server that a registry may not name: by
-// plain HTTP where the registry is spoken to with TLS (the guard's decision), or
+// plain HTTP where the registry is spoken to with TLS (hostTransport decides that), or
 // inside a network, unless the registry is there itself.
 func (a *authorizer) checkRealm(u *url.URL) error {
 	refuse := func(format string, args ...any) error {

@@ -93,7 +93,7 @@ func TestPlainHTTP(t *testing.T) {
 				t.Fatal(err)
 			}
 			// No TLS answers, so that whoever falls back does so now.
-			client.host(repo.Registry).guard.base = transportFunc(func(req *http.Request) (*http.Response, error) {
+			client.host(repo.Registry).transport.base = transportFunc(func(req *http.Request) (*http.Response, error) {
 				if req.URL.Scheme == "https" {
 					return nil, http.ErrSchemeMismatch
 				}
@@ -115,7 +115,7 @@ func TestPlainHTTPOfRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.host(repo.Registry).guard.base = transportFunc(func(req *http.Request) (*http.Response, error) {
+	client.host(repo.Registry).transport.base = transportFunc(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Scheme == "http" {
 			t.Errorf("a plain request to %s", req.URL)
 		}

@@ -44,7 +44,7 @@ type logins struct {
 	// helperTime is how long a helper may take; 0 for the default.
 	helperTime time.Duration
 
-	asking transfer.Keyed[string] // by helper and server
+	asking transfer.KeyedMutex[string] // by helper and server
 	mu     sync.Mutex
 	warned map[string]bool
 	had    map[string]Credentials // from helpers

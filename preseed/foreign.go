@@ -43,7 +43,7 @@ type Puller struct {
 
 	mu     sync.Mutex
 	byHost map[string]*run
-	images transfer.Keyed[oci.Digest]
+	images transfer.KeyedMutex[oci.Digest]
 }
 
 // NewPuller prepares a Puller for the images of hosts, each as in a reference:

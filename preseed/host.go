@@ -15,9 +15,9 @@ import (
 
 // host is what is known of one registry.
 type host struct {
-	registry name.Registry
-	guard    *guard
-	auth     *authorizer
+	registry  name.Registry
+	transport *hostTransport
+	auth      *authorizer
 
 	mu     sync.Mutex // held while the registry is asked whether it is there
 	scheme string     // "" before it has answered
@@ -29,7 +29,7 @@ func (c *Client) host(reg name.Registry) *host {
 	defer c.mu.Unlock()
 	h := c.hosts[reg.RegistryStr()]
 	if h == nil {
-		h = &host{registry: reg, guard: c.newGuard(reg.RegistryStr())}
+		h = &host{registry: reg, transport: c.newHostTransport(reg.RegistryStr())}
 		h.auth = newAuthorizer(c, h)
 		c.hosts[reg.RegistryStr()] = h
 	}
@@ -46,7 +46,7 @@ func (h *host) reach(ctx context.Context) (scheme string, err error) {
 	}
 	scheme, err = "https", h.ping(ctx, "https")
 	switch {
-	case err != nil && h.guard.plain && ctx.Err() == nil && certificate(err) == nil:
+	case err != nil && h.transport.plain && ctx.Err() == nil && certificate(err) == nil:
 		scheme, err = "http", h.ping(ctx, "http")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		err = &PlainHTTPError{h.registry.RegistryStr()}
@@ -62,7 +62,7 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := h.guard.RoundTrip(req)
+	resp, err := h.transport.RoundTrip(req)
 	if err != nil {
 		return err
 	}
@@ -82,61 +82,61 @@ func drain(resp *http.Response) {
 	resp.Body.Close()
 }
 
-// guard is the transport to one registry and to where it redirects. It is below
+// hostTransport is the transport to one registry and to where it redirects. It is below
 // everything else, so nothing gets past it: it refuses plain HTTP, and gives up on a
 // server that does not answer, or whose body stalls or drips.
-type guard struct {
+type hostTransport struct {
 	base     http.RoundTripper
 	opts     ClientOptions
 	loopback bool // the registry is on this machine
 	plain    bool // the registry may be spoken to without TLS
 }
 
-var _ http.RoundTripper = (*guard)(nil)
+var _ http.RoundTripper = (*hostTransport)(nil)
 
-func (c *Client) newGuard(registry string) *guard {
+func (c *Client) newHostTransport(registry string) *hostTransport {
 	local := isLoopback(registry) && !c.opts.OnlyTLS
-	base := &transfer.Guard{Base: c.base, Limits: c.opts.Limits, UserAgent: c.opts.UserAgent}
-	return &guard{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
+	base := &transfer.Transport{Base: c.base, Limits: c.opts.Limits, UserAgent: c.opts.UserAgent}
+	return &hostTransport{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
 }
 
 // allowed says whether a request may go out. A registry that is spoken to with TLS
 // leads nowhere by plain HTTP, neither to this machine nor to a host of the settings.
-func (g *guard) allowed(req *http.Request) error {
+func (t *hostTransport) allowed(req *http.Request) error {
 	switch {
 	case req.URL.Scheme == "https":
 		return nil
 	case req.URL.Scheme != "http":
 		return &transfer.RedirectError{Reason: fmt.Sprintf("scheme %q is neither http nor https", req.URL.Scheme)}
-	case g.plain && (g.loopback && isLoopback(req.URL.Host) || hostIn(g.opts.PlainHTTP, req.URL.Host)):
+	case t.plain && (t.loopback && isLoopback(req.URL.Host) || hostIn(t.opts.PlainHTTP, req.URL.Host)):
 		return nil
 	}
 	return &PlainHTTPError{req.URL.Host}
 }
 
-func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := g.allowed(req); err != nil {
+func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.allowed(req); err != nil {
 		return nil, err
 	}
-	resp, err := g.base.RoundTrip(req)
+	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	return g.limited(req, resp)
+	return t.limited(req, resp)
 }
 
 // limited makes an error of status 429 here, where the headers that say for how
 // long are still at hand: of the registry itself, its token server, or where it
 // redirects to.
-func (g *guard) limited(req *http.Request, resp *http.Response) (*http.Response, error) {
+func (t *hostTransport) limited(req *http.Request, resp *http.Response) (*http.Response, error) {
 	quota, ok := quotaOf(resp.Header)
 	if ok {
-		g.opts.OnQuota(req.URL.Host, quota)
+		t.opts.OnQuota(req.URL.Host, quota)
 	}
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return resp, nil
 	}
-	after, _ := transfer.RetryAfter(resp.Header, g.opts.Limits.Now())
+	after, _ := transfer.RetryAfter(resp.Header, t.opts.Limits.Now())
 	resp.Body.Close()
 	return nil, &LimitError{Host: req.URL.Host, After: after, Quota: quota}
 }

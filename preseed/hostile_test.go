@@ -250,7 +250,7 @@ func TestHostile(t *testing.T) {
 
 // half is the layer where a good beginning of it may be kept for the next run.
 func half(err error, img image) oci.Digest {
-	var late *transfer.SlowError
+	var late *transfer.StallError
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &late) {
 		return img.layers[0]
 	}

@@ -26,7 +26,7 @@ import (
 type Pusher struct {
 	client *Client
 	opts   PushOptions
-	blobs  transfer.Keyed[oci.Digest]
+	blobs  transfer.KeyedMutex[oci.Digest]
 	sent   atomic.Int64
 
 	mu      sync.Mutex                     // of all below

@@ -333,7 +333,7 @@ func TestUploadSlowly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := c.host(repo.Registry).guard.RoundTrip(req)
+		resp, err := c.host(repo.Registry).transport.RoundTrip(req)
 		if err == nil {
 			resp.Body.Close()
 		}

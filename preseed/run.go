@@ -10,12 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
-
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 )
 
 // Image is a published image, as digests/ lists it.
@@ -62,7 +61,7 @@ type run struct {
 	client            *Client
 	status            *transfer.Serial[string]
 	manifests, layers *states
-	blobs             transfer.Keyed[oci.Digest]
+	blobs             transfer.KeyedMutex[oci.Digest]
 	local             local
 	bytes             atomic.Int64
 	stop              context.CancelCauseFunc
@@ -192,3 +191,14 @@ func (r *run) err(ctx context.Context, total int) error {
 	})
 	return &Error{r.failures, total}
 }
+
+// How an image was had, as Status.Done says it.
+const (
+	Present = "present" // it was there, whole
+	Linked  = "linked"  // all its blobs were in out/ already
+	Fetched = "preseeded"
+	Kept    = "kept" // something else is there that was built here
+)
+
+// Status is told what Run does. The items are outputs, the places registries.
+type Status = transfer.Status[string]

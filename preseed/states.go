@@ -77,7 +77,7 @@ func (r *run) learn(states *states, reg Registry, err error) {
 func unreachable(err error) bool {
 	var (
 		op   *net.OpError
-		late *transfer.SlowError
+		late *transfer.StallError
 		dns  *net.DNSError
 		cert *tls.CertificateVerificationError
 		http *PlainHTTPError

@@ -103,7 +103,7 @@ func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.V
 // askToken sends the request. A password goes along no redirect to another host, and a
 // form along none.
 func (a *authorizer) askToken(req *http.Request, scopes []string) (string, error) {
-	client := &http.Client{Transport: a.host.guard, CheckRedirect: func(next *http.Request, via []*http.Request) error {
+	client := &http.Client{Transport: a.host.transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if err := checkRedirect(next, via); err != nil {
 			return err
 		}

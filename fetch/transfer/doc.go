@@ -4,8 +4,9 @@
 //
 // A transfer goes through four layers, each of which knows only the one below it:
 //
-//   - [Guard] carries one request and gives up on a server that does not answer, or
-//     whose body stalls or drips (transport.go, stall.go);
+//   - [Transport] carries one request and gives up on a server that does not answer, or
+//     whose body stalls or drips (transport.go, stall.go), or on all of them if this
+//     machine has no network (breaker.go);
 //   - [Client] repeats one request, by go-retryablehttp (client.go);
 //   - [Download] resumes a file, and lets its hash decide what it is (download.go);
 //   - [Rounds] asks one place after the other, as often as is worth it (rounds.go).

@@ -70,13 +70,13 @@ type RedirectError struct{ Reason string }
 
 func (e *RedirectError) Error() string { return "redirect refused: " + e.Reason }
 
-// SlowError says that a server was given up for being too slow, and how.
-type SlowError struct {
+// StallError says that a server was given up for being too slow, and how.
+type StallError struct {
 	What string // "no answer", "no byte", "5 bytes per second on average"
 	For  time.Duration
 }
 
-func (e *SlowError) Error() string { return fmt.Sprintf("%s for %s", e.What, e.For) }
+func (e *StallError) Error() string { return fmt.Sprintf("%s for %s", e.What, e.For) }
 
 // TriedError is the last failure of a request that was repeated.
 type TriedError struct{ Err error }

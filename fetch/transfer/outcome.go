@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -39,6 +41,7 @@ var table = []rule{
 	{is[*rangeError], Passes, "the whole file may be had"},
 	{is[*AnswerError], Final, "a server that breaks the protocol does so again"},
 	{is[*RedirectError], Final, "a redirect is the server's configuration"},
+	{is[*NoNetworkError], Final, "no place is reached without a network"},
 	{is[*TriedError], Final, "the request was repeated as often as it may be"},
 	{busyForLong, Final, "the server wants not to be asked for longer than Patience"},
 	{busy, Passes, "the server says that it is overloaded or out of order at the moment"},
@@ -100,4 +103,26 @@ func noSuchHost(err error) bool {
 func badURL(err error) bool {
 	var e *url.Error
 	return errors.As(err, &e) && e.Op == "parse"
+}
+
+// Cause returns what err has in common with errors about other things and places: of a
+// failed connection its last words, such as "network is unreachable", of anything else
+// the message with "…" for digests, addresses and quoted names. Two errors of one cause
+// are worth one line to a reader.
+func Cause(err error) string {
+	var op net.Error
+	if errors.As(err, &op) {
+		words := strings.Split(op.Error(), ": ")
+		return words[len(words)-1]
+	}
+	return varies.ReplaceAllString(err.Error(), "…")
+}
+
+// varies matches the parts of a message that name one thing or place of many.
+var varies = regexp.MustCompile(`"[^"]*"|https?://[^\s"]+|(sha256:)?[0-9a-f]{64}`)
+
+// Unreachable reports that err is about the way to a place: a name that is not known,
+// no route, nothing that listens, no answer.
+func Unreachable(err error) bool {
+	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*net.DNSError))
 }

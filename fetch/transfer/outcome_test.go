@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestOutcomes(t *testing.T) {
 		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, Passes},
 		{&net.DNSError{IsTimeout: true}, Passes},
 		{&net.DNSError{IsNotFound: true}, Final},
-		{&SlowError{What: "no byte"}, Passes},
+		{&StallError{What: "no byte"}, Passes},
 		{&StatusError{Code: 408}, Passes},
 		{&StatusError{Code: 425}, Passes},
 		{&StatusError{Code: 429}, Passes},
@@ -59,6 +60,26 @@ func TestOutcomes(t *testing.T) {
 	for i, r := range table {
 		if r.reason == "" {
 			t.Errorf("rule %d has no reason", i)
+		}
+	}
+}
+
+func TestCause(t *testing.T) {
+	unreachable := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+	for _, test := range []struct {
+		err         error
+		want        string
+		unreachable bool
+	}{
+		{&url.Error{Op: "Get", URL: "https://a.example/x", Err: unreachable}, "network is unreachable", true},
+		{fmt.Errorf("asking a: %w", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}}), "no such host", true},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "dial udp 192.0.2.1:53: connect: network is unreachable", Name: "b.example"}}, "network is unreachable", true},
+		{Attempts{{Place: "a", Reason: unreachable}, {Place: "b", Reason: unreachable}}, "network is unreachable", true},
+		{fmt.Errorf("%q: HTTP status 404 for https://a.example/x", "core-a"), "…: HTTP status 404 for …", false},
+		{errors.New("it does not have sha256:" + strings.Repeat("0a", 32)), "it does not have …", false},
+	} {
+		if got := Cause(test.err); got != test.want || Unreachable(test.err) != test.unreachable {
+			t.Errorf("Cause(%v) = %q, want %q; unreachable %v", test.err, got, test.want, Unreachable(test.err))
 		}
 	}
 }

@@ -128,3 +128,29 @@ func (l *Slots) next() (host string, ok bool) {
 	}
 	return host, ok
 }
+
+// KeyedMutex are locks by key. The zero value is ready.
+type KeyedMutex[K comparable] struct {
+	mu   sync.Mutex
+	held map[K]chan struct{}
+}
+
+// Lock waits for the lock of a key, or until ctx ends: then the error is the cause.
+func (k *KeyedMutex[K]) Lock(ctx context.Context, key K) (unlock func(), err error) {
+	k.mu.Lock()
+	if k.held == nil {
+		k.held = map[K]chan struct{}{}
+	}
+	c := k.held[key]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		k.held[key] = c
+	}
+	k.mu.Unlock()
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

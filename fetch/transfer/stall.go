@@ -61,7 +61,7 @@ type pace struct {
 	bytes  int64         // in this window
 }
 
-// add returns a *SlowError at the end of a window that brought too little.
+// add returns a *StallError at the end of a window that brought too little.
 func (p *pace) add(waited time.Duration, n int) error {
 	p.waited += waited
 	p.bytes += int64(n)
@@ -74,10 +74,10 @@ func (p *pace) add(waited time.Duration, n int) error {
 	if rate >= p.limits.MinRate {
 		return nil
 	}
-	return &SlowError{fmt.Sprintf("%d bytes per second on average", rate), window}
+	return &StallError{fmt.Sprintf("%d bytes per second on average", rate), window}
 }
 
-// body watches the body of an answer, and ends its request by a *SlowError. It
+// body watches the body of an answer, and ends its request by a *StallError. It
 // watches only while a Read waits: time that the reader spends on a slow disk is not
 // the server's.
 type body struct {
@@ -92,7 +92,7 @@ func (b *body) Read(p []byte) (int, error) {
 	limits := b.pace.limits
 	timer := time.AfterFunc(limits.Stall, func() {
 		if !done.Load() {
-			b.cancel(&SlowError{"no byte", limits.Stall})
+			b.cancel(&StallError{"no byte", limits.Stall})
 		}
 	})
 	start := limits.Now()

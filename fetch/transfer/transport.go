@@ -14,7 +14,7 @@ import (
 // maxHeaders bounds the headers of an answer, in bytes.
 const maxHeaders = 256 << 10
 
-// NewTransport returns the transport to use below a Guard. It takes proxies from the
+// NewTransport returns the transport to use below a Transport. It takes proxies from the
 // environment; config may be nil.
 func NewTransport(l Limits, perHost int, config *tls.Config) *http.Transport {
 	l = l.WithDefaults()
@@ -28,34 +28,44 @@ func NewTransport(l Limits, perHost int, config *tls.Config) *http.Transport {
 	return t
 }
 
-// Guard gives up on a server that does not answer, or whose body stalls or drips. It
+// Transport gives up on a server that does not answer, or whose body stalls or drips. It
 // belongs below everything that repeats requests, so that each try is watched.
-type Guard struct {
+type Transport struct {
 	Base      http.RoundTripper
 	Limits    Limits // with defaults
 	UserAgent string
+	Breaker   *Breaker // nil: each request is sent
 }
 
-var _ http.RoundTripper = (*Guard)(nil)
+var _ http.RoundTripper = (*Transport)(nil)
 
 // RoundTrip implements http.RoundTripper. The time limits hold for name resolution,
 // proxies and TLS too.
-func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	wait := newAnswerTimer(g.Limits.Header, func() { cancel(&SlowError{"no answer", g.Limits.Header}) })
-	req = req.Clone(ctx)
-	req.Header.Set("User-Agent", g.UserAgent)
-	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &upload{ReadCloser: req.Body, wait: wait, cancel: cancel, pace: pace{limits: g.Limits}}
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.Breaker.check(t.Limits.Now()); err != nil {
+		return nil, err
 	}
-	resp, err := g.Base.RoundTrip(req)
+	caller := req.Context()
+	ctx, cancel := context.WithCancelCause(caller)
+	wait := newAnswerTimer(t.Limits.Header, func() { cancel(&StallError{"no answer", t.Limits.Header}) })
+	req = req.Clone(ctx)
+	req.Header.Set("User-Agent", t.UserAgent)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &upload{ReadCloser: req.Body, wait: wait, cancel: cancel, pace: pace{limits: t.Limits}}
+	}
+	resp, err := t.Base.RoundTrip(req)
 	wait.stop()
 	if err != nil {
 		err = because(ctx, err)
+	}
+	if caller.Err() == nil {
+		t.Breaker.record(Hostname(req.URL), t.Limits.Now(), err)
+	}
+	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &body{ReadCloser: resp.Body, pace: pace{limits: g.Limits}, ctx: ctx, cancel: cancel}
+	resp.Body = &body{ReadCloser: resp.Body, pace: pace{limits: t.Limits}, ctx: ctx, cancel: cancel}
 	return resp, nil
 }
 

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -30,7 +32,7 @@ func TestSlowUpload(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(over)
-	guard := &Guard{Base: NewTransport(Limits{}, 1, nil), Limits: Limits{Header: 5 * time.Second, Stall: 500 * time.Millisecond, MinRate: 100 << 20}.WithDefaults()}
+	guard := &Transport{Base: NewTransport(Limits{}, 1, nil), Limits: Limits{Header: 5 * time.Second, Stall: 500 * time.Millisecond, MinRate: 100 << 20}.WithDefaults()}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.URL, io.LimitReader(zeros{}, 1<<40))
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +41,9 @@ func TestSlowUpload(t *testing.T) {
 	if err == nil {
 		resp.Body.Close()
 	}
-	var slow *SlowError
+	var slow *StallError
 	if !errors.As(err, &slow) {
-		t.Errorf("got %v, want a *SlowError", err)
+		t.Errorf("got %v, want a *StallError", err)
 	}
 }
 
@@ -108,4 +110,22 @@ func TestStreamReset(t *testing.T) {
 	if err := d.Run(t.Context()); err != nil || came != int64(len(data)) {
 		t.Errorf("%d bytes came, %v", came, err)
 	}
+}
+
+// The time that our own disk takes is not the server's.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		limits := Limits{Stall: time.Second, MinRate: 1, Now: time.Now}
+		b := &body{ReadCloser: io.NopCloser(strings.NewReader("abc")), ctx: ctx, cancel: cancel, pace: pace{limits: limits}}
+		for range 3 {
+			if _, err := b.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour) // of synctest's clock
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
