@@ -5,22 +5,24 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Key is a hash of all that decides an output's bytes. It is comparable; the
+// Key is the sha256 of all that decides an output's bytes. It is comparable; the
 // zero value stands for "unknown" and has empty text.
 type Key struct{ sum [sha256.Size]byte }
 
-// NewKey returns the sha256 of v's canonical JSON: what encoding/json makes of v,
-// compact, members of every object sorted by name as bytes, no HTML escapes,
-// numbers as integers, no newline at the end. A nil slice or map is null, which
-// is not what an empty one is: callers must choose one.
+// NewKey returns the sha256 of v's canonical JSON: encoding/json's compact form
+// without HTML escapes and without a newline at the end, the members of each object
+// sorted by name as bytes. A nil slice or map is null and differs from an empty one:
+// callers must choose one.
 //
-// Refused, because two different values could share a key: numbers that are no
-// integers, strings that are not UTF-8, an object that names a member twice.
+// NewKey refuses numbers that are not 64-bit integers, strings that are not UTF-8 and
+// objects that name a member twice, because two different values could share a key.
 func NewKey(v any) (Key, error) {
 	data, err := canonical(v)
 	if err != nil {
@@ -46,7 +48,7 @@ func (k Key) String() string {
 	return hex.EncodeToString(k.sum[:])
 }
 
-// IsZero reports whether k is no key.
+// IsZero reports whether k is the zero key.
 func (k Key) IsZero() bool { return k == Key{} }
 
 // Sum returns the 32 bytes.
@@ -69,42 +71,59 @@ func (k *Key) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// canonical encodes v twice, the second time from maps, whose members encoding/json
+// sorts. What only an own MarshalJSON or a string that is not UTF-8 can bring is seen by
+// the length: a member that is named twice is lost, an escape is written shorter.
 func canonical(v any) ([]byte, error) {
+	once, err := compactJSON(v)
+	if err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(once))
+	dec.UseNumber()
+	var plain any
+	if err := dec.Decode(&plain); err != nil {
+		return nil, err
+	}
+	if err := checkIntegers(plain); err != nil {
+		return nil, err
+	}
+	sorted, err := compactJSON(plain)
+	if err == nil && len(sorted) != len(once) {
+		err = errors.New("a string is not UTF-8 or is escaped without need, or an object names a member twice")
+	}
+	return sorted, err
+}
+
+func compactJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	if err := refuseReplaced(buf.Bytes()); err != nil {
-		return nil, err
-	}
-	c := canonicalizer{in: buf.Bytes(), out: make([]byte, 0, buf.Len())}
-	if err := c.value(); err != nil {
-		return nil, err
-	}
-	return c.out, nil
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// refuseReplaced finds the escape that encoding/json puts, and puts only, where a
-// string was not UTF-8 (a genuine U+FFFD is written unescaped), and escaped
-// surrogates, half of which would be replaced alike.
-func refuseReplaced(data []byte) error {
-	for i := 0; i < len(data)-1; i++ {
-		if data[i] != '\\' {
-			continue
+// checkIntegers refuses numbers that can be written in several ways.
+func checkIntegers(v any) error {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err != nil || strconv.FormatInt(n, 10) != v.String() {
+			return fmt.Errorf("number %s is not a 64-bit integer", v)
 		}
-		escape := data[i:min(i+6, len(data))]
-		if bytes.Equal(escape, []byte(`\ufffd`)) || isSurrogate(escape) {
-			return fmt.Errorf("a string is not UTF-8")
+	case []any:
+		for _, element := range v {
+			if err := checkIntegers(element); err != nil {
+				return err
+			}
 		}
-		i++ // the escaped character
+	case map[string]any:
+		for _, member := range v {
+			if err := checkIntegers(member); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
-}
-
-// isSurrogate recognises \ud800 to \udfff.
-func isSurrogate(escape []byte) bool {
-	return len(escape) == 6 && escape[1] == 'u' && escape[2]|0x20 == 'd' &&
-		(escape[3] == '8' || escape[3] == '9' || escape[3]|0x20 >= 'a')
 }
