@@ -149,3 +149,25 @@ func TestDamagedHistory(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownKey: with a key that sx does not know another digest proves nothing, also
+// if the definition changed, as one that just got the key has.
+func TestUnknownKey(t *testing.T) {
+	p := newPretender(t, "a:", "b: a", "c: b", "d:")
+	p.published("a", "b", "c", "d")
+	p.write("core/b/package.toml", "[package]\nname = \"b\"\nfrob = 1\n")
+	p.build("b", "b")
+	for _, h := range []history{nil, {"packages/core/b": true}, {"packages/core/a": true}} {
+		p.wantWords(h, "a MATCH", "b MATCH", "c MATCH", "d MATCH")
+	}
+	for _, name := range []string{"b", "c", "d"} {
+		p.build(name, "other "+name)
+	}
+	p.wantWords(nil, "a MATCH", "b UNPROVEN", "c UNPROVEN", "d MISMATCH")
+	notes := p.wantWords(history{"packages/core/b": true, "packages/core/d": true}, "a MATCH", "b UNPROVEN", "c UNPROVEN", "d CHANGED")
+	for _, name := range []string{"b", "c"} {
+		if !strings.Contains(notes[name], "the key package.frob in packages/core/b/package.toml") {
+			t.Errorf("%s: the key is not named: %q", name, notes[name])
+		}
+	}
+}

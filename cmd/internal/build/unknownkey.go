@@ -6,9 +6,10 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// excuse makes v, a MISMATCH, UNPROVEN if a key of package.toml that sx does not know
+// excuse makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml that sx does not know
 // may account for the difference: one of o's definition, or of a dependency whose
-// digest is not the published one either.
+// digest is not the published one either. A definition that got such a key has changed,
+// and what sx made of it must not replace what is published without --force.
 func (j *Judge) excuse(v *Verdict, o *graph.Output) {
 	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{o.Ref}) {
 		dep := j.Tree.Graph.Output(ref)
