@@ -16,10 +16,11 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -41,15 +42,15 @@ type source struct {
 // A panel judges outputs by several sources: the tree's digests/, or those of --against.
 type panel struct {
 	sources []*source
-	judges  []*build.Judge // one for each source, and the last for what no source lists
+	judges  []*verdict.Judge // one for each source, and the last for what no source lists
 	close   func()
 }
 
 // newPanel returns the tree's own judge, or one for each source. Close it after use.
-func newPanel(ctx context.Context, t *build.Tree, set settings.Settings, names []string) (*panel, error) {
+func newPanel(ctx context.Context, t *tree.Tree, set settings.Settings, names []string) (*panel, error) {
 	if len(names) == 0 {
 		j, done := newJudge(t)
-		return &panel{judges: []*build.Judge{j}, close: done}, nil
+		return &panel{judges: []*verdict.Judge{j}, close: done}, nil
 	}
 	p := &panel{}
 	p.close = func() {
@@ -80,17 +81,17 @@ func newPanel(ctx context.Context, t *build.Tree, set settings.Settings, names [
 }
 
 // judge is by what s lists, and by inputs, of which s says nothing.
-func (s *source) judge(t *build.Tree, inputs cache.Published) *build.Judge {
+func (s *source) judge(t *tree.Tree, inputs cache.Published) *verdict.Judge {
 	listed := maps.Clone(inputs)
 	maps.Copy(listed, s.listed)
-	j := &build.Judge{Tree: t, Against: &build.Against{Source: s.name, Published: listed}}
+	j := &verdict.Judge{Tree: t, Against: &verdict.Against{Source: s.name, Published: listed}}
 	if s.past == nil {
-		j.Open = func() (build.History, error) {
+		j.Open = func() (verdict.History, error) {
 			return nil, fmt.Errorf("%w: %s is not a commit of the tree's history", history.ErrNoHistory, s.name)
 		}
 		return j
 	}
-	j.Open = func() (build.History, error) { return published{s.past}, nil }
+	j.Open = func() (verdict.History, error) { return published{s.past}, nil }
 	return j
 }
 
@@ -140,7 +141,7 @@ func (p *panel) names() string {
 
 // pick takes what is to be said of an output from the verdicts of all judges: one if the sources that list it agree, else
 // one of each.
-func (p *panel) pick(vs []build.Verdict) []build.Verdict {
+func (p *panel) pick(vs []verdict.Verdict) []verdict.Verdict {
 	if len(p.sources) == 0 {
 		return vs
 	}
@@ -155,7 +156,7 @@ func (p *panel) pick(vs []build.Verdict) []build.Verdict {
 	}
 	switch {
 	case len(digests) > 1:
-		var each []build.Verdict
+		var each []verdict.Verdict
 		for _, i := range listing {
 			each = append(each, vs[i])
 		}
@@ -173,12 +174,12 @@ func (p *panel) pick(vs []build.Verdict) []build.Verdict {
 	}
 	v := vs[best]
 	v.Against = strings.Join(names, ", ")
-	return []build.Verdict{v}
+	return []verdict.Verdict{v}
 }
 
 // verify hashes the blobs of refs and judges them; each is called with every verdict.
-func (p *panel) verify(ctx context.Context, t *build.Tree, refs []graph.Ref, each func(build.Verdict)) (vs []build.Verdict, err error) {
-	err = t.VerifyBy(ctx, p.judges, refs, func(all []build.Verdict) {
+func (p *panel) verify(ctx context.Context, t *tree.Tree, refs []graph.Ref, each func(verdict.Verdict)) (vs []verdict.Verdict, err error) {
+	err = verdict.VerifyBy(ctx, t, p.judges, refs, func(all []verdict.Verdict) {
 		for _, v := range p.pick(all) {
 			vs = append(vs, v)
 			each(v)
@@ -188,13 +189,13 @@ func (p *panel) verify(ctx context.Context, t *build.Tree, refs []graph.Ref, eac
 }
 
 // all judges refs as they were last hashed.
-func (p *panel) all(refs []graph.Ref) (vs []build.Verdict) {
-	by := make([][]build.Verdict, len(p.judges))
+func (p *panel) all(refs []graph.Ref) (vs []verdict.Verdict) {
+	by := make([][]verdict.Verdict, len(p.judges))
 	for i, j := range p.judges {
 		by[i] = j.All(refs)
 	}
 	for n := range refs {
-		one := make([]build.Verdict, len(by))
+		one := make([]verdict.Verdict, len(by))
 		for i := range by {
 			one[i] = by[i][n]
 		}
@@ -204,7 +205,7 @@ func (p *panel) all(refs []graph.Ref) (vs []build.Verdict) {
 }
 
 // openSource reads the digests of a source.
-func openSource(ctx context.Context, t *build.Tree, documents *fetch.Documents, name string) (*source, error) {
+func openSource(ctx context.Context, t *tree.Tree, documents *fetch.Documents, name string) (*source, error) {
 	s := &source{name: text.Field(name)}
 	var err error
 	switch {
@@ -295,7 +296,7 @@ func digestsOfFiles(dir string) (cache.Published, error) {
 }
 
 // digestsAtRevision reads what a branch, tag or commit of the tree's history published.
-func digestsAtRevision(t *build.Tree, name string) (*history.History, cache.Published, error) {
+func digestsAtRevision(t *tree.Tree, name string) (*history.History, cache.Published, error) {
 	h, err := history.OpenAt(t.Dir, name)
 	if err != nil {
 		if info, serr := os.Stat(name); serr == nil && info.IsDir() {

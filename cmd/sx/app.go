@@ -13,9 +13,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -34,7 +34,7 @@ func (a *app) treeDir() (string, error) {
 	} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return "", usagef("-C %s: no such folder", dir)
 	}
-	return build.FindTree(dir)
+	return tree.FindTree(dir)
 }
 
 func (a *app) logger() *zap.Logger {
@@ -80,7 +80,7 @@ func keyFile() string {
 }
 
 // open loads the tree and its settings.
-func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*build.Tree, settings.Settings, error) {
+func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tree.Tree, settings.Settings, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil, settings.Settings{}, err
@@ -89,7 +89,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*bui
 	if err != nil {
 		return nil, set, err
 	}
-	t, err := build.OpenTree(ctx, dir, build.TreeOptions{
+	t, err := tree.OpenTree(ctx, dir, tree.TreeOptions{
 		State:   set.Paths.StateDir(dir),
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
@@ -109,7 +109,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*bui
 // session is a command at work in a tree.
 type session struct {
 	*app
-	tree  *build.Tree
+	tree  *tree.Tree
 	set   settings.Settings
 	flags map[string]string // see changedFlags
 }
@@ -154,11 +154,11 @@ func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := build.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
+	opts := tree.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
 	if set, err := a.settings(dir, nil); err == nil {
 		opts.State, opts.Foreign = set.Paths.StateDir(dir), foreignImages(set)
 	}
-	g, err := build.LoadGraph(ctx, dir, opts)
+	g, err := tree.LoadGraph(ctx, dir, opts)
 	return g, definitionError(err)
 }
 

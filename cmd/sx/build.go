@@ -10,10 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -139,7 +142,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	drain := drainOf(ctx)
 	defer onFirst(drain, display.Interrupted)()
 	for _, name := range slices.Sorted(maps.Keys(s.set.Packages)) {
-		if !s.tree.Knows(name) {
+		if !schedule.Knows(s.tree, name) {
 			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
 		}
 	}
@@ -163,28 +166,28 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	}
 	images := preseedSettings(s.set)
 	images.Status = display.Images()
-	report, err := s.tree.Build(ctx, refs, build.Options{
+	report, err := driver.Build(ctx, s.tree, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
-		Offline: o.offline, Capacity: func() build.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
+		Offline: o.offline, Capacity: func() schedule.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
 		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
-		Foreign:      build.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
+		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	})
 	display.Close()
-	if report == nil || (err != nil && report.Count(build.NotRun) == len(report.Results)) {
+	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to conclude
 	}
 	return o.give.give(ctx, s, report, conclude(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
 // substitution is what the flags let stand for what is built.
-func substitution(t *build.Tree, set settings.Settings, o buildOptions) (*build.Substitution, func()) {
+func substitution(t *tree.Tree, set settings.Settings, o buildOptions) (*plan.Substitution, func()) {
 	if o.fromSource {
 		return nil, func() {}
 	}
 	j, done := newJudge(t)
-	sub := &build.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}
+	sub := &plan.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}
 	if o.require.required {
 		sub.Permit = func(ctx context.Context, refs []graph.Ref) error { return o.require.permit(ctx, t, set, refs) }
 	}
@@ -192,11 +195,11 @@ func substitution(t *build.Tree, set settings.Settings, o buildOptions) (*build.
 }
 
 // capacity is what the settings say of the machine and of packages.
-func capacity(set settings.Settings) build.Capacity {
+func capacity(set settings.Settings) schedule.Capacity {
 	machine := set.Build.OfMachine()
-	c := build.Capacity{Jobs: machine.Jobs, Memory: machine.Memory, Hints: map[string]build.Hint{}}
+	c := schedule.Capacity{Jobs: machine.Jobs, Memory: machine.Memory, Hints: map[string]schedule.Hint{}}
 	for name, p := range set.Packages {
-		c.Hints[name] = build.Hint{Memory: p.Memory, Time: p.Time}
+		c.Hints[name] = schedule.Hint{Memory: p.Memory, Time: p.Time}
 	}
 	return c
 }

@@ -8,9 +8,12 @@ import (
 	"maps"
 	"slices"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
@@ -27,11 +30,11 @@ type ending struct {
 // conclude prints the verdicts of what was built, of the targets, and of all in
 // their closure that is MISMATCH, then the table of what went wrong, and joins it
 // all into one error.
-func conclude(a *app, t *build.Tree, report *build.Report, end ending, err error) error {
+func conclude(a *app, t *tree.Tree, report *driver.Report, end ending, err error) error {
 	vs, jerr := judgeRun(a.stdout, t, end.panel, report)
 	all := []error{err, jerr}
 	if jerr == nil || vs != nil {
-		if summarise(a.stdout, vs)[build.Mismatch] > 0 {
+		if summarise(a.stdout, vs)[verdict.Mismatch] > 0 {
 			all = append(all, codeError(exitMismatch))
 		}
 		all = append(all, printTable(a.stderr, report, vs, err))
@@ -39,7 +42,7 @@ func conclude(a *app, t *build.Tree, report *build.Report, end ending, err error
 			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 		}
 	}
-	if end.interrupted && report.Count(build.NotRun) > 0 {
+	if end.interrupted && report.Count(plan.NotRun) > 0 {
 		all = append(all, codeError(exitInterrupt))
 	}
 	return errors.Join(all...)
@@ -47,14 +50,14 @@ func conclude(a *app, t *build.Tree, report *build.Report, end ending, err error
 
 // judgeRun prints a verdict a line. Those that cannot be written are returned
 // with the error: the table goes elsewhere.
-func judgeRun(w io.Writer, t *build.Tree, p *panel, report *build.Report) (vs []build.Verdict, err error) {
+func judgeRun(w io.Writer, t *tree.Tree, p *panel, report *driver.Report) (vs []verdict.Verdict, err error) {
 	told := toTell(report)
 	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
 	all := p.all(refs)
 	lines := bufio.NewWriterSize(w, 1<<16)
 	vs = all[:0]
 	for _, v := range all {
-		if told[v.Ref] == shown || v.Word == build.Mismatch {
+		if told[v.Ref] == shown || v.Word == verdict.Mismatch {
 			vs = append(vs, v)
 			printVerdict(lines, v)
 		}
@@ -63,14 +66,14 @@ func judgeRun(w io.Writer, t *build.Tree, p *panel, report *build.Report) (vs []
 }
 
 // runCounts is the last line of a run.
-func runCounts(report *build.Report) string {
+func runCounts(report *driver.Report) string {
 	said := fmt.Sprintf("%d built, %d up to date, %d unchanged, %d failed, %d skipped, %d not run",
-		report.Count(build.Built), report.Plan.Count(build.ActionNone), report.Count(build.Saved),
-		report.Count(build.Failed), report.Count(build.Skipped), report.Count(build.NotRun))
-	if n := report.Count(build.Preseeded); n > 0 {
+		report.Count(plan.Built), report.Plan.Count(plan.ActionNone), report.Count(plan.Saved),
+		report.Count(plan.Failed), report.Count(plan.Skipped), report.Count(plan.NotRun))
+	if n := report.Count(plan.Preseeded); n > 0 {
 		said += fmt.Sprintf(", %d preseeded", n)
 	}
-	if n := report.Count(build.Taken); n > 0 {
+	if n := report.Count(plan.Taken); n > 0 {
 		said += fmt.Sprintf(", %d reused from another sx", n)
 	}
 	return said
@@ -87,16 +90,16 @@ const (
 
 // toTell sorts the outputs of a run: verdicts are due for what was built and for
 // the targets.
-func toTell(report *build.Report) map[graph.Ref]telling {
+func toTell(report *driver.Report) map[graph.Ref]telling {
 	told := make(map[graph.Ref]telling, len(report.Plan.Targets))
 	for _, ref := range report.Plan.Targets {
 		told[ref] = shown
 	}
 	for _, r := range report.Results {
 		switch r.Outcome {
-		case build.Built, build.Taken:
+		case plan.Built, plan.Taken:
 			told[r.Ref] = shown
-		case build.Saved, build.Preseeded:
+		case plan.Saved, plan.Preseeded:
 		default:
 			told[r.Ref] = lost
 		}
@@ -114,14 +117,14 @@ const tableLineBytes = 1 << 10
 // failed and why, what was skipped for its sake, what differs from the published
 // digest. Ending is what ended the run early, and is printed after it. The error is
 // the exit code that the failures stand for, nil if nothing failed.
-func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending error) error {
+func printTable(w io.Writer, report *driver.Report, vs []verdict.Verdict, ending error) error {
 	var codes []int
 	var sources fetch.Error
 	var images preseed.Error
 	var common sameFailures
 	told := map[*fetch.Error]bool{}
 	for _, r := range report.Results {
-		if r.Outcome != build.Failed {
+		if r.Outcome != plan.Failed {
 			continue
 		}
 		codes = append(codes, exitCode(fullDisk(r.Err)))
@@ -146,7 +149,7 @@ func printTable(w io.Writer, report *build.Report, vs []build.Verdict, ending er
 	printMirrors(w, &sources)
 	printSkipped(w, report)
 	for _, v := range vs {
-		if v.Word == build.Mismatch || v.Word == build.Changed {
+		if v.Word == verdict.Mismatch || v.Word == verdict.Changed {
 			fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s\n", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
 		}
 	}
@@ -161,7 +164,7 @@ type sameFailures map[string][]string
 
 // more reports that enough others failed for r's cause and were told. A build has its
 // own log, and is always told.
-func (s *sameFailures) more(r build.Result) bool {
+func (s *sameFailures) more(r driver.Result) bool {
 	if r.Log != "" {
 		return false
 	}
@@ -182,7 +185,7 @@ func (s sameFailures) print(w io.Writer) {
 	}
 }
 
-func printFailure(w io.Writer, r build.Result) {
+func printFailure(w io.Writer, r driver.Result) {
 	fmt.Fprintf(w, "sx: failed   %s: %s\n", r.Ref, text.Field(r.Err.Error()))
 	if r.Log == "" {
 		return
@@ -201,11 +204,11 @@ func printFailure(w io.Writer, r build.Result) {
 const skippedNames = 8
 
 // printSkipped writes a row for each failure that others wait for.
-func printSkipped(w io.Writer, report *build.Report) {
+func printSkipped(w io.Writer, report *driver.Report) {
 	var causes []graph.Ref
 	waiting := map[graph.Ref][]string{}
 	for _, r := range report.Results {
-		if r.Outcome != build.Skipped {
+		if r.Outcome != plan.Skipped {
 			continue
 		}
 		if waiting[r.Cause] == nil {

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -75,8 +77,8 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 
 // listed lists what out/ holds of refs. All says that they were not selected, so that
 // what is missing is no error.
-func listed(t *build.Tree, refs []graph.Ref, all bool) ([]build.Listed, error) {
-	found, missing, err := t.Digests(refs)
+func listed(t *tree.Tree, refs []graph.Ref, all bool) ([]driver.Listed, error) {
+	found, missing, err := driver.Digests(t, refs)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ type listedJSON struct {
 	Old    *oci.Digest `json:"old,omitempty"`    // with --write; none: the line is new
 }
 
-func printDigests(a *app, found []build.Listed, asJSON bool) error {
+func printDigests(a *app, found []driver.Listed, asJSON bool) error {
 	if asJSON {
 		all := []listedJSON{}
 		for _, l := range found {
@@ -113,22 +115,24 @@ func printDigests(a *app, found []build.Listed, asJSON bool) error {
 
 // writeDigests rewrites digests/. Without selectors, what may not be listed keeps its
 // line, which is told; with them it is refused.
-func writeDigests(a *app, t *build.Tree, found []build.Listed, all bool, o digestsOptions) error {
+func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o digestsOptions) error {
 	var refs []graph.Ref
 	for _, l := range found {
 		refs = append(refs, l.Ref)
 	}
 	j, done := newJudge(t)
 	defer done()
-	write := t.WriteDigests
+	write := func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
+		return driver.WriteDigests(t, j, refs, force)
+	}
 	if o.dryRun {
-		write = func(j *build.Judge, refs []graph.Ref, force bool) ([]build.Line, error) {
-			_, changed, err := t.NewDigests(j, refs, force)
+		write = func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
+			_, changed, err := driver.NewDigests(t, j, refs, force)
 			return changed, err
 		}
 	}
 	changed, err := write(j, refs, o.force)
-	var refused *build.RefusedError
+	var refused *driver.RefusedError
 	kept := errors.As(err, &refused) && all && len(refused.Refusals) < len(refs)
 	if kept {
 		for _, r := range refused.Refusals {
@@ -143,7 +147,7 @@ func writeDigests(a *app, t *build.Tree, found []build.Listed, all bool, o diges
 	if err := printLines(a, changed, o); err != nil {
 		return err
 	}
-	if kept && refused.Has(build.Mismatch) {
+	if kept && refused.Has(verdict.Mismatch) {
 		fmt.Fprintln(a.stderr, "sx: "+refused.Remedy)
 		return codeError(exitMismatch)
 	}
@@ -151,7 +155,7 @@ func writeDigests(a *app, t *build.Tree, found []build.Listed, all bool, o diges
 }
 
 // printLines prints what digests/ lists now, and beside it what it listed.
-func printLines(a *app, changed []build.Line, o digestsOptions) error {
+func printLines(a *app, changed []driver.Line, o digestsOptions) error {
 	w := a.stdout
 	if o.json {
 		w = io.Discard

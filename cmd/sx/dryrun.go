@@ -7,7 +7,8 @@ import (
 	"io"
 
 	"codeberg.org/stagex/sx/buildkit"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -18,7 +19,7 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 	w := s.stdout
 	sub, done := substitution(s.tree, s.set, o)
 	defer done()
-	plan, err := s.tree.Plan(ctx, refs, build.PlanOptions{
+	p, err := plan.New(ctx, s.tree, refs, plan.PlanOptions{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
 	})
 	if err != nil {
@@ -28,29 +29,29 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 		fmt.Fprintf(s.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
 	c := capacity(s.set)
-	f := s.tree.Forecast(plan, c)
+	f := schedule.NewForecast(s.tree, p, c)
 	if o.json {
-		return planJSON(w, plan, f)
+		return planJSON(w, p, f)
 	}
-	for _, step := range plan.Steps {
+	for _, step := range p.Steps {
 		printStep(w, step)
 	}
 	pull := ""
-	if n := plan.Count(build.ActionPreseed); n > 0 {
+	if n := p.Count(plan.ActionPreseed); n > 0 {
 		pull = fmt.Sprintf(" %d to preseed,", n)
 	}
-	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(plan.Steps), "output"), plan.Count(build.ActionBuild), pull, plan.Count(build.ActionNone))
-	printImages(w, plan)
+	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(p.Steps), "output"), p.Count(plan.ActionBuild), pull, p.Count(plan.ActionNone))
+	printImages(w, p)
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
-	printForecast(w, plan.Count(build.ActionBuild), f, c.Jobs)
+	printForecast(w, p.Count(plan.ActionBuild), f, c.Jobs)
 	return nil
 }
 
 // printStep writes what happens with an output and why, unless it is nothing.
-func printStep(w io.Writer, s *build.Step) {
-	if s.Action == build.ActionNone && !s.Taken {
+func printStep(w io.Writer, s *plan.Step) {
+	if s.Action == plan.ActionNone && !s.Taken {
 		return
 	}
 	said := fmt.Sprintf("%s: %s, because %s", s.Output.Ref, s.Action, text.Field(s.Reason))
@@ -61,7 +62,7 @@ func printStep(w io.Writer, s *build.Step) {
 }
 
 // printForecast says how long n builds should take, where some are known.
-func printForecast(w io.Writer, n int, f build.Forecast, jobs int) {
+func printForecast(w io.Writer, n int, f schedule.Forecast, jobs int) {
 	if n == f.Guessed {
 		return
 	}
@@ -76,33 +77,33 @@ func printForecast(w io.Writer, n int, f build.Forecast, jobs int) {
 // planStep is a step as `sx build --dry-run --json` prints it. It only gains
 // fields.
 type planStep struct {
-	Ref     graph.Ref      `json:"ref"`
-	Action  build.Action   `json:"action"`
-	Reason  string         `json:"reason"`
-	Because *graph.Ref     `json:"because,omitempty"` // see build.Step
-	Changes []build.Change `json:"changes,omitempty"`
-	Request graph.Request  `json:"request"`
-	// Taken and NotTaken are build.Step's.
+	Ref     graph.Ref     `json:"ref"`
+	Action  plan.Action   `json:"action"`
+	Reason  string        `json:"reason"`
+	Because *graph.Ref    `json:"because,omitempty"` // see driver.Step
+	Changes []plan.Change `json:"changes,omitempty"`
+	Request graph.Request `json:"request"`
+	// Taken and NotTaken are driver.Step's.
 	Taken    bool   `json:"taken,omitempty"`
 	NotTaken string `json:"not_taken,omitempty"`
 	// Expected is in seconds, of what will be built and was before.
 	Expected float64 `json:"expected_seconds,omitempty"`
 }
 
-func planJSON(w io.Writer, plan *build.Plan, f build.Forecast) error {
+func planJSON(w io.Writer, p *plan.Plan, f schedule.Forecast) error {
 	steps := []planStep{}
-	for _, s := range plan.Steps {
+	for _, s := range p.Steps {
 		p := planStep{
 			Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Because: orNoRef(s.Because), Changes: s.Changes,
 			Request: s.Output.Request(s.Request.Platforms), Taken: s.Taken, NotTaken: s.NotTaken,
 		}
-		if s.Action == build.ActionBuild && !s.Guessed {
+		if s.Action == plan.ActionBuild && !s.Guessed {
 			p.Expected = s.Expected.Seconds()
 		}
 		steps = append(steps, p)
 	}
 	out := map[string]any{"steps": steps, "fetch": f.Fetch}
-	if plan.Count(build.ActionBuild) > f.Guessed {
+	if p.Count(plan.ActionBuild) > f.Guessed {
 		out["forecast"] = map[string]any{ // in seconds
 			"work": f.Work.Seconds(), "longest_path": f.Longest.Seconds(), "estimate": f.Estimate.Seconds(), "guessed": f.Guessed,
 		}

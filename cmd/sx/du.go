@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -27,10 +27,10 @@ sx gc --dry-run says how much of it can go. Only the embedded engine is counted.
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.inTreeLooking(c.Context(), nil, nil, false, func(s *session, _ selection) error {
-				u := s.tree.Usage(c.Context(), a.embedded(s.tree.Store, s.set))
+				u := driver.DiskUsage(c.Context(), s.tree, a.embedded(s.tree.Store, s.set))
 				if json {
 					return printJSON(a.stdout, struct {
-						build.Usage
+						driver.Usage
 						Total cache.Usage `json:"total"`
 					}{u, u.Total()})
 				}
@@ -51,7 +51,7 @@ func noArguments(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func printUsage(w io.Writer, u build.Usage) {
+func printUsage(w io.Writer, u driver.Usage) {
 	for _, line := range []struct {
 		name string
 		of   cache.Usage

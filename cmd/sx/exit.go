@@ -12,10 +12,12 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/disk"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/preseed"
@@ -119,15 +121,15 @@ func ownCode(err error) (int, bool) {
 		return int(e), true
 	case signalError:
 		return e.code, true
-	case usageError, *build.NoTreeError, *build.OldTreeError, *build.NoDefinitionsError, *build.PublishedError, *build.PlatformsError:
+	case usageError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError:
 		return exitUsage, true
-	case *buildkit.UnfitError, *buildkit.EngineError, *build.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
+	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
 		return exitMachine, true
-	case *build.DiskFullError, *build.FloorError, *fetch.DiskError:
+	case *tree.DiskFullError, *driver.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *build.SourceError, *build.ImageError, *build.ForeignError, *unpublishedError:
+	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError:
 		return exitFetch, true
-	case *build.RefusedError:
+	case *driver.RefusedError:
 		return refusedCode(e), true
 	case *unsignedError:
 		return e.code(), true
@@ -137,11 +139,11 @@ func ownCode(err error) (int, bool) {
 
 // refusedCode is of the gravest refusal: what is MISMATCH, what out/ does not hold
 // whole, what is not proven.
-func refusedCode(e *build.RefusedError) int {
+func refusedCode(e *driver.RefusedError) int {
 	codes := []int{exitUnproven}
 	for _, r := range e.Refusals {
 		switch {
-		case r.Word == build.Mismatch:
+		case r.Word == verdict.Mismatch:
 			codes = append(codes, exitMismatch)
 		case r.Final && r.Word != "":
 			codes = append(codes, exitFailed)
@@ -153,7 +155,7 @@ func refusedCode(e *build.RefusedError) int {
 // fullDisk names a full disk as what it is in each of the joined errors.
 func fullDisk(err error) error {
 	if reflect.TypeOf(err) != joined {
-		return build.FullDisk(err)
+		return tree.FullDisk(err)
 	}
 	var all []error
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {

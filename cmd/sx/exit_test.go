@@ -8,7 +8,8 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/preseed"
@@ -16,7 +17,7 @@ import (
 
 func TestExitCode(t *testing.T) {
 	failed := errors.New("a build failed")
-	disk := &build.DiskFullError{Err: failed}
+	disk := &tree.DiskFullError{Err: failed}
 	mirrors := &fetch.Error{Failures: []fetch.Failure{{Attempts: transfer.Attempts{{Reason: failed}}}}}
 	for _, test := range []struct {
 		name string
@@ -30,7 +31,7 @@ func TestExitCode(t *testing.T) {
 		{"reasons of one type", usageError{errors.Join(failed, failed)}, exitUsage},
 		{"a mirror's reason", mirrors, exitFetch},
 		{"what stopped the downloads", &fetch.Error{Stopped: &fetch.DiskError{Err: failed}}, exitDisk},
-		{"sources of a step", &build.SourceError{Err: errors.New("is missing")}, exitFetch},
+		{"sources of a step", &driver.SourceError{Err: errors.New("is missing")}, exitFetch},
 		{"cancelled", fmt.Errorf("reading: %w", context.Canceled), exitInterrupt},
 
 		{"a failure beside a MISMATCH", errors.Join(failed, codeError(exitMismatch)), exitMismatch},

@@ -10,7 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -54,7 +54,7 @@ func runExplain(ctx context.Context, a *app, selectors []string, flags map[strin
 	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
 		sub, done := substitution(s.tree, s.set, buildOptions{})
 		defer done()
-		all, err := s.tree.Explain(ctx, refs, build.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
+		all, err := plan.Explain(ctx, s.tree, refs, plan.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
 		if err != nil {
 			return err
 		}
@@ -71,9 +71,9 @@ func runExplain(ctx context.Context, a *app, selectors []string, flags map[strin
 	})
 }
 
-func printExplanation(w io.Writer, e build.Explanation) {
+func printExplanation(w io.Writer, e plan.Explanation) {
 	defer printForeign(w, e.Images)
-	if e.Action == build.ActionNone {
+	if e.Action == plan.ActionNone {
 		printUpToDate(w, e)
 		return
 	}
@@ -100,7 +100,7 @@ func printExplanation(w io.Writer, e build.Explanation) {
 // maxOthers bounds the other root causes that are told; JSON has all.
 const maxOthers = 10
 
-func printCause(w io.Writer, lead string, c build.Cause) {
+func printCause(w io.Writer, lead string, c plan.Cause) {
 	what := string(c.Action)
 	if !c.Built.IsZero() {
 		what = "built " + moment(c.Built)
@@ -108,7 +108,7 @@ func printCause(w io.Writer, lead string, c build.Cause) {
 	fmt.Fprintf(w, "%s%s: %s, because %s\n", lead, c.Ref, what, text.Field(c.Reason))
 }
 
-func printUpToDate(w io.Writer, e build.Explanation) {
+func printUpToDate(w io.Writer, e plan.Explanation) {
 	fmt.Fprintf(w, "%s: %s, as is all it is built from (%s)\n", e.Ref, e.Action, count(e.Closure, "output"))
 	r := e.Record
 	if r == nil {
@@ -144,7 +144,7 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC
 type (
 	explainedJSON struct {
 		Ref    graph.Ref     `json:"ref"`
-		Action build.Action  `json:"action"`
+		Action plan.Action   `json:"action"`
 		Chain  []causeJSON   `json:"chain"`
 		Others []causeJSON   `json:"others"`
 		Never  int           `json:"never_built"`
@@ -152,15 +152,15 @@ type (
 		Record *cache.Record `json:"record"`
 	}
 	causeJSON struct {
-		Ref     graph.Ref      `json:"ref"`
-		Action  build.Action   `json:"action,omitempty"`
-		Built   *time.Time     `json:"built,omitempty"` // of a build that is done
-		Reason  string         `json:"reason"`
-		Changes []build.Change `json:"changes,omitempty"`
+		Ref     graph.Ref     `json:"ref"`
+		Action  plan.Action   `json:"action,omitempty"`
+		Built   *time.Time    `json:"built,omitempty"` // of a build that is done
+		Reason  string        `json:"reason"`
+		Changes []plan.Change `json:"changes,omitempty"`
 	}
 )
 
-func explainJSON(w io.Writer, all []build.Explanation) error {
+func explainJSON(w io.Writer, all []plan.Explanation) error {
 	outputs := []explainedJSON{}
 	for _, e := range all {
 		outputs = append(outputs, explainedJSON{e.Ref, e.Action, causesJSON(e.Chain), causesJSON(e.Others), e.Never, append([]graph.Image{}, e.Images...), e.Record})
@@ -168,7 +168,7 @@ func explainJSON(w io.Writer, all []build.Explanation) error {
 	return printJSON(w, map[string]any{"outputs": outputs})
 }
 
-func causesJSON(causes []build.Cause) []causeJSON {
+func causesJSON(causes []plan.Cause) []causeJSON {
 	out := []causeJSON{}
 	for _, c := range causes {
 		j := causeJSON{c.Ref, c.Action, nil, c.Reason, c.Changes}

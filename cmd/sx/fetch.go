@@ -11,10 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
@@ -137,7 +138,7 @@ type sourceJSON struct {
 }
 
 // wouldFetch lists the sources whose file is missing or has another hash; as JSON, all.
-func wouldFetch(w io.Writer, t *build.Tree, sources []fetch.Source, asJSON bool) error {
+func wouldFetch(w io.Writer, t *tree.Tree, sources []fetch.Source, asJSON bool) error {
 	missing, all, lines := 0, []sourceJSON{}, w
 	if asJSON {
 		lines = io.Discard
@@ -174,7 +175,7 @@ func definitionsOf(g *graph.Graph, refs []graph.Ref) []*graph.Definition {
 func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
 	var out []fetch.Source
 	for _, d := range definitionsOf(g, refs) {
-		out = append(out, build.Sources(d)...)
+		out = append(out, driver.Sources(d)...)
 	}
 	return out
 }

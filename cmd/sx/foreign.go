@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
@@ -40,11 +40,11 @@ func (e *foreignHostError) Error() string {
 }
 
 // printImages names the images of other registries that a plan's builds need.
-func printImages(w io.Writer, plan *build.Plan) {
+func printImages(w io.Writer, p *plan.Plan) {
 	by := map[string][]graph.Ref{}
-	for _, s := range plan.Steps {
+	for _, s := range p.Steps {
 		for _, i := range s.Request.Images {
-			if s.Action == build.ActionBuild && !slices.Contains(by[i.Source()], s.Output.Ref) {
+			if s.Action == plan.ActionBuild && !slices.Contains(by[i.Source()], s.Output.Ref) {
 				by[i.Source()] = append(by[i.Source()], s.Output.Ref)
 			}
 		}

@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -81,7 +82,7 @@ func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error 
 
 // collected is what sx gc removed, or would.
 type collected struct {
-	waste   build.Waste
+	waste   driver.Waste
 	trimmed int64 // of the engine's cache, in bytes
 	freed   int64 // in all
 	keep    int64 // what the engine's cache is trimmed to
@@ -128,8 +129,8 @@ func below(tree, path string) string {
 	return path
 }
 
-func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (collected, error) {
-	waste, err := t.FindWaste()
+func wouldCollect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, keep int64) (collected, error) {
+	waste, err := driver.FindGarbage(t)
 	c := collected{waste: waste, keep: keep}
 	switch {
 	case isBroken(err):
@@ -137,29 +138,29 @@ func wouldCollect(ctx context.Context, a *app, t *build.Tree, set settings.Setti
 	case err != nil:
 		return c, err
 	default:
-		c.freed = t.Frees(waste)
+		c.freed = driver.Frees(t, waste)
 	}
-	c.trimmed = max(0, t.Usage(ctx, a.embedded(t.Store, set)).Engine.Bytes-keep)
+	c.trimmed = max(0, driver.DiskUsage(ctx, t, a.embedded(t.Store, set)).Engine.Bytes-keep)
 	c.freed += c.trimmed
 	return c, nil
 }
 
 // collect removes, and starts the embedded engine if its cache is too large, because
 // only the engine knows what of it was used when.
-func collect(ctx context.Context, a *app, t *build.Tree, set settings.Settings, keep int64) (collected, error) {
-	waste, freed, err := t.RemoveWaste()
+func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, keep int64) (collected, error) {
+	waste, freed, err := driver.RemoveGarbage(t)
 	switch {
 	case isBroken(err):
 		a.keepAll()
-		waste, freed, err = build.Waste{}, 0, nil
+		waste, freed, err = driver.Waste{}, 0, nil
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again when it is done\n", err)
-		waste, freed, err = build.Waste{}, 0, nil
+		waste, freed, err = driver.Waste{}, 0, nil
 	}
 	if err != nil {
 		return collected{}, err
 	}
-	trimmed, err := t.TrimEngine(ctx, a.embedded(t.Store, set), keep)
+	trimmed, err := driver.TrimEngine(ctx, t, a.embedded(t.Store, set), keep)
 	return collected{waste, trimmed, freed + trimmed, keep}, err
 }
 
@@ -171,7 +172,7 @@ func (a *app) keepAll() {
 
 // printWaste names outputs and sources one by one, what is only sx's in sums, and
 // what stays although it is none of the tree's.
-func printWaste(w io.Writer, waste build.Waste, tree string) {
+func printWaste(w io.Writer, waste driver.Waste, tree string) {
 	show := func(path string) string { return text.Field(below(tree, path)) }
 	for _, path := range waste.Outputs {
 		fmt.Fprintf(w, "remove  %s\n", show(path))

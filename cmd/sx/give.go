@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -41,7 +43,7 @@ func (o giveOptions) check(dryRun, offline bool) error {
 // give gives the targets of a run that ended with err to whom the options say: of
 // them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
 // sx push; after a Ctrl-C, nothing.
-func (o giveOptions) give(ctx context.Context, s *session, report *build.Report, err error) error {
+func (o giveOptions) give(ctx context.Context, s *session, report *driver.Report, err error) error {
 	if !o.push.given() && o.into == "" {
 		return err
 	}
@@ -59,7 +61,7 @@ func (o giveOptions) give(ctx context.Context, s *session, report *build.Report,
 	into, push, refused := o.fit(s.tree, report)
 	given := []error{err}
 	for _, r := range refused {
-		if o.into != "" && r.Word == build.Mismatch {
+		if o.into != "" && r.Word == verdict.Mismatch {
 			fmt.Fprintf(s.stderr, "sx: %s is MISMATCH, and not imported\n", r.Ref)
 		}
 	}
@@ -77,7 +79,7 @@ func (o giveOptions) give(ctx context.Context, s *session, report *build.Report,
 
 // fit lists the targets of a run that did not fail: which of them go into docker,
 // which to a registry, and which do not, and why.
-func (o giveOptions) fit(t *build.Tree, report *build.Report) (into, push []graph.Ref, refused []build.Refusal) {
+func (o giveOptions) fit(t *tree.Tree, report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
 	j, done := newJudge(t)
 	defer done()
 	told := toTell(report)
@@ -87,9 +89,9 @@ func (o giveOptions) fit(t *build.Tree, report *build.Report) (into, push []grap
 			refs = append(refs, ref)
 		}
 	}
-	push, _, refused = t.Fit(j, refs, false)
+	push, _, refused = driver.Fit(t, j, refs, false)
 	for _, ref := range refs {
-		isMismatch := func(r build.Refusal) bool { return r.Ref == ref && r.Word == build.Mismatch }
+		isMismatch := func(r driver.Refusal) bool { return r.Ref == ref && r.Word == verdict.Mismatch }
 		if !slices.ContainsFunc(refused, isMismatch) {
 			into = append(into, ref)
 		}

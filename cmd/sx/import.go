@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/load"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -52,12 +52,12 @@ stdout. Provenance is not checked; run sx verify first.`,
 
 // wouldImport prints the names that the images would get. With all, refs are the whole
 // tree, and a missing output is not an error.
-func wouldImport(w io.Writer, t *build.Tree, refs []graph.Ref, all, asJSON bool) error {
+func wouldImport(w io.Writer, t *tree.Tree, refs []graph.Ref, all, asJSON bool) error {
 	images := []namedJSON{}
 	var bad []error
 	for _, ref := range refs {
 		img, err := t.Image(ref)
-		if absent := (*build.AbsentError)(nil); all && errors.As(err, &absent) {
+		if absent := (*tree.AbsentError)(nil); all && errors.As(err, &absent) {
 			continue
 		}
 		if err != nil {
@@ -90,7 +90,7 @@ func (s *session) importRefs(ctx context.Context, refs []graph.Ref, into string,
 	done := 0
 	for _, ref := range refs {
 		img, err := s.tree.Image(ref)
-		if absent := (*build.AbsentError)(nil); all && errors.As(err, &absent) {
+		if absent := (*tree.AbsentError)(nil); all && errors.As(err, &absent) {
 			continue
 		}
 		if err != nil {

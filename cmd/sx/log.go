@@ -13,7 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/buildlog"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -92,7 +93,7 @@ func listLogs(w io.Writer, state, output string, asJSON bool) error {
 		}
 	}
 	if len(logs) == 0 {
-		return &build.NoLogError{Output: output}
+		return &buildlog.NoLogError{Output: output}
 	}
 	if asJSON {
 		return printJSON(w, map[string]any{"logs": logs})
@@ -104,7 +105,7 @@ func listLogs(w io.Writer, state, output string, asJSON bool) error {
 }
 
 func printLog(ctx context.Context, a *app, state string, family []string, follow bool) error {
-	l, err := build.OpenLog(state, family[0])
+	l, err := buildlog.Open(state, family[0])
 	if err != nil {
 		return err
 	}
@@ -124,10 +125,10 @@ func printLog(ctx context.Context, a *app, state string, family []string, follow
 	if err = errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	if n, log := build.CachedRuns(state, l, family); log != "" {
+	if n, log := buildlog.CachedRuns(state, l, family); log != "" {
 		fmt.Fprintln(a.stderr, text.Field(fmt.Sprintf("sx: of its steps, %d did not run here but were CACHED: see %s", n, log)))
 	}
-	if ended := l.Ended(); follow && ended != build.Built {
+	if ended := plan.Outcome(l.Ended()); follow && ended != plan.Built {
 		if ended == "" {
 			fmt.Fprintln(a.stderr, "sx: the log has no end: the sx that built was killed")
 		}
@@ -160,11 +161,11 @@ func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, e
 	}
 	if err != nil {
 		if ref, bad := graph.ParseRef(selector); bad == nil {
-			l, bad := build.OpenLog(state, ref.String())
+			l, bad := buildlog.Open(state, ref.String())
 			if bad == nil {
 				return []string{ref.String()}, l.Close()
 			}
-			if !errors.As(bad, new(*build.NoLogError)) {
+			if !errors.As(bad, new(*buildlog.NoLogError)) {
 				return nil, bad
 			}
 		}

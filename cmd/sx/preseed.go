@@ -13,10 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
@@ -116,8 +117,8 @@ type seedJSON struct {
 }
 
 // wouldPreseed lists the published images that out/ does not hold; as JSON, all.
-func wouldPreseed(w io.Writer, t *build.Tree, refs []graph.Ref, asJSON bool) error {
-	found, _, err := t.Digests(refs)
+func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) error {
+	found, _, err := driver.Digests(t, refs)
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, d
 	defer done()
 	opts := preseedSettings(s.set)
 	opts.Status = display.Images()
-	report, err := s.tree.Preseed(ctx, refs, build.PreseedOptions{Platforms: s.set.Build.Platforms, Preseed: opts, Judge: j})
+	report, err := driver.Preseed(ctx, s.tree, refs, driver.PreseedOptions{Platforms: s.set.Build.Platforms, Preseed: opts, Judge: j})
 	display.Close()
 	if report == nil {
 		return err
@@ -203,7 +204,7 @@ func (e *unpublishedError) Error() string {
 
 // printPreseeded writes what a user should know besides the counts, which the display
 // shows.
-func printPreseeded(w io.Writer, r *build.PreseedReport, all bool) {
+func printPreseeded(w io.Writer, r *driver.PreseedReport, all bool) {
 	if all && len(r.Unpublished) > 0 {
 		fmt.Fprintf(w, "sx: digests/ has no line for %s\n", names(r.Unpublished))
 	}

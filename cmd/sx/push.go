@@ -10,9 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -84,10 +85,10 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 }
 
 // fitToPush returns refs if all may be pushed, or are forced to be, which it tells.
-func fitToPush(a *app, t *build.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
+func fitToPush(a *app, t *tree.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
 	j, done := newJudge(t)
 	defer done()
-	fit, forced, refused := t.Fit(j, refs, force)
+	fit, forced, refused := driver.Fit(t, j, refs, force)
 	if len(refused) > 0 {
 		return nil, refusedToPush(refused)
 	}
@@ -97,8 +98,8 @@ func fitToPush(a *app, t *build.Tree, refs []graph.Ref, force bool) ([]graph.Ref
 	return fit, nil
 }
 
-func refusedToPush(refused []build.Refusal) *build.RefusedError {
-	e := &build.RefusedError{Doing: "refusing to push", Refusals: refused}
+func refusedToPush(refused []driver.Refusal) *driver.RefusedError {
+	e := &driver.RefusedError{Doing: "refusing to push", Refusals: refused}
 	for _, r := range refused {
 		if !r.Final {
 			e.Remedy = "sx push --force pushes what is there and whole"
@@ -120,8 +121,8 @@ func checkTo(to registryFlag, tags []string) error {
 }
 
 // present keeps those of refs that out/ holds.
-func present(t *build.Tree, refs []graph.Ref) ([]graph.Ref, error) {
-	found, _, err := t.Digests(refs)
+func present(t *tree.Tree, refs []graph.Ref) ([]graph.Ref, error) {
+	found, _, err := driver.Digests(t, refs)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ type namedJSON struct {
 }
 
 // wouldPush lists each tag that would be pushed. It asks no registry.
-func wouldPush(t *build.Tree, refs []graph.Ref, to preseed.Registry, tags []string) ([]namedJSON, error) {
+func wouldPush(t *tree.Tree, refs []graph.Ref, to preseed.Registry, tags []string) ([]namedJSON, error) {
 	images := []namedJSON{}
 	var bad []error
 	for _, ref := range refs {
@@ -173,17 +174,17 @@ func printNamed(w io.Writer, images []namedJSON, asJSON bool) error {
 }
 
 func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
-	return push(s.app, s.set, "image", len(refs), func(o build.PushOptions) error {
+	return push(s.app, s.set, "image", len(refs), func(o driver.PushOptions) error {
 		o.MoveTags = f.moveTag
 		o.Note = func(said string) { fmt.Fprintln(s.stderr, "sx: "+text.Field(said)) }
-		return s.tree.PushImages(ctx, refs, to, f.tags, o)
+		return driver.PushImages(ctx, s.tree, refs, to, f.tags, o)
 	})
 }
 
 // pushSources pushes the sources of definitions, all of which lie in fetch/.
 func (s *session) pushSources(ctx context.Context, definitions []*graph.Definition, repository string) error {
-	return push(s.app, s.set, "definition", len(definitions), func(o build.PushOptions) error {
-		return s.tree.PushSources(ctx, definitions, repository, o)
+	return push(s.app, s.set, "definition", len(definitions), func(o driver.PushOptions) error {
+		return driver.PushSources(ctx, s.tree, definitions, repository, o)
 	})
 }
 
@@ -191,7 +192,7 @@ func (s *session) pushSources(ctx context.Context, definitions []*graph.Definiti
 const pushAnswer = 5 * time.Minute
 
 // push prints what a registry has now as it gets it, and a summary.
-func push(a *app, set settings.Settings, what string, total int, do func(build.PushOptions) error) error {
+func push(a *app, set settings.Settings, what string, total int, do func(driver.PushOptions) error) error {
 	opts := registryClient(set)
 	opts.Limits.Header, opts.Log = pushAnswer, a.logger()
 	client, err := preseed.NewClient(opts)
@@ -204,7 +205,7 @@ func push(a *app, set settings.Settings, what string, total int, do func(build.P
 		fmt.Fprintln(a.stderr, "sx: "+text.Field(said))
 	}})
 	stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
-	err = do(build.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p build.Pushed) {
+	err = do(driver.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p driver.Pushed) {
 		for _, name := range p.Names {
 			fmt.Fprintf(a.stdout, "%s@%s\n", name, p.Digest)
 		}

@@ -15,10 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -81,9 +82,9 @@ func (o signOptions) check() error {
 }
 
 // signable says why a verdict is not signed, "" if it is.
-func (o signOptions) signable(v build.Verdict) string {
+func (o signOptions) signable(v verdict.Verdict) string {
 	switch {
-	case v.Word != build.Match:
+	case v.Word != verdict.Match:
 		return v.String()
 	case v.Engine != "" && !slices.Contains(o.accept, acceptOn):
 		return v.String() + ": --accept on takes it"
@@ -97,7 +98,7 @@ func runSign(ctx context.Context, a *app, selectors []string, o signOptions) err
 	return a.inTree(ctx, nil, selectors, func(in *session, refs []graph.Ref) error {
 		j, done := newJudge(in.tree)
 		defer done()
-		vs, err := in.tree.Verify(ctx, j, refs, nil)
+		vs, err := verdict.Verify(ctx, in.tree, j, refs, nil)
 		if err != nil {
 			return err
 		}
@@ -118,9 +119,9 @@ func runSign(ctx context.Context, a *app, selectors []string, o signOptions) err
 }
 
 // signCode is about what was not signed.
-func signCode(vs []build.Verdict, refused int) error {
+func signCode(vs []verdict.Verdict, refused int) error {
 	switch {
-	case slices.ContainsFunc(vs, func(v build.Verdict) bool { return v.Word == build.Mismatch }):
+	case slices.ContainsFunc(vs, func(v verdict.Verdict) bool { return v.Word == verdict.Mismatch }):
 		return codeError(exitMismatch)
 	case refused > 0 || len(vs) == 0:
 		return codeError(exitUnproven)
@@ -139,7 +140,7 @@ type signer struct {
 	had         int // images that this key has signed
 }
 
-func newSigner(ctx context.Context, a *app, t *build.Tree, o signOptions) (*signer, error) {
+func newSigner(ctx context.Context, a *app, t *tree.Tree, o signOptions) (*signer, error) {
 	s := &signer{programs: gpg.NewPrograms(os.Getenv, a.stderr)}
 	fingerprint, public, err := s.programs.Key(ctx, o.key)
 	if err != nil {
@@ -161,7 +162,7 @@ func newSigner(ctx context.Context, a *app, t *build.Tree, o signOptions) (*sign
 }
 
 // openInto opens the folder that signatures go into. A link that a tree has in the place of its own is not followed.
-func openInto(t *build.Tree, into string) (*os.Root, error) {
+func openInto(t *tree.Tree, into string) (*os.Root, error) {
 	if into == "" {
 		into = filepath.Join(t.Dir, "signatures")
 		if info, err := os.Lstat(into); err == nil && !info.IsDir() {
@@ -183,7 +184,7 @@ func cmpErr(err error) error {
 }
 
 // plan sorts verdicts into what is to be signed, what this key has signed, and what is refused, which it prints.
-func (s *signer) plan(w io.Writer, t *build.Tree, vs []build.Verdict, o signOptions) (refused int, err error) {
+func (s *signer) plan(w io.Writer, t *tree.Tree, vs []verdict.Verdict, o signOptions) (refused int, err error) {
 	for _, v := range vs {
 		if why := o.signable(v); why != "" {
 			fmt.Fprintf(w, "sx: not signed: %s %s\n", v.Ref, text.Field(why))
@@ -213,7 +214,7 @@ func (s *signer) plan(w io.Writer, t *build.Tree, vs []build.Verdict, o signOpti
 }
 
 // imageOf is what a signature of the output will say: the tag is the version in the manifest, as a pull by tag gives it.
-func imageOf(t *build.Tree, v build.Verdict) (signature.Image, error) {
+func imageOf(t *tree.Tree, v verdict.Verdict) (signature.Image, error) {
 	image, err := t.Image(v.Ref)
 	if err != nil {
 		return signature.Image{}, err

@@ -15,11 +15,12 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/lookaside"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -198,7 +199,7 @@ func newWitness(n *notary, published cache.Published) *witness {
 }
 
 // see begins to look at the signatures of the digest that is in out/, or of the published one if out/ has none.
-func (w *witness) see(ctx context.Context, v build.Verdict) {
+func (w *witness) see(ctx context.Context, v verdict.Verdict) {
 	digest := v.Got
 	if digest.IsZero() {
 		digest = w.published[v.Ref.String()]
@@ -215,7 +216,7 @@ func (w *witness) see(ctx context.Context, v build.Verdict) {
 
 // print waits for the end and writes each verdict with the signatures of its digest. The error is a code: too few people
 // signed one of them. No witness prints nothing: the verdicts were printed.
-func (w *witness) print(out io.Writer, vs []build.Verdict) error {
+func (w *witness) print(out io.Writer, vs []verdict.Verdict) error {
 	if w == nil {
 		return nil
 	}
@@ -237,7 +238,7 @@ func (w *witness) print(out io.Writer, vs []build.Verdict) error {
 }
 
 // withWitness calls do with a witness for outputs of a tree.
-func withWitness(t *build.Tree, set settings.Settings, o signatureOptions, do func(*witness) error) error {
+func withWitness(t *tree.Tree, set settings.Settings, o signatureOptions, do func(*witness) error) error {
 	from, err := o.place(set, t.Dir)
 	if err != nil {
 		return err
@@ -256,7 +257,7 @@ func withWitness(t *build.Tree, set settings.Settings, o signatureOptions, do fu
 }
 
 // localVersion reads the version of the image in out/; if it has not that image, a registry is asked.
-func localVersion(t *build.Tree, set settings.Settings, client *preseed.Client) func(context.Context, signature.Image) (string, error) {
+func localVersion(t *tree.Tree, set settings.Settings, client *preseed.Client) func(context.Context, signature.Image) (string, error) {
 	return func(ctx context.Context, img signature.Image) (string, error) {
 		digest, err := oci.ParseDigest("sha256:" + img.Digest)
 		if err != nil {

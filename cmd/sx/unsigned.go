@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -57,11 +58,11 @@ func (e *unsignedError) code() int {
 
 // permit looks at the signatures of the published digests of refs. The error is an *unsignedError, or of what it could not
 // begin with.
-func (o requireOptions) permit(ctx context.Context, t *build.Tree, set settings.Settings, refs []graph.Ref) error {
+func (o requireOptions) permit(ctx context.Context, t *tree.Tree, set settings.Settings, refs []graph.Ref) error {
 	return withWitness(t, set, o.signatures, func(w *witness) error {
 		refs = slices.DeleteFunc(slices.Clone(refs), func(ref graph.Ref) bool { return t.Published[ref.String()].IsZero() })
 		for _, ref := range refs {
-			w.see(ctx, build.Verdict{Ref: ref})
+			w.see(ctx, verdict.Verdict{Ref: ref})
 		}
 		w.group.Wait()
 		if ctx.Err() != nil {
@@ -82,7 +83,7 @@ func (o requireOptions) permit(ctx context.Context, t *build.Tree, set settings.
 }
 
 // permitted returns those of refs that are permitted, and the error of the others. Nil for refs is an error of another kind.
-func (o requireOptions) permitted(ctx context.Context, t *build.Tree, set settings.Settings, refs []graph.Ref) ([]graph.Ref, error) {
+func (o requireOptions) permitted(ctx context.Context, t *tree.Tree, set settings.Settings, refs []graph.Ref) ([]graph.Ref, error) {
 	if !o.required {
 		return refs, nil
 	}

@@ -14,9 +14,11 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -104,25 +106,25 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 }
 
 // verifyRefs judges refs.
-func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o verifyOptions) error {
+func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o verifyOptions) error {
 	lines := a.stdout
 	if o.json {
 		lines = io.Discard
 	}
-	each := func(v build.Verdict) { printVerdict(lines, v) }
+	each := func(v verdict.Verdict) { printVerdict(lines, v) }
 	if o.witness != nil {
-		each = func(v build.Verdict) { o.witness.see(ctx, v) }
+		each = func(v verdict.Verdict) { o.witness.see(ctx, v) }
 	}
 	vs, err := o.panel.verify(ctx, t, refs, each)
 	signatures := o.witness.print(lines, vs)
 	if err != nil {
 		return err
 	}
-	wrong, err := t.VerifySources(ctx, definitionsOf(t.Graph, refs))
+	wrong, err := driver.VerifySources(ctx, t, definitionsOf(t.Graph, refs))
 	printWrongSources(a.stderr, wrong)
-	var strange []build.Line
+	var strange []driver.Line
 	if o.all {
-		strange = t.Strange()
+		strange = driver.Strange(t)
 	}
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and the tree has no such output\n", l.Name, l.Old.Hex())
@@ -135,7 +137,7 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 	}
 	err = errors.Join(err, signatures)
 	switch {
-	case counts[build.Mismatch] > 0:
+	case counts[verdict.Mismatch] > 0:
 		return errors.Join(err, codeError(exitMismatch))
 	case len(vs) == 0 || allFull(vs) < len(vs) || len(wrong) > 0 || len(strange) > 0:
 		return errors.Join(err, codeError(exitUnproven))
@@ -145,19 +147,19 @@ func verifyRefs(ctx context.Context, a *app, t *build.Tree, refs []graph.Ref, o 
 
 // verdictJSON is a verdict as `sx verify --json` prints it. It only gains fields.
 type verdictJSON struct {
-	Ref       graph.Ref   `json:"ref"`
-	Verdict   build.Word  `json:"verdict"`
-	Digest    *oci.Digest `json:"digest,omitempty"`    // in out/
-	Published *oci.Digest `json:"published,omitempty"` // in digests/
-	Given     int         `json:"unproven_inputs,omitempty"`
-	Engine    string      `json:"engine,omitempty"` // if not the embedded one
-	Note      string      `json:"note,omitempty"`
-	Against   string      `json:"against,omitempty"` // with --against: where published comes from
+	Ref       graph.Ref    `json:"ref"`
+	Verdict   verdict.Word `json:"verdict"`
+	Digest    *oci.Digest  `json:"digest,omitempty"`    // in out/
+	Published *oci.Digest  `json:"published,omitempty"` // in digests/
+	Given     int          `json:"unproven_inputs,omitempty"`
+	Engine    string       `json:"engine,omitempty"` // if not the embedded one
+	Note      string       `json:"note,omitempty"`
+	Against   string       `json:"against,omitempty"` // with --against: where published comes from
 
 	Signatures *signedJSON `json:"signatures,omitempty"` // with --signatures
 }
 
-func verdictsJSON(vs []build.Verdict, w *witness) []verdictJSON {
+func verdictsJSON(vs []verdict.Verdict, w *witness) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
 		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nil}
@@ -169,7 +171,7 @@ func verdictsJSON(vs []build.Verdict, w *witness) []verdictJSON {
 	return all
 }
 
-func pathsOf(wrong []build.WrongSource) []string {
+func pathsOf(wrong []driver.WrongSource) []string {
 	paths := []string{}
 	for _, s := range wrong {
 		paths = append(paths, s.Path)
@@ -177,7 +179,7 @@ func pathsOf(wrong []build.WrongSource) []string {
 	return paths
 }
 
-func namesOf(lines []build.Line) []string {
+func namesOf(lines []driver.Line) []string {
 	names := []string{}
 	for _, l := range lines {
 		names = append(names, l.Name)
@@ -185,14 +187,14 @@ func namesOf(lines []build.Line) []string {
 	return names
 }
 
-func printWrongSources(w io.Writer, wrong []build.WrongSource) {
+func printWrongSources(w io.Writer, wrong []driver.WrongSource) {
 	for _, s := range wrong {
 		fmt.Fprintf(w, "sx: %s is damaged, or another file: %s; sx fetch %s downloads it again\n",
 			text.Field(s.Path), text.Field(s.Err.Error()), s.Definition.Outputs[0])
 	}
 }
 
-func allFull(vs []build.Verdict) int {
+func allFull(vs []verdict.Verdict) int {
 	n := 0
 	for _, v := range vs {
 		if v.Full() {
@@ -203,13 +205,13 @@ func allFull(vs []build.Verdict) int {
 }
 
 // printVerdict writes a line: output, digest, word, evidence.
-func printVerdict(w io.Writer, v build.Verdict) {
+func printVerdict(w io.Writer, v verdict.Verdict) {
 	digest := strings.Repeat("-", 64)
 	if !v.Got.IsZero() {
 		digest = v.Got.Hex()
 	}
 	line := digest + " " + v.Ref.String() + " " + v.String()
-	if v.Word == build.Mismatch || v.Word == build.Changed {
+	if v.Word == verdict.Mismatch || v.Word == verdict.Changed {
 		line += ", published " + v.Want.Hex()
 	}
 	if v.Note != "" {
@@ -219,16 +221,16 @@ func printVerdict(w io.Writer, v build.Verdict) {
 }
 
 // summarise writes how many there are of each word and returns the counts.
-func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
-	counts := map[build.Word]int{}
+func summarise(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
+	counts := map[verdict.Word]int{}
 	for _, v := range vs {
 		counts[v.Word]++
 	}
 	var parts []string
-	for _, word := range []build.Word{build.Match, build.Mismatch, build.Changed, build.Unproven, build.Missing, build.Unpublished} {
+	for _, word := range []verdict.Word{verdict.Match, verdict.Mismatch, verdict.Changed, verdict.Unproven, verdict.Missing, verdict.Unpublished} {
 		if n := counts[word]; n > 0 {
 			part := fmt.Sprintf("%d %s", n, word)
-			if notes := matchNotes(vs); word == build.Match && len(notes) > 0 {
+			if notes := matchNotes(vs); word == verdict.Match && len(notes) > 0 {
 				part += " (" + strings.Join(notes, "; ") + ")"
 			}
 			parts = append(parts, part)
@@ -243,11 +245,11 @@ func summarise(w io.Writer, vs []build.Verdict) map[build.Word]int {
 
 // matchNotes say of all that is MATCH what its words say of each: where it was built,
 // where that is not the embedded engine, and what it rests on.
-func matchNotes(vs []build.Verdict) (notes []string) {
+func matchNotes(vs []verdict.Verdict) (notes []string) {
 	given, elsewhere, cached := 0, 0, false
 	engines := map[string]bool{}
 	for _, v := range vs {
-		if v.Word != build.Match {
+		if v.Word != verdict.Match {
 			continue
 		}
 		if v.Engine != "" {
@@ -280,9 +282,9 @@ func count(n int, noun string) string {
 }
 
 // newJudge reads the tree's git history, if it has one, when it must.
-func newJudge(t *build.Tree) (*build.Judge, func()) {
+func newJudge(t *tree.Tree) (*verdict.Judge, func()) {
 	var opened *history.History
-	j := &build.Judge{Tree: t, Open: func() (build.History, error) {
+	j := &verdict.Judge{Tree: t, Open: func() (verdict.History, error) {
 		var err error
 		if opened, err = history.Open(t.Dir); err != nil {
 			return nil, err
@@ -300,8 +302,8 @@ func newJudge(t *build.Tree) (*build.Judge, func()) {
 type published struct{ *history.History }
 
 var (
-	_ build.History   = published{}
-	_ build.Committed = published{}
+	_ verdict.History   = published{}
+	_ verdict.Committed = published{}
 )
 
 // Digests parses digests/<stage>.txt as it was published.

@@ -4,25 +4,25 @@ import (
 	"strings"
 	"testing"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 )
 
 // Who reads the last line only must not take what was built elsewhere for proven here.
 func TestSummary(t *testing.T) {
-	here := build.Verdict{Word: build.Match}
-	given := build.Verdict{Word: build.Match, Given: 2}
-	docker := build.Verdict{Word: build.Match, Engine: "docker"}
-	cached := build.Verdict{Word: build.Match, Engine: "ssh", Given: 1, Cached: true}
-	differs := build.Verdict{Word: build.Mismatch, Engine: "tcp"}
+	here := verdict.Verdict{Word: verdict.Match}
+	given := verdict.Verdict{Word: verdict.Match, Given: 2}
+	docker := verdict.Verdict{Word: verdict.Match, Engine: "docker"}
+	cached := verdict.Verdict{Word: verdict.Match, Engine: "ssh", Given: 1, Cached: true}
+	differs := verdict.Verdict{Word: verdict.Mismatch, Engine: "tcp"}
 	for _, c := range []struct {
-		vs   []build.Verdict
+		vs   []verdict.Verdict
 		want string
 	}{
 		{nil, "0 outputs: nothing was compared\n"},
-		{[]build.Verdict{here}, "1 output: 1 MATCH\n"},
-		{[]build.Verdict{here, given}, "2 outputs: 2 MATCH (1 of them given unproven inputs)\n"},
-		{[]build.Verdict{here, docker}, "2 outputs: 2 MATCH (1 of them on docker)\n"},
-		{[]build.Verdict{docker, cached, differs}, "3 outputs: 2 MATCH (2 of them on docker, ssh; 1 of them given unproven inputs; " +
+		{[]verdict.Verdict{here}, "1 output: 1 MATCH\n"},
+		{[]verdict.Verdict{here, given}, "2 outputs: 2 MATCH (1 of them given unproven inputs)\n"},
+		{[]verdict.Verdict{here, docker}, "2 outputs: 2 MATCH (1 of them on docker)\n"},
+		{[]verdict.Verdict{docker, cached, differs}, "3 outputs: 2 MATCH (2 of them on docker, ssh; 1 of them given unproven inputs; " +
 			"the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without), 1 MISMATCH\n"},
 	} {
 		var got strings.Builder

@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/graph"
 )
 
 // busy is a display with so many steps, of which some run. Its ticker does not
 // matter: the benchmarks tick.
-func busy(b *testing.B, mode Mode, steps, running int) (*Display, []*build.Step) {
+func busy(b *testing.B, mode Mode, steps, running int) (*Display, []*plan.Step) {
 	now := time.Unix(0, 0)
 	d, err := New(io.Discard, Options{
 		Mode: mode, Getenv: func(string) string { return "" },
@@ -23,10 +23,10 @@ func busy(b *testing.B, mode Mode, steps, running int) (*Display, []*build.Step)
 		b.Fatal(err)
 	}
 	b.Cleanup(d.Close)
-	p := new(build.Plan)
+	p := new(plan.Plan)
 	for i := range steps {
 		ref := graph.Ref{Stage: "core", Name: fmt.Sprint("package-", i)}
-		p.Steps = append(p.Steps, &build.Step{Output: &graph.Output{Ref: ref}, Action: build.ActionBuild, Expected: time.Hour})
+		p.Steps = append(p.Steps, &plan.Step{Output: &graph.Output{Ref: ref}, Action: plan.ActionBuild, Expected: time.Hour})
 	}
 	d.Begin(p)
 	for _, s := range p.Steps[:running] {

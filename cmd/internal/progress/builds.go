@@ -7,7 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -39,8 +40,8 @@ type job struct {
 	guessed     bool
 	platform    string // the only one; "" where there are several
 	instruction string
-	at          int         // of all instructions, the number of this one
-	family      *build.Step // the first of those that run as one; nil when alone
+	at          int        // of all instructions, the number of this one
+	family      *plan.Step // the first of those that run as one; nil when alone
 }
 
 // group is what one line shows: a job, or those of a family.
@@ -49,12 +50,12 @@ type group struct {
 	job  // of a family, the oldest's, with the longest expected and the latest instruction
 }
 
-func (b *builds) begin(plan *build.Plan) event {
-	steps, upToDate := plan.Count(build.ActionBuild), plan.Count(build.ActionNone)
+func (b *builds) begin(p *plan.Plan) event {
+	steps, upToDate := p.Count(plan.ActionBuild), p.Count(plan.ActionNone)
 	b.total += steps
 	b.upToDate += upToDate
-	for _, s := range plan.Steps {
-		if s.Action == build.ActionNone {
+	for _, s := range p.Steps {
+		if s.Action == plan.ActionNone {
 			continue
 		}
 		if s.Guessed {
@@ -63,17 +64,17 @@ func (b *builds) begin(plan *build.Plan) event {
 			b.known += s.Expected
 		}
 	}
-	return event{Event: buildBegin, Engine: plan.Engine, Steps: &steps, UpToDate: &upToDate}
+	return event{Event: buildBegin, Engine: p.Engine, Steps: &steps, UpToDate: &upToDate}
 }
 
 // planned is a step of the plan.
-func planned(s *build.Step) event {
+func planned(s *plan.Step) event {
 	e := event{Event: planStep, Ref: s.Output.Ref.String(), Action: string(s.Action), Reason: s.Reason, Because: name(s.Because)}
 	e.expect(s)
 	return e
 }
 
-func (b *builds) start(now time.Time, step *build.Step) event {
+func (b *builds) start(now time.Time, step *plan.Step) event {
 	b.started++
 	j := &job{
 		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Guessed,
@@ -98,7 +99,7 @@ func (b *builds) step(ref graph.Ref, instruction string) event {
 	return event{Event: buildStep, Ref: ref.String(), Instruction: instruction}
 }
 
-func (b *builds) finish(r build.Result) event {
+func (b *builds) finish(r driver.Result) event {
 	delete(b.running, r.Ref)
 	b.count(r.Outcome)
 	e := event{
@@ -115,20 +116,20 @@ func (b *builds) finish(r build.Result) event {
 	return e
 }
 
-func (b *builds) count(o build.Outcome) {
+func (b *builds) count(o plan.Outcome) {
 	b.ended++
 	switch o {
-	case build.Built:
+	case plan.Built:
 		b.done++
-	case build.Saved:
+	case plan.Saved:
 		b.done++
 		b.saved++
-	case build.Taken:
+	case plan.Taken:
 		b.done++
 		b.taken++
-	case build.Failed:
+	case plan.Failed:
 		b.failed++
-	case build.Skipped:
+	case plan.Skipped:
 		b.skipped++
 	}
 }
@@ -154,8 +155,8 @@ func (b *builds) guessed() bool { return b.guess > b.known }
 func (b *builds) groups() []group {
 	jobs := slices.SortedFunc(maps.Values(b.running), func(x, y *job) int { return cmp.Compare(x.number, y.number) })
 	var all []group
-	of := map[*build.Step]int{} // a family's place in all
-	members := map[*build.Step]int{}
+	of := map[*plan.Step]int{} // a family's place in all
+	members := map[*plan.Step]int{}
 	for _, j := range jobs {
 		at, ok := of[j.family]
 		if j.family == nil || !ok {
@@ -184,7 +185,7 @@ func (g *group) join(j *job, n int) {
 
 // expect says how long a step should take, where anybody knows, and with what it
 // runs as one.
-func (e *event) expect(s *build.Step) {
+func (e *event) expect(s *plan.Step) {
 	if s.Expected > 0 {
 		e.Expected, e.Guessed = new(length(s.Expected)), s.Guessed
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 )
 
 // Options of [New]. The zero value is ready.
@@ -42,7 +42,7 @@ type Display struct {
 	ended sync.WaitGroup
 }
 
-var _ build.Status = (*Display)(nil)
+var _ driver.Status = (*Display)(nil)
 
 // view puts events into words. Calls are serialised.
 type view interface {

@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
@@ -78,13 +79,13 @@ func source(name string) fetch.Source {
 	return fetch.Source{Name: "core/" + name + ": " + name, Path: "fetch/core/" + name + "/" + name + ".tar"}
 }
 
-func step(name, reason string) *build.Step {
-	return &build.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: name}}, Reason: reason, Action: build.ActionBuild}
+func step(name, reason string) *plan.Step {
+	return &plan.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: name}}, Reason: reason, Action: plan.ActionBuild}
 }
 
-// plan is one of n steps of which nobody asks the names.
-func plan(n int) *build.Plan {
-	p := new(build.Plan)
+// planOf is one of n steps of which nobody asks the names.
+func planOf(n int) *plan.Plan {
+	p := new(plan.Plan)
 	for i := range n {
 		p.Steps = append(p.Steps, step(fmt.Sprint("p", i), "not built yet"))
 	}
@@ -101,8 +102,8 @@ func digest(t *testing.T, digit string) oci.Digest {
 }
 
 // end is how step s ended with outcome o.
-func end(s *build.Step, o build.Outcome, elapsed time.Duration) build.Result {
-	return build.Result{Ref: s.Output.Ref, Outcome: o, Elapsed: elapsed}
+func end(s *plan.Step, o plan.Outcome, elapsed time.Duration) driver.Result {
+	return driver.Result{Ref: s.Output.Ref, Outcome: o, Elapsed: elapsed}
 }
 
 // logOf writes a log of n lines.
@@ -128,33 +129,33 @@ func play(t *testing.T, d *progress.Display, log string) {
 	libc.Expected, gcc.Expected, gcc.Guessed = 80*time.Second, time.Minute, true
 	llvm := familyOf("llvm", "clang", "lld")
 	d.Waiting("another sx runs the engine")
-	d.Begin(&build.Plan{Engine: "ssh://builder", Steps: append([]*build.Step{libc, gcc, rust, zlib, bash, {Action: build.ActionNone}}, llvm...)})
+	d.Begin(&plan.Plan{Engine: "ssh://builder", Steps: append([]*plan.Step{libc, gcc, rust, zlib, bash, {Action: plan.ActionNone}}, llvm...)})
 	d.Start(libc)
 	d.Estimate(150 * time.Second)
 	d.Progress(libc, "[2/3] RUN make")
 	pass(65 * time.Second)
-	d.Finish(libc, build.Result{Ref: libc.Output.Ref, Outcome: build.Built, Elapsed: 65 * time.Second, Digest: digest(t, "a")})
+	d.Finish(libc, driver.Result{Ref: libc.Output.Ref, Outcome: plan.Built, Elapsed: 65 * time.Second, Digest: digest(t, "a")})
 	d.Start(gcc)
 	d.Start(llvm[0])
 	d.Start(llvm[1])
 	d.Progress(llvm[1], "[linux/amd64 build 1/2] RUN cmake")
 	pass(2 * time.Second)
-	d.Finish(gcc, build.Result{Ref: gcc.Output.Ref, Outcome: build.Failed, Elapsed: 2 * time.Second, Err: errors.New("exit code: 1"), Log: log})
-	d.Finish(rust, build.Result{Ref: rust.Output.Ref, Outcome: build.Skipped, Cause: gcc.Output.Ref})
-	d.Finish(zlib, build.Result{Ref: zlib.Output.Ref, Outcome: build.Saved, Digest: digest(t, "b")})
-	d.Finish(bash, build.Result{Ref: bash.Output.Ref, Outcome: build.Taken, Digest: digest(t, "c")})
+	d.Finish(gcc, driver.Result{Ref: gcc.Output.Ref, Outcome: plan.Failed, Elapsed: 2 * time.Second, Err: errors.New("exit code: 1"), Log: log})
+	d.Finish(rust, driver.Result{Ref: rust.Output.Ref, Outcome: plan.Skipped, Cause: gcc.Output.Ref})
+	d.Finish(zlib, driver.Result{Ref: zlib.Output.Ref, Outcome: plan.Saved, Digest: digest(t, "b")})
+	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Taken, Digest: digest(t, "c")})
 	pass(58 * time.Second)
-	d.Finish(llvm[0], build.Result{Ref: llvm[0].Output.Ref, Outcome: build.Built, Elapsed: time.Minute, Digest: digest(t, "d")})
+	d.Finish(llvm[0], driver.Result{Ref: llvm[0].Output.Ref, Outcome: plan.Built, Elapsed: time.Minute, Digest: digest(t, "d")})
 	d.Interrupted()
-	d.Finish(llvm[1], build.Result{Ref: llvm[1].Output.Ref, Outcome: build.NotRun, Err: errors.New("interrupted")})
+	d.Finish(llvm[1], driver.Result{Ref: llvm[1].Output.Ref, Outcome: plan.NotRun, Err: errors.New("interrupted")})
 	d.Warn("the disk is nearly full")
 	d.Cancelled(errors.New("interrupted"))
 }
 
 // familyOf is outputs of one definition, an hour long.
-func familyOf(definition string, names ...string) []*build.Step {
+func familyOf(definition string, names ...string) []*plan.Step {
 	d := &graph.Definition{Stage: "core", Name: definition}
-	var all []*build.Step
+	var all []*plan.Step
 	for _, name := range names {
 		s := step(name, "its definition changed")
 		s.Output.Definition, s.Expected = d, time.Hour

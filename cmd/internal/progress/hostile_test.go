@@ -14,7 +14,7 @@ import (
 	"time"
 	"unicode"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
 )
@@ -57,19 +57,19 @@ func playHostile(d *progress.Display, log string) {
 	f.Done(src, fetch.Fetched)
 	f.Fail(src, "", errors.New(paint))
 	f.End()
-	d.Begin(plan(2))
+	d.Begin(planOf(2))
 	s := step(paint, paint)
 	d.Start(s)
 	d.Progress(s, paint)
 	pass(2 * time.Minute)
 	d.Waiting(paint)
 	d.Warn(paint)
-	r := end(s, build.Failed, time.Second)
+	r := end(s, plan.Failed, time.Second)
 	r.Err, r.Log = errors.New(paint), log
 	d.Finish(s, r)
-	r.Outcome, r.Cause, r.Log = build.Skipped, s.Output.Ref, log+paint
+	r.Outcome, r.Cause, r.Log = plan.Skipped, s.Output.Ref, log+paint
 	d.Finish(s, r)
-	r.Outcome = build.Failed
+	r.Outcome = plan.Failed
 	d.Finish(s, r)
 }
 
@@ -113,10 +113,10 @@ func TestHalvesMayBeCalledConcurrently(t *testing.T) {
 			wg.Go(func() { playFast(d.Sources(), i) })
 			wg.Go(func() {
 				s := step(fmt.Sprint("s", i), "")
-				d.Begin(plan(1))
+				d.Begin(planOf(1))
 				d.Start(s)
 				d.Progress(s, "RUN x")
-				d.Finish(s, end(s, build.Built, 0))
+				d.Finish(s, end(s, plan.Built, 0))
 			})
 		}
 		wg.Wait()

@@ -12,18 +12,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 )
 
 // night is the middle of a run.
 func night(d *progress.Display) {
-	p := &build.Plan{Steps: []*build.Step{step("gcc", ""), step("a-name-that-is-rather-long", ""), {Action: build.ActionNone}}}
+	p := &plan.Plan{Steps: []*plan.Step{step("gcc", ""), step("a-name-that-is-rather-long", ""), {Action: plan.ActionNone}}}
 	p.Steps[0].Expected, p.Steps[1].Expected, p.Steps[1].Guessed = 40*time.Minute, 3*time.Hour, true
 	p.Steps[0].Request.Platforms = []string{"linux/amd64"}
 	llvm := familyOf("llvm", "clang", "lld", "llvm")
 	p.Steps = append(p.Steps, llvm...)
-	p.Steps = append(p.Steps, plan(20).Steps...)
+	p.Steps = append(p.Steps, planOf(20).Steps...)
 	d.Begin(p)
 	d.Start(p.Steps[0])
 	d.Progress(p.Steps[0], "[linux/amd64 build 7/9] RUN make -j$(nproc)")
@@ -36,8 +37,8 @@ func night(d *progress.Display) {
 	f := d.Sources()
 	f.Begin(9)
 	f.Start(source("rust"), "https://one.example/", 10*mib, 40*mib)
-	d.Finish(p.Steps[6], end(p.Steps[6], build.Saved, 0))
-	d.Finish(p.Steps[7], build.Result{Ref: p.Steps[7].Output.Ref, Outcome: build.Failed, Err: errors.New("exit code: 2")})
+	d.Finish(p.Steps[6], end(p.Steps[6], plan.Saved, 0))
+	d.Finish(p.Steps[7], driver.Result{Ref: p.Steps[7].Output.Ref, Outcome: plan.Failed, Err: errors.New("exit code: 2")})
 	d.Estimate(9*time.Hour + 40*time.Minute)
 }
 
@@ -56,15 +57,15 @@ func TestTTYNight(t *testing.T) {
 func TestTTYTimeGoesOn(t *testing.T) {
 	onTerminal(t, 80, 20, func(t *testing.T, d *terminal) {
 		llvm := familyOf("llvm", "clang", "lld", "llvm")
-		d.Begin(&build.Plan{Steps: llvm})
+		d.Begin(&plan.Plan{Steps: llvm})
 		for _, s := range llvm {
 			d.Start(s)
 		}
 		d.Estimate(70 * time.Second)
 		want(t, d.see(100*time.Millisecond), "core-llvm (3 outputs)      0s / ~1h00m\n0/3 done | 0s | ~1m10s left\n")
 		want(t, d.see(20*time.Second), "core-llvm (3 outputs)     20s / ~1h00m\n0/3 done | 20s | ~50s left\n")
-		d.Finish(llvm[0], end(llvm[0], build.Saved, 0))
-		d.Finish(llvm[1], end(llvm[1], build.Saved, 0))
+		d.Finish(llvm[0], end(llvm[0], plan.Saved, 0))
+		d.Finish(llvm[1], end(llvm[1], plan.Saved, 0))
 		saved := "core-clang: unchanged, its dependencies kept their digests (1/3)\ncore-lld: unchanged, its dependencies kept their digests (2/3)\n"
 		want(t, d.see(40*time.Second), saved+"core-llvm    1m0s / ~1h00m\n2/3 done, 2 unchanged | 1m0s | ~10s left\n")
 		want(t, d.see(time.Minute), saved+"core-llvm    2m0s / ~1h00m\n2/3 done, 2 unchanged | 2m0s | later than estimated\n")
@@ -77,11 +78,11 @@ func TestTTYTimeGoesOn(t *testing.T) {
 
 func TestTTYSkipsInOneLine(t *testing.T) {
 	onTerminal(t, 80, 20, func(t *testing.T, d *terminal) {
-		p := plan(9)
+		p := planOf(9)
 		d.Begin(p)
 		skip := func(from, to, cause int) {
 			for _, s := range p.Steps[from:to] {
-				d.Finish(s, build.Result{Ref: s.Output.Ref, Outcome: build.Skipped, Cause: p.Steps[cause].Output.Ref})
+				d.Finish(s, driver.Result{Ref: s.Output.Ref, Outcome: plan.Skipped, Cause: p.Steps[cause].Output.Ref})
 			}
 		}
 		skip(0, 4, 8)
@@ -99,7 +100,7 @@ func TestTTYIsStoppedAndResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, out, resumed := newScreen(t, 60, 20), new(output), make(chan os.Signal, 1)
 		d := open(t, out, progress.Options{Mode: progress.TTY, Size: s.size, Resumed: resumed})
-		d.Begin(plan(9))
+		d.Begin(planOf(9))
 		d.Start(step("gcc", ""))
 		pass(1050 * time.Millisecond)
 		s.write(out.take() + "^Z\n$ fg\n")
@@ -118,7 +119,7 @@ func TestTTYInTheBackground(t *testing.T) {
 		foreground.Store(true)
 		s, out := newScreen(t, 60, 20), new(output)
 		d := open(t, out, progress.Options{Mode: progress.TTY, Size: s.size, Foreground: foreground.Load})
-		d.Begin(plan(9))
+		d.Begin(planOf(9))
 		d.Start(step("gcc", ""))
 		pass(1050 * time.Millisecond)
 		foreground.Store(false)
@@ -146,11 +147,11 @@ func TestNoReaderStopsTheRun(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &valve{open: make(chan struct{})}
 				d := open(t, w, progress.Options{Mode: mode, Size: func() (int, int, bool) { return 80, 24, true }})
-				p := plan(1000)
+				p := planOf(1000)
 				d.Begin(p)
 				for _, s := range p.Steps {
 					d.Start(s)
-					d.Finish(s, build.Result{Ref: s.Output.Ref, Outcome: build.Failed, Err: errors.New("last words")})
+					d.Finish(s, driver.Result{Ref: s.Output.Ref, Outcome: plan.Failed, Err: errors.New("last words")})
 					pass(time.Second)
 				}
 				close(w.open)
@@ -197,10 +198,10 @@ func TestCountsNeverGoBack(t *testing.T) {
 
 func happen(r *rand.Rand, d *progress.Display) {
 	s, src := step(fmt.Sprint("s", r.IntN(9)), ""), source(fmt.Sprint("s", r.IntN(9)))
-	outcomes := []build.Outcome{build.Built, build.Saved, build.Taken, build.Failed, build.Skipped, build.NotRun}
+	outcomes := []plan.Outcome{plan.Built, plan.Saved, plan.Taken, plan.Failed, plan.Skipped, plan.NotRun}
 	f := d.Sources()
 	[]func(){
-		func() { d.Begin(plan(r.IntN(9))) },
+		func() { d.Begin(planOf(r.IntN(9))) },
 		func() { d.Start(s) },
 		func() { d.Progress(s, "RUN x") },
 		func() { d.Finish(s, end(s, outcomes[r.IntN(len(outcomes))], 0)) },

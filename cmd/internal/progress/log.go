@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/buildlog"
 )
 
 // tailBytes is how much of a log is ever shown.
@@ -50,7 +50,7 @@ func LogTail(path string, most int) ([]string, error) {
 // before the summary tells more.
 func withoutFrame(all []string) []string {
 	const dashes = "------"
-	if last := len(all) - 1; strings.HasPrefix(all[last], build.LogEnd) {
+	if last := len(all) - 1; strings.HasPrefix(all[last], buildlog.LogEnd) {
 		all = all[:last]
 	}
 	last := len(all) - 1

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
 )
@@ -18,7 +18,7 @@ func TestHeartbeatComesEachMinute(t *testing.T) {
 		d := open(t, &out, progress.Options{Mode: progress.Plain})
 		pass(5*time.Minute + 300*time.Millisecond)
 		want(t, out.take(), "") // nothing runs
-		d.Begin(plan(55))
+		d.Begin(planOf(55))
 		gcc, llvm := step("gcc", "not built yet"), step("llvm", "not built yet")
 		d.Start(gcc)
 		d.Progress(gcc, "[5/9] RUN make -j 8 &&\n make install DESTDIR=/rootfs prefix=/usr")
@@ -31,8 +31,8 @@ func TestHeartbeatComesEachMinute(t *testing.T) {
 				t.Fatalf("no heartbeat in minute %d", n)
 			}
 		}
-		d.Finish(llvm, end(llvm, build.Failed, time.Minute))
-		d.Finish(gcc, end(gcc, build.Built, time.Minute))
+		d.Finish(llvm, end(llvm, plan.Failed, time.Minute))
+		d.Finish(gcc, end(gcc, plan.Built, time.Minute))
 		d.Start(gcc)
 		out.take()
 		pass(55 * time.Second)
@@ -48,7 +48,7 @@ func TestHeartbeat(t *testing.T) {
 		out.take()
 		pass(59500 * time.Millisecond)
 		want(t, out.take(), "still fetching: sources 0/700\n")
-		d.Begin(plan(55))
+		d.Begin(planOf(55))
 		for _, name := range strings.Fields("a b c d e f g h i j") {
 			s := step(name, "")
 			d.Start(s)
@@ -92,7 +92,7 @@ func TestEachValueStaysInItsLine(t *testing.T) {
 		f.Start(src, "https://one.example/\nx", 0, -1)
 		s := step("a\nb", "it\nchanged")
 		d.Start(s)
-		r := end(s, build.Failed, 0)
+		r := end(s, plan.Failed, 0)
 		r.Err = errors.New("two\nlines\n") // which the table at the end says
 		d.Finish(s, r)
 		d.Warn("two\nlines\n")

@@ -3,10 +3,11 @@ package progress
 import (
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// Waiting, Begin, Start, Progress, Finish, Estimate and Warn are build.Status.
+// Waiting, Begin, Start, Progress, Finish, Estimate and Warn are driver.Status.
 
 // Waiting shows what another sx holds.
 func (d *Display) Waiting(what string) {
@@ -19,30 +20,30 @@ func (d *Display) Warn(text string) {
 }
 
 // Begin shows how much is planned, a program all of it.
-func (d *Display) Begin(plan *build.Plan) {
+func (d *Display) Begin(p *plan.Plan) {
 	d.tell(func(s *state, now time.Time) event {
 		s.began(now)
-		return s.builds.begin(plan)
+		return s.builds.begin(p)
 	})
-	for _, step := range plan.Steps {
-		if step.Action != build.ActionNone {
+	for _, step := range p.Steps {
+		if step.Action != plan.ActionNone {
 			d.tell(func(*state, time.Time) event { return planned(step) })
 		}
 	}
 }
 
 // Start shows that a step runs.
-func (d *Display) Start(step *build.Step) {
+func (d *Display) Start(step *plan.Step) {
 	d.tell(func(s *state, now time.Time) event { return s.builds.start(now, step) })
 }
 
 // Progress shows the instruction that a step runs.
-func (d *Display) Progress(step *build.Step, instruction string) {
+func (d *Display) Progress(step *plan.Step, instruction string) {
 	d.tell(func(s *state, _ time.Time) event { return s.builds.step(step.Output.Ref, instruction) })
 }
 
 // Finish shows how a step ended, with the end of its log when it failed.
-func (d *Display) Finish(_ *build.Step, r build.Result) {
+func (d *Display) Finish(_ *plan.Step, r driver.Result) {
 	d.tell(func(s *state, _ time.Time) event { return s.builds.finish(r) })
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
 const (
@@ -50,7 +50,7 @@ func (v *tty) close() {
 }
 
 func (v *tty) show(e event) {
-	if e.Event == buildFinish && build.Outcome(e.Outcome) == build.Skipped {
+	if e.Event == buildFinish && plan.Outcome(e.Outcome) == plan.Skipped {
 		v.skips = append(v.skips, e)
 	} else {
 		v.tellSkips()

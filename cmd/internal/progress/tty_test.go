@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/fetch"
 )
@@ -87,7 +87,7 @@ func TestTTYBuilds(t *testing.T) {
 	log := logOf(t, 2)
 	onTerminal(t, 60, 20, func(t *testing.T, d *terminal) {
 		gcc, libc := step("gcc", "not built yet"), step("libc", "not built yet")
-		d.Begin(plan(5))
+		d.Begin(planOf(5))
 		d.Start(gcc)
 		d.Start(libc)
 		d.Progress(gcc, "[2/9] RUN <<EOF\nmake\x1b[2J -j 8 && make install DESTDIR=/rootfs")
@@ -95,16 +95,16 @@ func TestTTYBuilds(t *testing.T) {
 			"core-gcc       1s  [2/9] RUN <<EOF\\nmake\\x1b[2J -j 8 && ma…\n"+
 			"core-libc      1s\n"+
 			"0/5 done | 1s\n")
-		r := end(gcc, build.Failed, time.Second)
+		r := end(gcc, plan.Failed, time.Second)
 		r.Err, r.Log = errors.New("exit code: 1"), log
 		d.Finish(gcc, r)
-		r = end(step("rust", ""), build.Skipped, 0)
+		r = end(step("rust", ""), plan.Skipped, 0)
 		r.Cause = gcc.Output.Ref
 		d.Finish(nil, r)
 		stay := "core-gcc: failed after 1s; sx log core-gcc prints its log\n" +
 			"core-rust: skipped, because core-gcc failed\n"
 		want(t, d.see(1100*time.Millisecond), stay+"core-libc      2s\n0/5 done, 1 failed, 1 skipped | 2s\n")
-		d.Finish(libc, end(libc, build.NotRun, 2*time.Second))
+		d.Finish(libc, end(libc, plan.NotRun, 2*time.Second))
 		d.Warn("interrupted")
 		d.Close()
 		want(t, d.see(time.Minute), stay+"core-libc: not run\nwarning: interrupted\n")
@@ -113,7 +113,7 @@ func TestTTYBuilds(t *testing.T) {
 
 func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {
 	onTerminal(t, 30, 20, func(t *testing.T, d *terminal) {
-		d.Begin(plan(1))
+		d.Begin(planOf(1))
 		d.Warn(strings.Repeat("x", 30-len("warning: ")))
 		d.Warn(strings.Repeat("y", 60-len("warning: ")))
 		s := step("a-name-that-is-rather-long", "")
@@ -127,7 +127,7 @@ func TestTTYLongLinesAtTheVeryWidth(t *testing.T) {
 
 func TestTTYWideCharactersDoNotWrap(t *testing.T) {
 	onTerminal(t, 30, 20, func(t *testing.T, d *terminal) {
-		d.Begin(plan(1))
+		d.Begin(planOf(1))
 		s := step("a", "")
 		d.Start(s)
 		d.Progress(s, "RUN 日本語日本語日本語")
@@ -137,7 +137,7 @@ func TestTTYWideCharactersDoNotWrap(t *testing.T) {
 
 func TestTTYResize(t *testing.T) {
 	onTerminal(t, 60, 20, func(t *testing.T, d *terminal) {
-		d.Begin(plan(9))
+		d.Begin(planOf(9))
 		for _, name := range strings.Fields("a b c") {
 			s := step(name, "")
 			d.Start(s)
@@ -167,7 +167,7 @@ func TestTTYFewRows(t *testing.T) {
 		2: "", 3: "core-a      1s\n", 4: "core-a      1s\n… and 3 more\n", 6: "core-a      1s\ncore-b      1s\ncore-c      1s\ncore-d      1s\n",
 	} {
 		onTerminal(t, 60, height, func(t *testing.T, d *terminal) {
-			d.Begin(plan(9))
+			d.Begin(planOf(9))
 			for _, name := range strings.Fields("a b c d") {
 				d.Start(step(name, ""))
 			}
@@ -179,13 +179,13 @@ func TestTTYFewRows(t *testing.T) {
 
 func TestTTYScrolls(t *testing.T) {
 	onTerminal(t, 40, 5, func(t *testing.T, d *terminal) {
-		d.Begin(plan(200))
+		d.Begin(planOf(200))
 		var all strings.Builder
 		for i := range 200 {
 			s := step(fmt.Sprint("s", i), "")
 			d.Start(s)
 			pass(30 * time.Millisecond)
-			d.Finish(s, end(s, build.Saved, 0))
+			d.Finish(s, end(s, plan.Saved, 0))
 			fmt.Fprintf(&all, "core-s%d: unchanged, its dependencies kept their digests (%d/200)\n", i, i+1)
 		}
 		got := d.see(100 * time.Millisecond)
@@ -202,11 +202,11 @@ func TestTTYWritesTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var writes counter
 		d := open(t, &writes, progress.Options{Mode: progress.TTY, Size: func() (int, int, bool) { return 80, 24, true }})
-		d.Begin(plan(10000))
+		d.Begin(planOf(10000))
 		for i := range 3000 {
 			s := step(fmt.Sprint("s", i), "")
 			d.Start(s)
-			d.Finish(s, end(s, build.Built, 0))
+			d.Finish(s, end(s, plan.Built, 0))
 			pass(time.Millisecond)
 		}
 		if n := writes.Swap(0); n > 30 {

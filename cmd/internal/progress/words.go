@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/build"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -78,20 +78,20 @@ func startedWords(e event) string {
 func finishWords(e event) []line {
 	took := text.Duration(time.Duration(*e.Elapsed))
 	tally := fmt.Sprintf("(%d/%d)", *e.Done, *e.Steps)
-	switch build.Outcome(e.Outcome) {
-	case build.Built:
+	switch plan.Outcome(e.Outcome) {
+	case plan.Built:
 		return lines(change, green, fmt.Sprintf("%s: built in %s: %s %s", e.Ref, took, short(e.Digest), tally))
-	case build.Saved:
+	case plan.Saved:
 		return lines(change, none, fmt.Sprintf("%s: unchanged, its dependencies kept their digests %s", e.Ref, tally))
-	case build.Taken:
+	case plan.Taken:
 		return lines(change, none, fmt.Sprintf("%s: reused, another sx has built it %s", e.Ref, tally))
-	case build.Failed:
+	case plan.Failed:
 		said := fmt.Sprintf("%s: failed after %s", e.Ref, took)
 		if e.Log != "" {
 			said += "; sx log " + e.Ref + " prints its log"
 		}
 		return lines(trouble, red, said)
-	case build.Skipped:
+	case plan.Skipped:
 		return lines(change, yellow, fmt.Sprintf("%s: skipped, because %s failed", e.Ref, e.Cause))
 	}
 	said := fmt.Sprintf("%s: %s", e.Ref, e.Outcome)

@@ -1,0 +1,77 @@
+package buildlog
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+)
+
+// The log of a build is .sx/logs/<output>/<time>.log: what the engine said of it,
+// escaped, and a last line of sx's own that says how it ended. For as long as the
+// build runs, its process holds a lock on the file, which ends with it however it
+// ends. See Log for reading one.
+
+const (
+	logsDir  = "logs"
+	keptLogs = 10 // of one output
+	logTime  = "20060102T150405.000000000Z"
+	logExt   = ".log"
+)
+
+// LogEnd begins the last line of a log. The engine begins none so.
+const LogEnd = "sx: "
+
+// Writer is the log of a running build.
+type Writer struct {
+	Path string
+	f    *os.File
+}
+
+// Create begins a log and drops the oldest.
+func Create(store *cache.Store, output string, at time.Time) (*Writer, error) {
+	dir, err := store.Folder(logsDir, output)
+	if err != nil {
+		return nil, err
+	}
+	old, err := os.ReadDir(dir) // by name, and so by time
+	if err != nil {
+		return nil, err
+	}
+	if len(old) > 0 { // the clock may have been set back since
+		if last, err := logTimeOf(old[len(old)-1].Name()); err == nil && !at.After(last) {
+			at = last.Add(1)
+		}
+	}
+	for len(old) >= keptLogs {
+		os.Remove(filepath.Join(dir, old[0].Name()))
+		old = old[1:]
+	}
+	l := &Writer{Path: filepath.Join(dir, at.UTC().Format(logTime)+logExt)}
+	l.f, err = os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// Where the filesystem has no locks nobody can follow the log; no reason not
+	// to build.
+	holdLog(l.f)
+	return l, nil
+}
+
+func logTimeOf(name string) (time.Time, error) {
+	return time.Parse(logTime, strings.TrimSuffix(name, logExt))
+}
+
+// End writes words, which say how the build ended, and gives up the lock. A log that cannot be
+// written to fails no build.
+func (l *Writer) End(words string) {
+	if l == nil {
+		return
+	}
+	fmt.Fprintln(l.f, LogEnd+words)
+	l.f.Close()
+}

@@ -1,0 +1,96 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+)
+
+// claim is a step's lock: no other sx builds it meanwhile. err is why there is
+// none; without both, the step needs none.
+type claim struct {
+	lock *cache.OutputLock
+	err  error
+}
+
+// claim takes the locks of all members of a unit or, where another sx holds one
+// of them, none: so two that want the same never wait for each other.
+func (r *run) claim(steps []*plan.Step) (wait func(context.Context)) {
+	claims := map[*plan.Step]claim{}
+	for _, s := range steps {
+		lock, err := r.Store.TryLock(s.Output.Ref.String())
+		var held *cache.LockedError
+		if errors.As(err, &held) {
+			if reason, err := r.stillNeeded(s); err == nil && reason == "" {
+				continue
+			}
+			unlock(claims)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.opts.Status.Waiting(held.Error())
+			return func(ctx context.Context) { r.whileHeld(ctx, held.Output) }
+		}
+		claims[s] = claim{lock, err}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s, c := range claims {
+		r.claims[s] = c
+	}
+	return nil
+}
+
+func unlock(claims map[*plan.Step]claim) {
+	for _, c := range claims {
+		if c.lock != nil {
+			c.lock.Unlock()
+		}
+	}
+}
+
+// heldPoll is how often a lock that another sx holds is tried again: what it
+// guards takes seconds to hours.
+const heldPoll = 50 * time.Millisecond
+
+// whileHeld returns when no other sx holds the lock of an output, or nothing
+// starts any more.
+func (r *run) whileHeld(ctx context.Context, output string) {
+	for ctx.Err() == nil && !r.stop() {
+		lock, err := r.Store.TryLock(output)
+		var held *cache.LockedError
+		if !errors.As(err, &held) {
+			if err == nil {
+				lock.Unlock()
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.opts.Drain:
+		case <-time.After(heldPoll):
+		}
+	}
+}
+
+// claimed is what claim got for s; release gives it back.
+func (r *run) claimed(s *plan.Step) (release func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.claims[s]
+	return func() { unlock(map[*plan.Step]claim{s: c}) }, c.err
+}
+
+// madeMeanwhile reports that another sx has brought s up to date since the plan
+// was made, in the way that this run was asked for. It asks no clock, which may have
+// been set.
+func (r *run) madeMeanwhile(s *plan.Step) (bool, error) {
+	rec, err := r.Store.Record(s.Output.Ref.String())
+	if err != nil || rec.Finished.Equal(s.Was) || r.noCache(s) && !rec.NoCache {
+		return false, nil
+	}
+	reason, err := plan.Stale(r.Tree, s.Output, s.Request, r.connected().probe)
+	return reason == "", err
+}

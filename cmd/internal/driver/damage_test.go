@@ -1,0 +1,129 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// TestVerifySources: a source in fetch/ that is not what the definition names is
+// found, whatever its times say; one that is missing is not wrong.
+func TestVerifySources(t *testing.T) {
+	p := newPretender(t)
+	for _, name := range []string{"good", "bad", "missing", "folder"} {
+		sum := strings.TrimPrefix(oci.DigestOf([]byte(name)).String(), "sha256:")
+		p.write("core/"+name+"/package.toml", fmt.Sprintf(`[package]
+name = %q
+version = "1"
+[sources.s]
+hash = %q
+file = "file"
+mirrors = ["https://example.org/file"]
+`, name, sum))
+		p.write("core/"+name+"/Containerfile", "FROM scratch\nCOPY --from=fetch file /\n")
+	}
+	edit(t, filepath.Join(p.dir, "fetch/core/good/file"), "good")
+	edit(t, filepath.Join(p.dir, "fetch/core/bad/file"), "bat")
+	p.must(os.MkdirAll(filepath.Join(p.dir, "fetch/core/folder/file"), 0o755))
+	tree := p.open()
+	wrong, err := VerifySources(t.Context(), tree, tree.Graph.Definitions())
+	p.must(err)
+	var got []string
+	for _, w := range wrong {
+		got = append(got, w.Path)
+	}
+	if fmt.Sprint(got) != "[fetch/core/bad/file fetch/core/folder/file]" {
+		t.Errorf("wrong are %v", wrong)
+	}
+}
+
+// TestFailureDoubtsSources: a build that failed names a source that changed on the
+// disk meanwhile.
+func TestFailureDoubtsSources(t *testing.T) {
+	p := newPretender(t)
+	sum := strings.TrimPrefix(oci.DigestOf([]byte("whole")).String(), "sha256:")
+	p.write("core/a/package.toml", "[package]\nname = \"a\"\nversion = \"1\"\n[sources.s]\nhash = \""+sum+"\"\nfile = \"file\"\nmirrors = [\"https://example.org/file\"]\n")
+	p.write("core/a/Containerfile", "FROM scratch\nCOPY --from=fetch file /\n")
+	tree := p.open()
+	r := &run{Tree: tree}
+	step := &plan.Step{Output: tree.Graph.Output(graph.Ref{Stage: "core", Name: "a"})}
+	failed := errors.New("failed")
+	edit(t, filepath.Join(p.dir, "fetch/core/a/file"), "whole")
+	if err := r.doubt(t.Context(), step, failed); err != failed {
+		t.Errorf("of a whole source: %v", err)
+	}
+	edit(t, filepath.Join(p.dir, "fetch/core/a/file"), "whale")
+	if err := r.doubt(t.Context(), step, failed); !errors.Is(err, failed) || !strings.Contains(err.Error(), "fetch/core/a/file is not what it was verified to be") {
+		t.Errorf("of a damaged source: %v", err)
+	}
+}
+
+// unreadable is a checkout in which a file cannot be read.
+type unreadable struct {
+	fs.FS
+	path string
+}
+
+func (u unreadable) Open(name string) (fs.File, error) {
+	if name == u.path {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("input/output error")}
+	}
+	return u.FS.Open(name)
+}
+
+// TestUnreadableDefinition: what cannot be told of one output keeps no other from its
+// verdict.
+func TestUnreadableDefinition(t *testing.T) {
+	p := newPretender(t, "a:", "b: a", "c:")
+	p.write("core/a/file", "")
+	p.published("a", "b", "c")
+	tree := p.open()
+	tree.FS = unreadable{tree.FS, "packages/core/a/file"}
+	for _, v := range (&verdict.Judge{Tree: tree}).All(tree.Graph.All()) {
+		want := map[string]string{"a": "UNPROVEN", "b": "MATCH given 1 unproven input", "c": "MATCH"}[v.Ref.Name]
+		if v.String() != want {
+			t.Errorf("%s is %s (%s), want %s", v.Ref, v, v.Note, want)
+		}
+	}
+}
+
+// TestDefinitionChangedOnDisk: a definition that is not what is remembered of it is
+// forgotten, or a disk that changed it without a trace in its times would have every
+// later run end as this one.
+func TestDefinitionChangedOnDisk(t *testing.T) {
+	p := newPretender(t, "a:")
+	open := func() *tree.Tree {
+		tree, err := tree.OpenTree(t.Context(), p.dir, tree.TreeOptions{
+			KeyFile: filepath.Join(p.dir, "key"), Build: "test",
+			Now: func() time.Time { return time.Now().Add(time.Hour) },
+		})
+		p.must(err)
+		return tree
+	}
+	p.must(open().Close()) // makes the store
+	p.must(open().Close()) // remembers
+	tree := open()
+	defer tree.Close()
+	d := tree.Graph.Output(graph.Ref{Stage: "core", Name: "a"}).Definition
+	if tree.Memory.Items(d) == nil {
+		t.Fatal("the definition is not remembered")
+	}
+	p.write("core/a/Containerfile", "FROM scratch\nCOPY . /new\n")
+	if _, err := tree.Snapshot(d); err == nil || !strings.Contains(err.Error(), "run it again") {
+		t.Fatalf("the change is not seen: %v", err)
+	}
+	if tree.Memory.Memory.Items(d.Dir) != nil {
+		t.Error("it is still remembered")
+	}
+}

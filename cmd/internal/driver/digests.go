@@ -1,0 +1,181 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Listed is an output and its digest as digests/ would list it.
+type Listed struct {
+	Ref    graph.Ref
+	Digest oci.Digest
+}
+
+// Digests reads the digests of refs from out/, in their order. What is not in
+// out/ is in missing; a layout that cannot be read is an error.
+func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Ref, err error) {
+	for _, ref := range refs {
+		l, err := t.Layout(t.Graph.Output(ref))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, ref)
+		case err != nil:
+			return nil, nil, err
+		default:
+			found = append(found, Listed{ref, l.Digest()})
+		}
+	}
+	return found, missing, nil
+}
+
+// Line is a line of digests/ that is to be another.
+type Line struct {
+	Name     string     // of the output
+	Old, New oci.Digest // zero: there was none, or there is none any more
+}
+
+// Strange are the lines of outputs that the tree does not have, as far as its broken
+// definitions tell what they are of.
+func Strange(t *tree.Tree) (lines []Line) {
+	broken := map[string]bool{}
+	for _, b := range t.Graph.Broken() {
+		for _, ref := range b.Outputs {
+			broken[ref.String()] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Published)) {
+		if broken[name] {
+			continue
+		}
+		if ref, err := graph.ParseRef(name); err != nil || t.Graph.Output(ref) == nil {
+			lines = append(lines, Line{Name: name, Old: t.Published[name]})
+		}
+	}
+	return lines
+}
+
+// WriteDigests replaces the lines of refs in digests/ by what this machine built, keeps
+// the other lines and drops those of outputs that the tree does not have, unless a
+// definition is broken: it may have them. If any of
+// refs may not be published, or is MISMATCH or UNPROVEN and not forced, it writes nothing, and the
+// error is a *RefusedError. It returns the lines that changed, those that were dropped
+// last.
+func WriteDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error) {
+	next, changed, err := NewDigests(t, j, refs, force)
+	if err != nil || maps.Equal(next, t.Published) {
+		return nil, err
+	}
+	if err := t.Store.WriteDigests(next); err != nil {
+		return nil, err
+	}
+	t.Published = next
+	return changed, nil
+}
+
+// NewDigests returns what WriteDigests would make of digests/, and the lines that
+// would change, and writes nothing.
+func NewDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published, []Line, error) {
+	next := maps.Clone(t.Published)
+	var dropped []Line
+	if len(t.Graph.Broken()) == 0 {
+		dropped = Strange(t)
+	}
+	for _, l := range dropped {
+		delete(next, l.Name)
+	}
+	var changed []Line
+	refused := &RefusedError{Doing: "refusing to write digests"}
+	for _, ref := range refs {
+		d, reason, err := publishable(t, ref)
+		if err != nil {
+			return nil, nil, err
+		}
+		r := Refusal{Ref: ref, Reason: reason, Final: true}
+		if reason == "" {
+			r = replaceable(j, ref, force)
+		}
+		if r.Reason != "" {
+			refused.Refusals = append(refused.Refusals, r)
+			continue
+		}
+		if old := next[ref.String()]; old != d {
+			next[ref.String()] = d
+			changed = append(changed, Line{ref.String(), old, d})
+		}
+	}
+	if slices.ContainsFunc(refused.Refusals, func(r Refusal) bool { return !r.Final }) {
+		refused.Remedy = "find out why before you replace what was published; --force replaces it"
+	}
+	if len(refused.Refusals) > 0 {
+		return nil, nil, refused
+	}
+	return next, append(changed, dropped...), nil
+}
+
+// replaceable refuses to replace the line of an output without force if its digest is
+// not known to differ for what changed in the tree.
+func replaceable(j *verdict.Judge, ref graph.Ref, force bool) Refusal {
+	v := j.Judge(ref)
+	r := Refusal{Ref: ref, Word: v.Word}
+	switch {
+	case force:
+	case v.Word == verdict.Unproven:
+		r.Reason = "UNPROVEN: " + v.Note
+	case v.Word == verdict.Mismatch:
+		r.Reason = fmt.Sprintf("MISMATCH: built here as %s, published as %s", v.Got, v.Want)
+		if v.Note != "" {
+			r.Reason += " (" + v.Note + ")"
+		}
+	}
+	return r
+}
+
+// publishable returns the digest of ref, or why it may not be listed.
+func publishable(t *tree.Tree, ref graph.Ref) (oci.Digest, string, error) {
+	o := t.Graph.Output(ref)
+	l, err := t.Whole(o)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return oci.Digest{}, "it is not in out/", nil
+	case err != nil:
+		return oci.Digest{}, err.Error(), nil
+	}
+	rec, proven := t.Proof(o, l.Digest())
+	if !proven {
+		return oci.Digest{}, "it was not built here", nil
+	}
+	if err := rec.Exact(l); err != nil {
+		return oci.Digest{}, "it is not what was built here: " + err.Error(), nil
+	}
+	switch {
+	case rec.Engine.Probe != buildkit.ProbeDigest:
+		return oci.Digest{}, "its engine makes other bytes than StageX's", nil
+	}
+	want := o.Request(nil).Platforms
+	if l.Manifests[0].Platform != want[0] {
+		return oci.Digest{}, fmt.Sprintf("digests/ lists %s, this is %s", want[0], l.Manifests[0].Platform), nil
+	}
+	var platforms []string
+	for _, m := range l.Manifests {
+		platforms = append(platforms, m.Platform)
+	}
+	reason, err := plan.Stale(t, o, o.Request(platforms), rec.Engine.Probe)
+	if err != nil {
+		return oci.Digest{}, "", err
+	}
+	if reason != "" {
+		return oci.Digest{}, "it is not up to date (" + reason + "); run sx build " + ref.String(), nil
+	}
+	return l.Digest(), "", nil
+}

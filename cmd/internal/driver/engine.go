@@ -1,0 +1,230 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+)
+
+// engine is a connection to where builds run, and what is known of it. It is
+// replaced as a whole when it is lost.
+type engine struct {
+	*buildkit.Builder
+	version     string // of BuildKit
+	snapshotter string // how it stacks layers
+	probe       string // digest of the probe image
+}
+
+// recordedProbe is what bytes the engine makes, as far as the records of this
+// very sx tell. Else it is known only that what is in out/ need not be built again
+// where it is of StageX's bytes: before something is built the engine must be asked.
+func (r *run) recordedProbe() (probe string, known bool) {
+	known = true
+	for _, o := range r.Graph.Order(r.targets) {
+		rec, err := r.Record(o)
+		if err != nil || rec.Origin != cache.BuiltHere {
+			continue
+		}
+		if rec.Engine.SX == r.opts.Version && rec.Engine.Kind == r.opts.Engine.Kind() {
+			return rec.Engine.Probe, true
+		}
+		known = false
+	}
+	return buildkit.ProbeDigest, known
+}
+
+// connect opens the engine for the first time, which takes until another sx is
+// done where its engine is of another build. It returns nil once nothing may start.
+func (r *run) connect(ctx context.Context) (*engine, error) {
+	opening, cancel := context.WithCancel(ctx) // the connection's, too: it is not ended here
+	opened := make(chan struct{})
+	defer close(opened)
+	go func() {
+		select {
+		case <-r.opts.Drain:
+			cancel()
+		case <-opened:
+		}
+	}()
+	e, err := r.open(opening)
+	if errors.As(err, new(*lostError)) {
+		r.warn("the engine was lost while it was asked what it is; it is reached again")
+		e, err = r.reach(opening)
+	}
+	if err != nil && opening.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return e, err
+}
+
+// slowEngine is how long an engine may take to be ready before that is said.
+const slowEngine = 30 * time.Second
+
+// lostError says that the engine was reached and went away before it had said all
+// that is asked of it: it may be reached again.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return e.err.Error() }
+
+func (e *lostError) Unwrap() error { return e.err }
+
+// open connects to the engine and probes it. If the engine goes away meanwhile, the
+// error is a *lostError.
+func (r *run) open(ctx context.Context) (e *engine, err error) {
+	slow := time.AfterFunc(slowEngine, func() {
+		r.warn(fmt.Sprintf("the engine %s is not ready after %s: it waits for another sx, pulls its image, or is busy with others' builds; sx waits on, Ctrl-C ends it",
+			buildkit.EngineName(r.opts.Engine), slowEngine))
+	})
+	defer slow.Stop()
+	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.Log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			lost := b.Lost(ctx)
+			if err = r.fullEngine(b.Away(err)); lost {
+				err = &lostError{err}
+			}
+		}
+		b.Close()
+	}()
+	version, err := b.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshotter, err := b.Snapshotter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if snapshotter != buildkit.Overlayfs {
+		r.warn(buildkit.OtherSnapshotter(snapshotter))
+	}
+	into, err := r.Store.Stage("sx-probe")
+	if err != nil {
+		return nil, err
+	}
+	defer into.Close()
+	probe, err := b.Probe(ctx, into)
+	if err != nil {
+		return nil, err
+	}
+	if probe.String() != buildkit.ProbeDigest {
+		r.warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
+	}
+	return &engine{Builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
+}
+
+// connected is the engine of this moment.
+func (r *run) connected() *engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.engine
+}
+
+// EngineGoneError says that the engine was lost and does not come back: nothing
+// more can be built, and no build is to blame.
+type EngineGoneError struct{ Err error }
+
+func (e *EngineGoneError) Error() string {
+	return fmt.Sprintf("the engine was lost and cannot be reached again: %v", e.Err)
+}
+
+func (e *EngineGoneError) Unwrap() error { return e.Err }
+
+// reopenWaits are the pauses before each further attempt to reach a lost engine:
+// a machine out of memory, or a host that restarts, needs a moment. The last is
+// repeated for an engine elsewhere, for as long as [Options].Reconnect says.
+var reopenWaits = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second}
+
+// reopen replaces the engine that a build lost, unless another build has done so
+// already. An *EngineGoneError ends the run.
+func (r *run) reopen(ctx context.Context, was *engine) error {
+	r.reopening.Lock()
+	defer r.reopening.Unlock()
+	if r.connected() != was || !was.Lost(ctx) {
+		return nil
+	}
+	r.warn("the engine was lost; what it was building begins again")
+	was.Close()
+	e, err := r.reach(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine = e
+	return nil
+}
+
+// reach opens the engine until it succeeds, with the pauses of reopenWaits. An
+// *EngineGoneError says that it gave up.
+func (r *run) reach(ctx context.Context) (*engine, error) {
+	began := time.Now()
+	for try := 0; ; try++ {
+		e, err := r.open(ctx)
+		if err == nil {
+			return e, nil
+		}
+		var unfit *buildkit.UnfitError
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var away *buildkit.EngineError
+		last := len(reopenWaits) - 1
+		switch {
+		case errors.As(err, &away) && time.Since(began) > r.opts.Reconnect,
+			!errors.As(err, &away) && try > last, errors.As(err, &unfit):
+			return nil, &EngineGoneError{err}
+		}
+		if away != nil && try == 0 {
+			r.warn(fmt.Sprintf("%v; meanwhile nothing is built, and sx tries again for %s", err, r.opts.Reconnect))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(reopenWaits[min(try, last)]):
+		}
+	}
+}
+
+// checkPlatforms asks the engine whether it runs the programs of a plan, again if it
+// goes away.
+func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
+	for try := 1; ; try++ {
+		e := r.connected()
+		err := e.CheckPlatforms(ctx, platforms)
+		if err == nil || ctx.Err() != nil || try == maxTries || !e.Lost(ctx) {
+			return err
+		}
+		if err := r.reopen(ctx, e); err != nil {
+			return err
+		}
+	}
+}
+
+// fullEngine tells a full disk of an engine elsewhere from one of this machine:
+// what an engine says arrives as text.
+func (r *run) fullEngine(err error) error {
+	kind := r.opts.Engine.Kind()
+	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return err
+	}
+	return &tree.DiskFullError{Err: err, Engine: kind}
+}
+
+func (r *run) warn(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opts.Status.Warn(text)
+}

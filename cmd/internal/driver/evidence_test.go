@@ -1,0 +1,161 @@
+package driver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+)
+
+// TestLookAheadChangesNothing does many things to a tree that was looked at before:
+// what a run says that looks at all outputs while it reads the definitions must be
+// what one says that remembers nothing.
+func TestLookAheadChangesNothing(t *testing.T) {
+	for name, change := range map[string]func(p *pretender){
+		"nothing": func(*pretender) {},
+		"layer, same size and mtime": func(p *pretender) {
+			layers, _ := filepath.Glob(p.dir + "/out/core-tool/blobs/sha256/*")
+			for _, path := range layers {
+				data, err := os.ReadFile(path)
+				p.must(err)
+				if string(data) != `"tool"` {
+					continue
+				}
+				info, err := os.Stat(path)
+				p.must(err)
+				p.must(os.Chmod(path, 0o644))
+				p.must(os.WriteFile(path, []byte(`"toil"`), 0o644))
+				p.must(os.Chtimes(path, info.ModTime(), info.ModTime()))
+				return
+			}
+			p.t.Fatal("there is no layer")
+		},
+		"company":     func(p *pretender) { edit(p.t, p.dir+"/out/core-tool/blobs/x", "") },
+		"touched":     func(p *pretender) { p.must(os.Chtimes(p.dir+"/out/core-tool/index.json", time.Time{}, time.Now())) },
+		"out gone":    func(p *pretender) { p.must(os.RemoveAll(p.dir + "/out/core-tool")) },
+		"record gone": func(p *pretender) { p.must(os.Remove(p.dir + "/.sx/records/core-libc.json")) },
+		"forged": func(p *pretender) {
+			edit(p.t, p.dir+"/.sx/records/core-libc.json", `{"version":2,"mac":"","record":{}}`)
+		},
+		"definition": func(p *pretender) { p.write("core/libc/Containerfile", "FROM scratch\n") },
+		"no more":    func(p *pretender) { p.must(os.RemoveAll(p.dir + "/packages/core/app")) },
+		"new": func(p *pretender) {
+			p.write("core/new/package.toml", "[package]\nname = \"new\"\n")
+			p.write("core/new/Containerfile", "FROM stagex/core-app\n")
+		},
+		"built anew": func(p *pretender) { p.build("tool", "other") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPretender(t, "libc:", "tool: libc", "app: tool libc")
+			published := cache.Published{}
+			for _, name := range []string{"libc", "tool", "app"} {
+				p.build(name, name)
+				l, err := p.open().Store.Layout("core-" + name)
+				p.must(err)
+				published["core-"+name] = l.Digest()
+			}
+			p.must(p.open().Store.WriteDigests(published))
+			ahead := tree.TreeOptions{
+				KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
+				Now: func() time.Time { return time.Now().Add(time.Hour) },
+			}
+			look := func() string {
+				tree, err := tree.OpenTree(t.Context(), p.dir, ahead)
+				p.must(err)
+				defer func() { p.must(tree.Close()) }()
+				return p.said(tree)
+			}
+			look()
+			if tree, err := tree.OpenTree(t.Context(), p.dir, ahead); err != nil || len(tree.Store.Remembered()) != 3 {
+				t.Fatalf("not all is remembered (%v)", err)
+			}
+			change(p)
+			got := look()
+			if diff := cmp.Diff(p.said(p.open()), got); diff != "" {
+				t.Errorf("with nothing remembered, and ahead (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMadeWhileLookingAhead: what another sx built after this one had looked, and
+// before it planned, is not built again.
+func TestMadeWhileLookingAhead(t *testing.T) {
+	p := newPretender(t, "libc:", "tool: libc")
+	p.build("libc", "libc")
+	p.build("tool", "tool")
+	ahead := tree.TreeOptions{
+		KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
+		Now: func() time.Time { return time.Now().Add(time.Hour) },
+	}
+	open := func() *tree.Tree {
+		tree, err := tree.OpenTree(t.Context(), p.dir, ahead)
+		p.must(err)
+		return tree
+	}
+	tree := open()
+	p.said(tree)
+	p.must(tree.Close())
+	p.write("core/tool/Containerfile", "FROM stagex/core-libc\n")
+	tree = open()
+	defer tree.Close()
+	p.build("tool", "other")
+	pl, err := plan.New(t.Context(), tree, tree.Graph.All(), plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	p.must(err)
+	tool := pl.Steps[1]
+	if tool.Action != plan.ActionBuild {
+		t.Fatalf("core-tool: %s", tool.Reason)
+	}
+	tree.Evidence = nil
+	r := &run{Tree: tree, engine: &engine{probe: buildkit.ProbeDigest}}
+	if taken, err := r.madeMeanwhile(tool); err != nil || !taken {
+		t.Errorf("core-tool is built again (%v)", err)
+	}
+}
+
+// TestBuiltInTheFuture: a record that was written while the clock was ahead tells of no
+// build by another sx, which would stand for one that was asked for.
+func TestBuiltInTheFuture(t *testing.T) {
+	p := newPretender(t, "libc:")
+	p.build("libc", "libc")
+	tree := p.open()
+	rec, err := tree.Store.Record("core-libc")
+	p.must(err)
+	rec.Finished = time.Now().Add(24 * time.Hour)
+	p.must(tree.Store.PutRecord(rec))
+	targets := tree.Graph.All()
+	plan, err := plan.New(t.Context(), tree, targets, plan.PlanOptions{Probe: buildkit.ProbeDigest, Rebuild: true})
+	p.must(err)
+	tree.Evidence = nil
+	r := &run{Tree: tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
+	if taken, err := r.madeMeanwhile(plan.Steps[0]); err != nil || taken {
+		t.Errorf("nothing is built, as if another sx had (%v)", err)
+	}
+}
+
+// said is every step of the plan for all, and every verdict.
+func (p *pretender) said(tree *tree.Tree) string {
+	p.t.Helper()
+	var b strings.Builder
+	refs := tree.Graph.All()
+	plan, err := plan.New(p.t.Context(), tree, refs, plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	p.must(err)
+	for _, s := range plan.Steps {
+		fmt.Fprintln(&b, s.Output, s.Action, s.Reason)
+	}
+	verdicts := (&verdict.Judge{Tree: tree}).All(refs)
+	for _, v := range verdicts {
+		fmt.Fprintln(&b, v.Ref, v.Got, v, v.Note)
+	}
+	return b.String()
+}

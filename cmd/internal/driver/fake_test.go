@@ -1,0 +1,184 @@
+package driver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan/plantest"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// fakeBuild leaves what a whole build of the tree would: for every output a
+// layout in out/ with a layer of few bytes, its record and its line in digests/,
+// as if the sx whose version is given had built it.
+func fakeBuild(t testing.TB, dir *tree.Tree, version string) {
+	t.Helper()
+	refs := dir.Graph.All()
+	names := make([]string, len(refs))
+	layouts := make([]cache.Layout, len(refs))
+	errs := make([]error, len(refs))
+	tree.Parallel(len(refs), func(i int) {
+		names[i] = refs[i].String()
+		layouts[i], errs[i] = fakeLayout(dir, dir.Graph.Output(refs[i]))
+	})
+	built, published := map[string][]oci.Manifest{}, cache.Published{}
+	for i, name := range names {
+		built[name], published[name] = layouts[i].Manifests, layouts[i].Digest()
+	}
+	tree.Parallel(len(refs), func(i int) {
+		errs[i] = errors.Join(errs[i], fakeRecord(dir, dir.Graph.Output(refs[i]), layouts[i], built, version))
+	})
+	errs = append(errs, dir.Store.WriteDigests(published), dir.Store.Touch(names, time.Now()))
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fakeRecord(tree *tree.Tree, o *graph.Output, l cache.Layout, built map[string][]oci.Manifest, version string) error {
+	rec := cache.Record{
+		Output: o.Ref.String(), Origin: cache.BuiltHere,
+		Manifests: l.Manifests, Index: l.Index, Top: l.Top,
+		Engine:  cache.EngineInfo{Kind: "embedded", BuildKit: "fake", SX: version, Probe: buildkit.ProbeDigest},
+		Started: time.Now(), Finished: time.Now(),
+	}
+	for _, d := range o.Deps {
+		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: built[d.String()]})
+	}
+	key, err := tree.Keep(o, o.Request(nil), rec.Deps, rec.Engine.Probe)
+	if err != nil {
+		return err
+	}
+	rec.Key = key
+	return tree.Store.PutRecord(rec)
+}
+
+// fakeLayout commits an image of the output's first platform.
+func fakeLayout(tree *tree.Tree, o *graph.Output) (cache.Layout, error) {
+	into, err := tree.Store.Stage(o.Ref.String())
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	defer into.Close()
+	var errs []error
+	put := func(mediaType string, v any) map[string]any {
+		data, ok := v.([]byte)
+		if !ok {
+			data, err = json.Marshal(v)
+			errs = append(errs, err)
+		}
+		d := oci.DigestOf(data)
+		errs = append(errs, into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
+		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
+	}
+	system, architecture, _ := strings.Cut(o.Request(nil).Platforms[0], "/")
+	platform := map[string]string{"os": system, "architecture": architecture}
+	manifest := put(oci.MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
+		"config": put("application/vnd.oci.image.config.v1+json", platform),
+		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", []byte(o.Ref.String()))},
+	})
+	manifest["platform"] = platform
+	index := put(oci.MediaTypeIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{manifest},
+	})
+	d, err := oci.ParseDigest(index["digest"].(string))
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return cache.Layout{}, err
+	}
+	size := int64(index["size"].(int))
+	return into.Commit(context.Background(), oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: d, Size: size}, nil)
+}
+
+// writeShaped writes a tree of n graphs of StageX's shape, its definitions of the
+// size of upstream's.
+func writeShaped(t testing.TB, dir string, n int) {
+	t.Helper()
+	steps := plantest.Copies(plantest.ShapedSteps(), n)
+	outputs := map[*graph.Definition][]string{}
+	for _, s := range steps {
+		d := s.Output.Definition
+		outputs[d] = append(outputs[d], s.Output.Ref.Name)
+	}
+	for _, s := range steps {
+		names, name := outputs[s.Output.Definition], s.Output.Ref.Name
+		if names[0] != name {
+			continue
+		}
+		if len(names) > 1 {
+			name = "family-" + name
+		}
+		folder := filepath.Join(dir, "packages", s.Output.Ref.Stage, name)
+		edit(t, filepath.Join(folder, "package.toml"), shapedManifest(name, names))
+		edit(t, filepath.Join(folder, "Containerfile"), shapedContainerfile(s.Output.Deps, names))
+	}
+}
+
+func shapedManifest(name string, outputs []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[package]\nname = %q\nversion = \"1.2.3\"\nlicense = \"MIT\"\n", name)
+	fmt.Fprintf(&b, "description = \"What %s is for\"\nwebsite = \"https://example.org/%s\"\n", name, name)
+	if len(outputs) > 1 {
+		fmt.Fprintf(&b, "subpackages = [\"%s\"]\n", strings.Join(outputs, `", "`))
+	}
+	fmt.Fprintf(&b, "\n[sources.main]\nhash = \"%x\"\nformat = \"tar.xz\"\n", oci.DigestOf([]byte(name)).Sum())
+	fmt.Fprintf(&b, "file = \"%s-{version}.{format}\"\nmirrors = [\"https://example.org/{file}\", \"https://mirror.example.org/{file}\"]\n", name)
+	return b.String()
+}
+
+func shapedContainerfile(deps []graph.Ref, outputs []string) string {
+	var b strings.Builder
+	b.WriteString("FROM scratch AS build\nARG VERSION\n")
+	for _, d := range deps {
+		fmt.Fprintf(&b, "COPY --from=stagex/%s . /\n", d)
+	}
+	b.WriteString("ADD fetch/*.tar.xz .\nWORKDIR /main-${VERSION}\nRUN --network=none <<-EOF\n\tset -eux\n\t./configure \\\n")
+	for option := range 12 {
+		fmt.Fprintf(&b, "\t\t--with-option-%d=/usr \\\n", option)
+	}
+	b.WriteString("\t\t--prefix=/usr\n\tmake -j\"$(nproc)\"\n\tmake DESTDIR=/rootfs install\nEOF\n")
+	for _, name := range outputs {
+		fmt.Fprintf(&b, "\nFROM scratch AS package-%s\nCOPY --from=build /rootfs/ /\n", name)
+	}
+	return b.String()
+}
+
+// copyTree copies what a checkout has of packages/ and what make needs, which asks
+// git what files there are.
+func copyTree(t testing.TB, from, to string) {
+	t.Helper()
+	for _, name := range []string{"packages", "src", "Makefile"} {
+		info, err := os.Stat(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !info.IsDir() {
+			data, err := os.ReadFile(filepath.Join(from, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			edit(t, filepath.Join(to, name), string(data))
+			continue
+		}
+		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(filepath.Join(from, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "packages"}} {
+		if out, err := exec.Command("git", append([]string{"-C", to}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// Foreign is how a run has images of other registries: FROM debian@sha256:….
+type Foreign struct {
+	Hosts   []string        // that images may be pulled from
+	Preseed preseed.Options // how; the store is filled in
+}
+
+// ForeignError says that an output cannot be built for want of an image of another
+// registry.
+type ForeignError struct {
+	Image graph.Image
+	Err   error
+}
+
+// Error leaves to a table of e.Err what the registry answered.
+func (e *ForeignError) Error() string {
+	if errors.As(e.Err, new(*preseed.Error)) {
+		return fmt.Sprintf("the image %s cannot be had", e.Image.Source())
+	}
+	return fmt.Sprintf("the image %s cannot be had: %v", e.Image.Source(), e.Err)
+}
+
+func (e *ForeignError) Unwrap() error { return e.Err }
+
+// errOffline is why nothing is pulled.
+var errOffline = errors.New("it is not here, and --offline forbids pulling it")
+
+func (r *run) newPuller() *preseed.Puller {
+	opts := r.opts.Foreign.Preseed
+	opts.Store, opts.Log = r.Store, r.Log
+	return preseed.NewPuller(r.opts.Foreign.Hosts, opts)
+}
+
+// pullImages makes the store hold the images that s names. The error is a
+// *ForeignError, or one that no image is to blame for.
+func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
+	for _, image := range s.Request.Images {
+		digest, err := oci.ParseDigest(image.Digest)
+		if err != nil {
+			return &ForeignError{image, err}
+		}
+		platforms := image.Platforms(s.Request.Platforms)
+		if r.opts.Offline {
+			if _, err := r.Store.Pulled(digest, platforms); errors.Is(err, fs.ErrNotExist) {
+				return &ForeignError{image, errOffline}
+			} else if err != nil {
+				return &ForeignError{image, err}
+			}
+			continue
+		}
+		err = r.puller.Pull(ctx, preseed.Foreign{Host: image.Host, Repository: image.Repository, Digest: digest, Platforms: platforms})
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, new(*preseed.Error)), errors.As(err, new(*preseed.ForeignHostError)):
+			return &ForeignError{image, err}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// pulledImages are the images that a request names, as they lie in the store.
+func (r *run) pulledImages(req graph.Request) (map[string]cache.Pulled, error) {
+	images := map[string]cache.Pulled{}
+	for _, image := range req.Images {
+		digest, err := oci.ParseDigest(image.Digest)
+		if err != nil {
+			return nil, &ForeignError{image, err}
+		}
+		pulled, err := r.Store.Pulled(digest, image.Platforms(req.Platforms))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("it was there when this run began and is damaged or gone; run it again (%w)", err)
+		}
+		if err != nil {
+			return nil, &ForeignError{image, err}
+		}
+		// FROM --platform may ask for several of one name.
+		pulled.Images = append(images[image.Name].Images, pulled.Images...)
+		images[image.Name] = pulled
+	}
+	return images, nil
+}
+
+// foreignSources are the images that a request names, as a record does.
+func foreignSources(req graph.Request) (sources []string) {
+	for _, image := range req.Images {
+		sources = append(sources, image.Source())
+	}
+	slices.Sort(sources)
+	return slices.Compact(sources)
+}
+
+// pullsAtOnce bounds the units whose images are pulled at the same time; each
+// registry has a limit of its own.
+const pullsAtOnce = 4
+
+// pull has the images of all units that are sure to be built, in the order in which
+// the schedule would come to them.
+func (a *ahead) pull(ctx context.Context) error {
+	var waiting []*schedule.Unit
+	for u := range a.pulling {
+		waiting = append(waiting, u)
+	}
+	slices.SortFunc(waiting, func(x, y *schedule.Unit) int { return x.Rank - y.Rank })
+	errs := make([]error, len(waiting))
+	var workers errgroup.Group
+	workers.SetLimit(pullsAtOnce)
+	for i, u := range waiting {
+		workers.Go(func() error {
+			if ctx.Err() == nil {
+				errs[i] = a.pullFor(ctx, u, func(err error) { a.fail(u, err) })
+			}
+			if ctx.Err() == nil && errs[i] == nil {
+				a.pulled(u)
+			}
+			return nil
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
+}
+
+// pullFor has the images of u, and tells broke of one that cannot be had.
+func (a *ahead) pullFor(ctx context.Context, u *schedule.Unit, broke func(error)) error {
+	if !namesImages(u) {
+		return nil
+	}
+	err := a.images(ctx, u.Steps[0]) // a family's are the same
+	var foreign *ForeignError
+	if errors.As(err, &foreign) {
+		broke(foreign)
+	}
+	return err
+}
+
+// pulled lets u start once its sources are there, too.
+func (a *ahead) pulled(u *schedule.Unit) {
+	a.mu.Lock()
+	delete(a.pulling, u)
+	last := a.lacking[u] == 0
+	a.mu.Unlock()
+	if last {
+		a.schedule.Arrive(u)
+	}
+}

@@ -1,0 +1,210 @@
+package driver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// pretender is a tree whose outputs are built by pretending: their layouts and
+// records are what a build would have left, had it made a layer of one text.
+type pretender struct {
+	t   *testing.T
+	dir string
+}
+
+// newPretender makes outputs of stage core, given as "b: a" is built from what.
+func newPretender(t *testing.T, outputs ...string) *pretender {
+	t.Helper()
+	p := &pretender{t, t.TempDir()}
+	for _, line := range outputs {
+		name, deps, _ := strings.Cut(line, ":")
+		p.write("core/"+name+"/package.toml", fmt.Sprintf("[package]\nname = %q\n", name))
+		file := "FROM scratch\nCOPY . /\n"
+		for _, dep := range strings.Fields(deps) {
+			file += "COPY --from=stagex/core-" + dep + " / /\n"
+		}
+		p.write("core/"+name+"/Containerfile", file)
+	}
+	return p
+}
+
+func (p *pretender) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pretender) write(name, text string) {
+	p.t.Helper()
+	path := filepath.Join(p.dir, "packages", name)
+	p.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	p.must(os.WriteFile(path, []byte(text), 0o644))
+}
+
+func (p *pretender) open() *tree.Tree {
+	p.t.Helper()
+	tree, err := tree.OpenTree(p.t.Context(), p.dir, tree.TreeOptions{KeyFile: filepath.Join(p.dir, "key")})
+	p.must(err)
+	p.t.Cleanup(func() { tree.Close() })
+	return tree
+}
+
+// build pretends to build core-<name> with that layer.
+func (p *pretender) build(name, layer string) {
+	p.t.Helper()
+	tree := p.open()
+	o := tree.Graph.Output(graph.Ref{Stage: "core", Name: name})
+	l := p.layout(tree, o.Ref.String(), layer)
+	rec := cache.Record{
+		Output: o.Ref.String(), Origin: cache.BuiltHere,
+		Manifests: l.Manifests, Index: l.Index, Top: l.Top, Finished: time.Now(),
+		Engine: cache.EngineInfo{Kind: "embedded", Probe: buildkit.ProbeDigest},
+	}
+	for _, d := range o.Deps {
+		dep, err := tree.Store.Layout(d.String())
+		p.must(err)
+		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: dep.Manifests})
+	}
+	var err error
+	rec.Key, err = tree.Keep(o, o.Request(nil), rec.Deps, buildkit.ProbeDigest)
+	p.must(err)
+	p.must(tree.Store.PutRecord(rec))
+}
+
+func (p *pretender) layout(tree *tree.Tree, output, layer string) cache.Layout {
+	p.t.Helper()
+	into, err := tree.Store.Stage(output)
+	p.must(err)
+	defer into.Close()
+	put := func(mediaType string, v any) map[string]any {
+		data, err := json.Marshal(v)
+		p.must(err)
+		d := oci.DigestOf(data)
+		p.must(into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
+		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
+	}
+	amd64 := map[string]string{"os": "linux", "architecture": "amd64"}
+	m := put(oci.MediaTypeManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
+		"config": put("application/vnd.oci.image.config.v1+json", amd64),
+		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", layer)},
+	})
+	m["platform"] = amd64
+	index := put(oci.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{m}})
+	d, err := oci.ParseDigest(index["digest"].(string))
+	p.must(err)
+	l, err := into.Commit(p.t.Context(), oci.Descriptor{
+		MediaType: oci.MediaTypeIndex, Digest: d, Size: int64(index["size"].(int)),
+	}, nil)
+	p.must(err)
+	return l
+}
+
+// plan is what would be done for everything, as a dry run says it, digests left out.
+func (p *pretender) plan(opts plan.PlanOptions, targets ...string) string {
+	p.t.Helper()
+	tree := p.open()
+	refs := tree.Graph.All()
+	if len(targets) > 0 {
+		var err error
+		refs, _, err = tree.Graph.Select(targets)
+		p.must(err)
+	}
+	opts.Probe = buildkit.ProbeDigest
+	pl, err := plan.New(p.t.Context(), tree, refs, opts)
+	p.must(err)
+	var lines []string
+	for _, s := range pl.Steps {
+		if s.Action != plan.ActionNone {
+			reason, _, _ := strings.Cut(s.Reason, " sha256:")
+			lines = append(lines, s.Output.Ref.Name+": "+reason)
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (p *pretender) wantPlan(opts plan.PlanOptions, targets []string, want ...string) {
+	p.t.Helper()
+	if got := p.plan(opts, targets...); got != strings.Join(want, "\n") {
+		p.t.Errorf("the plan is\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// A diamond over a chain: each step has the reason that a person would give.
+func TestPlanReasons(t *testing.T) {
+	p := newPretender(t, "a", "b: a", "c: b", "d: a", "e: c d")
+	p.wantPlan(plan.PlanOptions{}, nil, "a: not built yet", "b: not built yet", "c: not built yet", "d: not built yet", "e: not built yet")
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		p.build(name, name)
+	}
+	p.wantPlan(plan.PlanOptions{}, nil, "")
+
+	p.write("core/a/file", "new")
+	p.wantPlan(plan.PlanOptions{}, nil, "a: packages/core/a/file was added", "b: core-a will be built", "c: core-b will be built",
+		"d: core-a will be built", "e: core-d will be built") // over d it is nearer to a
+	p.write("core/c/file", "new")
+	p.wantPlan(plan.PlanOptions{}, []string{"core-c"}, "a: packages/core/a/file was added", "b: core-a will be built",
+		"c: packages/core/c/file was added") // whatever becomes of b
+	p.wantPlan(plan.PlanOptions{NoCache: true}, []string{"core-b"}, "a: packages/core/a/file was added", "b: --no-cache")
+	p.wantPlan(plan.PlanOptions{Rebuild: true}, []string{"core-d"}, "a: packages/core/a/file was added", "d: --rebuild")
+
+	p.build("a", "a") // came out as it was
+	p.wantPlan(plan.PlanOptions{}, nil, "c: packages/core/c/file was added", "e: core-c will be built")
+	p.build("a", "otherwise")
+	p.build("c", "c")
+	p.wantPlan(plan.PlanOptions{}, nil, "b: core-a changed", "c: core-b will be built", "d: core-a changed", "e: core-d will be built")
+}
+
+// Reasons that lie in the past are followed to the file, and an output that comes
+// out otherwise from the same inputs is called by its name.
+func TestExplainPast(t *testing.T) {
+	p := newPretender(t, "a", "b: a", "c: b")
+	for _, name := range []string{"a", "b", "c"} {
+		p.build(name, name)
+	}
+	p.write("core/a/file", "new")
+	p.build("a", "otherwise")
+	p.build("b", "otherwise")
+	p.wantChain("c", "core-b changed", "core-a changed", "packages/core/a/file was added")
+	p.build("c", "c")
+	if e := p.explain("c"); e.Action != plan.ActionNone || len(e.Chain) != 0 || e.Record == nil || e.Closure != 2 {
+		t.Errorf("up to date: %+v", e)
+	}
+	p.build("a", "by chance")
+	p.wantChain("c", "core-b will be built", "core-a changed", "it is not reproducible: the same inputs gave another digest")
+}
+
+func (p *pretender) explain(name string) plan.Explanation {
+	p.t.Helper()
+	all, err := plan.Explain(p.t.Context(), p.open(), []graph.Ref{{Stage: "core", Name: name}}, plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	p.must(err)
+	return all[0]
+}
+
+func (p *pretender) wantChain(name string, want ...string) {
+	p.t.Helper()
+	var got []string
+	for _, c := range p.explain(name).Chain {
+		reason, _, _ := strings.Cut(c.Reason, " sha256:")
+		got = append(got, reason)
+	}
+	if !slices.Equal(got, want) {
+		p.t.Errorf("core-%s is explained by %q, want %q", name, got, want)
+	}
+}

@@ -1,0 +1,215 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// PushOptions of [Tree.PushImages] and [Tree.PushSources].
+type PushOptions struct {
+	Pusher *preseed.Pusher
+	Jobs   int // images, or definitions, at once; 0: 1
+	// Done is told what a registry has now. Calls do not overlap.
+	Done func(Pushed)
+	// MoveTags gives a tag that stands for another image to the new one.
+	MoveTags bool
+	// Note is told of each tag that moves.
+	Note func(said string)
+}
+
+// Pushed is what a registry has now.
+type Pushed struct {
+	Names   []string   // "<host>/<repository>:<tag>" of each tag
+	Digest  oci.Digest // of an image: as digests/ lists it; of sources: of their manifest
+	Present bool       // it was there before
+}
+
+// Fit keeps those of refs that may be given to others, and tells of each other why
+// not. With force, forced are those that pass because of it.
+func Fit(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
+	for _, v := range j.All(refs) {
+		r, unfit := unfit(t, v)
+		switch {
+		case !unfit:
+		case force && !r.Final:
+			forced = append(forced, r)
+		default:
+			refused = append(refused, r)
+			continue
+		}
+		fit = append(fit, v.Ref)
+	}
+	return fit, forced, refused
+}
+
+// PushImages gives what out/ holds of refs to the namespace, each under its version
+// and the further tags. Before anything is sent, all must be there and whole, and no
+// tag stand for another image unless it may be moved: the error is a *RefusedError. It
+// stops at the first failure: what was pushed is passed over by the next run.
+func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to preseed.Registry, tags []string, o PushOptions) error {
+	var unfit []error
+	roots := make([]oci.Digest, len(refs))
+	for i, ref := range refs {
+		img, err := t.Image(ref)
+		if err != nil {
+			unfit = append(unfit, err)
+			continue
+		}
+		roots[i] = img.Root.Digest
+		img.Close()
+	}
+	if len(unfit) > 0 {
+		return errors.Join(unfit...)
+	}
+	all := func(i int) []string {
+		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, tags...))
+	}
+	if err := o.moves(ctx, refs, roots, to, all); err != nil {
+		return err
+	}
+	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
+		img, err := t.Image(refs[i])
+		if err != nil {
+			return Pushed{}, err
+		}
+		defer img.Close()
+		repository := to.Repository(refs[i].String())
+		done := Pushed{Digest: img.Digest()}
+		for _, tag := range all(i) {
+			done.Names = append(done.Names, repository+":"+tag)
+		}
+		done.Present, err = o.Pusher.Push(ctx, repository, preseed.ImageContents(img), all(i))
+		return done, err
+	})
+}
+
+// moves refuses tags that stand for another image, or tells of them if they may move.
+func (o PushOptions) moves(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
+	moved := make([][]string, len(refs))
+	ask := o
+	ask.Done = func(Pushed) {}
+	err := ask.each(ctx, len(refs), func(i int) (Pushed, error) {
+		repository := to.Repository(refs[i].String())
+		for _, tag := range tags(i) {
+			old, err := o.Pusher.Tagged(ctx, repository, tag)
+			if err != nil {
+				return Pushed{}, err
+			}
+			if !old.IsZero() && old != roots[i] {
+				moved[i] = append(moved[i], fmt.Sprintf("the tag %s:%s moves: %s → %s", repository, tag, old, roots[i]))
+			}
+		}
+		return Pushed{}, nil
+	})
+	if err != nil {
+		return err
+	}
+	refused := &RefusedError{Doing: "refusing to move tags", Remedy: "--move-tag moves them"}
+	for i, said := range moved {
+		for _, said := range said {
+			refused.Refusals = append(refused.Refusals, Refusal{Ref: refs[i], Reason: said})
+			if o.MoveTags && o.Note != nil {
+				o.Note(said)
+			}
+		}
+	}
+	if len(refused.Refusals) == 0 || o.MoveTags {
+		return nil
+	}
+	return refused
+}
+
+// PushSources gives the sources of definitions, which must lie in fetch/, to a
+// repository, with an artifact for each definition.
+func PushSources(ctx context.Context, t *tree.Tree, definitions []*graph.Definition, repository string, o PushOptions) error {
+	return o.each(ctx, len(definitions), func(i int) (Pushed, error) {
+		d := definitions[i]
+		files, err := sourceFiles(t, d)
+		if err != nil {
+			return Pushed{}, err
+		}
+		contents, tag, err := preseed.Sources(d.Stage+"/"+d.Name, d.Version, files)
+		if err != nil {
+			return Pushed{}, err
+		}
+		present, err := o.Pusher.Push(ctx, repository, contents, []string{tag})
+		return Pushed{[]string{repository + ":" + tag}, contents[len(contents)-1].Digest, present}, err
+	})
+}
+
+// sourceFiles are hashed as they are read: what is not the source is an error.
+func sourceFiles(t *tree.Tree, d *graph.Definition) ([]preseed.File, error) {
+	var files []preseed.File
+	for _, s := range d.Sources {
+		info, err := fs.Stat(t.FS, s.Path)
+		if err != nil {
+			return nil, fmt.Errorf("pushing the sources of %s/%s: %w", d.Stage, d.Name, err)
+		}
+		blob := oci.Descriptor{Digest: oci.DigestFromSum(s.Hash), Size: info.Size()}
+		open := func() (io.ReadCloser, error) {
+			f, err := t.Root.Open(filepath.FromSlash(s.Path))
+			if err != nil {
+				return nil, err
+			}
+			return t.Store.Stats().Verified(f, blob), nil
+		}
+		files = append(files, preseed.File{Name: path.Base(s.Path), Content: preseed.Content{Descriptor: blob, Open: open}})
+	}
+	return files, nil
+}
+
+// each pushes so many at once. After a failure nothing is begun, and what is on its
+// way is finished.
+func (o PushOptions) each(ctx context.Context, n int, push func(i int) (Pushed, error)) error {
+	var mu sync.Mutex
+	var failed atomic.Bool
+	var workers errgroup.Group
+	workers.SetLimit(max(o.Jobs, 1))
+	for i := range n {
+		workers.Go(func() error {
+			if failed.Load() || ctx.Err() != nil {
+				return nil
+			}
+			done, err := push(i)
+			if err != nil {
+				failed.Store(true)
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			o.Done(done)
+			return nil
+		})
+	}
+	if err := workers.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// distinct keeps the first of equal tags.
+func distinct(tags []string) []string {
+	var out []string
+	for _, t := range tags {
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package driver
+
+import (
+	"fmt"
+	"strings"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// RefusedError lists outputs that a command does not publish, and why.
+type RefusedError struct {
+	Doing    string // "refusing to push"
+	Remedy   string // what lets it through, if anything does
+	Refusals []Refusal
+}
+
+// Refusal is one output and the reason.
+type Refusal struct {
+	Ref    graph.Ref
+	Reason string
+	Word   verdict.Word // its verdict, "" if it has no say
+	Final  bool         // nothing lets it through
+}
+
+func (e *RefusedError) Error() string {
+	lines := []string{e.Doing + ":"}
+	for _, r := range e.Refusals {
+		lines = append(lines, fmt.Sprintf("  %s: %s", r.Ref, r.Reason))
+	}
+	if e.Remedy != "" {
+		lines = append(lines, e.Remedy)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Has reports whether an output with the verdict is among the refused.
+func (e *RefusedError) Has(w verdict.Word) bool {
+	for _, r := range e.Refusals {
+		if r.Word == w {
+			return true
+		}
+	}
+	return false
+}
+
+// unfit tells why an output must not be given to others: what is not whole never, and
+// without force neither what differs from the published digest for no known reason nor
+// what is not what the tree says now. Its own published image may pass it by.
+func unfit(t *tree.Tree, v verdict.Verdict) (r Refusal, refused bool) {
+	r = Refusal{Ref: v.Ref, Word: v.Word}
+	o := t.Graph.Output(v.Ref)
+	switch {
+	case v.Word == verdict.Missing:
+		r.Reason, r.Final = (&tree.AbsentError{Ref: v.Ref}).Error(), true
+	case v.Damaged:
+		r.Reason, r.Final = fmt.Sprintf("%s; sx build %s makes it anew", v.Note, v.Ref), true
+	case v.Word == verdict.Mismatch:
+		r.Reason = fmt.Sprintf("MISMATCH: built here as %s, published as %s", v.Got, v.Want)
+	case v.Word == verdict.Unproven && isPublished(t, o, v.Got):
+	case v.Word == verdict.Unproven:
+		r.Reason = "UNPROVEN: " + v.Note
+	default:
+		if reason := staleNow(t, o); reason != "" {
+			r.Reason = fmt.Sprintf("it is not up to date (%s); run sx build %s", reason, v.Ref)
+		}
+	}
+	return r, r.Reason != ""
+}
+
+// isPublished reports whether out/ holds an output as it was preseeded, with the
+// digest that digests/ lists now.
+func isPublished(t *tree.Tree, o *graph.Output, d oci.Digest) bool {
+	rec, err := t.Record(o)
+	if err != nil || rec.Origin != cache.Preseeded || d.IsZero() || t.Published[o.String()] != d {
+		return false
+	}
+	l, err := t.Whole(o)
+	return err == nil && rec.Exact(l) == nil
+}
+
+// staleNow is why an output that was built here must be built again for the platforms
+// that it has, "" if it need not be.
+func staleNow(t *tree.Tree, o *graph.Output) string {
+	rec, err := t.Record(o)
+	if err != nil {
+		return err.Error()
+	}
+	reason, err := plan.Stale(t, o, o.Request(tree.PlatformsIn(rec)), rec.Engine.Probe)
+	if err != nil {
+		return err.Error()
+	}
+	return reason
+}

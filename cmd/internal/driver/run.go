@@ -1,0 +1,363 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// Options of [Tree.Build].
+type Options struct {
+	Platforms []string // the user's choice; empty: linux/amd64
+	NoCache   bool     // build the targets whatever their records say, every step anew
+	Rebuild   bool     // build them so, with what the engine's cache has
+	// Substitution lets published images stand for what the targets are built
+	// from; nil: everything is built from source.
+	Substitution *plan.Substitution
+	// FromSource has the run say what that costs.
+	FromSource bool
+	Foreign    Foreign // how to have images of other registries
+	KeepGoing  bool    // go on with what does not depend on a failure
+	Offline    bool    // no download, and no network for any RUN
+	// Capacity is asked for when something must be built; nil: one job, any memory.
+	Capacity func() schedule.Capacity
+	// DiskFloor is how many bytes must be free on the filesystem of out/ for
+	// anything to start; 0: any.
+	DiskFloor int64
+	Engine    buildkit.Engine
+	// Reconnect is how long an engine elsewhere that went away is waited for.
+	Reconnect time.Duration
+	// Version is that of sx and its build, for records: the probe is trusted
+	// for a record of the same build only.
+	Version string
+	Fetch   fetch.Options // how to download; paths are filled in
+	Status  Status
+	// Drain, when closed, lets running builds finish and starts none.
+	Drain <-chan struct{}
+	// Escape wraps a log so that what a build prints cannot act on a terminal
+	// or a CI system. Closing it flushes and leaves the log open.
+	Escape func(io.Writer) io.WriteCloser
+	Now    func() time.Time
+}
+
+// Report is what a run did, one result for each step of the plan that was not
+// up to date, in plan order.
+type Report struct {
+	Plan    *plan.Plan
+	Results []Result
+}
+
+// Count returns how many results have the outcome.
+func (r *Report) Count(o plan.Outcome) int {
+	n := 0
+	for _, res := range r.Results {
+		if res.Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// run is one call of Build.
+type run struct {
+	*tree.Tree
+	opts    Options
+	targets []graph.Ref
+
+	puller    *preseed.Puller
+	reopening sync.Mutex // one at a time
+	turns     turns
+
+	mu      sync.Mutex // of all below
+	engine  *engine    // nil until something must be built
+	results map[graph.Ref]*Result
+	claims  map[*plan.Step]claim
+	broken  map[graph.Ref]error // outputs whose sources cannot be had
+	unknown schedule.Average    // of builds of which nothing was known before
+	stopped bool                // a failure without KeepGoing
+	fatal   error               // the engine or the disk: nothing more can be built
+}
+
+// Build brings targets and all they are built from up to date. The error is
+// about the run as a whole; failed steps are in the report.
+func Build(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts Options) (*Report, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*plan.Step]claim{}, broken: map[graph.Ref]error{}}
+	r.puller = r.newPuller()
+	defer r.close()
+	p, err := r.plan(ctx)
+	if err != nil {
+		return nil, tree.AsDiskFull(err)
+	}
+	if err := r.permitted(ctx, p); err != nil {
+		return nil, err
+	}
+	report := &Report{Plan: p}
+	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
+		opts.Status.Warn(fmt.Sprintf("--preseed takes nothing, everything is built: %v", s.Unavailable()))
+	}
+	if opts.FromSource && p.Count(plan.ActionBuild) > 0 {
+		opts.Status.Warn(notTaken(t, p))
+	}
+	if p.Count(plan.ActionBuild) > 0 {
+		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(p))); err == nil {
+			t.Evidence = nil
+			err = r.execute(ctx, p)
+			t.RenewEvidence(nil)
+		}
+	}
+	for _, s := range p.Steps {
+		if res := r.results[s.Output.Ref]; res != nil {
+			report.Results = append(report.Results, *res)
+		} else if s.Action != plan.ActionNone {
+			report.Results = append(report.Results, Result{Ref: s.Output.Ref, Outcome: plan.NotRun})
+		}
+	}
+	return report, tree.AsDiskFull(errors.Join(err, r.fatal, equaliseTimes(ctx, t, p, r)))
+}
+
+// plan starts no engine where nothing is to be built.
+func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
+	probe, known := r.recordedProbe()
+	opts := plan.PlanOptions{
+		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
+		Substitution: r.opts.Substitution,
+	}
+	p, err := plan.New(ctx, r.Tree, r.targets, opts)
+	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
+		return p, err
+	}
+	if r.engine, err = r.connect(ctx); err != nil || r.engine == nil || r.engine.probe == probe {
+		return p, err
+	}
+	opts.Probe = r.engine.probe
+	return plan.New(ctx, r.Tree, r.targets, opts)
+}
+
+// toBuild names what plan replaces in out/.
+func toBuild(p *plan.Plan) (outputs []string) {
+	for _, s := range p.Steps {
+		if s.Action != plan.ActionNone {
+			outputs = append(outputs, s.Output.Ref.String())
+		}
+	}
+	return outputs
+}
+
+func (r *run) close() {
+	r.puller.Close()
+	if r.engine != nil {
+		r.engine.Close()
+	}
+}
+
+func (r *run) execute(ctx context.Context, p *plan.Plan) error {
+	if err := hold(r.Tree, p); err != nil {
+		return err
+	}
+	if err := r.checkFloor(); err != nil {
+		return err
+	}
+	if r.engine == nil {
+		e, err := r.connect(ctx)
+		if err != nil || e == nil {
+			return err
+		}
+		r.engine = e
+	}
+	if err := r.checkPlatforms(ctx, platformsOf(p)); err != nil {
+		return err
+	}
+	var capacity schedule.Capacity
+	if r.opts.Capacity != nil {
+		capacity = r.opts.Capacity()
+	}
+	schedule.Expect(r.Tree, p.Steps, capacity)
+	plan.Family(p.Steps)
+	s := &schedule.Schedule{
+		Slots: capacity.Slots(), Stop: r.stop, Do: r.unit, Skip: r.skip,
+		Estimate: r.estimate, Guess: r.guess, Now: r.opts.Now,
+	}
+	a := newAhead(s, p.Steps, r.breaks, r.pullImages)
+	s.Claim = func(u *schedule.Unit) func(context.Context) {
+		if wait := a.claim(u, r.needed); wait != nil {
+			return wait
+		}
+		return r.claim(u.Steps)
+	}
+	if r.opts.Offline { // takes no time, and what is missing nobody brings
+		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {
+			return err
+		}
+	}
+	p.Engine = buildkit.EngineName(r.opts.Engine)
+	r.opts.Status.Begin(p)
+	r.runAhead(ctx, s, a)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// runAhead runs the schedule, and beside it the downloads for as long as
+// something may still start.
+func (r *run) runAhead(ctx context.Context, s *schedule.Schedule, a *ahead) {
+	var beside errgroup.Group
+	defer beside.Wait() // its parts keep their own errors
+	ends, end := context.WithCancel(ctx)
+	defer end()
+	s.Stop = func() bool {
+		if r.stop() {
+			end()
+			return true
+		}
+		return false
+	}
+	beside.Go(func() error {
+		select {
+		case <-r.opts.Drain:
+			s.Poke()
+		case <-ends.Done():
+		}
+		return nil
+	})
+	download := func(f func(context.Context, fetch.Options) error) {
+		beside.Go(func() error {
+			if err := f(ends, r.fetchOptions()); !blameless(err) && ends.Err() == nil {
+				r.endWith(err)
+				s.Poke()
+			}
+			return nil
+		})
+	}
+	if !r.opts.Offline {
+		download(a.run)
+	}
+	download(a.serve)
+	beside.Go(func() error {
+		if err := r.pull(ends, s); err != nil && ends.Err() == nil {
+			r.endWith(err)
+			s.Poke()
+		}
+		return nil
+	})
+	s.Run(ctx)
+}
+
+// endWith ends the run early, for what is no step's fault.
+func (r *run) endWith(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fatal = cmp.Or(r.fatal, err)
+}
+
+// breaks notes why a step cannot be built.
+func (r *run) breaks(s *plan.Step, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken[s.Output.Ref] == nil {
+		r.broken[s.Output.Ref] = err
+	}
+}
+
+func (r *run) brokenBy(s *plan.Step) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken[s.Output.Ref]
+}
+
+// unit builds the members of a unit together: the engine runs what they share
+// once as long as their builds overlap, even without its cache.
+func (r *run) unit(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+	r.expectAgain(steps)
+	var members errgroup.Group
+	for _, s := range steps {
+		members.Go(func() error {
+			ended(s, r.step(ctx, s))
+			return nil
+		})
+	}
+	members.Wait() // step keeps its own errors
+}
+
+// expectAgain updates guesses, before anybody is told of them.
+func (r *run) expectAgain(steps []*plan.Step) {
+	guess := r.guess()
+	for _, s := range steps {
+		if s.Guessed && guess > 0 {
+			s.Expected = guess
+		}
+	}
+}
+
+// guess is what the builds so far tell of those that were never done before.
+func (r *run) guess() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unknown.Value()
+}
+
+func (r *run) estimate(left time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opts.Status.Estimate(left)
+}
+
+func platformsOf(p *plan.Plan) []string {
+	var ps []string
+	for _, s := range p.Steps {
+		if s.Action == plan.ActionBuild {
+			ps = append(ps, s.Request.Platforms...)
+		}
+	}
+	slices.Sort(ps)
+	return slices.Compact(ps)
+}
+
+func (r *run) stop() bool {
+	select {
+	case <-r.opts.Drain:
+		return true
+	default:
+	}
+	err := r.checkFloor()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil && r.fatal == nil {
+		r.fatal = err
+		r.opts.Status.Warn("less disk is free than build.disk_floor: running builds finish, nothing new starts")
+	}
+	return r.stopped || r.fatal != nil
+}
+
+func (r *run) skip(s *plan.Step, cause graph.Ref) {
+	r.finish(s, Result{Outcome: plan.Skipped, Cause: cause})
+}
+
+func (r *run) finish(s *plan.Step, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res.Ref = s.Output.Ref
+	r.results[res.Ref] = &res
+	if res.Outcome == plan.Failed && !r.opts.KeepGoing {
+		r.stopped = true
+	}
+	r.opts.Status.Finish(s, res)
+}

@@ -1,0 +1,269 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// ahead downloads the sources of what a schedule will build, and the images of other
+// registries, while it builds other things, in the order in which it would come to
+// them. A unit starts as soon as its own are there. Those of units that are not sure
+// to be built are downloaded on demand: see claim.
+type ahead struct {
+	schedule *schedule.Schedule
+	broke    func(*plan.Step, error) // is told of each step that cannot be built
+	// images pulls those that a step names. Several goroutines call it.
+	images func(context.Context, *plan.Step) error
+
+	mu       sync.Mutex
+	sources  []fetch.Source
+	owner    map[string]*schedule.Unit // by path: a source belongs to one definition
+	lacking  map[*schedule.Unit]int    // sources that are neither had nor failed
+	pulling  map[*schedule.Unit]bool   // images that are not
+	demands  map[*schedule.Unit]chan struct{}
+	demanded chan *schedule.Unit
+	over     chan struct{} // closed when nothing is downloaded any more
+}
+
+// newAhead prepares s to wait for the sources of what is built from source, and for
+// images, which are another's matter.
+func newAhead(s *schedule.Schedule, steps []*plan.Step, broke func(*plan.Step, error), images func(context.Context, *plan.Step) error) *ahead {
+	a := &ahead{
+		schedule: s, broke: broke, images: images, owner: map[string]*schedule.Unit{}, lacking: map[*schedule.Unit]int{}, pulling: map[*schedule.Unit]bool{},
+		demands: map[*schedule.Unit]chan struct{}{}, demanded: make(chan *schedule.Unit, len(steps)),
+		over: make(chan struct{}),
+	}
+	s.Prepare(steps, func(u *schedule.Unit) bool { return needsDownload(u) && sure(u) || isImage(u) })
+	byRank := slices.Clone(s.Units)
+	slices.SortFunc(byRank, func(x, y *schedule.Unit) int { return x.Rank - y.Rank })
+	for _, u := range byRank {
+		if !u.Lacks || isImage(u) {
+			continue
+		}
+		if namesImages(u) {
+			a.pulling[u] = true
+		}
+		for _, src := range Sources(u.Steps[0].Output.Definition) {
+			if a.owner[src.Path] == nil {
+				a.sources = append(a.sources, src)
+				a.owner[src.Path] = u
+				a.lacking[u]++
+			}
+		}
+	}
+	return a
+}
+
+func isImage(u *schedule.Unit) bool { return u.Steps[0].Action == plan.ActionPreseed }
+
+// needsDownload holds for what is built from sources, or from images of other
+// registries.
+func needsDownload(u *schedule.Unit) bool {
+	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Sources) > 0 || namesImages(u)
+}
+
+func namesImages(u *schedule.Unit) bool {
+	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Images) > 0
+}
+
+// sure reports that some member of u will be built, however what it depends on
+// comes out.
+func sure(u *schedule.Unit) bool {
+	return slices.ContainsFunc(u.Steps, func(s *plan.Step) bool { return s.Because == graph.Ref{} })
+}
+
+// run downloads for all units that are sure to be built, and returns when each source
+// and each image was had, cannot be had, or ctx has ended. Its error joins that of
+// fetch.Run and those of images.
+func (a *ahead) run(ctx context.Context, o fetch.Options) error {
+	var beside errgroup.Group
+	var images error
+	beside.Go(func() error {
+		images = a.pull(ctx)
+		return nil
+	})
+	o.Status = arrivals{o.Status, a.settle}
+	_, err := fetch.Run(ctx, a.sources, o)
+	if ctx.Err() == nil && blameless(err) {
+		a.settleRest()
+	}
+	beside.Wait()
+	return errors.Join(err, images)
+}
+
+// settleRest lets nothing wait for what fetch.Run did not speak of, which would
+// be for ever.
+func (a *ahead) settleRest() {
+	for _, src := range a.sources {
+		if u := a.owner[src.Path]; a.lacking[u] > 0 {
+			a.fail(u, &SourceError{Source: src.Name, Err: errors.New("nothing is known of it")})
+		}
+	}
+}
+
+// settle takes in that a source is there, or why it cannot be had.
+func (a *ahead) settle(src fetch.Source, err error) {
+	a.mu.Lock()
+	u := a.owner[src.Path]
+	a.lacking[u]--
+	last := a.lacking[u] == 0 && !a.pulling[u]
+	a.mu.Unlock()
+	if err != nil {
+		a.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
+	} else if last {
+		a.schedule.Arrive(u)
+	}
+}
+
+// fail dooms a unit that is sure to be built.
+func (a *ahead) fail(u *schedule.Unit, err error) {
+	for _, s := range u.Steps {
+		a.broke(s, err)
+	}
+	a.schedule.Doom(u)
+}
+
+// sourceFailure is the error that fetch.Run would give if it were about this
+// source only.
+func sourceFailure(err error) error {
+	var failure fetch.Failure
+	var missing fetch.Missing
+	switch {
+	case errors.As(err, &failure):
+		return &fetch.Error{Failures: []fetch.Failure{failure}, Total: 1}
+	case errors.As(err, &missing):
+		return &fetch.OfflineError{Missing: []fetch.Missing{missing}}
+	}
+	return err
+}
+
+// arrivals tells of each source that is settled.
+type arrivals struct {
+	fetch.Status
+	settle func(fetch.Source, error)
+}
+
+func (a arrivals) Done(src fetch.Source, how string) {
+	a.Status.Done(src, how)
+	a.settle(src, nil)
+}
+
+func (a arrivals) Fail(src fetch.Source, mirror string, err error) {
+	a.Status.Fail(src, mirror, err)
+	if mirror == "" {
+		a.settle(src, err)
+	}
+}
+
+// blameless holds for an error that the steps it concerns tell of: sources and images
+// that cannot be had, and nothing else.
+func blameless(err error) bool {
+	switch e := err.(type) {
+	case *fetch.Error:
+		return e.Stopped == nil
+	case *ForeignError:
+		return true
+	case interface{ Unwrap() []error }: // joined
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !blameless(err) })
+	}
+	var failed *fetch.Error
+	var offline *fetch.OfflineError
+	if errors.As(err, &failed) {
+		return failed.Stopped == nil
+	}
+	return err == nil || errors.As(err, &offline)
+}
+
+func (r *run) fetchOptions() fetch.Options {
+	o := r.opts.Fetch
+	o.Tree, o.TempDir = r.Dir, r.Store.Dir("partial")
+	o.Offline = r.opts.Offline
+	o.Sum = r.Store.Stats().Sum
+	o.Status = r.opts.Status.Sources()
+	o.Log = r.Log
+	return o
+}
+
+// Sources are what a definition downloads, as package fetch wants them.
+func Sources(d *graph.Definition) []fetch.Source {
+	var out []fetch.Source
+	for _, s := range d.Sources {
+		out = append(out, fetch.Source{
+			Name: d.Stage + "/" + d.Name + ": " + s.Key,
+			Path: s.Path, Hash: s.Hash, Mirrors: s.Mirrors,
+		})
+	}
+	return out
+}
+
+// WrongSource is what lies in fetch/ in the place of a source and is not that.
+type WrongSource struct {
+	Definition *graph.Definition
+	Path       string // in the tree
+	Err        error
+}
+
+// VerifySources reads and hashes the sources of definitions that lie in fetch/,
+// whatever is remembered of them, and returns those that are not what the definition
+// names. The store keeps in mind what it found. Missing ones are not wrong. The error
+// is ctx's cause.
+func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Definition) (wrong []WrongSource, err error) {
+	for _, d := range definitions {
+		for _, s := range d.Sources {
+			err := verifySource(ctx, t, s)
+			if ctx.Err() != nil {
+				return wrong, context.Cause(ctx)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				wrong = append(wrong, WrongSource{d, s.Path, err})
+			}
+		}
+	}
+	return wrong, nil
+}
+
+func verifySource(ctx context.Context, t *tree.Tree, s graph.Source) error {
+	info, err := fs.Lstat(t.FS, s.Path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file")
+	}
+	sum, err := t.Store.Stats().Rehash(ctx, filepath.Join(t.Dir, filepath.FromSlash(s.Path)))
+	if err == nil && graph.Hash(sum) != s.Hash {
+		err = fmt.Errorf("its sha256 is %s, want %s", graph.Hash(sum), s.Hash)
+	}
+	return err
+}
+
+// SourceError says that an output cannot be built for want of a source.
+type SourceError struct {
+	Source string
+	Err    error
+}
+
+// Error leaves to a table of e.Err what the mirrors answered.
+func (e *SourceError) Error() string {
+	said := fmt.Sprintf("the source %s cannot be had", e.Source)
+	var offline *fetch.OfflineError
+	if errors.As(e.Err, &offline) && len(offline.Missing) > 0 {
+		return fmt.Sprintf("%s offline: %v", said, offline.Missing[0])
+	}
+	return said
+}
+
+func (e *SourceError) Unwrap() error { return e.Err }

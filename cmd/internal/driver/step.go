@@ -1,0 +1,274 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/buildlog"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// step builds one output and reports whether it is up to date now.
+func (r *run) step(ctx context.Context, s *plan.Step) bool {
+	if s.Action == plan.ActionPreseed {
+		release, _ := r.claimed(s)
+		defer release()
+		return r.pulled(s)
+	}
+	began := r.opts.Now()
+	res := r.attempt(ctx, s, began)
+	res.Elapsed = r.opts.Now().Sub(began)
+	if res.Outcome == plan.Failed {
+		r.noteFatal(r.fullEngine(res.Err))
+	}
+	if ctx.Err() != nil && res.Outcome == plan.Failed {
+		res.Outcome, res.Err = plan.NotRun, context.Cause(ctx)
+	}
+	res.log.End(endWords(res))
+	r.finish(s, res)
+	return res.Outcome == plan.Built || res.Outcome == plan.Saved || res.Outcome == plan.Taken
+}
+
+func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result {
+	release, err := r.claimed(s)
+	if err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	}
+	defer release()
+	if reason, err := r.stillNeeded(s); err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	} else if reason == "" {
+		return r.unbuilt(s, plan.Saved)
+	} else if s.Because.Name != "" {
+		s.Reason = reason
+	}
+	if err := r.brokenBy(s); err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	}
+	if taken, err := r.madeMeanwhile(s); err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	} else if taken {
+		return r.unbuilt(s, plan.Taken)
+	}
+	r.mu.Lock()
+	r.opts.Status.Start(s)
+	r.mu.Unlock()
+	log, err := buildlog.Create(r.Store, s.Output.Ref.String(), began)
+	if err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	}
+	res := r.persist(ctx, s, log.Path, began)
+	res.log = log
+	return res
+}
+
+// persist builds s, and again when the engine is lost: the last time alone, so that
+// what ends the engine each time takes nothing along that ran beside it.
+func (r *run) persist(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
+	for try := 1; ; try++ {
+		if try == maxTries {
+			r.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
+		}
+		layout, lost, err := r.try(ctx, s, log, began, try == maxTries)
+		switch {
+		case err == nil:
+			return Result{Outcome: plan.Built, Digest: layout.Digest(), Log: log}
+		case lost && try < maxTries:
+			continue
+		case lost:
+			err = r.lostAgain(err, try)
+		}
+		return Result{Outcome: plan.Failed, Err: r.fullEngine(err), Log: log}
+	}
+}
+
+// try builds s once, with nothing beside it if alone. Lost says that the engine went
+// away, and that there is one again, also for the others.
+func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
+	defer r.turns.take(s, alone)() // when there is an engine again
+	e := r.connected()
+	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
+		return l, false, err
+	}
+	if again := r.reopen(ctx, e); again != nil {
+		return l, false, again
+	}
+	return l, true, err
+}
+
+// lostAgain is err, which says that the engine was lost, for the last of so many times.
+func (r *run) lostAgain(err error, tries int) error {
+	said := ""
+	if r.opts.Engine.Kind() == "embedded" {
+		said = "; sx engine logs and the kernel's log (dmesg) may say why"
+	}
+	return fmt.Errorf("%w, at each of %d tries%s", err, tries, said)
+}
+
+// unbuilt is the result of a step that need not build.
+func (r *run) unbuilt(s *plan.Step, how plan.Outcome) Result {
+	l, err := r.Store.Layout(s.Output.Ref.String())
+	if err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	}
+	return Result{Outcome: how, Digest: l.Digest()}
+}
+
+// maxTries bounds how often a build is tried when the engine goes away. A
+// failing build is never tried again.
+const maxTries = 3
+
+// stillNeeded asks again once the dependencies are built: when they came out as
+// they were, so is this.
+func (r *run) stillNeeded(s *plan.Step) (string, error) {
+	if s.Because.Name == "" {
+		return s.Reason, nil
+	}
+	return plan.Stale(r.Tree, s.Output, s.Request, r.connected().probe)
+}
+
+// needed holds for an error too: the build will tell it.
+func (r *run) needed(s *plan.Step) bool {
+	reason, err := r.stillNeeded(s)
+	return err != nil || reason != ""
+}
+
+// noteFatal ends the run early for what no other build would survive.
+func (r *run) noteFatal(err error) {
+	var full *tree.DiskFullError
+	var gone *EngineGoneError
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case errors.As(tree.AsDiskFull(err), &full):
+		r.fatal = full
+	case errors.As(err, &gone):
+		r.fatal = gone
+	}
+}
+
+// build runs the request once, commits the result to out/ and records it.
+func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string, began time.Time) (cache.Layout, error) {
+	name := s.Output.Ref.String()
+	job, rec, err := r.job(ctx, s, e)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	defer log.Close()
+	job.Log = log
+	if r.opts.Escape != nil {
+		escaped := r.opts.Escape(log)
+		defer escaped.Close()
+		job.Log = escaped
+	}
+	job.Step = func(instruction string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opts.Status.Progress(s, instruction)
+	}
+	if job.Into, err = r.Store.Stage(name); err != nil {
+		return cache.Layout{}, err
+	}
+	defer job.Into.Close()
+	img, err := e.Build(ctx, job)
+	if err != nil {
+		return cache.Layout{}, r.doubt(ctx, s, err)
+	}
+	index, err := oci.ParseDigest(img.Index.Digest.String())
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	layout, err := job.Into.Commit(ctx, oci.Descriptor{
+		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
+	}, img.Annotations)
+	if err != nil {
+		return cache.Layout{}, fmt.Errorf("writing out/%s: %w", name, err)
+	}
+	rec.Manifests, rec.Index, rec.Top = layout.Manifests, layout.Index, layout.Top
+	rec.Started, rec.Finished, rec.Log = began, r.opts.Now(), logPath
+	if err := r.Store.PutRecord(rec); err != nil {
+		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)
+	}
+	r.rememberBuild(s, rec.Finished.Sub(began), img)
+	return layout, nil
+}
+
+// doubt reads the sources of a step again that failed with err: one that changed on
+// the disk may be why, and then the next run downloads it again.
+func (r *run) doubt(ctx context.Context, s *plan.Step, err error) error {
+	if ctx.Err() != nil || errors.As(err, new(*buildkit.LostError)) {
+		return err
+	}
+	wrong, stopped := VerifySources(ctx, r.Tree, []*graph.Definition{s.Output.Definition})
+	if stopped != nil || len(wrong) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n%s is not what it was verified to be (%v); the next build downloads it again", err, wrong[0].Path, wrong[0].Err)
+}
+
+// job gathers the bytes that the request names, and what a record will say of
+// them. Dependencies that this run did not write are verified first.
+func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, cache.Record, error) {
+	o := s.Output
+	snap, err := r.Snapshot(o.Definition)
+	if err != nil {
+		return buildkit.Job{}, cache.Record{}, err
+	}
+	job := buildkit.Job{
+		Ref: o.Ref, Request: s.Request, Files: snap.Files,
+		Deps: map[string]cache.Layout{}, NoCache: r.noCache(s), Offline: r.opts.Offline,
+	}
+	for _, src := range o.Definition.Sources {
+		job.Sources = append(job.Sources, buildkit.SourceFile{
+			Name: src.File, Path: filepath.Join(r.Dir, filepath.FromSlash(src.Path)), Hash: src.Hash,
+		})
+	}
+	var deps cache.Deps
+	for _, d := range o.Deps {
+		l, err := r.Store.Adopt(ctx, d.String())
+		if err != nil {
+			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
+		}
+		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
+	}
+	if job.Images, err = r.pulledImages(s.Request); err != nil {
+		return job, cache.Record{}, err
+	}
+	key, err := r.Keep(o, s.Request, deps, e.probe)
+	if err != nil {
+		return job, cache.Record{}, err
+	}
+	return job, cache.Record{
+		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
+		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter},
+		NoCache: job.NoCache,
+		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.Containerfile()),
+	}, nil
+}
+
+// noCache holds for the targets only: what they are built from is not asked for.
+func (r *run) noCache(s *plan.Step) bool {
+	if !r.opts.NoCache {
+		return false
+	}
+	for _, t := range r.targets {
+		if t == s.Output.Ref {
+			return true
+		}
+	}
+	return false
+}

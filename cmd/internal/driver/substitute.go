@@ -1,0 +1,127 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// permitted asks whether the published images that plan uses may be used: those to be
+// pulled, and those that were.
+func (r *run) permitted(ctx context.Context, p *plan.Plan) error {
+	if r.opts.Substitution == nil || r.opts.Substitution.Permit == nil {
+		return nil
+	}
+	var refs []graph.Ref
+	for _, s := range p.Steps {
+		rec, err := r.Record(s.Output)
+		if s.Action == plan.ActionPreseed || s.Taken && err == nil && rec.Origin == cache.Preseeded {
+			refs = append(refs, s.Output.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	return r.opts.Substitution.Permit(ctx, refs)
+}
+
+// pull preseeds what the schedule takes from registries, while it builds what needs
+// none of it. An image that cannot be had breaks its step.
+func (r *run) pull(ctx context.Context, s *schedule.Schedule) error {
+	var images []preseed.Image
+	waiting := map[string]*schedule.Unit{}
+	for _, u := range s.Units {
+		if !isImage(u) {
+			continue
+		}
+		img, ok, err := publishedImage(r.Tree, u.Steps[0].Output.Ref, r.opts.Platforms)
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("digests/ has no line for %s any more", u.Steps[0].Output.Ref))
+		}
+		images, waiting[img.Output] = append(images, img), u
+	}
+	if len(images) == 0 {
+		return nil
+	}
+	opts := r.opts.Substitution.Preseed
+	opts.Store, opts.Log = r.Store, r.Log
+	opts.Status = pulls{opts.Status, func(output string, failure error) {
+		u := waiting[output]
+		var f preseed.Failure
+		if errors.As(failure, &f) {
+			r.breaks(u.Steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
+		}
+		s.Arrive(u)
+	}}
+	_, err := preseed.Run(ctx, images, opts)
+	if failed := (*preseed.Error)(nil); errors.As(err, &failed) {
+		return nil // each was told of
+	}
+	return err
+}
+
+// pulls tells of each image that is settled.
+type pulls struct {
+	preseed.Status
+	settle func(output string, failure error)
+}
+
+func (p pulls) Done(output, how string) {
+	p.Status.Done(output, how)
+	p.settle(output, nil)
+}
+
+func (p pulls) Fail(output, registry string, err error) {
+	p.Status.Fail(output, registry, err)
+	if registry == "" {
+		p.settle(output, err)
+	}
+}
+
+// ImageError says that the published image that was to stand for an output cannot
+// be had.
+type ImageError struct{ Err *preseed.Error }
+
+func (e *ImageError) Error() string {
+	return "its published image cannot be had; without --preseed it is built"
+}
+
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// pulled ends the step of an image that pull had, or could not have.
+func (r *run) pulled(s *plan.Step) bool {
+	res := Result{Ref: s.Output.Ref, Outcome: plan.Preseeded}
+	if err := r.brokenBy(s); err != nil {
+		res.Outcome, res.Err = plan.Failed, err
+	} else if l, err := r.Store.Layout(s.Output.Ref.String()); err != nil {
+		res.Outcome, res.Err = plan.Failed, err
+	} else {
+		res.Digest = l.Digest()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[res.Ref] = &res
+	if res.Outcome == plan.Failed && !r.opts.KeepGoing {
+		r.stopped = true
+	}
+	return res.Outcome == plan.Preseeded
+}
+
+// notTaken says what a build from source alone has to do, because it takes nobody's
+// word.
+func notTaken(t *tree.Tree, p *plan.Plan) string {
+	preseeded := 0
+	for _, s := range p.Steps {
+		if rec, err := t.Record(s.Output); err == nil && rec.Origin == cache.Preseeded && s.Action == plan.ActionBuild {
+			preseeded++
+		}
+	}
+	return fmt.Sprintf("--from-source: up to %d outputs are to be built; %d of them lie in out/ but were not built here", p.Count(plan.ActionBuild), preseeded)
+}

@@ -1,0 +1,87 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// equaliseTimes gives every up-to-date index.json one same mtime that is not
+// older than any definition, so that upstream's make, which decides by mtime,
+// finds nothing to do after a run. It looks at the whole tree, because a
+// rebuilt dependency would otherwise be newer than dependents outside the
+// selection that need no rebuild; it does so only when the times of the plan's
+// outputs are off, which a no-op's are not.
+func equaliseTimes(ctx context.Context, t *tree.Tree, p *plan.Plan, r *run) error {
+	if ctx.Err() != nil || timesHold(t, p) {
+		return nil
+	}
+	var upToDate []string
+	current := map[graph.Ref]bool{}
+	newest := r.opts.Now()
+	for _, o := range t.Graph.Order(t.Graph.All()) {
+		rec, err := t.Record(o)
+		if err != nil {
+			continue
+		}
+		if rec.Origin == cache.Preseeded {
+			if _, err := t.Layout(o); err != nil || !r.stands(o.Ref) {
+				continue
+			}
+		} else if !allCurrent(o.Deps, current, r.stands) {
+			continue
+		} else if reason, err := plan.Stale(t, o, o.Request(tree.PlatformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
+			continue
+		}
+		current[o.Ref] = true
+		upToDate = append(upToDate, o.String())
+		if at := t.DefinitionTime(o.Definition); at.After(newest) {
+			newest = at
+		}
+	}
+	return t.Store.Touch(upToDate, newest)
+}
+
+// stands reports whether a published image lies in out/, or may be left out of it,
+// as the tree's digests/ has it and its definitions still say.
+func (r *run) stands(ref graph.Ref) bool {
+	if r.opts.Substitution == nil {
+		return false
+	}
+	if l, err := r.Layout(r.Graph.Output(ref)); err == nil && l.Digest() != r.Published[ref.String()] {
+		return false
+	}
+	return r.opts.Substitution.WhyNot(ref) == ""
+}
+
+func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.Ref) bool) bool {
+	for _, d := range deps {
+		if !current[d] && !stands(d) {
+			return false
+		}
+	}
+	return true
+}
+
+// timesHold reports whether the outputs of plan that are in out/ have one
+// mtime, not older than their definitions.
+func timesHold(t *tree.Tree, plan *plan.Plan) bool {
+	var one time.Time
+	for _, s := range plan.Steps {
+		at, err := t.Modified(s.Output)
+		if err != nil {
+			continue
+		}
+		if one.IsZero() {
+			one = at
+		}
+		if !at.Equal(one) || t.DefinitionTime(s.Output.Definition).After(at) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,67 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+)
+
+// notNow is an engine that is told apart from what was built here, and does not
+// start.
+type notNow struct{ asked int }
+
+var errNotNow = errors.New("not now")
+
+func (*notNow) Kind() string { return "elsewhere" }
+
+func (e *notNow) Connect(context.Context) (*buildkit.Conn, error) {
+	e.asked++
+	return nil, errNotNow
+}
+
+// warned is told of nothing but warnings.
+type warned struct{ Status }
+
+func (warned) Warn(string) {}
+
+// TestNothingToDoStartsNoEngine: what another sx, or another engine, built of
+// StageX's bytes stands without asking this one's what bytes it makes. Before it
+// builds it is asked.
+func TestNothingToDoStartsNoEngine(t *testing.T) {
+	dir := rememberedTree(t)
+	opts := tree.TreeOptions{KeyFile: filepath.Join(t.TempDir(), "key")}
+	treeDir, err := tree.OpenTree(t.Context(), dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fakeBuild(t, treeDir, "another sx")
+	hub := mostNeeded(treeDir)
+	treeDir.Close()
+	build := func(engine buildkit.Engine) (*Report, error) {
+		tree, err := tree.OpenTree(t.Context(), dir, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Close()
+		return Build(t.Context(), tree, tree.Graph.All(), Options{Engine: engine, Version: "this sx", Status: warned{}})
+	}
+	engine := &notNow{}
+	report, err := build(engine)
+	if err != nil || engine.asked > 0 || report.Plan.Count(plan.ActionNone) != len(report.Plan.Steps) {
+		t.Errorf("the engine was asked %d times; %v", engine.asked, err)
+	}
+	data, err := os.ReadFile(hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(t, hub, "# edited\n"+string(data))
+	if _, err := build(engine); !errors.Is(err, errNotNow) || engine.asked == 0 {
+		t.Errorf("after an edit the engine was asked %d times; %v", engine.asked, err)
+	}
+}

@@ -1,0 +1,168 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Explanation says why an output would be built, or why it need not be.
+type Explanation struct {
+	Ref    graph.Ref
+	Action Action
+	// Chain leads from the output, over what each next one is built from, to the
+	// root cause. Of an output that is up to date it is empty.
+	Chain []Cause
+	// Others are the other outputs in its closure that have a reason of their
+	// own, so that mending the chain's end alone would not do. Those that were
+	// never built are only counted.
+	Others []Cause
+	Never  int
+	// Closure is how many outputs it is built from, itself not counted.
+	Closure int
+	// Images are those of other registries that it or its closure is built from:
+	// inputs that no build here can prove.
+	Images []graph.Image
+	// Record is how what is in out/ came to be; nil where nothing tells.
+	Record *cache.Record
+}
+
+// Cause is one link of a chain: why an output will be built, or, where Built is
+// set, why it was built then and came out otherwise than before.
+type Cause struct {
+	Ref     graph.Ref
+	Action  Action    // of one that will be; else "":
+	Built   time.Time // when it was
+	Reason  string
+	Changes []Change
+}
+
+// Explain plans targets and follows the reason of each to its root, also through
+// builds that are done: an output is stale because a dependency's digest changed,
+// and that changed because, two days ago, one of its files had.
+func Explain(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts PlanOptions) ([]Explanation, error) {
+	plan, err := New(ctx, t, targets, opts)
+	if err != nil {
+		return nil, err
+	}
+	steps := map[graph.Ref]*Step{}
+	for _, s := range plan.Steps {
+		steps[s.Output.Ref] = s
+	}
+	var all []Explanation
+	for _, ref := range targets {
+		all = append(all, explainOne(t, steps, ref))
+	}
+	return all, nil
+}
+
+func explainOne(t *tree.Tree, steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
+	e := Explanation{Ref: ref, Action: steps[ref].Action}
+	if rec, err := t.Store.Record(ref.String()); err == nil {
+		e.Record = &rec
+	}
+	closure := t.Graph.Closure([]graph.Ref{ref})
+	e.Closure = len(closure) - 1
+	e.Images = t.Graph.Images(closure)
+	if e.Action == ActionNone {
+		return e
+	}
+	root := ref
+	for ; ; root = steps[root].Because {
+		e.Chain = append(e.Chain, causeOf(steps[root]))
+		if steps[root].Because == (graph.Ref{}) {
+			break
+		}
+	}
+	e.Chain = append(e.Chain, pastChanges(t, e.Chain[len(e.Chain)-1].Changes)...)
+	for _, other := range closure {
+		s := steps[other]
+		switch {
+		case s == nil: // behind a published image
+		case s.Action == ActionNone || s.Because != (graph.Ref{}) || other == root:
+		case s.Reason == neverBuilt:
+			e.Never++
+		default:
+			e.Others = append(e.Others, causeOf(s))
+		}
+	}
+	return e
+}
+
+func causeOf(s *Step) Cause {
+	return Cause{Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Changes: s.Changes}
+}
+
+// pastChanges follows changes that are all of dependencies' digests back through the
+// builds that made those digests, as far as their proofs and inputs are kept.
+func pastChanges(t *tree.Tree, changes []Change) (chain []Cause) {
+	seen := map[Change]bool{}
+	for {
+		dep, ok := onlyDependency(changes)
+		if !ok || seen[dep] {
+			return chain
+		}
+		seen[dep] = true
+		cause, ok := rebuilt(t, dep)
+		if !ok {
+			return chain
+		}
+		chain, changes = append(chain, cause), cause.Changes
+	}
+}
+
+// onlyDependency is the first of changes, if nothing but dependencies changed.
+func onlyDependency(changes []Change) (Change, bool) {
+	for _, c := range changes {
+		if c.Kind != "dependency" || c.Was == "" || c.Now == "" {
+			return Change{}, false
+		}
+	}
+	if len(changes) == 0 {
+		return Change{}, false
+	}
+	return changes[0], true
+}
+
+// rebuilt says why a dependency's digest changed, of which there is something to
+// say only where it is one of this user's builds.
+func rebuilt(t *tree.Tree, dep Change) (Cause, bool) {
+	ref, err := graph.ParseRef(dep.Name)
+	now, parsed := oci.ParseDigest(dep.Now)
+	if err != nil || parsed != nil {
+		return Cause{}, false
+	}
+	rec, proven := t.Store.Proof(dep.Name, now)
+	if !proven {
+		return Cause{Ref: ref, Reason: "what is in out/ now was not built here"}, true
+	}
+	cause := Cause{Ref: ref, Built: rec.Finished}
+	was, err := oci.ParseDigest(dep.Was)
+	old, proven := t.Store.Proof(dep.Name, was)
+	switch {
+	case err != nil || !proven:
+		cause.Reason = fmt.Sprintf("something changed since %s, which was not built here", text.Abbreviate(dep.Was))
+	case old.Key == rec.Key:
+		cause.Reason = "it is not reproducible: the same inputs gave another digest"
+	default:
+		cause.Changes = between(t, old, rec)
+		cause.Reason = sentence(cause.Changes)
+	}
+	return cause, true
+}
+
+// between lists what changed from one build to another.
+func between(t *tree.Tree, was, now cache.Record) []Change {
+	var parts tree.KeyParts
+	if t.Store.Inputs(now.Key, &parts) != nil {
+		parts = tree.KeyParts{Deps: tree.ImageSets(now.Deps), Probe: now.Engine.Probe}
+		return depChanges(depTexts(tree.ImageSets(was.Deps)), depTexts(parts.Deps))
+	}
+	return since(t, was, parts)
+}

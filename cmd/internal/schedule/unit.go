@@ -1,0 +1,92 @@
+package schedule
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Unit is what starts at once and takes one job: a step, or a family.
+type Unit struct {
+	Steps    []*plan.Step
+	at       int // in units, which is in plan order
+	expected time.Duration
+	guessed  bool          // nothing tells of any member how long it takes
+	memory   int64         // that it needs at its peak; 0: unknown
+	height   time.Duration // of the longest path of units that begins here, this one included
+	Rank     int           // of those that are ready the lowest starts first
+
+	needs  int       // steps of other units that it still waits for
+	Lacks  bool      // it waits for sources, or for another process
+	Behind [][]*Unit // by member: what needs it
+	state  unitState
+	doomed bool // takes no slot
+}
+
+type unitState int
+
+const (
+	unitWaiting unitState = iota
+	unitReady
+	unitRunning
+	unitOver // ended, or given up
+)
+
+// units groups the steps that will run, and says of each unit what waits for
+// which of its steps. Every unit comes after those it needs.
+func units(steps []*plan.Step) []*Unit {
+	var all []*Unit
+	place := map[graph.Ref]*Unit{}
+	for _, s := range steps {
+		if s.Action == plan.ActionNone || place[s.Output.Ref] != nil {
+			continue
+		}
+		u := &Unit{Steps: []*plan.Step{s}, at: len(all)}
+		if s.Family != nil {
+			u.Steps = s.Family
+		}
+		u.Behind, u.guessed = make([][]*Unit, len(u.Steps)), true
+		for _, member := range u.Steps {
+			place[member.Output.Ref] = u
+			u.expected = max(u.expected, member.Expected)
+			u.memory = max(u.memory, member.Memory)
+			u.guessed = u.guessed && member.Guessed
+		}
+		all = append(all, u)
+	}
+	for _, u := range all {
+		if u.Steps[0].Action == plan.ActionPreseed {
+			continue // what it was built from is nobody's matter
+		}
+		for _, d := range u.Steps[0].Output.Deps { // a family's are the same
+			if dep := place[d]; dep != nil {
+				u.needs++
+				i := slices.IndexFunc(dep.Steps, func(s *plan.Step) bool { return s.Output.Ref == d })
+				dep.Behind[i] = append(dep.Behind[i], u)
+			}
+		}
+	}
+	prioritise(all)
+	return all
+}
+
+// prioritise ranks units by the longest path that each begins: what the end of
+// the run waits for longest goes first.
+func prioritise(all []*Unit) {
+	for _, u := range slices.Backward(all) {
+		u.height = u.expected
+		for _, next := range slices.Concat(u.Behind...) {
+			u.height = max(u.height, u.expected+next.height)
+		}
+	}
+	byRank := slices.Clone(all)
+	slices.SortFunc(byRank, func(a, b *Unit) int {
+		return cmp.Or(cmp.Compare(b.height, a.height), a.Steps[0].Output.Ref.Compare(b.Steps[0].Output.Ref))
+	})
+	for i, u := range byRank {
+		u.Rank = i
+	}
+}

@@ -1,0 +1,226 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Tree is an open StageX checkout.
+type Tree struct {
+	Dir       string
+	FS        fs.FS // the checkout; no link leads out of it
+	Graph     *graph.Graph
+	Store     *cache.Store
+	Published cache.Published
+
+	Root      *os.Root
+	closeFS   func() error
+	foreign   func(graph.Image) error
+	Log       *zap.Logger
+	snapshots snapshots
+	Memory    *definitions
+	Evidence  evidence // nil while something is built
+}
+
+// TreeOptions of [OpenTree].
+type TreeOptions struct {
+	State   string // folder for everything of sx's; empty: <tree>/.sx
+	KeyFile string // key that records are authenticated with
+	// Build tells builds of sx apart: what one learnt of the tree another must
+	// learn anew. Empty: every run learns all anew.
+	Build string
+	Log   *zap.Logger
+	// Foreign says why an image of another registry may not be built from; nil
+	// refuses all. See [graph.LoadOptions].
+	Foreign func(graph.Image) error
+	// All says that every output will be looked at: that begins while the
+	// definitions are read.
+	All bool
+
+	Now func() time.Time // of tests
+}
+
+// Store opens the tree's store.
+func (o TreeOptions) Store(dir string) (*cache.Store, error) {
+	return cache.Open(dir, cache.Options{Dir: o.State, KeyFile: o.KeyFile, Build: o.Build, Now: o.Now, Log: o.Log})
+}
+
+// NoTreeError says that no StageX checkout was found.
+type NoTreeError struct{ Dir string }
+
+func (e *NoTreeError) Error() string {
+	return fmt.Sprintf("there is no StageX tree in %q or above it (a folder that holds packages/)", e.Dir)
+}
+
+// OldTreeError says that a StageX tree is of a format that sx does not read.
+type OldTreeError struct{ Dir string }
+
+func (e *OldTreeError) Error() string {
+	return fmt.Sprintf("the tree in %q has no stages and no package.toml: it is older than StageX 2024.12.0, and sx does not build it", e.Dir)
+}
+
+// PublishedError says that a file of digests/ is not what it should be.
+type PublishedError struct{ Err error }
+
+func (e *PublishedError) Error() string { return e.Err.Error() }
+
+func (e *PublishedError) Unwrap() error { return e.Err }
+
+// FindTree walks up from dir to the first folder that holds packages/ with a
+// stage in it. The error is a *NoTreeError when there is none, or an *OldTreeError.
+func FindTree(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for at := abs; ; at = filepath.Dir(at) {
+		for _, stage := range graph.Stages {
+			if info, err := os.Stat(filepath.Join(at, "packages", stage)); err == nil && info.IsDir() {
+				return at, nil
+			}
+		}
+		if isOldTree(at) {
+			return "", &OldTreeError{at}
+		}
+		if at == filepath.Dir(at) {
+			return "", &NoTreeError{abs}
+		}
+	}
+}
+
+// isOldTree reports whether dir is a tree without stages: packages/<name>/Containerfile.
+func isOldTree(dir string) bool {
+	entries, _ := os.ReadDir(filepath.Join(dir, "packages"))
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		_, err := os.Lstat(filepath.Join(dir, "packages", e.Name(), "Containerfile"))
+		return err == nil
+	})
+}
+
+// LoadGraph reads the definitions of the tree at dir and nothing else. Where an
+// earlier run left what it learnt of them, that spares reading; where nothing can
+// be learnt from, nothing is written.
+func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	tree, closeTree := beneathRoot(root)
+	defer closeTree()
+	memory := NewDefinitions(dir)
+	if opts.Build != "" && opts.exists(dir) {
+		if store, err := opts.Store(dir); err == nil {
+			defer store.Close()
+			memory.Attach(store)
+		}
+	}
+	g, err := graph.Load(ctx, tree, graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
+	if err == nil {
+		err = memory.Memory.Save()
+	}
+	return g, err
+}
+
+// OpenTree loads the tree at dir, the folder that holds packages/.
+func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{Dir: dir, Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
+	t.FS, t.closeFS = beneathRoot(root)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	if t.Log == nil {
+		t.Log = zap.NewNop()
+	}
+	if opts.exists(dir) {
+		if err := t.openStore(opts); err != nil {
+			return nil, err
+		}
+	}
+	var seen map[string]*sighting
+	if opts.All && t.Store != nil {
+		seen, err = t.readLooking(ctx)
+	} else {
+		err = t.read(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.Store == nil { // which a tree that cannot be read does not get
+		err = t.openStore(opts)
+	}
+	t.RenewEvidence(seen)
+	return t, err
+}
+
+// readLooking is read, and looks at all outputs meanwhile.
+func (t *Tree) readLooking(ctx context.Context) (seen map[string]*sighting, err error) {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	var ahead errgroup.Group
+	ahead.Go(func() error {
+		seen = lookAhead(looking, t.Store)
+		return nil
+	})
+	if err = t.read(ctx); err != nil {
+		stop()
+	}
+	ahead.Wait()
+	return seen, err
+}
+
+// read loads what the tree says.
+func (t *Tree) read(ctx context.Context) (err error) {
+	var digests errgroup.Group
+	digests.Go(func() (err error) {
+		t.Published, err = cache.LoadDigests(t.FS)
+		return err
+	})
+	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.Memory, Foreign: t.foreign})
+	if wrong := digests.Wait(); wrong != nil && err == nil {
+		err = &PublishedError{wrong}
+	}
+	if err == nil {
+		t.Memory.number(t.Graph)
+	}
+	return err
+}
+
+func (t *Tree) openStore(opts TreeOptions) (err error) {
+	if t.Store, err = opts.Store(t.Dir); err != nil {
+		return AsDiskFull(err)
+	}
+	t.Memory.Attach(t.Store)
+	return nil
+}
+
+// Close saves what spares the next run work, and closes the tree.
+func (t *Tree) Close() error {
+	return errors.Join(t.Memory.Memory.Save(), t.close())
+}
+
+func (t *Tree) close() error {
+	err := errors.Join(t.closeFS(), t.Root.Close())
+	if t.Store != nil {
+		err = errors.Join(t.Store.Close(), err)
+	}
+	return err
+}

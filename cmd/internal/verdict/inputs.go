@@ -1,0 +1,275 @@
+package verdict
+
+import (
+	"cmp"
+	"math/bits"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// input is an output with one digest, as others were built from it. What counts
+// for them is its whole closure by digest, so each is looked at once for all.
+type input struct {
+	deps []*input // none of what has no proof
+	kind string   // of the engine that built it; "" where there is no proof
+	full bool     // it is MATCH, on that kind of engine and its own inputs aside
+	// other says why it is not what the tree's definitions make, or that one of its
+	// inputs is not; "" if all of them are, as far as sx knows.
+	other string
+
+	digest oci.Digest
+
+	seen uint64         // scratch of count: the unproven ones of a round that it is or rests on
+	on   map[string]int // kind of engine → unproven inputs
+}
+
+type inputID struct {
+	output string
+	digest oci.Digest
+}
+
+// inputs are all that were looked at, each after its deps.
+type inputs struct {
+	first []*input // of each output of the graph, by its number: the first that was looked at
+	byID  map[inputID]*input
+	order []*input
+	stale bool // some have no counts yet
+}
+
+// unprovenInputs counts the inputs of o, which has the manifests ms and a proof, that
+// have none: outputs in its closure, by digest, that were not built here, from the
+// tree's definitions, with the published digest, on the kind of engine that o's
+// verdict names or on the embedded one, whose word needs no name. Other says that some
+// input is not what the tree's definitions make.
+func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	in := j.input(o.String(), o, ms)
+	j.inputs.count()
+	return in.on[in.kind], in.other
+}
+
+// All judges refs, which is much faster than one by one where there are many.
+func (j *Judge) All(refs []graph.Ref) []Verdict {
+	outputs := make([]*graph.Output, len(refs))
+	tree.Parallel(len(refs), func(i int) {
+		outputs[i] = j.Tree.Graph.Output(refs[i])
+		j.Tree.Look(outputs[i], nil)
+	})
+	j.prepare(outputs)
+	vs := make([]Verdict, len(refs))
+	tree.Parallel(len(refs), func(i int) { vs[i] = j.look(outputs[i]) })
+	return vs
+}
+
+// prepare looks at all that outputs rest on.
+func (j *Judge) prepare(outputs []*graph.Output) {
+	for _, o := range outputs {
+		if rec, err := j.Tree.Record(o); err == nil && rec.Origin == cache.BuiltHere {
+			j.input(o.String(), o, rec.Manifests)
+		}
+	}
+}
+
+// addDeps follows rec, a record of o, or of an output that the graph does not have:
+// nil. Its dependencies mostly are what the graph says, so few are looked for by name.
+func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
+	in.deps = make([]*input, len(rec.Deps), len(rec.Deps)+len(rec.Foreign))
+	for i, d := range rec.Deps {
+		var dep *graph.Output
+		if o != nil && i < len(o.Inputs()) && o.Inputs()[i].String() == d.Output {
+			dep = o.Inputs()[i]
+		} else {
+			dep = j.output(d.Output)
+		}
+		in.deps[i] = j.input(d.Output, dep, d.Images)
+	}
+	for _, image := range rec.Foreign {
+		in.deps = append(in.deps, j.inputs.foreign(image))
+	}
+}
+
+// foreign is an image of another registry, of which no build here can be a proof.
+func (s *inputs) foreign(image string) *input {
+	return s.of(image, nil, oci.Digest{}, func(*input) {})
+}
+
+// input looks at an output that has the manifests ms, or had when it was used; o is
+// nil where the graph has none of that name.
+func (j *Judge) input(name string, o *graph.Output, ms []oci.Manifest) *input {
+	var d oci.Digest
+	if len(ms) > 0 {
+		d = ms[0].Digest
+	}
+	if len(ms) == 1 {
+		if in := j.inputs.find(name, o, d); in != nil {
+			return in
+		}
+	}
+	m, published := publishedManifest(o, ms)
+	if published {
+		d = m
+	}
+	return j.inputs.of(name, o, d, func(in *input) { j.fill(in, name, o, published) })
+}
+
+// fill looks for the proof of an input. Listed says that it has an image of the
+// platform that digests/ speaks of.
+func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
+	want, ok := j.published(name)
+	listed = listed && o != nil && ok && want == in.digest
+	rec, proven := j.proof(name, o, in.digest)
+	if !proven {
+		if !listed {
+			in.other = name + " was not built here, and is not the published image"
+		}
+		return
+	}
+	in.kind = rec.Engine.Kind
+	in.other = j.notOurs(name, o, rec)
+	in.full = in.other == "" && listed && !onCache(rec)
+	j.addDeps(in, o, rec)
+	for _, dep := range in.deps {
+		in.other = cmp.Or(in.other, dep.other)
+	}
+}
+
+// notOurs is why a build is not of the tree's definitions, inputs aside; "" if it is.
+func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
+	if o == nil {
+		return name + " is not an output of the tree"
+	}
+	current, err := j.Tree.Current(o, tree.PlatformsIn(rec), rec)
+	switch {
+	case err != nil:
+		return err.Error()
+	case !current:
+		return name + " was built from other definitions or sources than the tree's now"
+	}
+	if rec.Engine.Probe != buildkit.ProbeDigest {
+		return name + " was built on an engine that makes other bytes"
+	}
+	return ""
+}
+
+func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record, bool) {
+	if o == nil {
+		return j.Tree.Store.Proof(name, d)
+	}
+	return j.Tree.Proof(o, d)
+}
+
+// onCache tells of a build that may have used what the cache of an engine elsewhere
+// holds, which nobody here need have built.
+func onCache(rec cache.Record) bool {
+	return rec.Engine.Kind != "embedded" && !rec.NoCache
+}
+
+// output is the tree's output of that name, or nil.
+func (j *Judge) output(name string) *graph.Output {
+	ref, err := graph.ParseRef(name)
+	if err != nil {
+		return nil
+	}
+	return j.Tree.Graph.Output(ref)
+}
+
+// find returns what was looked at already, or nil.
+func (s *inputs) find(name string, o *graph.Output, d oci.Digest) *input {
+	if o != nil && o.Number() < len(s.first) {
+		if in := s.first[o.Number()]; in != nil && in.digest == d {
+			return in
+		}
+	}
+	return s.byID[inputID{name, d}]
+}
+
+func (s *inputs) add(name string, o *graph.Output, in *input) {
+	if o != nil {
+		if n := o.Number() + 1 - len(s.first); n > 0 {
+			s.first = append(s.first, make([]*input, n)...)
+		}
+		if s.first[o.Number()] == nil {
+			s.first[o.Number()] = in
+			return
+		}
+	}
+	if s.byID == nil {
+		s.byID = map[inputID]*input{}
+	}
+	s.byID[inputID{name, in.digest}] = in
+}
+
+// of returns that of an output with a digest, which fill looks at when it is new.
+// Only a forged record could lead back to itself; the edge that does counts for
+// nothing.
+func (s *inputs) of(name string, o *graph.Output, d oci.Digest, fill func(*input)) *input {
+	if in := s.find(name, o, d); in != nil {
+		return in
+	}
+	in := &input{digest: d}
+	s.add(name, o, in)
+	fill(in)
+	s.order, s.stale = append(s.order, in), true
+	return in
+}
+
+// count fills in how many unproven inputs each rests on, for every kind of engine
+// that built any.
+func (s *inputs) count() {
+	if !s.stale {
+		return
+	}
+	s.stale = false
+	kinds := map[string]bool{}
+	for _, in := range s.order {
+		in.on = nil
+		kinds[in.kind] = true
+	}
+	delete(kinds, "")
+	for kind := range kinds {
+		s.countOn(kind)
+	}
+}
+
+// countOn goes over all inputs once for every 64 that are unproven on that kind of
+// engine: an input is marked with those that it is or rests on, and has as many as
+// its deps have marks.
+func (s *inputs) countOn(kind string) {
+	var round []*input
+	for i, in := range s.order {
+		if !in.full || in.kind != kind && in.kind != "embedded" {
+			round = append(round, in)
+		}
+		if len(round) == 64 || i == len(s.order)-1 && len(round) > 0 {
+			s.mark(round, kind)
+			round = round[:0]
+		}
+	}
+}
+
+func (s *inputs) mark(round []*input, kind string) {
+	for _, in := range s.order {
+		in.seen = 0
+	}
+	for i, in := range round {
+		in.seen = 1 << i
+	}
+	for _, in := range s.order {
+		var below uint64
+		for _, dep := range in.deps {
+			below |= dep.seen
+		}
+		in.seen |= below
+		if below != 0 {
+			if in.on == nil {
+				in.on = map[string]int{}
+			}
+			in.on[kind] += bits.OnesCount64(below)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package verdict
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// History knows what was published: the tree at the last commit that changed
+// anything in digests/.
+type History interface {
+	// Changed reports whether the definition folder dir, whose files are
+	// given, differs from what it was at that commit.
+	Changed(dir string, files []graph.File) (bool, error)
+}
+
+// Judge gives verdicts.
+type Judge struct {
+	Tree *tree.Tree
+	// Open opens the history once it is needed: for the first digest that is not
+	// the published one. Where there is none the error says why, and nothing is
+	// CHANGED; so it is without Open.
+	Open func() (History, error)
+	// Against, if set, takes the place of the tree's digests/. Open then is about the
+	// commit that published these digests, or nil if no commit did.
+	Against *Against
+
+	mu        sync.Mutex // of all below, while several are judged at once
+	history   History
+	noHistory error
+	opened    bool
+	changed   map[string]change // by the folder of a definition
+	inputs    inputs
+}
+
+// Against is published digests that do not come from the tree's digests/.
+type Against struct {
+	Source    string // what a verdict calls it
+	Published cache.Published
+}
+
+// published returns the digest that an output is held against.
+func (j *Judge) published(output string) (oci.Digest, bool) {
+	all := j.Tree.Published
+	if j.Against != nil {
+		all = j.Against.Published
+	}
+	d, ok := all[output]
+	return d, ok
+}
+
+func (j *Judge) OpenHistory() (History, error) {
+	if !j.opened {
+		j.opened, j.noHistory = true, errors.New("nobody opened it")
+		if j.Open != nil {
+			j.history, j.noHistory = j.Open()
+		}
+	}
+	return j.history, j.noHistory
+}
+
+// Judge looks at what is in out/ for ref. Blobs that are as they were when they
+// were last hashed are not read again; see [Tree.Verify].
+func (j *Judge) Judge(ref graph.Ref) Verdict {
+	return j.look(j.Tree.Graph.Output(ref))
+}
+
+func (j *Judge) look(o *graph.Output) Verdict {
+	layout, err := j.Tree.Whole(o)
+	return j.judge(o, layout, err)
+}
+
+// judge is about a layout that was read in full, or could not be. What cannot be told
+// of an output makes it UNPROVEN, and keeps no other from its verdict.
+func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
+	v := Verdict{Ref: o.Ref}
+	if j.Against != nil {
+		v.Against = j.Against.Source
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		v.Word = Missing
+		return v
+	}
+	if err != nil {
+		v.Word, v.Damaged, v.Note = Unproven, true, "damaged: "+err.Error()
+		return v
+	}
+	got, published := publishedManifest(o, layout.Manifests)
+	v.Got = layout.Digest()
+	if published {
+		v.Got = got
+		v.Want, published = j.published(o.String())
+	}
+	rec, proven := j.Tree.Proof(o, v.Got)
+	if !proven {
+		v.Word, v.Note = Unproven, j.origin(o)
+		return v
+	}
+	if err := rec.Exact(layout); err != nil {
+		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
+		return v
+	}
+	current, err := j.Tree.Current(o, tree.PlatformsIn(rec), rec)
+	switch {
+	case err != nil:
+		v.Word, v.Note = Unproven, "built here, but what the tree says now is unknown: "+err.Error()
+		return v
+	case !current:
+		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+o.String()
+		return v
+	case rec.Engine.Probe != buildkit.ProbeDigest:
+		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
+		return v
+	}
+	given, other := j.unprovenInputs(o, layout.Manifests)
+	switch {
+	case published && v.Got == v.Want:
+		j.match(&v, rec, given)
+		return v
+	case other != "": // whatever its digest is, it says nothing of the tree's definitions
+		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+other+"; run sx build "+o.String()
+		return v
+	case !published:
+		v.Word, v.Want = Unpublished, oci.Digest{}
+		return v
+	}
+	v = j.differs(v, rec)
+	j.excuse(&v, o)
+	return v
+}
+
+// match makes v a MATCH, with its conditions.
+func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
+	v.Word, v.Given = Match, given
+	if rec.Engine.Kind != "embedded" {
+		v.Engine = rec.Engine.Kind
+	}
+	if onCache(rec) {
+		v.Cached = true
+		v.Given++
+	}
+}
+
+// differs tells MISMATCH from CHANGED. What of the history cannot be read makes it
+// unknown whether the definitions that depend on it changed, and nothing else.
+func (j *Judge) differs(v Verdict, rec cache.Record) Verdict {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	v.Word = Mismatch
+	if name := rec.Engine.Snapshotter; name != "" && name != buildkit.Overlayfs {
+		v.Note = buildkit.OtherSnapshotter(name)
+	}
+	history, unknown := j.OpenHistory()
+	if unknown == nil {
+		for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
+			c := j.changedSince(history, j.Tree.Graph.Output(ref).Definition)
+			if c.dir != "" {
+				v.Word, v.Note = Changed, c.dir+" changed since digests/ did"
+				return v
+			}
+			unknown = cmp.Or(unknown, c.unknown)
+		}
+	}
+	if unknown != nil {
+		said := fmt.Sprintf("whether definitions changed is unknown: %v", unknown)
+		v.Note = strings.TrimPrefix(v.Note+"; "+said, "; ")
+	}
+	return v
+}
+
+// change is what the history tells of a definition.
+type change struct {
+	dir     string // the folder that changed, "" if none did
+	unknown error  // why that is not known
+}
+
+// changedSince is about the folder of a definition, and about that whose version it
+// takes, which is part of what it builds.
+func (j *Judge) changedSince(history History, d *graph.Definition) change {
+	if c, ok := j.changed[d.Dir]; ok {
+		return c
+	}
+	var c change
+	snap, unknown := j.Tree.Snapshot(d)
+	changed := false
+	if unknown == nil {
+		changed, unknown = history.Changed(d.Dir, snap.Files)
+	}
+	if unknown == nil && changed {
+		c.dir = d.Dir
+	} else if d.VersionFrom != (graph.Ref{}) {
+		c = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition)
+	}
+	if c.dir == "" {
+		c.unknown = cmp.Or(unknown, c.unknown)
+	}
+	if j.changed == nil {
+		j.changed = map[string]change{}
+	}
+	j.changed[d.Dir] = c
+	return c
+}
+
+// publishedManifest finds the manifest that digests/ speaks of: the platform
+// that the definition forces first, or linux/amd64.
+func publishedManifest(o *graph.Output, ms []oci.Manifest) (oci.Digest, bool) {
+	want := graph.DefaultPlatform
+	if o != nil && len(o.Definition.Platforms) > 0 {
+		want = o.Definition.Platforms[0]
+	}
+	i := slices.IndexFunc(ms, func(m oci.Manifest) bool { return m.Platform == want })
+	if i < 0 {
+		return oci.Digest{}, false
+	}
+	return ms[i].Digest, true
+}
+
+// origin says where an output that was not built here comes from.
+func (j *Judge) origin(o *graph.Output) string {
+	rec, err := j.Tree.Record(o)
+	var version *cache.VersionError
+	switch {
+	case errors.As(err, &version):
+		return "its record is of another version of sx"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no record of how it came to be"
+	case err != nil:
+		return "its record cannot be believed: " + err.Error()
+	case rec.Origin == cache.Preseeded:
+		return "preseeded from " + rec.From
+	}
+	return "not what was built here"
+}
+
+// Verify hashes every blob of refs and judges them. Damage is told in the verdict,
+// and kept in mind by the store; the error is ctx's cause.
+func Verify(ctx context.Context, t *tree.Tree, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
+	var vs []Verdict
+	err := VerifyBy(ctx, t, []*Judge{j}, refs, func(v []Verdict) {
+		vs = append(vs, v[0])
+		if each != nil {
+			each(v[0])
+		}
+	})
+	return vs, err
+}
+
+// VerifyBy is Verify by several judges: each is called with the verdicts on one output,
+// in their order. The blobs are hashed once.
+func VerifyBy(ctx context.Context, t *tree.Tree, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
+	outputs := make([]*graph.Output, len(refs))
+	for i, ref := range refs {
+		outputs[i] = t.Graph.Output(ref)
+	}
+	for _, j := range judges {
+		j.prepare(outputs)
+	}
+	for _, o := range outputs {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		layout, err := t.Store.Verify(ctx, o.String())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		vs := make([]Verdict, len(judges))
+		for i, j := range judges {
+			vs[i] = j.judge(o, layout, err)
+		}
+		each(vs)
+	}
+	return nil
+}
