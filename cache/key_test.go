@@ -112,6 +112,7 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
 // goldenInputs have the shape of what a build hashes: a struct whose members are not
 // in order, maps, empty and nil slices, and strings of all kinds.
 func goldenInputs() []any {
