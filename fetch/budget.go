@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What lies in TempDir is bounded: a server decides how much it sends, not how
-// full the disk gets. Partial files count, and wrong ones that earlier runs moved
-// away; those of this run it will still speak of, so they stay.
+// TempDir is bounded: a server decides how much it sends, not how full the disk
+// gets. Partial files count, and wrong ones that earlier runs moved away. Wrong ones
+// of this run stay, because its messages name them.
 
 type tempFile struct {
 	name     string
@@ -24,7 +24,7 @@ type tempFile struct {
 	modified time.Time
 }
 
-// list is the files that count, oldest first.
+// list returns the files that count, oldest first.
 func (t *temp) list() ([]tempFile, error) {
 	entries, err := fs.ReadDir(t.dir.FS(), ".")
 	if err != nil {
@@ -57,8 +57,9 @@ func total(files []tempFile) (sum int64) {
 	return sum
 }
 
-// grow makes room for n more bytes: above the limit it counts what is really
-// there, and removes what nobody writes, oldest first. Else a *transfer.SizeError.
+// grow reserves n more bytes. Above the limit it counts the files anew and removes
+// those that no process writes, oldest first. If that is not enough it returns a
+// *transfer.SizeError.
 func (t *temp) grow(n int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,7 +72,7 @@ func (t *temp) grow(n int64) error {
 	return nil
 }
 
-// shrink gives back what grow counted.
+// shrink releases bytes that grow reserved.
 func (t *temp) shrink(n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,7 +99,7 @@ func (t *temp) evict(n int64) error {
 	return nil
 }
 
-// discard removes a file that nobody holds, and says whether it did.
+// discard removes a file that no process has locked, and reports whether it did.
 func (t *temp) discard(name string) bool {
 	if hash, ok := strings.CutSuffix(name, partSuffix); ok {
 		f, err := t.dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -114,7 +115,7 @@ func (t *temp) discard(name string) bool {
 	return t.dir.Remove(name) == nil
 }
 
-// forget removes what is left of a download that is no longer needed.
+// forget removes the partial file of a hash that is present.
 func (t *temp) forget(hash graph.Hash) {
 	name := hash.String() + partSuffix
 	info, err := t.dir.Lstat(name)

@@ -14,18 +14,18 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// errAbsent says that nothing lies under a final name.
+// errAbsent reports that there is no file at a final name.
 var errAbsent = errors.New("missing")
 
-// wrongError says that what lies under a final name is not the file wanted.
+// wrongError reports that the file at a final name is not the wanted one.
 type wrongError struct{ err error }
 
 func (e *wrongError) Error() string { return e.err.Error() }
 func (e *wrongError) Unwrap() error { return e.err }
 
-// check verifies what lies at path, and changes nothing. The error is
-// errAbsent, a *wrongError, or that nothing can be said or done there, such as
-// a folder under that name.
+// check verifies the file at path, and changes nothing. The error is errAbsent, a
+// *wrongError, or one that neither checking nor replacing gets past, such as a folder
+// of that name.
 func (r *run) check(ctx context.Context, path string, want graph.Hash) error {
 	s, err := r.tree.spot(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,7 +38,7 @@ func (r *run) check(ctx context.Context, path string, want graph.Hash) error {
 	return r.verify(ctx, s, want)
 }
 
-// verify is check for an open folder.
+// verify checks a file in an open folder, as check does.
 func (r *run) verify(ctx context.Context, s *spot, want graph.Hash) error {
 	info, err := s.dir.Lstat(s.base)
 	switch {

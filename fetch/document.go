@@ -12,14 +12,14 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// MaxDocument is how many bytes a document may have.
+// MaxDocument bounds a document, in bytes.
 const MaxDocument = 1 << 20
 
-// documentTime is how long one may take, with all repetitions.
+// documentTime bounds the reading of one document, with all repetitions.
 const documentTime = 30 * time.Second
 
 // Documents reads small files of servers that a user named: signatures, lists of digests. It speaks https only, follows no
-// redirect to another host, and checks no hash: whoever uses a document must judge it. It is safe for concurrent use.
+// redirect to another host, and checks no hash: the caller must judge a document. It is safe for concurrent use.
 type Documents struct {
 	client transfer.Client
 	base   *http.Transport
@@ -62,7 +62,7 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// DocumentError says that a document cannot be had.
+// DocumentError reports that a document could not be read.
 type DocumentError struct {
 	URL string
 	Err error
@@ -73,7 +73,7 @@ func (e *DocumentError) Error() string { return e.URL + ": " + e.Err.Error() }
 // Unwrap returns the reason.
 func (e *DocumentError) Unwrap() error { return e.Err }
 
-// NoDocument reports that the server answered, and has no such document.
+// NoDocument reports whether the server answered that it has no such document.
 func NoDocument(err error) bool {
 	var status *transfer.StatusError
 	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)

@@ -11,24 +11,24 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// Error is every source that could not be had, sorted by name and path.
+// Error lists the sources that could not be fetched, sorted by name and path.
 type Error struct {
 	Failures []Failure
 	Total    int // sources asked for
-	// Stopped is why sources that are neither had nor in Failures were not
-	// tried, such as a *DiskError; nil when all were.
+	// Stopped is the reason why the remaining sources, which are neither present nor
+	// in Failures, were not tried, such as a *DiskError; nil if all were tried.
 	Stopped error
 }
 
-// Failure is one source and what each mirror said.
+// Failure is one source and the reason of each mirror.
 type Failure struct {
 	Source
-	// Attempts are in mirror order, one for each mirror. Before them comes a
-	// *WrongError, where something else lay under the final name.
+	// Attempts has one entry for each mirror, in their order. If another file was found
+	// at the final name, a *WrongError comes first.
 	Attempts transfer.Attempts
 }
 
-// Error is a summary in one line; Table has the whole story.
+// Error returns a summary in one line; Table has the details.
 func (e *Error) Error() string {
 	var parts []string
 	if n := len(e.Failures); n > 0 {
@@ -40,7 +40,7 @@ func (e *Error) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// names is the first three failures with their reasons, if there is but one.
+// names returns the only failure with its reasons, or the names of the first three.
 func (e *Error) names() string {
 	if len(e.Failures) == 1 {
 		return e.Failures[0].Error()
@@ -48,7 +48,7 @@ func (e *Error) names() string {
 	return transfer.Few(e.Failures, "%q", func(f Failure) string { return f.Name })
 }
 
-// Unwrap is all reasons.
+// Unwrap returns all reasons.
 func (e *Error) Unwrap() []error {
 	var all []error
 	for i := range e.Failures {
@@ -68,10 +68,10 @@ func (f Failure) Error() string {
 // Reason is Error without the source, and with each place as it is.
 func (f Failure) Reason() error { return f.Attempts }
 
-// Unwrap is the reasons.
+// Unwrap returns the reasons.
 func (f Failure) Unwrap() []error { return f.Attempts.Unwrap() }
 
-// DiskError is a full disk or quota: it ends the run.
+// DiskError reports a full disk or quota, which ends the run.
 type DiskError struct {
 	Path string
 	Err  error
@@ -79,20 +79,20 @@ type DiskError struct {
 
 func (e *DiskError) Error() string { return fmt.Sprintf("writing %q: %v", e.Path, e.Err) }
 
-// Unwrap is the system's error, such as ENOSPC.
+// Unwrap returns the system's error, such as ENOSPC.
 func (e *DiskError) Unwrap() error { return e.Err }
 
-// OfflineError lists the sources that only the network has, sorted.
+// OfflineError lists the sources that are not on this machine, sorted.
 type OfflineError struct{ Missing []Missing }
 
-// Missing is one of them.
+// Missing is a source that is not on this machine.
 type Missing struct {
 	Source
-	// Wrong is a *WrongError for what lies there instead; nil when nothing does.
+	// Wrong is a *WrongError for another file in its place; nil if there is none.
 	Wrong error
 }
 
-// Error says what is missing, or what lies there instead.
+// Error names the missing path, or the wrong file there.
 func (m Missing) Error() string {
 	if m.Wrong == nil {
 		return fmt.Sprintf("%q is missing", m.Path)

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// survey verifies what is there, links what can be had from that, and leaves in
-// g.wants what is still wanted. What is wrong is moved away at once; offline it
-// stays, and is told.
+// survey verifies the files of g that are present, links further names to them, and
+// leaves the others in g.wants. A wrong file is moved away at once; offline it stays
+// and is reported.
 func (r *run) survey(ctx context.Context, g *group) {
 	found := r.look(ctx, g)
 	if r.opts.Offline || !slices.ContainsFunc(found, isWrong) {
@@ -80,7 +80,7 @@ func (r *run) settle(ctx context.Context, g *group, found []error) bool {
 	return present != nil
 }
 
-// linkAll gives what g wants further names of a file that is had.
+// linkAll links all names that g wants to a file that is present.
 func (r *run) linkAll(ctx context.Context, g *group, from want) {
 	for _, w := range g.wants {
 		if err := r.link(ctx, g, from, w); err != nil {
@@ -111,7 +111,7 @@ func (r *run) link(ctx context.Context, g *group, from, to want) error {
 	return err
 }
 
-// fetchGroup downloads what g wants, once, and gives it all its names.
+// fetchGroup downloads the file of g once, and gives it all its names.
 func (r *run) fetchGroup(ctx context.Context, g *group) {
 	if r.opts.Offline && !r.temp.begun(g.hash) {
 		r.lack(g.wants...)

@@ -55,8 +55,8 @@ func (m *Meter) Rate(now time.Time) float64 {
 	return float64(sum) / max(span.Seconds(), 0.5)
 }
 
-// Left is how long remaining bytes take at the present rate; ok is false where
-// nobody can say.
+// Left is how long remaining bytes take at the present rate; ok is false if the
+// rate is too low to tell.
 func (m *Meter) Left(now time.Time, remaining int64) (left time.Duration, ok bool) {
 	if remaining <= 0 {
 		return 0, remaining == 0

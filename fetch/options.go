@@ -22,7 +22,7 @@ type Options struct {
 	Tree      string // the StageX checkout that Source.Path is relative to
 	TempDir   string // partial files; default <Tree>/.sx/fetch; best on the tree's filesystem
 	UserAgent string // default "sx"
-	Offline   bool   // never touch the network nor move a wrong file; what is missing is an *OfflineError
+	Offline   bool   // never touch the network nor move a wrong file; missing sources are an *OfflineError
 
 	Jobs       int   // downloads at once, default DefaultJobs
 	PerHost    int   // of these from one host, default DefaultPerHost
@@ -35,11 +35,11 @@ type Options struct {
 	// Backoff is how long to wait before try n+1 (n from 0) if the server does not
 	// say; default transfer.Exponential.
 	Backoff func(n int) time.Duration
-	// First is asked before the mirrors of any source; nil: nothing is.
+	// First is asked before the mirrors of any source; nil: none.
 	First *First
 	// Transport carries the requests, but for First's; default: proxies from the environment.
 	Transport http.RoundTripper
-	// Status is told about progress; nil: nobody is.
+	// Status is told about progress; nil: none.
 	Status Status
 	// Sum is the sha256 of the regular file at path, possibly remembered; nil: read it.
 	Sum func(path string) ([32]byte, error)
@@ -62,15 +62,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// How a source was had, as Status.Done says it.
+// Values of how in Status.Done.
 const (
-	Present = "present" // lay there, verified
+	Present = "present" // was present, verified
 	Fetched = "fetched"
 	Linked  = "linked" // from another path with the same hash
 )
 
-// Status is told what Run does. A failure with mirror "" is a Failure, or what is
-// missing offline.
+// Status is told what Run does. A failure with mirror "" is a Failure or, offline, a
+// Missing.
 type Status = transfer.Status[Source]
 
 type progress = transfer.Progress[Source]

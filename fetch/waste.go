@@ -12,18 +12,18 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Waste is what lies where sources lie, and is none.
+// Waste lists the files in fetch/ and TempDir that no definition names.
 type Waste struct {
 	Files   []string // "fetch/<stage>/<name>/<file>"
-	Partial []string // in TempDir: unfinished files of no source, and wrong ones that were moved there
-	Kept    []Kept   // what lies in fetch/ where no source would: it stays
+	Partial []string // in TempDir: unfinished files of no source, and wrong files that were moved there
+	Kept    []Kept   // other things in fetch/, which are not touched
 }
 
 // Kept is something that sx does not touch, and why.
 type Kept struct{ Path, Why string }
 
-// FindWaste looks for what none of sources is, or would go on from. Of opts it
-// takes Tree and TempDir. It follows no link, and changes nothing.
+// FindWaste lists the files that belong to none of sources, complete or partial. It
+// uses Tree and TempDir of opts, follows no link, and changes nothing.
 func FindWaste(sources []Source, opts Options) (Waste, error) {
 	t, err := openTree(opts.Tree)
 	if err != nil {
@@ -35,7 +35,7 @@ func FindWaste(sources []Source, opts Options) (Waste, error) {
 		f.paths[s.Path], f.hashes[s.Hash.String()] = true, true
 	}
 	if err := errors.Join(f.below("fetch"), f.partial(opts)); err != nil {
-		return Waste{}, fmt.Errorf("looking for what is no source: %w", err)
+		return Waste{}, fmt.Errorf("looking for files that no source names: %w", err)
 	}
 	return f.Waste, nil
 }
@@ -75,7 +75,7 @@ func (f *finder) entry(parent string, e fs.DirEntry) error {
 	depth := strings.Count(p, "/")
 	switch {
 	case depth == 3 && !e.Type().IsRegular():
-		f.Kept = append(f.Kept, Kept{p, "it is no file"})
+		f.Kept = append(f.Kept, Kept{p, "it is not a regular file"})
 	case depth == 3:
 		if !f.paths[p] {
 			f.Files = append(f.Files, p)
@@ -83,7 +83,7 @@ func (f *finder) entry(parent string, e fs.DirEntry) error {
 	case !e.IsDir():
 		f.Kept = append(f.Kept, Kept{p, "no source lies there"})
 	case depth == 1 && !slices.Contains(graph.Stages, e.Name()):
-		f.Kept = append(f.Kept, Kept{p, "it is of no stage"})
+		f.Kept = append(f.Kept, Kept{p, "it is not a stage"})
 	default:
 		return f.below(p)
 	}
@@ -147,7 +147,7 @@ func (t *tree) remove(p string) error {
 	defer s.close()
 	info, err := s.dir.Lstat(s.base)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("removing %q: it is no file any more", p)
+		return fmt.Errorf("removing %q: it is not a regular file any more", p)
 	}
 	if err == nil {
 		err = s.dir.Remove(s.base)
@@ -162,7 +162,7 @@ func (t *tree) remove(p string) error {
 	return nil
 }
 
-// tempPath is where partial files lie.
+// tempPath returns the folder of partial files.
 func tempPath(opts Options) string {
 	if opts.TempDir != "" {
 		return opts.TempDir

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WrongError is what lay under a source's final name and is not the file
-// wanted. It may well be right, and the hash in package.toml wrong: so it is
-// moved away, not lost, and told wherever no right one can be had.
+// WrongError reports a file at a source's final name that is not the wanted one. It
+// may be right and the hash in package.toml wrong: so it is moved away, not deleted,
+// and reported if the source cannot be fetched.
 type WrongError struct {
 	Path string // in the tree
 	Err  error  // a *transfer.HashError, or what it is instead of a file
@@ -35,7 +35,7 @@ func (e *WrongError) Error() string {
 	return fmt.Sprintf("%q: %v", e.Path, e.Err)
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *WrongError) Unwrap() error { return e.Err }
 
 // moveAway takes a wrong file out of the tree. The caller holds the hash's

@@ -37,9 +37,9 @@ type ClientOptions struct {
 	// Keychain has the credentials; nil: those of podman login and docker login,
 	// and of credential helpers.
 	Keychain Keychain
-	// Warn is told what the user should know and what stops nothing; nil: nobody is.
+	// Warn is called with warnings for the user; nil: none.
 	Warn func(text string)
-	// OnQuota is told when a registry says how many pulls are left.
+	// OnQuota is called if an answer says how many pulls are left.
 	OnQuota func(host string, q Quota)
 	Log     *zap.Logger // nil: none
 }
@@ -86,7 +86,7 @@ func (o ClientOptions) withDefaults() ClientOptions {
 // maxCAFile bounds registries.ca_file, in bytes; Debian's bundle of all CAs has 220 KB.
 const maxCAFile = 4 << 20
 
-// roots are the system's certificates and those of file; nil for the system's alone.
+// roots returns the system's certificates and those of file; nil for the system's alone.
 func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -105,7 +105,7 @@ func roots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.base.CloseIdleConnections() }
 
 // Remote are the options with which go-containerregistry's package remote (to

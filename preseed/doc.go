@@ -4,9 +4,9 @@
 //
 // It refuses to believe a registry: not a byte is kept, nor acted on, that was not
 // hashed and found to be what its digest names; no size, media type, redirect or
-// encoding is taken on a server's word. It refuses plain HTTP but where the user
+// encoding is believed because a server says so. It refuses plain HTTP but where the user
 // says so or the registry is on this machine, and redirects from HTTPS to HTTP.
-// Credentials go to the registry they are for and to nobody else.
+// Credentials go only to the registry that they are for.
 //
 // Start at Run (run.go), which preseeds images; [Client] (client.go) is the
 // registry client, also for what is neither an image nor for out/: [Pusher]

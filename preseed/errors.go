@@ -18,10 +18,10 @@ func (e *PlainHTTPError) Error() string {
 // Unwrap is net/http's error for the same.
 func (e *PlainHTTPError) Unwrap() error { return http.ErrSchemeMismatch }
 
-// LimitError says that a registry wants fewer requests: HTTP status 429.
+// LimitError reports that a registry limits requests: HTTP status 429.
 type LimitError struct {
 	Host  string
-	After time.Duration // when to come back; 0: it did not say
+	After time.Duration // when to ask again; 0 if the registry did not say
 	Quota Quota
 }
 
@@ -36,7 +36,7 @@ func (e *LimitError) Error() string {
 	return said
 }
 
-// Unwrap is the status.
+// Unwrap returns the status.
 func (e *LimitError) Unwrap() error {
 	return &transfer.StatusError{Code: http.StatusTooManyRequests, After: e.After}
 }
@@ -71,25 +71,25 @@ func (e *DeniedError) Error() string {
 	return said + fmt.Sprintf("; docker login %s or podman login %s gives credentials", e.Host, e.Host)
 }
 
-// Unwrap is the status.
+// Unwrap returns the status.
 func (e *DeniedError) Unwrap() error { return &transfer.StatusError{Code: e.Code} }
 
-// NotFoundError says that a registry does not have something.
+// NotFoundError reports that a registry does not have something.
 type NotFoundError struct{ What string }
 
 func (e *NotFoundError) Error() string { return "it does not have " + e.What }
 
-// Unwrap is the status.
+// Unwrap returns the status.
 func (e *NotFoundError) Unwrap() error { return &transfer.StatusError{Code: http.StatusNotFound} }
 
-// imageError is a fault of the published image itself: no registry has another
-// one of that digest.
+// imageError reports a fault of the published image, which has the same bytes in every
+// registry.
 type imageError struct{ err error }
 
 func (e *imageError) Error() string { return e.err.Error() }
 func (e *imageError) Unwrap() error { return e.err }
 
-// Error is every image that could not be had, sorted by output.
+// Error lists the images that could not be preseeded, sorted by output.
 type Error struct {
 	Failures []Failure
 	Total    int // images asked for
@@ -101,7 +101,7 @@ type Failure struct {
 	Attempts transfer.Attempts
 }
 
-// Error is a summary in one line; the failures have the whole story.
+// Error returns a summary in one line; the failures have the details.
 func (e *Error) Error() string {
 	if len(e.Failures) == 1 {
 		return fmt.Sprintf("could not preseed 1 of %d images: %s", e.Total, e.Failures[0].Error())
@@ -110,7 +110,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("could not preseed %d of %d images: %s", len(e.Failures), e.Total, names)
 }
 
-// Unwrap is all reasons.
+// Unwrap returns all reasons.
 func (e *Error) Unwrap() []error {
 	var all []error
 	for _, f := range e.Failures {
@@ -125,5 +125,5 @@ func (f Failure) Error() string { return f.Image.Output + ": " + f.Attempts.Erro
 // Reason is Error without the output.
 func (f Failure) Reason() error { return f.Attempts }
 
-// Unwrap is the reasons.
+// Unwrap returns the reasons.
 func (f Failure) Unwrap() []error { return f.Attempts.Unwrap() }

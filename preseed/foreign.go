@@ -250,7 +250,7 @@ func (p *pull) contents(ctx context.Context, m oci.ImageManifest, platform oci.P
 // tree chooses the image, and any size can be claimed.
 func (r *run) bounded(m oci.ImageManifest, blobs []oci.Descriptor) error {
 	if m.Config.Size > oci.MaxDocument {
-		return fmt.Errorf("its config is said to have %d bytes, above the limit of %d", m.Config.Size, oci.MaxDocument)
+		return fmt.Errorf("its config claims %d bytes, above the limit of %d", m.Config.Size, oci.MaxDocument)
 	}
 	var sum int64
 	for _, d := range blobs {

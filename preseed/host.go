@@ -13,7 +13,7 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// host is what is known of one registry.
+// host has the connection to one registry, and its credentials.
 type host struct {
 	registry  name.Registry
 	transport *hostTransport
@@ -23,7 +23,7 @@ type host struct {
 	scheme string     // "" before it has answered
 }
 
-// host returns what is known of a registry.
+// host returns the host of a registry; there is one for each.
 func (c *Client) host(reg name.Registry) *host {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,7 +100,7 @@ func (c *Client) newHostTransport(registry string) *hostTransport {
 	return &hostTransport{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
 }
 
-// allowed says whether a request may go out. A registry that is spoken to with TLS
+// allowed returns an error if a request may not be sent. A registry that is spoken to with TLS
 // leads nowhere by plain HTTP, neither to this machine nor to a host of the settings.
 func (t *hostTransport) allowed(req *http.Request) error {
 	switch {

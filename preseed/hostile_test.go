@@ -73,7 +73,7 @@ var hostiles = []hostile{
 		w.Header().Set("Content-Length", "1099511627776")
 		w.WriteHeader(200)
 		return true
-	}), want: "the manifest is said to have 1099511627776 bytes"},
+	}), want: "the manifest claims 1099511627776 bytes"},
 	{name: "announced as an index", misuse: func(img image) misuse {
 		return on("/manifests/", func(w http.ResponseWriter, _ *http.Request) bool {
 			whole(w, oci.MediaTypeIndex, img.manifest)
@@ -97,7 +97,7 @@ var hostiles = []hostile{
 	{name: "a path for a digest", change: func(m, _ object) { layerOf(m, 0)["digest"] = "sha256:../../../../etc/passwd" }, want: "parsing digest"},
 	{name: "a negative size", change: func(m, _ object) { layerOf(m, 0)["size"] = -1 }, want: "size -1 is out of bounds"},
 	{name: "a huge layer", change: func(m, _ object) { layerOf(m, 0)["size"] = int64(17 << 30) }, want: "above the limit of 17179869184"},
-	{name: "a huge config", change: func(m, _ object) { m["config"].(object)["size"] = 5 << 20 }, want: "its config is said to have 5242880 bytes"},
+	{name: "a huge config", change: func(m, _ object) { m["config"].(object)["size"] = 5 << 20 }, want: "its config claims 5242880 bytes"},
 	{name: "two sizes of a layer", change: func(m, _ object) {
 		m["layers"] = append(m["layers"].([]any), object{"mediaType": oci.MediaTypeLayer, "digest": layerOf(m, 0)["digest"], "size": 1})
 	}, want: "is said to have 1000 bytes and 1"},

@@ -212,14 +212,14 @@ func (p *pull) check() error {
 		return refuse("its config is a %q, a build leaves %q", t, oci.MediaTypeConfig)
 	}
 	if size := p.image.Config.Size; size > oci.MaxDocument {
-		return refuse("its config is said to have %d bytes, above the limit of %d", size, oci.MaxDocument)
+		return refuse("its config claims %d bytes, above the limit of %d", size, oci.MaxDocument)
 	}
 	for _, l := range p.image.Layers {
 		if l.MediaType != oci.MediaTypeLayer {
 			return refuse("its layer %s is a %q, a build leaves %q", l.Digest, l.MediaType, oci.MediaTypeLayer)
 		}
 		if l.Size > p.run.opts.MaxBlob {
-			return refuse("its layer %s is said to have %d bytes, above the limit of %d", l.Digest, l.Size, p.run.opts.MaxBlob)
+			return refuse("its layer %s claims %d bytes, above the limit of %d", l.Digest, l.Size, p.run.opts.MaxBlob)
 		}
 	}
 	if _, err := p.image.Blobs(); err != nil {

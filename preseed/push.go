@@ -40,7 +40,7 @@ type Pusher struct {
 type PushOptions struct {
 	Retries int                       // further tries after what may be better in a moment
 	Backoff func(n int) time.Duration // before try n+1 where the registry did not say; nil: 1, 2, 4 … 30 s with jitter
-	Warn    func(text string)         // told of each wait; nil: nobody is
+	Warn    func(text string)         // called before each wait; nil: none
 }
 
 // maxPushWait is how long a registry may want not to be asked: nobody else is

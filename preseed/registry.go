@@ -24,7 +24,7 @@ func ParseRegistry(s string) (Registry, error) {
 		return Registry{}, fmt.Errorf("registry %q: want <host>/<namespace>, such as %q", s, "docker.io/stagex")
 	}
 	if !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return Registry{}, fmt.Errorf("registry %q: %q is no host; write docker.io/%s if Docker Hub is meant", s, host, s)
+		return Registry{}, fmt.Errorf("registry %q: %q is not a host; write docker.io/%s if Docker Hub is meant", s, host, s)
 	}
 	r := Registry{host, namespace}
 	if _, err := name.NewRepository(r.Repository("x"), name.StrictValidation); err != nil {
@@ -33,7 +33,7 @@ func ParseRegistry(s string) (Registry, error) {
 	return r, nil
 }
 
-// String is ParseRegistry's inverse.
+// String returns the form that ParseRegistry reads.
 func (r Registry) String() string {
 	if r.Namespace == "" {
 		return r.Host
@@ -51,10 +51,10 @@ var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 // start of sx compile a large one.)
 const maxTag = 128
 
-// CheckTag says why s is no tag of a repository.
+// CheckTag returns an error if s is not a valid tag of a repository.
 func CheckTag(s string) error {
 	if len(s) > maxTag || !tagPattern.MatchString(s) {
-		return fmt.Errorf("%q is no tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", s)
+		return fmt.Errorf("%q is not a tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", s)
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func addressKind(host string) int {
 	return 0
 }
 
-// sameHost compares hosts as a user writes them: a port counts where one is said.
+// sameHost compares hosts as a user writes them: a port counts if it is written.
 func sameHost(said, host string) bool {
 	if strings.EqualFold(said, host) {
 		return true

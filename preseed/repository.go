@@ -85,7 +85,7 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (data []byte, m
 	case got == d: // whatever the headers say, and however the answer ends
 		return data, transfer.MediaType(resp), nil
 	case resp.ContentLength > oci.MaxDocument:
-		return nil, "", transfer.Answerf("the manifest is said to have %d bytes, above the limit of %d", resp.ContentLength, oci.MaxDocument)
+		return nil, "", transfer.Answerf("the manifest claims %d bytes, above the limit of %d", resp.ContentLength, oci.MaxDocument)
 	case err != nil:
 		return nil, "", transfer.Plain(ctx, err)
 	case len(data) > oci.MaxDocument:

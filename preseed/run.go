@@ -44,7 +44,7 @@ type Options struct {
 	Retries    int   // further rounds over the registries that brought nothing, default DefaultRetries, negative: none
 
 	Backoff func(n int) time.Duration // before round n+1; nil: 1, 2, 4 … 30 s with jitter
-	Status  Status                    // nil: nobody is told
+	Status  Status                    // nil: none
 	Log     *zap.Logger               // nil: none
 }
 
@@ -73,9 +73,9 @@ type run struct {
 }
 
 // Run makes out/ hold the images, each byte for byte as a build would leave it, and
-// records where they came from. What is there and whole is not asked for. An image
-// that cannot be had keeps no other from being had: then the error is an *Error. Any
-// other error is this machine's, or ctx's cause.
+// records where they came from. Images that are present and complete are not asked for.
+// A failed image does not stop the others: the error is then an *Error. Any other error
+// is this machine's, or ctx's cause.
 func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
 	r, err := newRun(opts)
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *run) quota(host string, q Quota) {
 	}
 }
 
-// one brings an image and notes what became of it.
+// one preseeds an image and records the result.
 func (r *run) one(ctx context.Context, img Image) {
 	how, err := r.image(ctx, img)
 	if err == nil {
@@ -192,7 +192,7 @@ func (r *run) err(ctx context.Context, total int) error {
 	return &Error{r.failures, total}
 }
 
-// How an image was had, as Status.Done says it.
+// Values of how in Status.Done.
 const (
 	Present = "present" // it was there, whole
 	Linked  = "linked"  // all its blobs were in out/ already
@@ -200,5 +200,5 @@ const (
 	Kept    = "kept" // something else is there that was built here
 )
 
-// Status is told what Run does. The items are outputs, the places registries.
+// Status is told what Run does. Its items are outputs, its places registries.
 type Status = transfer.Status[string]

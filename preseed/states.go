@@ -85,7 +85,7 @@ func unreachable(err error) bool {
 	return errors.As(err, &op) || errors.As(err, &late) || errors.As(err, &dns) || errors.As(err, &cert) || errors.As(err, &http)
 }
 
-// states are what is known of the registries, whatever image they are asked for:
+// states record which registries answer, across images:
 // one for manifests and one for blobs, because Docker Hub's quota is on manifests
 // and the blobs of an image that was begun may still be had.
 type states struct {

@@ -19,7 +19,7 @@ func (e *LocalError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *LocalError) Unwrap() error { return e.Err }
 
-// HashError says that a whole body has other bytes than the wanted ones.
+// HashError reports that a whole body has other bytes than the wanted ones.
 type HashError struct {
 	What      string // "file"
 	Got, Want [32]byte
@@ -31,9 +31,9 @@ func (e *HashError) Error() string {
 	return fmt.Sprintf("wrong %s: sha256 %x, want %x%s", e.What, e.Got, e.Want, e.Hint)
 }
 
-// SizeError is something above a limit.
+// SizeError reports a size above a limit.
 type SizeError struct {
-	What      string // what is too large: "file", "partial files"
+	What      string // "file", "partial files"
 	Size, Max int64  // bytes; Size is at least so much
 }
 
@@ -70,7 +70,7 @@ type RedirectError struct{ Reason string }
 
 func (e *RedirectError) Error() string { return "redirect refused: " + e.Reason }
 
-// StallError says that a server was given up for being too slow, and how.
+// StallError reports in which way a server was too slow, and for how long.
 type StallError struct {
 	What string // "no answer", "no byte", "5 bytes per second on average"
 	For  time.Duration

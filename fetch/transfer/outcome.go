@@ -38,7 +38,7 @@ var table = []rule{
 	{is[*HashError], Final, "a whole body of other bytes is another file, and the server has no other one"},
 	{is[*SizeError], Final, "the file does not get smaller"},
 	{is[*spoiledError], Final, "a server that sends what cannot become the file does so again"},
-	{is[*rangeError], Passes, "the whole file may be had"},
+	{is[*rangeError], Passes, "the server may send the whole file"},
 	{is[*AnswerError], Final, "a server that breaks the protocol does so again"},
 	{is[*RedirectError], Final, "a redirect is the server's configuration"},
 	{is[*NoNetworkError], Final, "no place is reached without a network"},

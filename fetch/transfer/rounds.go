@@ -25,7 +25,7 @@ type Rounds[P comparable] struct {
 	GaveUp func(place P, err error, again bool)
 	// Size is how many bytes are here.
 	Size func() int64
-	// Rest is called between rounds, and returns how long to wait at least.
+	// Rest is called between rounds, and returns the least time to wait.
 	Rest func() time.Duration
 	// Said is the last failure of each place. It may be filled before Run.
 	Said map[P]error

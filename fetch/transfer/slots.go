@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Slots limit requests: so many in all, so many to each host. Who waits for a busy
-// host keeps no one else waiting; of those that could go, the lowest seq goes.
+// Slots limit requests, in all and to each host. A request that waits for a busy host
+// does not delay requests to others; of those that could go, the lowest seq goes.
 type Slots struct {
 	perHost int
 
@@ -51,7 +51,7 @@ func (l *Slots) Acquire(ctx context.Context, host string, seq int, prev *Slot) (
 	}
 }
 
-// leave takes s out of the queue, or gives back what it was granted meanwhile.
+// leave takes s out of the queue, or releases it if it was granted meanwhile.
 func (l *Slots) leave(s *Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *Slot) Visit(host string) {
 	}
 }
 
-// clear takes s out of the hosts' counts and says how many slots that frees.
+// clear takes s out of the hosts' counts and returns how many slots that frees.
 func (s *Slot) clear() int {
 	if s == nil || len(s.hosts) == 0 {
 		return 0
@@ -98,7 +98,7 @@ func (s *Slot) clear() int {
 	return 1
 }
 
-// grant lets all go that can.
+// grant gives slots to the waiting requests that may go.
 func (l *Slots) grant() {
 	for l.free > 0 {
 		host, ok := l.next()
@@ -116,7 +116,7 @@ func (l *Slots) grant() {
 	}
 }
 
-// next is the host with room whose first waiter has the lowest seq.
+// next returns the host with room whose first waiter has the lowest seq.
 func (l *Slots) next() (host string, ok bool) {
 	for h, q := range l.queue {
 		if len(q) == 0 || l.used[h] >= l.perHost {
@@ -129,7 +129,7 @@ func (l *Slots) next() (host string, ok bool) {
 	return host, ok
 }
 
-// KeyedMutex are locks by key. The zero value is ready.
+// KeyedMutex is a set of locks by key. The zero value is ready.
 type KeyedMutex[K comparable] struct {
 	mu   sync.Mutex
 	held map[K]chan struct{}

@@ -26,7 +26,7 @@ type Limits struct {
 	Now     func() time.Time
 }
 
-// WithDefaults fills in what is not set.
+// WithDefaults sets the fields that have their zero value.
 func (l Limits) WithDefaults() Limits {
 	Default(&l.Connect, DefaultConnect)
 	Default(&l.Header, DefaultHeader)

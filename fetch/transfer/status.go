@@ -23,7 +23,7 @@ type Status[T any] interface {
 	// Fail: a place was given up for now; with place "" the item was, for good. A place
 	// that fails for the same cause in further rounds is told of once.
 	Fail(item T, place string, err error)
-	// Warn is told what the user should know and what stops nothing.
+	// Warn: something that the user should know and that does not stop the run.
 	Warn(text string)
 	// End comes last, also after an error.
 	End()

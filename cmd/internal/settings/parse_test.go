@@ -49,7 +49,7 @@ func TestValues(t *testing.T) {
 		{"registries.namespace", "a/b", ""},
 		{"registries.namespace", "A", "want a namespace"},
 		{"registries.mirrors", "docker.io", "want <host>/<namespace>"},
-		{"registries.mirrors", "stagex/core", "is no host"},
+		{"registries.mirrors", "stagex/core", "is not a host"},
 		{"registries.plain_http", "", ""},
 		{"registries.foreign", "", ""},
 		{"registries.foreign", "docker.io, registry.example:5000, localhost", ""},
