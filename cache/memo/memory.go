@@ -171,7 +171,6 @@ func (m *Memo) keep(path string, again entry) {
 func (m *Memo) Put(before Observation, value string) {
 	items, err := m.confirm(before)
 	if err != nil {
-		m.log.Debug("not remembered", zap.String("path", before.path), zap.Error(err))
 		return
 	}
 	m.mu.Lock()

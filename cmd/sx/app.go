@@ -171,7 +171,7 @@ func definitionError(err error) error {
 	return err
 }
 
-// warn says what was passed over in the tree: of commands, build and graph do.
+// warn lists what was passed over in the tree. Only build and graph do that.
 func (a *app) warn(g *graph.Graph) {
 	for _, w := range g.Warnings() {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
@@ -191,7 +191,7 @@ type selection struct {
 	broken []*graph.Broken // definitions whose outputs cannot be built
 }
 
-// err says what is wrong with the broken definitions, nil if none is selected.
+// err describes the broken definitions; nil if none is selected.
 func (s selection) err() error {
 	if len(s.broken) == 0 {
 		return nil

@@ -56,7 +56,7 @@ If a selected output is broken, because something in its definition or in that o
 dependency is wrong, nothing is built; with -k all others are. The exit code is 2.
 
 A preseeded output whose definitions are still the published ones, by git's history,
-is not built again; what is built from it is MATCH only "given" it.
+is not built again; its dependents are MATCH only "given" it.
 
 The first Ctrl-C lets running builds finish, the second cancels them, the third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
@@ -80,10 +80,10 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 	addJSONFlag(c, &o.json, "with --dry-run, the plan and every request")
 	f.BoolP("keep-going", "k", false, "after a failure go on with what does not depend on it")
 	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs, not their dependencies, even if up to date; run every step again")
-	f.BoolVar(&o.rebuild, "rebuild", false, "as --no-cache, but take from the engine's cache what it has")
+	f.BoolVar(&o.rebuild, "rebuild", false, "as --no-cache, but use the engine's cache")
 	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
-	f.BoolVar(&o.preseed, "preseed", false, "pull the published images of dependencies that are read, instead of building them")
-	f.BoolVar(&o.fromSource, "from-source", false, "build everything that was not built here: use no published image")
+	f.BoolVar(&o.preseed, "preseed", false, "pull published images of the dependencies that builds read, instead of building them")
+	f.BoolVar(&o.fromSource, "from-source", false, "use no published image: build everything that was not built here")
 	f.String("disk-floor", "", "start nothing while less than `SIZE` is free on the disk of out/ (default 2GiB)")
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
@@ -103,7 +103,7 @@ func (o buildOptions) check() error {
 	case o.preseed && o.fromSource:
 		return usagef("--preseed and --from-source exclude each other")
 	case o.preseed && o.offline:
-		return usagef("--preseed downloads images, and --offline forbids that; what is preseeded already is used without --preseed")
+		return usagef("--preseed downloads images, and --offline forbids that; images that were preseeded before are used without --preseed")
 	}
 	if len(o.against) > 0 && (o.dryRun || o.give.push.given()) {
 		return usagef("--against is about verdicts: it goes neither with --dry-run nor with --push, which go by the tree's digests/")
@@ -128,7 +128,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	})
 }
 
-// buildSound builds what is not broken.
+// buildSound builds refs, none of which is broken.
 func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	if o.dryRun {
 		return s.dryRun(ctx, refs, o)
@@ -160,6 +160,8 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if err != nil {
 		return err
 	}
+	c := capacity(s.set)
+	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
 	downloads, err := s.fetchSettings(s.set)
 	if err != nil {
 		return err

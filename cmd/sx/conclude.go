@@ -23,7 +23,7 @@ import (
 // ending is how a run is concluded.
 type ending struct {
 	panel       *panel // who judges
-	talk        bool   // what is no verdict is printed too
+	talk        bool   // messages are printed beside the verdicts
 	interrupted bool   // a Ctrl-C ended the run early
 }
 

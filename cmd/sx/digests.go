@@ -26,7 +26,7 @@ func newDigestsCommand(a *app) *cobra.Command {
 	var o digestsOptions
 	c := &cobra.Command{
 		Use:   "digests [SELECTOR...]",
-		Short: "Print or record the digests of what is in out/",
+		Short: "Print or record the digests of the outputs in out/",
 		Long: `Prints a line "<digest> <output>" for each selected output in out/, as digests/
 lists them.
 
@@ -59,7 +59,7 @@ with a line kept that is MISMATCH the exit code is 3.`,
 	}
 	o.scope.addFlag(c)
 	c.Flags().BoolVar(&o.write, "write", false, "rewrite digests/<stage>.txt, and print the lines that changed")
-	c.Flags().BoolVar(&o.force, "force", false, "with --write, replace also what is MISMATCH or UNPROVEN")
+	c.Flags().BoolVar(&o.force, "force", false, "with --write, also replace lines by MISMATCH or UNPROVEN outputs")
 	addDryRunFlag(c, &o.dryRun)
 	addJSONFlag(c, &o.json, "output and digest of each line; with --write, the one it had")
 	return c

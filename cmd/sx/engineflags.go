@@ -45,7 +45,7 @@ func (p *pathFlag) Set(text string) error {
 	return err
 }
 
-// talker is told what the user should know before a build.
+// talker receives the messages for the user before a build.
 type talker interface {
 	Waiting(what string)
 	Warn(text string)
@@ -113,5 +113,5 @@ func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
 }
 
 func warnPlain(talk talker, engine, remedy string) {
-	talk.Warn("nothing protects the connection to " + engine + ": whoever sits on the way can change what is built; " + remedy)
+	talk.Warn("the connection to " + engine + " is not protected: an attacker on the network can change the build; " + remedy)
 }

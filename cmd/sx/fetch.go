@@ -35,10 +35,10 @@ func newFetchCommand(a *app) *cobra.Command {
 		Use:   "fetch [SELECTOR...]",
 		Short: "Download and verify sources into fetch/",
 		Long: `Brings the sources of the selected outputs, or of the whole tree, into fetch/. Files
-that are there are hashed, again only if their size or times changed, or with --verify; a
-wrong one is replaced. Mirrors are tried in order, and an interrupted download goes on
-where it was. If some sources cannot be had, the others are
-fetched nevertheless, and a table lists what each mirror answered.
+that are present are hashed, and hashed again if their size or times change, or with
+--verify; a file with another hash is replaced. Mirrors are tried in order, and an
+interrupted download is resumed. If some sources cannot be fetched, the others are, and
+a table lists the answer of each mirror.
 
 --from names a repository of a registry that is asked before all mirrors: a source is
 the blob with its hash there. --push fills such a repository from fetch/: it sends the
@@ -61,10 +61,10 @@ registry keeps them. Credentials are those of docker login and podman login.`,
 	o.scope.addFlag(c)
 	o.preview.addFlags(c, "each source and whether it is present")
 	c.Flags().BoolVar(&o.closure, "closure", false, "also the sources of all dependencies")
-	c.Flags().BoolVar(&o.offline, "offline", false, "download nothing; fail with a list of what is missing")
-	c.Flags().BoolVar(&o.verify, "verify", false, "read and hash again what lies in fetch/")
+	c.Flags().BoolVar(&o.offline, "offline", false, "download nothing; fail with a list of missing sources")
+	c.Flags().BoolVar(&o.verify, "verify", false, "hash all files in fetch/ again")
 	c.Flags().Var(&o.from, "from", "ask this repository before the mirrors")
-	c.Flags().Var(&o.push, "push", "then give the sources to this repository")
+	c.Flags().Var(&o.push, "push", "then push the sources to this repository")
 	addProgressFlag(c)
 	return c
 }

@@ -50,7 +50,7 @@ outputs or none.`,
 	}
 	sc.addFlag(c)
 	addDryRunFlag(c, &dryRun)
-	addJSONFlag(c, &json, "what is removed, kept and freed, in bytes")
+	addJSONFlag(c, &json, "removed and kept files, and freed bytes")
 	c.Flags().StringVar(&size, "engine-size", "", "trim the engine's cache to `SIZE` (default: engine.cache_size)")
 	return c
 }

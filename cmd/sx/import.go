@@ -20,7 +20,7 @@ func newImportCommand(a *app) *cobra.Command {
 	into := toolFlag(anyTool)
 	c := &cobra.Command{
 		Use:   "import [SELECTOR...]",
-		Short: "Give outputs to docker or podman",
+		Short: "Load outputs into docker or podman",
 		Long: `Streams the selected outputs, or all that out/ holds, into docker or podman, as
 stagex/<output>:<version> and stagex/<output>:local. It runs the program in PATH, so that
 docker's contexts and DOCKER_HOST count. Every blob is checked on its way.

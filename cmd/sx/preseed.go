@@ -44,8 +44,8 @@ Images come from docker.io/stagex, then quay.io/stagex, then registries.mirrors 
 stagex.toml. The next one is asked if one refuses, does not answer, or has used up its
 quota. Credentials are those of docker login and podman login.
 
-A preseeded output is UNPROVEN, never MATCH: somebody else built it. An output that was
-built here stays as it is ("kept").
+A preseeded output is UNPROVEN, never MATCH, because it was built elsewhere. An output
+that was built here stays as it is ("kept").
 
 --require-signatures leaves out images that fewer people signed than
 signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
@@ -173,8 +173,8 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 	return slices.Compact(deps)
 }
 
-// preseedRefs takes it for a failure when digests/ lacks a line for what somebody
-// selected; all says that nobody did.
+// preseedRefs fails if digests/ has no line for a selected output. With all, nothing was
+// selected, and such outputs are only listed.
 func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
 	j, done := newJudge(s.tree)
 	defer done()

@@ -32,7 +32,7 @@ func (s *session) withDisplay(ctx context.Context, do func(*progress.Display) er
 	return err
 }
 
-// progressMode is the zero Mode where nobody asked for one: then
+// progressMode returns the zero Mode if neither a flag nor a setting names one: then
 // BUILDKIT_PROGRESS decides.
 func (a *app) progressMode(set settings.Settings, flags map[string]string) (progress.Mode, error) {
 	wanted := set.Build.Progress

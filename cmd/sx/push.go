@@ -32,16 +32,16 @@ func newPushCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "push (SELECTOR... | --all) --to REGISTRY/NAMESPACE",
 		Short: "Push outputs to a registry",
-		Long: `Gives the selected outputs, or with --all those that out/ holds, to a registry, each as
+		Long: `Pushes the selected outputs, or with --all those that out/ holds, to a registry, each as
 REGISTRY/NAMESPACE/<output>:<version>, with the digests and for all the platforms that
-they have here. Blobs that the repository has are not sent, and those that several
-outputs share are sent once; manifests come last, so that a registry never names what it
-lacks. A push that broke off goes on when it is run again.
+they have here. Blobs that the repository has are not sent again, and blobs that several
+outputs share are sent once; manifests are sent last, so that they never name a missing
+blob. To resume an interrupted push, run it again.
 
-It takes what is MATCH (also given unproven inputs, or built on another engine), CHANGED,
+It pushes outputs that are MATCH (also given unproven inputs, or built on another engine), CHANGED,
 UNPUBLISHED and built here, or preseeded with the digest that digests/ lists now. Anything
 that is MISMATCH, otherwise UNPROVEN or not up to date is refused, and nothing is sent:
---force lets it through, and names it. What is missing or damaged is always refused. A
+--force pushes it and names it. Missing and damaged outputs are always refused. A
 tag that stands for another image is refused too, unless --move-tag is given: both
 digests are printed.
 
@@ -79,7 +79,7 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 	pre.addFlags(c, "the name and the digest of each image")
 	c.Flags().Var(&to, "to", "where to push (required)")
 	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this `TAG`, beside the version; can be repeated")
-	c.Flags().BoolVar(&o.force, "force", false, "push also what is MISMATCH, UNPROVEN or not up to date")
+	c.Flags().BoolVar(&o.force, "force", false, "also push outputs that are MISMATCH, UNPROVEN or not up to date")
 	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "let tags that stand for other images move")
 	return c
 }
@@ -102,7 +102,7 @@ func refusedToPush(refused []driver.Refusal) *driver.RefusedError {
 	e := &driver.RefusedError{Doing: "refusing to push", Refusals: refused}
 	for _, r := range refused {
 		if !r.Final {
-			e.Remedy = "sx push --force pushes what is there and whole"
+			e.Remedy = "sx push --force pushes every output that is complete"
 		}
 	}
 	return e
@@ -221,7 +221,7 @@ func push(a *app, set settings.Settings, what string, total int, do func(driver.
 	return err
 }
 
-// heartbeatEvery keeps CI systems, which end what is silent, from doing so.
+// heartbeatEvery is short enough for CI systems, which kill silent jobs.
 const heartbeatEvery = 20 * time.Second
 
 // heartbeat says now and then how far a long transfer is, until it is stopped.

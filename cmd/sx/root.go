@@ -27,7 +27,7 @@ func run(args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(joinTools(args))
 	err := root.ExecuteContext(ctx)
-	if errors.Is(stdout.err, syscall.EPIPE) { // as any program ends that nobody reads, once stderr was told all
+	if errors.Is(stdout.err, syscall.EPIPE) { // as any program does whose reader is gone, after stderr has everything
 		signal.Reset(syscall.SIGPIPE)
 		os.Stdout.WriteString("\n")
 	}
@@ -67,7 +67,7 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 --all selects the whole tree.`,
 		Example: `  sx build bootstrap-stage0 core-profile   # fetch, build from source, compare with digests/
   sx build pallet-rust --dry-run           # what would be built, and why
-  sx verify                                # what is proven of out/, and what is not`,
+  sx verify                                # which outputs in out/ are proven`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
@@ -85,7 +85,7 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(a.stdout, c) })
 	f := root.PersistentFlags()
 	f.StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is decided, and why")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "print decisions and their reasons on stderr")
 	group(f, groupAny, "directory", "verbose")
 	root.MarkPersistentFlagDirname("directory")
 	root.Flags().BoolVar(&version, "version", false, "print the version, as sx version does")

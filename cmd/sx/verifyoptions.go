@@ -12,7 +12,7 @@ type verifyOptions struct {
 	require    []string
 	against    againstFlag
 	panel      *panel   // who judges
-	witness    *witness // who looks at signatures; nil: nobody does
+	witness    *witness // checks signatures; nil: they are not checked
 }
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {

@@ -12,7 +12,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// builds is what is known of the builds. Its counts never go down, and no event
+// builds is the state of all builds. Its counts never go down, and no event
 // costs more the more steps there are.
 type builds struct {
 	total    int
@@ -26,7 +26,7 @@ type builds struct {
 	started  int // in all
 	steps    int // instructions, in all
 	running  map[graph.Ref]*job
-	end      time.Time     // when all should have ended; zero where nobody said
+	end      time.Time     // when all should have ended; zero if unknown
 	known    time.Duration // expected of the plan, and how much of it is a guess
 	guess    time.Duration
 }
@@ -36,7 +36,7 @@ type job struct {
 	ref         graph.Ref
 	number      int // of its start
 	began       time.Time
-	expected    time.Duration // 0 where nobody knows
+	expected    time.Duration // 0 if unknown
 	guessed     bool
 	platform    string // the only one; "" where there are several
 	instruction string
@@ -139,7 +139,7 @@ func (b *builds) estimate(now time.Time, left time.Duration) event {
 	return event{Event: buildLeft, Left: new(length(left))}
 }
 
-// left is how long the rest takes; ok is false where nobody can say. It runs down
+// left is how long the rest takes; ok is false if it is unknown. It runs down
 // between estimates, below zero when the last one was too short.
 func (b *builds) left(now time.Time) (left time.Duration, ok bool) {
 	if b.end.IsZero() || b.ended >= b.total {

@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Display shows a run. All its methods, and those of Sources and Images, may be called
-// concurrently; what is told after Close is not shown.
+// concurrently; events after Close are not shown.
 type Display struct {
 	mu     sync.Mutex
 	now    func() time.Time
@@ -156,8 +156,8 @@ func (d *Display) tick() {
 	}
 }
 
-// Talks reports whether whoever reads the writer wants sentences: neither a
-// program (rawjson) nor somebody who asked for quiet.
+// Talks reports whether the reader wants sentences: the mode is neither rawjson, for
+// programs, nor quiet.
 func (d *Display) Talks() bool {
 	switch d.view.(type) {
 	case *rawJSON, *quiet:
@@ -166,7 +166,7 @@ func (d *Display) Talks() bool {
 	return true
 }
 
-// Close clears what is not meant to stay, and returns when all is written. It may
+// Close clears the live lines, and returns when everything is written. It may
 // be called again.
 func (d *Display) Close() {
 	d.mu.Lock()

@@ -8,7 +8,7 @@
 //
 // Every call takes an event into the state, which costs the same however large
 // the run is, and hands it to the mode's view, which writes through a spool: no
-// call waits for whoever reads. What cannot be written is lost.
+// call waits for the reader. Lines that cannot be written are lost.
 //
 // Names, instructions, messages and logs are shown escaped by package text.
 package progress

@@ -104,7 +104,7 @@ func (l length) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(ms)/1000, 'f', -1, 64), nil
 }
 
-// known is nil for a size that nobody knows.
+// known returns nil for an unknown size.
 func known(n int64) *int64 {
 	if n < 0 {
 		return nil

@@ -204,7 +204,7 @@ func cut(s string, width int) string {
 }
 
 // columns is at least as many as s takes. Nothing below U+1100 is wide, and
-// above it nobody agrees; "…" is of ours.
+// above it terminals differ; "…" is of ours.
 func columns(s string) int {
 	n := 0
 	for _, r := range s {

@@ -44,8 +44,7 @@ func LogTail(path string, most int) ([]string, error) {
 	return all[max(len(all)-most, 0):], nil
 }
 
-// withoutFrame drops the last line, which says what whoever shows the tail says
-// too, and of BuildKit's summary, which repeats the failed step's output between
+// withoutFrame drops the last line, which repeats the message around the tail, and of BuildKit's summary, which repeats the failed step's output between
 // two dashed lines, all but that output. Where the step printed nothing, what comes
 // before the summary tells more.
 func withoutFrame(all []string) []string {

@@ -8,7 +8,7 @@ import (
 // spoolBytes is how much may wait for a reader before what comes is lost.
 const spoolBytes = 8 << 20
 
-// spool writes to w in the background and in order: a terminal that nobody reads
+// spool writes to w in the background and in order: a terminal without a reader
 // (Ctrl-S, an ssh connection that hangs) or a full pipe must stop no build.
 type spool struct {
 	w    io.Writer

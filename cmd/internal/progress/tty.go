@@ -99,7 +99,7 @@ func (v *tty) width() int {
 	return max(width, 2)
 }
 
-// forget leaves the live lines to whoever wrote below them.
+// forget leaves the live lines to the program that wrote below them.
 func (v *tty) forget() { v.painted = nil }
 
 // paintFrame replaces the live lines. Where nothing but them changes they are

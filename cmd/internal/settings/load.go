@@ -189,7 +189,7 @@ func (l *loader) add(where, key string, err error) {
 	}
 }
 
-// maxErrors bounds what is told at once.
+// maxErrors bounds the errors that are reported at once.
 const maxErrors = 20
 
 // readTree reads the tree's file: a regular one, of a size that a person could have written.

@@ -18,7 +18,7 @@ func (b Build) OfMachine() Build {
 		b.Jobs = jobsFor(runtime.GOMAXPROCS(0), memory)
 	}
 	if b.Memory == 0 {
-		b.Memory = memory / 10 * 9 // a tenth is for what is no build
+		b.Memory = memory / 10 * 9 // a tenth is for everything else
 	}
 	return b
 }

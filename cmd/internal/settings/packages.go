@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Package is what is true of one output ("core-llvm"), or of all outputs of the definition of that name.
+// Package describes one output ("core-llvm"), or of all outputs of the definition of that name.
 type Package struct {
 	Memory int64         // bytes that its build needs at most; 0: unknown
 	Time   time.Duration // how long its build takes, where no earlier one tells; 0: unknown

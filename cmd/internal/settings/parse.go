@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// One parser for each kind of value, for files, variables and flags alike. Each error says what is wanted.
+// One parser for each kind of value, for files, variables and flags alike. Each error says which values are valid.
 
 func number(least, most int) func(string) (int, error) {
 	return func(text string) (int, error) {

@@ -2,7 +2,7 @@
 // tree's, and the SX_* environment. sx never needs any of it.
 //
 // A value is taken from the first that gives it: flag, SX_* variable, user's file, tree's file, default. The tree may be
-// the thing under audit, so its file may say only what is true of its packages; a key that touches the machine, the
+// the thing under audit, so its file may only describe its packages; a key that touches the machine, the
 // engine, or who the user is to a server, is an error there.
 //
 // It refuses keys that it does not know, and values out of range, with file, line and the nearest known key; it reports
@@ -29,7 +29,7 @@ type Settings struct {
 	Signatures Signatures
 	Engine     Engine
 	Paths      Paths
-	Packages   map[string]Package // by name; nil where nothing is said
+	Packages   map[string]Package // by name; nil if there are none
 }
 
 // Build is about builds.
@@ -66,7 +66,7 @@ type Registries struct {
 	PerHost   int      // requests at once to one registry, at least 1
 }
 
-// Signatures are about who must have signed an image. Which keys count is said by sx keys.
+// Signatures are about who must have signed an image. sx keys lists the keys that count.
 type Signatures struct {
 	Quorum int    // different people whose signature an image needs, at least 1
 	From   string // where signatures are: an https URL, or the absolute path of a folder; "" for none
@@ -75,7 +75,7 @@ type Signatures struct {
 // Engine is about where builds run.
 type Engine struct {
 	Address string // "embedded", "docker", "podman", or a URL
-	// How to meet an engine at tcp://; "" each where nothing is said. Paths are absolute.
+	// How to meet an engine at tcp://; "" if not set. Paths are absolute.
 	TLSDir, TLSCACert, TLSCert, TLSKey, TLSServerName string
 	Reconnect                                         time.Duration // an engine elsewhere that went away is waited for so long
 	PodmanImage                                       string        // "" means BuildKit's own image
@@ -100,7 +100,7 @@ func (p Paths) StateDir(tree string) string {
 	return filepath.Join(p.State, fmt.Sprintf("%s-%x", filepath.Base(tree), sum[:6]))
 }
 
-// Default returns the settings where nobody says anything.
+// Default returns the settings without any file, variable or flag.
 func Default() Settings {
 	return Settings{
 		Build: Build{
