@@ -46,14 +46,14 @@ with a line kept that is MISMATCH the exit code is 3.`,
 				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
-				found, err := listed(s.tree, refs, len(args) == 0)
+				found, damaged, err := listed(s.tree, refs, len(args) == 0)
 				if err != nil {
 					return err
 				}
 				if !o.write {
-					return printDigests(a, found, o.json)
+					return errors.Join(printDigests(a, found, o.json), damaged)
 				}
-				return writeDigests(a, s.tree, found, len(args) == 0, o)
+				return errors.Join(writeDigests(a, s.tree, found, len(args) == 0, o), damaged)
 			})
 		},
 	}
@@ -76,19 +76,22 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 }
 
 // listed lists what out/ holds of refs. All says that they were not selected, so that
-// what is missing is no error.
-func listed(t *tree.Tree, refs []graph.Ref, all bool) ([]driver.Listed, error) {
-	found, missing, err := driver.Digests(t, refs)
-	if err != nil {
-		return nil, err
+// what is missing is no error. Damaged names the outputs that cannot be read; the others
+// are listed all the same.
+func listed(t *tree.Tree, refs []graph.Ref, all bool) (found []driver.Listed, damaged, err error) {
+	found, missing, unread := driver.Digests(t, refs)
+	for _, r := range unread {
+		damaged = errors.Join(damaged, fmt.Errorf("out/%s is damaged: %s; sx build %s makes it whole", r.Ref, r.Reason, r.Ref))
 	}
-	if !all && len(missing) > 0 {
-		return nil, fmt.Errorf("out/ has no %s: build it first (sx build %s)", missing[0], missing[0])
+	switch {
+	case !all && len(missing) > 0:
+		return nil, nil, fmt.Errorf("out/ has no %s: build it first (sx build %s)", missing[0], missing[0])
+	case len(found) == 0 && damaged != nil:
+		return nil, nil, damaged
+	case len(found) == 0:
+		return nil, nil, errors.New("out/ holds no output of this tree: nothing to list")
 	}
-	if len(found) == 0 {
-		return nil, errors.New("out/ holds no output of this tree: nothing to list")
-	}
-	return found, nil
+	return found, damaged, nil
 }
 
 // listedJSON is a line as `sx digests --json` prints it. It only gains fields.

@@ -118,10 +118,7 @@ type seedJSON struct {
 
 // wouldPreseed lists the published images that out/ does not hold; as JSON, all.
 func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) error {
-	found, _, err := driver.Digests(t, refs)
-	if err != nil {
-		return err
-	}
+	found, _, _ := driver.Digests(t, refs) // a damaged one is replaced
 	has := map[graph.Ref]oci.Digest{}
 	for _, l := range found {
 		has[l.Ref] = l.Digest
@@ -146,7 +143,7 @@ func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) erro
 			fmt.Fprintf(w, "preseed  %s: %s\n", i.Ref, i.Digest)
 		}
 	}
-	_, err = fmt.Fprintf(w, "%s: %d to preseed, %d present\n", count(len(refs), "image"), counts["preseed"], counts["none"])
+	_, err := fmt.Fprintf(w, "%s: %d to preseed, %d present\n", count(len(refs), "image"), counts["preseed"], counts["none"])
 	return err
 }
 

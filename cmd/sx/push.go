@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,20 +121,13 @@ func checkTo(to registryFlag, tags []string) error {
 	return nil
 }
 
-// present keeps those of refs that out/ holds.
+// present drops those of refs that out/ does not have. Damaged ones stay, to be refused.
 func present(t *tree.Tree, refs []graph.Ref) ([]graph.Ref, error) {
-	found, _, err := driver.Digests(t, refs)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 {
+	_, missing, _ := driver.Digests(t, refs)
+	if len(missing) == len(refs) {
 		return nil, errors.New("out/ holds no output of this tree: nothing to push")
 	}
-	var there []graph.Ref
-	for _, l := range found {
-		there = append(there, l.Ref)
-	}
-	return there, nil
+	return slices.DeleteFunc(slices.Clone(refs), func(ref graph.Ref) bool { return slices.Contains(missing, ref) }), nil
 }
 
 // namedJSON is an image as `sx push --dry-run --json` and `sx import --dry-run --json`

@@ -22,21 +22,21 @@ type Listed struct {
 	Digest oci.Digest
 }
 
-// Digests reads the digests of refs from out/, in their order. What is not in
-// out/ is in missing; a layout that cannot be read is an error.
-func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Ref, err error) {
+// Digests reads the digests of refs from out/, in their order. Missing are those that
+// out/ does not have, damaged those whose layout cannot be read.
+func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Ref, damaged []Refusal) {
 	for _, ref := range refs {
 		l, err := t.Layout(t.Graph.Output(ref))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, ref)
 		case err != nil:
-			return nil, nil, err
+			damaged = append(damaged, Refusal{Ref: ref, Reason: err.Error()})
 		default:
 			found = append(found, Listed{ref, l.Digest()})
 		}
 	}
-	return found, missing, nil
+	return found, missing, damaged
 }
 
 // Line is a line of digests/ that is to be another.
