@@ -39,7 +39,7 @@ type Options struct {
 // session each, cancelling one build can break another that reads the same
 // dependency. It is safe for concurrent use.
 type Builder struct {
-	Engine  Engine
+	Engine  Engine // where it builds
 	conn    *Conn
 	session *session.Session
 	ended   chan struct{} // closed when the session's connection is gone
@@ -124,8 +124,8 @@ func (b *Builder) Close() error {
 
 // sweep removes what an engine of this machine that was killed left behind.
 func (b *Builder) sweep() {
-	if e, ok := b.Engine.(interface{ sweep() }); ok {
-		e.sweep()
+	if e, ok := b.Engine.(Sweeper); ok {
+		e.Sweep()
 	}
 }
 

@@ -57,6 +57,13 @@ func Version() string {
 	return "unknown"
 }
 
+// Sweeper is an [Engine] that may leave something behind on this machine when it is
+// killed.
+type Sweeper interface {
+	// Sweep removes what a killed engine left behind, as far as that takes two seconds.
+	Sweep()
+}
+
 // UnfitError says that this machine cannot run the engine, and the way out.
 type UnfitError struct {
 	Problem string // what is wrong

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // cgroupOf names the cgroup above those of an engine's containers. Each engine
@@ -29,12 +31,14 @@ func clearCgroups(name string) {
 	}
 }
 
+var _ buildkit.Sweeper = (*Engine)(nil)
+
 // sweepTime bounds how long the processes of a killed engine may take to end.
 const sweepTime = 2 * time.Second
 
-// sweep removes the cgroups of a killed engine, which itself removes them when it ends
+// Sweep removes the cgroups of a killed engine, which itself removes them when it ends
 // and when it starts. It leaves them alone while an engine runs in the folder.
-func (e *Engine) sweep() {
+func (e *Engine) Sweep() {
 	lock, err := tryLock(e.Dir + ".lock")
 	if lock == nil || err != nil {
 		return

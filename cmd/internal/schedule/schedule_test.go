@@ -21,7 +21,6 @@ type ran struct {
 	events []string
 	now    int
 	most   int
-	images func(context.Context, *plan.Step) error // see ahead
 }
 
 func (r *ran) add(delta int, event string) {
