@@ -23,10 +23,11 @@ type Listed struct {
 }
 
 // Digests reads the digests of refs from out/, in their order. Missing are those that
-// out/ does not have, damaged those whose layout cannot be read.
+// out/ does not have, damaged those whose layout cannot be read, or whose blobs are not
+// those that sx built or preseeded.
 func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Ref, damaged []Refusal) {
 	for _, ref := range refs {
-		l, err := t.Layout(t.Graph.Output(ref))
+		l, err := readLayout(t, t.Graph.Output(ref))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, ref)
@@ -37,6 +38,15 @@ func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Re
 		}
 	}
 	return found, missing, damaged
+}
+
+// readLayout checks the blobs of what has a record, which are known; of what make left
+// it reads no layer, which would take as long as hashing all of out/.
+func readLayout(t *tree.Tree, o *graph.Output) (cache.Layout, error) {
+	if _, err := t.Record(o); err != nil {
+		return t.Layout(o)
+	}
+	return t.Whole(o)
 }
 
 // Line is a line of digests/ that is to be another.
