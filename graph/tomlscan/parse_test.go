@@ -150,7 +150,7 @@ func TestLimits(t *testing.T) {
 			} else if len(got.Error()) > 200 {
 				t.Errorf("a message of %d bytes", len(got.Error()))
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+			if used := after.TotalAlloc - before.TotalAlloc; used > maxAllocated {
 				t.Errorf("%d bytes were allocated", used)
 			}
 		})
@@ -176,7 +176,7 @@ func TestWorst(t *testing.T) {
 		_, err := tomlscan.Parse([]byte(text))
 		runtime.ReadMemStats(&after)
 		t.Logf("%s: %v, %d MB, %v", name, time.Since(started), (after.TotalAlloc-before.TotalAlloc)>>20, err)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+		if used := after.TotalAlloc - before.TotalAlloc; used > maxAllocated {
 			t.Errorf("%s: %d bytes were allocated", name, used)
 		}
 	}
