@@ -255,7 +255,7 @@ func closureSizes(steps []step) map[string]int {
 }
 
 // moved is what sx -v says of a connection.
-var moved = regexp.MustCompile(`\{"bytes_sent": (\d+), "bytes_received": (\d+)\}`)
+var moved = regexp.MustCompile(`\(bytes sent (\d+), bytes received (\d+)\)`)
 
 // modestly puts owners into odd that useradd gives a user. The seed is another
 // because a stock buildkitd that knows a dependency already says so in index.json.
