@@ -38,7 +38,7 @@ func (e *Engine) Kind() string { return buildkit.EmbeddedKind }
 
 var _ buildkit.Managed = (*Engine)(nil)
 
-// errNotHere is the answer to whoever wants such an engine.
+// errNotHere says that the embedded engine runs on Linux only.
 var errNotHere = &buildkit.UnfitError{
 	Problem: "the embedded engine runs on Linux only",
 	Remedy:  "name one elsewhere, such as --engine ssh://HOST, docker or podman (docs/engines.md)",

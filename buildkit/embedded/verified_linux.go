@@ -34,7 +34,7 @@ func (s verified) ReaderAt(ctx context.Context, desc ocispecs.Descriptor) (conte
 	if r.tailAt = max(0, file.Size()-verifiedTail); r.tailAt > 0 {
 		return r, nil
 	}
-	if err := r.loadTail(); err != nil { // nobody reads an empty file
+	if err := r.loadTail(); err != nil { // an empty file is never read
 		file.Close()
 		return nil, err
 	}

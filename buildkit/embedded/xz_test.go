@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// xzOptions are the ways to write an .xz file that differ for whoever reads it.
+// xzOptions are the ways to write an .xz file that a reader must tell apart.
 var xzOptions = [][]string{
 	{"-6"}, {"-0", "--check=crc32"}, {"-1e", "--check=sha256"}, {"-T2", "--block-size=65536"}, {"--check=none"},
 	{"--x86", "--lzma2"}, {"--powerpc", "--lzma2"}, {"--ia64", "--lzma2"}, {"--arm", "--lzma2"}, {"--armthumb", "--lzma2"},

@@ -14,7 +14,7 @@ type UnsafeError struct{ Path, Reason string }
 
 func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Path, e.Reason) }
 
-// IsLink is said of what would have to be followed.
+// IsLink is the reason to refuse a symbolic link.
 const IsLink = "it is a symbolic link, which sx does not follow"
 
 func NotFolder(path string, info fs.FileInfo) error {
