@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -121,11 +122,11 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 	}
 	left := 0
 	for _, k := range keys {
-		trusted, err := importKey(a, ring, dir, k, o)
+		settled, err := importKey(a, ring, dir, k, o)
 		if err != nil {
 			return err
 		}
-		if !trusted {
+		if !settled {
 			left++
 		}
 	}
@@ -149,7 +150,7 @@ func importRevocations(a *app, ring *signature.Keyring, dir string, data []byte)
 		return false, nil
 	}
 	for _, t := range revoked {
-		if err := signature.Save(dir, t); err != nil {
+		if err := saveKey(dir, t); err != nil {
 			return false, err
 		}
 		printKey(a.stdout, t.Key)
@@ -182,7 +183,8 @@ func namedIn(keys []*signature.Key, fingerprints []string) error {
 	return nil
 }
 
-// importKey prints a key and trusts it, if the user says so or has said so before.
+// importKey prints a key and trusts it, if the user says so or has said so before. It reports false
+// if the user has said nothing of the key.
 func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o importOptions) (bool, error) {
 	before, known := ring.Find(k.Fingerprint)
 	printKey(a.stdout, k)
@@ -192,10 +194,15 @@ func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o 
 	case asked:
 	case known:
 		person = ""
-	case len(o.fingerprints) == 0 && confirm(a, "Does it belong to who it says, and should it count?"):
-	default:
+	case len(o.fingerprints) > 0:
 		fmt.Fprintln(a.stdout, "    not trusted")
-		return len(o.fingerprints) > 0, nil // what was not asked for is no failure
+		return true, nil // what was not asked for is no failure
+	default:
+		yes, asked := confirm("Does it belong to who it says, and should it count?")
+		if !yes {
+			fmt.Fprintln(a.stdout, "    not trusted")
+			return asked, nil
+		}
 	}
 	warnOfTwin(a, ring, k, person)
 	after, err := ring.Add(person, k)
@@ -206,7 +213,7 @@ func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o 
 		fmt.Fprintf(a.stdout, "    trusted already%s\n", asPerson(after))
 		return true, nil
 	}
-	if err := signature.Save(dir, after); err != nil {
+	if err := saveKey(dir, after); err != nil {
 		return false, err
 	}
 	word := "trusted"
@@ -215,6 +222,27 @@ func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o 
 	}
 	fmt.Fprintf(a.stdout, "    %s%s\n", word, asPerson(after))
 	return true, nil
+}
+
+// saveKey adds t to what lies in the folder now, under a lock: another sx may have brought a
+// revocation of the same key since this one read it.
+func saveKey(dir string, t signature.Trusted) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := disk.LockFile(filepath.Join(dir, ".lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	ring, err := signature.LoadKeyring(dir)
+	if err != nil {
+		return err
+	}
+	if t, err = ring.Add(t.Person, t.Key); err != nil {
+		return err
+	}
+	return signature.Save(dir, t)
 }
 
 func asPerson(t signature.Trusted) string {
@@ -240,14 +268,20 @@ func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string
 	}
 }
 
-// confirm asks the person at the terminal; without one the answer is no.
-func confirm(a *app, question string) bool {
-	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
-		return false
+// confirm asks the person at the terminal that stdin is, and reports whether there was one to ask.
+// The question goes to that terminal too, wherever stderr goes.
+func confirm(question string) (yes, asked bool) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return false, false
 	}
-	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(io.LimitReader(os.Stdin, 100)).ReadString('\n')
-	return err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return false, false
+	}
+	defer tty.Close()
+	fmt.Fprintf(tty, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
+	return err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))), true
 }
 
 // printKey writes what a key says of itself.

@@ -163,7 +163,9 @@ func newSigner(ctx context.Context, a *app, t *tree.Tree, o signOptions) (*signe
 
 // openInto opens the folder that signatures go into. A link that a tree has in the place of its own is not followed.
 func openInto(t *tree.Tree, into string) (*os.Root, error) {
+	wayOut := "make it"
 	if into == "" {
+		wayOut = "clone the signatures repository there, or name another with --into"
 		into = filepath.Join(t.Dir, "signatures")
 		if info, err := os.Lstat(into); err == nil && !info.IsDir() {
 			return nil, usagef("%s is not a folder: name one with --into", into)
@@ -171,7 +173,7 @@ func openInto(t *tree.Tree, into string) (*os.Root, error) {
 	}
 	folder, err := os.OpenRoot(into)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("there is no folder %s: clone the signatures repository there, or name it with --into", into)
+		return nil, usagef("there is no folder %s: %s", into, wayOut)
 	}
 	return folder, err
 }

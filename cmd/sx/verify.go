@@ -85,7 +85,7 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 	switch {
 	case o.policy != "":
 		return writePolicy(a, o.policy, o.require, o.signatures)
-	case len(args) > 0 && isImageRef(args[0]):
+	case len(args) > 0 && (isImageRef(args[0]) || o.signed && strings.Contains(args[0], "/")):
 		return verifyImages(ctx, a, args, o)
 	}
 	return a.inTree(ctx, nil, args, func(s *session, refs []graph.Ref) error {
