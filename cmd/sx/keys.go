@@ -224,8 +224,7 @@ func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o 
 	return true, nil
 }
 
-// saveKey adds t to what lies in the folder now, under a lock: another sx may have brought a
-// revocation of the same key since this one read it.
+// saveKey saves t under a lock on the folder.
 func saveKey(dir string, t signature.Trusted) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -235,13 +234,6 @@ func saveKey(dir string, t signature.Trusted) error {
 		return err
 	}
 	defer lock.Close()
-	ring, err := signature.LoadKeyring(dir)
-	if err != nil {
-		return err
-	}
-	if t, err = ring.Add(t.Person, t.Key); err != nil {
-		return err
-	}
 	return signature.Save(dir, t)
 }
 

@@ -92,8 +92,16 @@ func ReadKeyFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxKeys))
 }
 
-// Save writes t into the folder, over the copy that is there.
+// Save merges t with what the folder holds now, and writes it. The caller has a lock on the folder: another process may
+// have brought a revocation of the key since this one read it.
 func Save(dir string, t Trusted) error {
+	ring, err := LoadKeyring(dir)
+	if err != nil {
+		return err
+	}
+	if t, err = ring.Add(t.Person, t.Key); err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	w, err := armor.Encode(&b, openpgp.PublicKeyType, map[string]string{commentHeader: personPrefix + t.Person})
 	if err != nil {

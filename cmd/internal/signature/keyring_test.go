@@ -182,3 +182,19 @@ func TestRevoke(t *testing.T) {
 		}
 	}
 }
+
+// A process that read a key before another brought its revocation does not take that back.
+func TestSaveMerges(t *testing.T) {
+	w := writer{t}
+	ann := w.person("Ann", 0)
+	old := Trusted{"Ann", parseOne(t, w.public(ann))}
+	w.must(ann.Revoke(packet.KeyCompromised, "", at(date("2025-05-01"))))
+	dir := t.TempDir()
+	w.must(Save(dir, Trusted{"Ann", parseOne(t, w.public(ann))}))
+	w.must(Save(dir, old))
+	ring, err := LoadKeyring(dir)
+	w.must(err)
+	if _, reason := ring.Keys[0].Key.Ends(); reason != "compromised" {
+		t.Errorf("revoked as %q", reason)
+	}
+}
