@@ -7,15 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 
-	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
-
+	"codeberg.org/stagex/sx/buildkit/xzheader"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -43,22 +39,13 @@ func (b *Builder) CheckArchives(ctx context.Context, job Job) error {
 		}
 		h, err := headerOf(open)
 		switch {
-		case errors.Is(err, errNotXZ) || err == nil && h.plain():
+		case errors.Is(err, xzheader.ErrNotXZ) || err == nil && h.Plain():
 			continue
 		case err != nil:
 			return fmt.Errorf("reading %q: %w", name, err)
 		}
 		if err := b.checkArchive(ctx, name, h); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func containerfileOf(files []graph.File) []byte {
-	for _, f := range files {
-		if f.Path == "Containerfile" {
-			return f.Data
 		}
 	}
 	return nil
@@ -78,17 +65,17 @@ func jobFiles(job Job) map[string]func() (io.ReadCloser, error) {
 	return files
 }
 
-func headerOf(open func() (io.ReadCloser, error)) (XzHeader, error) {
+func headerOf(open func() (io.ReadCloser, error)) (xzheader.Header, error) {
 	f, err := open()
 	if err != nil {
-		return XzHeader{}, err
+		return xzheader.Header{}, err
 	}
 	defer f.Close()
-	return ReadXZHeader(f)
+	return xzheader.Read(f)
 }
 
 // checkArchive asks only an engine elsewhere, whose xz may be of any release.
-func (b *Builder) checkArchive(ctx context.Context, name string, h XzHeader) error {
+func (b *Builder) checkArchive(ctx context.Context, name string, h xzheader.Header) error {
 	if b.Kind() == EmbeddedKind {
 		if lacks := h.Missing(); lacks != "" {
 			return &UnfitError{
@@ -110,8 +97,8 @@ func (b *Builder) checkArchive(ctx context.Context, name string, h XzHeader) err
 }
 
 // unpacks has the engine unpack a small archive with the filters of h.
-func (b *Builder) unpacks(ctx context.Context, h XzHeader) (bool, error) {
-	data, key := SampleXZ(h), fmt.Sprintf("%#v", h)
+func (b *Builder) unpacks(ctx context.Context, h xzheader.Header) (bool, error) {
+	data, key := xzheader.Sample(h), fmt.Sprintf("%#v", h)
 	if data == nil {
 		return false, nil
 	}
@@ -127,7 +114,7 @@ func (b *Builder) unpacks(ctx context.Context, h XzHeader) (bool, error) {
 	defer into.Close()
 	req := probeRequest()
 	job := Job{Ref: graph.Ref{Stage: "sx", Name: "probe-xz"}, Request: req, Into: into, trusted: true, Files: []graph.File{
-		{Path: "Containerfile", Mode: 0o644, ModTime: epoch, Data: []byte("FROM scratch AS a\nADD a.xz /d/\nFROM scratch\nCOPY --from=a /d/" + sampleName + " /\n")},
+		{Path: "Containerfile", Mode: 0o644, ModTime: epoch, Data: []byte("FROM scratch AS a\nADD a.xz /d/\nFROM scratch\nCOPY --from=a /d/" + xzheader.SampleName + " /\n")},
 		{Path: "a.xz", Mode: 0o644, ModTime: epoch, Data: data},
 	}}
 	_, err = b.Build(ctx, job)
@@ -140,54 +127,4 @@ func (b *Builder) unpacks(ctx context.Context, h XzHeader) (bool, error) {
 	}
 	b.archives.unpacks[key] = err == nil
 	return err == nil, nil
-}
-
-// addedFiles are patterns of the files that the ADDs of a Containerfile may name,
-// rather too wide than too narrow: a variable stands for anything.
-func addedFiles(containerfile []byte) (patterns []*regexp.Regexp) {
-	res, err := parser.Parse(bytes.NewReader(containerfile))
-	if err != nil {
-		return nil // nor will BuildKit read it
-	}
-	stages, _, err := instructions.Parse(res.AST, nil)
-	if err != nil {
-		return nil
-	}
-	for _, s := range stages {
-		for _, c := range s.Commands {
-			add, ok := c.(*instructions.AddCommand)
-			if !ok || add.Unpack != nil && !*add.Unpack {
-				continue
-			}
-			for _, source := range add.SourcePaths {
-				patterns = append(patterns, addPattern(source))
-			}
-		}
-	}
-	return patterns
-}
-
-// wild are the parts of an ADD's source that stand for more than themselves:
-// variables, wildcards, sets and escapes.
-var wild = regexp.MustCompile(`\$\{[^}]*\}|\$\w+|\*|\?|\[[^\]]*\]|\\.`)
-
-func addPattern(source string) *regexp.Regexp {
-	var b strings.Builder
-	b.WriteString(`^/*`)
-	source = strings.TrimPrefix(path.Clean("/"+source), "/")
-	at := 0
-	for _, span := range wild.FindAllStringIndex(source, -1) {
-		b.WriteString(regexp.QuoteMeta(source[at:span[0]]))
-		switch source[span[0]] {
-		case '$':
-			b.WriteString(`.*`)
-		case '*':
-			b.WriteString(`[^/]*`)
-		default:
-			b.WriteString(`[^/]`)
-		}
-		at = span[1]
-	}
-	b.WriteString(regexp.QuoteMeta(source[at:]) + `$`)
-	return regexp.MustCompile(b.String())
 }

@@ -98,7 +98,7 @@ func (b *Builder) open(ctx context.Context) (err error) {
 			b.log.Debug("session ended", zap.Error(err))
 		}
 	}()
-	go b.watch(ctx, watchInterval, silence) // ended as the session is
+	go b.watch(ctx, watchInterval, Silence) // ended as the session is
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (b *Builder) Away(err error) error {
 	if lost != nil {
 		err = lost.Err
 	}
-	return &EngineError{EngineName(b.Engine), "it went away as soon as it was reached (" + rootMessage(err) + ")", "try again, or see its log"}
+	return &EngineError{EngineName(b.Engine), "it went away as soon as it was reached (" + RootMessage(err) + ")", "try again, or see its log"}
 }
 
 // AnswerTime bounds how long a live engine may take to answer.
@@ -178,6 +178,11 @@ func (b *Builder) Version(ctx context.Context) (string, error) {
 // The native one, which copies, gives other bytes where a step makes a hard link
 // to a file of an earlier layer: its layer then holds all names of that file.
 const Overlayfs = "overlayfs"
+
+// OtherSnapshotter says what a MISMATCH on such an engine may come from.
+func OtherSnapshotter(name string) string {
+	return fmt.Sprintf("the engine stacks layers with %q, which gives other bytes than overlayfs where a step hard-links a file of an earlier layer", name)
+}
 
 // Snapshotter names how the engine stacks layers: [Overlayfs], "native", ….
 func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
@@ -284,4 +289,41 @@ func (b *Builder) linkBlob(d oci.Digest) error {
 		return err
 	}
 	return b.store.Link(d, theirs)
+}
+
+// watchInterval is how often an engine is asked whether it is there.
+const watchInterval = 15 * time.Second
+
+// Silence is how long it may take to answer. A machine that swaps, or a
+// slow line full of layers, is no reason to throw hours of a build away.
+const Silence = 2 * time.Minute
+
+// watch ends the connection of an engine that stopped answering: neither a cable that
+// was pulled nor a process that hangs says so, and a build would wait for ever. What is killed is
+// the connection, so that builds fail as lost and are tried again.
+func (b *Builder) watch(ctx context.Context, interval, patience time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.ended:
+			return
+		case <-tick.C:
+		}
+		if !b.answers(ctx, patience) && ctx.Err() == nil {
+			b.log.Warn("the engine does not answer; closing the connection")
+			b.conn.Client.Close()
+			return
+		}
+	}
+}
+
+// answers reports whether the engine says anything at all within patience.
+func (b *Builder) answers(ctx context.Context, patience time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := b.conn.Client.Info(ctx)
+	return err == nil || ctx.Err() == nil
 }

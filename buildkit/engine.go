@@ -73,3 +73,23 @@ type UnfitError struct {
 func (e *UnfitError) Error() string {
 	return fmt.Sprintf("this machine cannot build: %s; %s", e.Problem, e.Remedy)
 }
+
+// EngineError says that an engine elsewhere cannot be used, and the way out.
+type EngineError struct {
+	Engine  string // its address, or "docker", "podman"
+	Problem string
+	Remedy  string
+}
+
+func (e *EngineError) Error() string {
+	return fmt.Sprintf("the engine %s cannot be used: %s; %s", e.Engine, e.Problem, e.Remedy)
+}
+
+// EngineName names an engine for a person: by its address, where it has one, else by
+// its kind.
+func EngineName(e Engine) string {
+	if s, ok := e.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return e.Kind()
+}

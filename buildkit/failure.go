@@ -78,7 +78,7 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	if be := w.lintError(err); be != nil {
 		return be
 	}
-	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(programMessage(rootMessage(err)), job))}
+	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(programMessage(RootMessage(err)), job))}
 	for _, s := range errdefs.Sources(err) {
 		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
 			be.Line = int(s.Ranges[0].Start.Line)
@@ -104,6 +104,22 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 // engine is checked before anything is built.
 const rlimitHint = "the engine may not raise the limit of open files to that of StageX's builds: " +
 	"start it with more (ulimit -Hn 16384; systemd: LimitNOFILE=1048576; docker, podman: --ulimit nofile=16384:16384)"
+
+// usernsHint says what lies behind an error of the kernel where the engine is root
+// of a user namespace only; "" where nothing does. A RUN that fails says itself what
+// it wanted, in its log.
+func usernsHint(e *BuildError) string {
+	if e.ExitCode != 0 {
+		return ""
+	}
+	switch m := strings.ToLower(e.Err.Error()); {
+	case strings.Contains(m, "lchown") && strings.Contains(m, "invalid argument"):
+		return "without root there are only the ids that /etc/subuid and /etc/subgid give: give more there, or build this as root"
+	case strings.HasSuffix(m, "operation not permitted"):
+		return "without root no device node can be made: build this as root"
+	}
+	return ""
+}
 
 // Damaged tells that the engine read, or answered with, a blob that is not what its
 // name says (containerd: core/images, core/content; here: [verified]).
@@ -136,8 +152,8 @@ func transient(err error) bool {
 	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled") || leftOver.MatchString(m)
 }
 
-// rootMessage drops the frames that BuildKit and gRPC put before the reason.
-func rootMessage(err error) string {
+// RootMessage drops the frames that BuildKit and gRPC put before the reason.
+func RootMessage(err error) string {
 	m := err.Error()
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "failed to solve: "} {
 		m = strings.TrimPrefix(m, prefix)

@@ -79,9 +79,7 @@ func (h *hostile) open(t *testing.T, store *cache.Store) *Builder {
 	var err error
 	h.sessions, err = session.NewManager()
 	must(t, err)
-	engine, err := NewRemote(serve(t, h, nil), TLS{})
-	must(t, err)
-	b, err := Open(t.Context(), engine, Options{Store: store})
+	b, err := Open(t.Context(), serve(t, h), Options{Store: store})
 	must(t, err)
 	t.Cleanup(func() { b.Close() })
 	return b

@@ -6,7 +6,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/worker/label"
+	"golang.org/x/sync/errgroup"
 )
 
 // Managed is an engine whose life sx decides on: it starts by itself when it is
@@ -72,17 +74,17 @@ func Ask(ctx context.Context, e Engine) (*Status, error) {
 		return m.Status(ctx)
 	}
 	s := &Status{Kind: e.Kind(), Place: EngineName(e), Running: true}
-	return s, ask(ctx, e, s)
+	return s, FillStatus(ctx, e, s)
 }
 
-// ask fills in what an engine that is dialled tells.
-func ask(ctx context.Context, e Engine, s *Status) error {
+// FillStatus fills in what an engine that is dialled tells.
+func FillStatus(ctx context.Context, e Engine, s *Status) error {
 	conn, err := e.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Client.Close()
-	ctx, cancel := context.WithTimeout(ctx, silence) // a large cache is added up
+	ctx, cancel := context.WithTimeout(ctx, Silence) // a large cache is added up
 	defer cancel()
 	info, err := conn.Client.Info(ctx)
 	if err != nil {
@@ -105,4 +107,28 @@ func ask(ctx context.Context, e Engine, s *Status) error {
 		s.Bytes += u.Size
 	}
 	return nil
+}
+
+// Trim has the engine forget what it used least lately until its cache holds at
+// most keep bytes, by its own count; 0 empties it. What a running build uses
+// stays. It returns how many results it forgot.
+func Trim(ctx context.Context, engine Engine, keep int64) (forgotten int, err error) {
+	conn, err := engine.Connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Client.Close()
+	each := make(chan client.UsageInfo)
+	var eg errgroup.Group
+	eg.Go(func() error {
+		defer close(each)
+		return conn.Client.Prune(ctx, each, client.PruneAll, client.WithKeepOpt(0, 0, keep, 0))
+	})
+	for range each {
+		forgotten++
+	}
+	if err := eg.Wait(); err != nil {
+		return forgotten, fmt.Errorf("trimming the engine's cache: %w", err)
+	}
+	return forgotten, nil
 }

@@ -2,10 +2,8 @@ package buildkit
 
 import (
 	"fmt"
-	"regexp"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/graph"
 )
 
 // checkTriggers refuses dependencies whose image has ONBUILD instructions: BuildKit
@@ -43,21 +41,4 @@ func (b *Builder) triggers(manifest oci.Digest) ([]string, error) {
 	var cfg struct{ Config struct{ OnBuild []string } }
 	err = b.decodeBlob(d, &cfg)
 	return cfg.Config.OnBuild, err
-}
-
-// lineOf is the first line of the Containerfile that names an image; 0 where none
-// does, as one behind a variable.
-func lineOf(files []graph.File, image string) int {
-	name := regexp.MustCompile(`(^|[^\w/.-])` + regexp.QuoteMeta(image) + `($|[^\w.-])`)
-	at := name.FindIndex(containerfileOf(files))
-	if at == nil {
-		return 0
-	}
-	line := 1
-	for _, c := range containerfileOf(files)[:at[1]-1] {
-		if c == '\n' {
-			line++
-		}
-	}
-	return line
 }

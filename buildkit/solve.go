@@ -89,7 +89,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 			break
 		}
 		if _, ours := b.Engine.(Managed); !ours { // others build on its cache too
-			return nil, &EngineError{EngineName(b.Engine), "a blob in its cache is damaged (" + rootMessage(err) + ")",
+			return nil, &EngineError{EngineName(b.Engine), "a blob in its cache is damaged (" + RootMessage(err) + ")",
 				"empty its cache: buildctl prune --all, or docker builder prune --all"}
 		}
 		b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))

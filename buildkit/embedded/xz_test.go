@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/xzheader"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -77,7 +78,7 @@ func TestXZMain(t *testing.T) {
 				t.Errorf("xz %v: %d broken bytes: code %d, %s", args, len(broken), code, &stderr)
 			}
 		}
-		h, err := buildkit.ReadXZHeader(bytes.NewReader(packed))
+		h, err := xzheader.Read(bytes.NewReader(packed))
 		if err != nil || h.Missing() != "" {
 			t.Errorf("xz %v: header %v, lacks %q, %v", args, h, h.Missing(), err)
 		}
@@ -86,11 +87,11 @@ func TestXZMain(t *testing.T) {
 
 // Anything may stand in fetch/: the header is read or refused.
 func FuzzXZHeader(f *testing.F) {
-	for _, h := range []buildkit.XzHeader{{Check: 4, Filters: []buildkit.XzFilter{{Id: buildkit.XzLZMA2, Props: "\x16"}}}, {Check: 1, Filters: []buildkit.XzFilter{{Id: buildkit.XzDelta, Props: "\x03"}, {Id: 0x0b, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}}} {
-		f.Add(buildkit.SampleXZ(h))
+	for _, h := range []xzheader.Header{{Check: 4, Filters: []xzheader.Filter{{ID: xzheader.LZMA2, Props: "\x16"}}}, {Check: 1, Filters: []xzheader.Filter{{ID: xzheader.Delta, Props: "\x03"}, {ID: 0x0b, Props: ""}, {ID: xzheader.LZMA2, Props: "\x16"}}}} {
+		f.Add(xzheader.Sample(h))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		h, err := buildkit.ReadXZHeader(bytes.NewReader(data))
+		h, err := xzheader.Read(bytes.NewReader(data))
 		if err == nil && (len(h.Filters) == 0 || len(h.Filters) > 4) {
 			t.Errorf("%d filters", len(h.Filters))
 		}
@@ -105,22 +106,22 @@ func FuzzXZHeader(f *testing.F) {
 // such a one.
 func TestSampleXZ(t *testing.T) {
 	for _, args := range xzOptions {
-		want, err := buildkit.ReadXZHeader(bytes.NewReader(compress(t, []byte("x"), args...)))
+		want, err := xzheader.Read(bytes.NewReader(compress(t, []byte("x"), args...)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sample := buildkit.SampleXZ(want)
-		got, err := buildkit.ReadXZHeader(bytes.NewReader(sample))
+		sample := xzheader.Sample(want)
+		got, err := xzheader.Read(bytes.NewReader(sample))
 		if err != nil || got.String() != want.String() || got.Check != want.Check {
 			t.Errorf("xz %v: the sample's header is %v, want %v: %v", args, got, want, err)
 		}
 		cmd := exec.Command("xz", "-d", "-c", "-q")
 		cmd.Stdin = bytes.NewReader(sample)
-		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, buildkit.SampleTar()) {
+		if out, err := cmd.Output(); err != nil || !bytes.Equal(out, xzheader.SampleTar()) {
 			t.Errorf("xz %v: the real xz makes %d bytes of the sample: %v", args, len(out), err)
 		}
 		var out bytes.Buffer
-		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), buildkit.SampleTar()) {
+		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), xzheader.SampleTar()) {
 			t.Errorf("xz %v: XZMain makes %q of the sample", args, &out)
 		}
 	}
@@ -128,8 +129,8 @@ func TestSampleXZ(t *testing.T) {
 
 // The embedded engine refuses what its xz cannot unpack, and only if an ADD names it.
 func TestUnknownXZFilter(t *testing.T) {
-	riscv := buildkit.SampleXZ(buildkit.XzHeader{Check: 4, Filters: []buildkit.XzFilter{{Id: 0x0b, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}})
-	x86 := buildkit.SampleXZ(buildkit.XzHeader{Check: 4, Filters: []buildkit.XzFilter{{Id: 0x04, Props: ""}, {Id: buildkit.XzLZMA2, Props: "\x16"}}})
+	riscv := xzheader.Sample(xzheader.Header{Check: 4, Filters: []xzheader.Filter{{ID: 0x0b, Props: ""}, {ID: xzheader.LZMA2, Props: "\x16"}}})
+	x86 := xzheader.Sample(xzheader.Header{Check: 4, Filters: []xzheader.Filter{{ID: 0x04, Props: ""}, {ID: xzheader.LZMA2, Props: "\x16"}}})
 	source := t.TempDir() + "/s-1.tar.xz"
 	if err := os.WriteFile(source, riscv, 0o644); err != nil {
 		t.Fatal(err)

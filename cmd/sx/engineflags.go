@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/buildkit/embedded"
+	"codeberg.org/stagex/sx/buildkit/remote"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -69,13 +70,13 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 		e.Waiting = func() { talk.Waiting(otherEngine) }
 		return e, nil
 	case "docker":
-		d := buildkit.Docker{}
+		d := remote.Docker{}
 		if d.Plain() {
 			warnPlain(talk, d.String(), "give DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or a DOCKER_HOST that is ssh://")
 		}
 		return d, nil
 	case "podman":
-		return &buildkit.Podman{Image: set.Engine.PodmanImage}, nil
+		return &remote.Podman{Image: set.Engine.PodmanImage}, nil
 	default:
 		return remoteEngine(set.Engine, talk)
 	}
@@ -100,7 +101,7 @@ func redacted(address string) string {
 }
 
 func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
-	r, err := buildkit.NewRemote(e.Address, buildkit.TLS{
+	r, err := remote.NewBuildkitd(e.Address, remote.TLS{
 		Dir: e.TLSDir, CACert: e.TLSCACert, Cert: e.TLSCert, Key: e.TLSKey, ServerName: e.TLSServerName,
 	})
 	if err != nil {

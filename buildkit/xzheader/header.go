@@ -1,4 +1,4 @@
-package buildkit
+package xzheader
 
 import (
 	"bytes"
@@ -11,64 +11,64 @@ import (
 	"strings"
 )
 
-// xzMagic begins every .xz file, and is all that BuildKit goes by.
+// xzMagic is the first six bytes of every .xz file. BuildKit recognises .xz by them
+// alone.
 const xzMagic = "\xfd7zXZ\x00"
 
-// XzFilter is one of the steps by which a block of an .xz file is unpacked
+// Filter is one of the steps that unpack a block of an .xz file
 // (tukaani.org: The .xz File Format, 5.3, and liblzma's api/lzma/bcj.h).
-type XzFilter struct {
-	Id    uint64
+type Filter struct {
+	ID    uint64
 	Props string
 }
 
 const (
-	XzDelta = 0x03
-	XzLZMA2 = 0x21
+	Delta = 0x03
+	LZMA2 = 0x21
 )
 
 // xzFilterNames are the filters that xz 5.8 knows, by the names of its options.
 var xzFilterNames = map[uint64]string{
-	XzDelta: "delta", 0x04: "x86", 0x05: "powerpc", 0x06: "ia64", 0x07: "arm", 0x08: "armthumb",
-	0x09: "sparc", 0x0a: "arm64", 0x0b: "riscv", XzLZMA2: "lzma2",
+	Delta: "delta", 0x04: "x86", 0x05: "powerpc", 0x06: "ia64", 0x07: "arm", 0x08: "armthumb",
+	0x09: "sparc", 0x0a: "arm64", 0x0b: "riscv", LZMA2: "lzma2",
 }
 
-// ownXZFilters are those that [XZMain] unpacks, with the checks of ownXZChecks.
+// ownXZFilters and ownXZChecks list what embedded.XZMain unpacks.
 var (
-	ownXZFilters = []uint64{XzDelta, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, XzLZMA2}
+	ownXZFilters = []uint64{Delta, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, LZMA2}
 	ownXZChecks  = []byte{0x00, 0x01, 0x04, 0x0a} // none, CRC32, CRC64, SHA-256
 )
 
-func (f XzFilter) String() string {
-	if name := xzFilterNames[f.Id]; name != "" {
+func (f Filter) String() string {
+	if name := xzFilterNames[f.ID]; name != "" {
 		return name
 	}
-	return fmt.Sprintf("%#x", f.Id)
+	return fmt.Sprintf("%#x", f.ID)
 }
 
-// XzHeader is what the beginning of an .xz file asks of the program that unpacks it.
-type XzHeader struct {
+// Header is what an .xz file requires of the program that unpacks it.
+type Header struct {
 	Check   byte
-	Filters []XzFilter
+	Filters []Filter
 }
 
-// errNotXZ says that no program can unpack the file, so that BuildKit copies it
-// with every engine.
-var errNotXZ = errors.New("not an .xz file that could be unpacked")
+// ErrNotXZ means that no program can unpack the file: every engine copies it.
+var ErrNotXZ = errors.New("not an .xz file that could be unpacked")
 
-// ReadXZHeader reads the header of an .xz file's first stream and that of its first
-// block, at most 1036 bytes.
-func ReadXZHeader(r io.Reader) (XzHeader, error) {
-	var h XzHeader
+// Read reads the stream header and the first block header of an .xz file, at most
+// 1036 bytes.
+func Read(r io.Reader) (Header, error) {
+	var h Header
 	b := make([]byte, 13)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return h, notXZ(err)
 	}
 	if string(b[:6]) != xzMagic || b[6] != 0 || b[7] > 0x0f || crc32.ChecksumIEEE(b[6:8]) != binary.LittleEndian.Uint32(b[8:]) {
-		return h, errNotXZ
+		return h, ErrNotXZ
 	}
 	h.Check = b[7]
 	if b[12] == 0 { // no block: an empty file
-		return h, errNotXZ
+		return h, ErrNotXZ
 	}
 	block := make([]byte, int(b[12])*4+4)
 	block[0] = b[12]
@@ -77,21 +77,21 @@ func ReadXZHeader(r io.Reader) (XzHeader, error) {
 	}
 	end := len(block) - 4
 	if crc32.ChecksumIEEE(block[:end]) != binary.LittleEndian.Uint32(block[end:]) {
-		return h, errNotXZ
+		return h, ErrNotXZ
 	}
 	return h, h.readFilters(block[1:end])
 }
 
-// notXZ keeps an error of reading, and takes an early end for no .xz file.
+// notXZ returns ErrNotXZ if err says that the file is too short, else err.
 func notXZ(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errNotXZ
+		return ErrNotXZ
 	}
 	return err
 }
 
-// readFilters reads a block header from its flags on.
-func (h *XzHeader) readFilters(b []byte) error {
+// readFilters parses a block header, without its size byte, into h.Filters.
+func (h *Header) readFilters(b []byte) error {
 	flags, r := b[0], bytes.NewReader(b[1:])
 	number := func() (n uint64) {
 		n, err := binary.ReadUvarint(r)
@@ -108,28 +108,29 @@ func (h *XzHeader) readFilters(b []byte) error {
 	for range flags&3 + 1 {
 		id, size := number(), number()
 		if size > uint64(r.Len()) || id == 0 {
-			return errNotXZ
+			return ErrNotXZ
 		}
 		props := make([]byte, size)
 		r.Read(props)
-		h.Filters = append(h.Filters, XzFilter{id, string(props)})
+		h.Filters = append(h.Filters, Filter{id, string(props)})
 	}
 	return nil
 }
 
-// plain holds for what every program named xz unpacks.
-func (h XzHeader) plain() bool {
-	return len(h.Filters) == 1 && h.Filters[0].Id == XzLZMA2 && slices.Contains(ownXZChecks, h.Check)
+// Plain reports whether every program named xz unpacks the file.
+func (h Header) Plain() bool {
+	return len(h.Filters) == 1 && h.Filters[0].ID == LZMA2 && slices.Contains(ownXZChecks, h.Check)
 }
 
-// Missing names what [XZMain] cannot do of what h asks for; "" where it can all.
-func (h XzHeader) Missing() string {
+// Missing names the filters of h, or the check, that the xz inside sx
+// (embedded.XZMain) does not support; "" if it supports all.
+func (h Header) Missing() string {
 	if !slices.Contains(ownXZChecks, h.Check) {
 		return fmt.Sprintf("the integrity check %#x", h.Check)
 	}
 	var lacks []string
 	for _, f := range h.Filters {
-		if !slices.Contains(ownXZFilters, f.Id) {
+		if !slices.Contains(ownXZFilters, f.ID) {
 			lacks = append(lacks, f.String())
 		}
 	}
@@ -140,7 +141,7 @@ func (h XzHeader) Missing() string {
 }
 
 // String names the filters as xz --list does: "x86, lzma2".
-func (h XzHeader) String() string {
+func (h Header) String() string {
 	var names []string
 	for _, f := range h.Filters {
 		names = append(names, f.String())

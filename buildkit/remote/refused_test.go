@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -15,29 +15,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"codeberg.org/stagex/sx/buildkit"
 	controlapi "github.com/moby/buildkit/api/services/control"
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/status"
 )
 
-// answerer is a buildkitd that only says that it is there, or not even that.
+// answerer is a buildkitd that only says that it is there.
 type answerer struct {
 	controlapi.UnimplementedControlServer
-	silent atomic.Bool
 }
 
-func (a *answerer) Info(ctx context.Context, _ *controlapi.InfoRequest) (*controlapi.InfoResponse, error) {
-	if a.silent.Load() {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
+func (answerer) Info(context.Context, *controlapi.InfoRequest) (*controlapi.InfoResponse, error) {
 	return &controlapi.InfoResponse{}, nil
 }
 
@@ -144,13 +136,13 @@ func TestTLSMistakes(t *testing.T) {
 
 func wantRefusal(t *testing.T, what, address string, files TLS, want string) {
 	t.Helper()
-	r, err := NewRemote(address, files)
+	r, err := NewBuildkitd(address, files)
 	must(t, err)
 	conn, err := r.Connect(t.Context())
 	if err == nil {
 		conn.Client.Close()
 	}
-	var refused *EngineError
+	var refused *buildkit.EngineError
 	switch {
 	case want == "" && err != nil:
 		t.Errorf("%s: %v", what, err)
@@ -193,7 +185,7 @@ func TestClientHearsOfTheEnd(t *testing.T) {
 	bin, ended := t.TempDir(), filepath.Join(t.TempDir(), "ended")
 	must(t, os.WriteFile(filepath.Join(bin, "podman"), []byte("#!/bin/sh\ncat >/dev/null\n: >"+ended+"\n"), 0o755))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	r, err := NewRemote("podman-container://c", TLS{})
+	r, err := NewBuildkitd("podman-container://c", TLS{})
 	must(t, err)
 	conn, err := r.dial(t.Context())
 	must(t, err)
@@ -211,12 +203,12 @@ func TestAddresses(t *testing.T) {
 		"unix://run/sock": false, "unix://": false, "tcp://h": false, "tcp://:1234": false, "tcp://::1:1234": false, "tcp://h:1/x": false, "ssh://": false, "ssh://u:password@h": false,
 		"docker-container://": false, "kube-pod://UPPER": false, "http://h": false, "npipe:////./pipe/x": false, "": false, "::": false,
 	} {
-		if _, err := NewRemote(address, TLS{}); (err == nil) != ok {
+		if _, err := NewBuildkitd(address, TLS{}); (err == nil) != ok {
 			t.Errorf("%q: %v, want ok %v", address, err, ok)
 		}
 	}
 	for address, want := range map[string]bool{"tcp://10.0.0.1:1": true, "tcp://127.0.0.1:1": false, "tcp://localhost:1": false, "tcp://[::1]:1": false, "ssh://h": false} {
-		if r, err := NewRemote(address, TLS{}); err != nil || r.Plain() != want {
+		if r, err := NewBuildkitd(address, TLS{}); err != nil || r.Plain() != want {
 			t.Errorf("%s: plain is not %v (%v)", address, want, err)
 		}
 	}
@@ -240,32 +232,4 @@ func TestNoBuildKit(t *testing.T) {
 	}()
 	wantRefusal(t, "a web server", "tcp://"+lis.Addr().String(), TLS{}, "it does not speak as BuildKit does")
 	wantRefusal(t, "no socket", "unix://"+filepath.Join(t.TempDir(), "sock"), TLS{}, "there is no such socket; start buildkitd there")
-}
-
-// A connection over which nothing comes any more is given up, so that builds
-// fail as lost, and are tried again, instead of waiting for ever.
-func TestSilentEngine(t *testing.T) {
-	a := &answerer{}
-	r, err := NewRemote(serve(t, a, nil), TLS{})
-	must(t, err)
-	conn, err := r.Connect(t.Context())
-	must(t, err)
-	b := &Builder{conn: conn, Engine: r, log: zap.NewNop(), ended: make(chan struct{})}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		b.watch(t.Context(), time.Millisecond, 100*time.Millisecond)
-	}()
-	a.silent.Store(true)
-	select {
-	case <-gone:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the silent engine is not noticed")
-	}
-	if _, err := conn.Client.Info(t.Context()); status.Code(err) != codes.Canceled {
-		t.Errorf("after a silent engine the client answers %v", err)
-	}
-	if !b.Lost(t.Context()) {
-		t.Error("the engine is not lost")
-	}
 }

@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // Podman is a buildkitd in a container of the user's podman, which sx makes when
@@ -25,15 +27,15 @@ type Podman struct {
 	Image string
 }
 
-var _ Engine = (*Podman)(nil)
+var _ buildkit.Engine = (*Podman)(nil)
 
 // PodmanImage is BuildKit's own, of the version inside sx.
-func PodmanImage() string { return "docker.io/moby/buildkit:" + Version() }
+func PodmanImage() string { return "docker.io/moby/buildkit:" + buildkit.Version() }
 
 // podmanLabel marks the containers that sx made.
 const podmanLabel = "stagex.sx=engine"
 
-// Kind implements [Engine].
+// Kind implements [buildkit.Engine].
 func (p *Podman) Kind() string { return "podman" }
 
 func (p *Podman) image() string {
@@ -83,12 +85,12 @@ const podmanStart = 30 * time.Second
 // podmanPoll is how often it is tried meanwhile.
 const podmanPoll = 200 * time.Millisecond
 
-// Connect implements [Engine].
-func (p *Podman) Connect(ctx context.Context) (*Conn, error) {
+// Connect implements [buildkit.Engine].
+func (p *Podman) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	if err := findClient("podman"); err != nil {
-		return nil, &EngineError{"podman", err.Error(), clientRemedy("podman")}
+		return nil, &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: clientRemedy("podman")}
 	}
-	r, err := NewRemote("podman-container://"+p.name(), TLS{})
+	r, err := NewBuildkitd("podman-container://"+p.name(), TLS{})
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +123,11 @@ func (p *Podman) start(ctx context.Context) error {
 		return nil
 	case err == nil:
 		if _, err := podman(ctx, "container", "start", p.name()); err != nil {
-			return &EngineError{"podman", err.Error(), "remove the container, sx makes another: podman rm -f " + p.name()}
+			return &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: "remove the container, sx makes another: podman rm -f " + p.name()}
 		}
 		return nil
 	case !noContainer(err):
-		return &EngineError{"podman", err.Error(), "make podman info work for this user"}
+		return &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: "make podman info work for this user"}
 	}
 	args := append([]string{"run", "--detach", "--name=" + p.name(), "--volume=" + p.name() + ":/var/lib/buildkit"}, p.args()...)
 	_, err = podman(ctx, slices.Concat(args, limits(), []string{p.image()})...)
@@ -138,8 +140,8 @@ func (p *Podman) start(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &EngineError{"podman", "it cannot run a container of " + p.image() + ": " + err.Error(),
-		"see whether podman pull " + p.image() + " works, or name another image of BuildKit in engine.podman_image of your stagex.toml"}
+	return &buildkit.EngineError{Engine: "podman", Problem: "it cannot run a container of " + p.image() + ": " + err.Error(),
+		Remedy: "see whether podman pull " + p.image() + " works, or name another image of BuildKit in engine.podman_image of your stagex.toml"}
 }
 
 // state is the container's, such as "running" or "exited".
@@ -153,7 +155,7 @@ func (p *Podman) ended(ctx context.Context) error {
 	if err != nil {
 		log = err.Error()
 	}
-	return &EngineError{"podman", fmt.Sprintf("buildkitd in the container ended: %s", lastLine(log)), "see podman logs " + p.name()}
+	return &buildkit.EngineError{Engine: "podman", Problem: fmt.Sprintf("buildkitd in the container ended: %s", lastLine(log)), Remedy: "see podman logs " + p.name()}
 }
 
 // podman runs podman and returns what it wrote to stdout. The error is its last
@@ -163,7 +165,7 @@ func podman(ctx context.Context, args ...string) (string, error) {
 	if args[0] == "run" { // which may pull an image
 		return runPodman(ctx, args...)
 	}
-	return podmanWithin(ctx, silence, args...)
+	return podmanWithin(ctx, buildkit.Silence, args...)
 }
 
 // podmanWithin is podman for a command that should not take longer than limit.

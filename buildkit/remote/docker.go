@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -20,18 +20,20 @@ import (
 	"github.com/moby/moby/api/types/system"
 	moby "github.com/moby/moby/client"
 	"golang.org/x/mod/semver"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // Docker is the BuildKit inside a dockerd. Which dockerd is said as to the
 // docker client: DOCKER_HOST, DOCKER_CONTEXT, or the current context.
 type Docker struct{}
 
-var _ Engine = Docker{}
+var _ buildkit.Engine = Docker{}
 
 // oldestDocker is what upstream asks for; what is older makes other bytes.
 const oldestDocker = "29.1.5"
 
-// Kind implements [Engine].
+// Kind implements [buildkit.Engine].
 func (Docker) Kind() string { return "docker" }
 
 // String tells where it is, as docker would be told.
@@ -47,21 +49,21 @@ func (Docker) Plain() bool {
 	return d.plain
 }
 
-// Connect implements [Engine]. BuildKit's API is behind an upgrade of dockerd's
+// Connect implements [buildkit.Engine]. BuildKit's API is behind an upgrade of dockerd's
 // own (POST /grpc), and needs the containerd image store: without it dockerd's
 // BuildKit has no OCI exporter.
-func (Docker) Connect(ctx context.Context) (*Conn, error) {
+func (Docker) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	d, err := dockerEndpoint()
 	where := d.where
 	if err != nil {
-		return nil, &EngineError{where, err.Error(), "see docker context ls; DOCKER_HOST names a dockerd too"}
+		return nil, &buildkit.EngineError{Engine: where, Problem: err.Error(), Remedy: "see docker context ls; DOCKER_HOST names a dockerd too"}
 	}
 	api, err := moby.New(d.opts...)
 	if err != nil {
-		return nil, &EngineError{where, err.Error(), "check DOCKER_HOST, or the context (docker context inspect)"}
+		return nil, &buildkit.EngineError{Engine: where, Problem: err.Error(), Remedy: "check DOCKER_HOST, or the context (docker context inspect)"}
 	}
 	defer api.Close() // its idle connections; those below are not its
-	ictx, cancel := context.WithTimeout(ctx, AnswerTime)
+	ictx, cancel := context.WithTimeout(ctx, buildkit.AnswerTime)
 	defer cancel()
 	info, err := api.Info(ictx, moby.InfoOptions{})
 	if ctx.Err() != nil {
@@ -72,11 +74,11 @@ func (Docker) Connect(ctx context.Context) (*Conn, error) {
 	if err := dockerFit(where, info.Info); err != nil {
 		return nil, err
 	}
-	c, err := connect(ctx, func(ctx context.Context) (net.Conn, error) {
+	c, err := buildkit.Connect(ctx, func(ctx context.Context) (net.Conn, error) {
 		return api.DialHijack(ctx, "/grpc", "h2c", nil)
 	})
 	if err != nil {
-		return nil, &EngineError{where, "its BuildKit does not answer (" + rootMessage(err) + ")", "see dockerd's log"}
+		return nil, &buildkit.EngineError{Engine: where, Problem: "its BuildKit does not answer (" + buildkit.RootMessage(err) + ")", Remedy: "see dockerd's log"}
 	}
 	c.Hides386 = true
 	return c, nil
@@ -85,16 +87,16 @@ func (Docker) Connect(ctx context.Context) (*Conn, error) {
 // dockerFit refuses a dockerd whose BuildKit could not build StageX.
 func dockerFit(where string, info system.Info) error {
 	if v := "v" + info.ServerVersion; semver.IsValid(v) && semver.Compare(v, "v"+oldestDocker) < 0 {
-		return &EngineError{where, fmt.Sprintf("it is Docker %s, whose BuildKit makes other bytes than StageX's", info.ServerVersion),
-			"install Docker " + oldestDocker + " or newer, or build with --engine embedded"}
+		return &buildkit.EngineError{Engine: where, Problem: fmt.Sprintf("it is Docker %s, whose BuildKit makes other bytes than StageX's", info.ServerVersion),
+			Remedy: "install Docker " + oldestDocker + " or newer, or build with --engine embedded"}
 	}
 	for _, kv := range info.DriverStatus {
 		if kv[0] == "driver-type" && strings.HasPrefix(kv[1], "io.containerd.snapshotter") {
 			return nil
 		}
 	}
-	return &EngineError{where, "it keeps images in the old store (" + info.Driver + "), from which BuildKit cannot export OCI layouts",
-		`set {"features": {"containerd-snapshotter": true}} in its daemon.json and restart it: images made before are hidden until it is unset`}
+	return &buildkit.EngineError{Engine: where, Problem: "it keeps images in the old store (" + info.Driver + "), from which BuildKit cannot export OCI layouts",
+		Remedy: `set {"features": {"containerd-snapshotter": true}} in its daemon.json and restart it: images made before are hidden until it is unset`}
 }
 
 // dockerRefusal explains why dockerd could not be asked.
@@ -102,18 +104,18 @@ func dockerRefusal(where string, err error) error {
 	exit, said, ok := clientExit(err)
 	switch {
 	case ok:
-		return &EngineError{where, fmt.Sprintf("ssh says: %s (%s)", said, exit), "make docker info work there: DOCKER_HOST and docker contexts are read as docker reads them"}
+		return &buildkit.EngineError{Engine: where, Problem: fmt.Sprintf("ssh says: %s (%s)", said, exit), Remedy: "make docker info work there: DOCKER_HOST and docker contexts are read as docker reads them"}
 	case errors.Is(err, os.ErrPermission) || strings.Contains(err.Error(), "permission denied"):
-		return &EngineError{where, "this user may not open its socket", "run sx as root, or as a member of the socket's group (docker)"}
+		return &buildkit.EngineError{Engine: where, Problem: "this user may not open its socket", Remedy: "run sx as root, or as a member of the socket's group (docker)"}
 	case errors.Is(err, exec.ErrNotFound):
-		return &EngineError{where, findClient("ssh").Error(), clientRemedy("ssh")}
+		return &buildkit.EngineError{Engine: where, Problem: findClient("ssh").Error(), Remedy: clientRemedy("ssh")}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &EngineError{where, "it does not answer", "check DOCKER_HOST, or the context (docker context ls)"}
+		return &buildkit.EngineError{Engine: where, Problem: "it does not answer", Remedy: "check DOCKER_HOST, or the context (docker context ls)"}
 	}
 	if why, ok := tlsRefusal(err); ok {
-		return &EngineError{where, why.problem, "check DOCKER_CERT_PATH, or the context's certificates"}
+		return &buildkit.EngineError{Engine: where, Problem: why.problem, Remedy: "check DOCKER_CERT_PATH, or the context's certificates"}
 	}
-	return &EngineError{where, "no dockerd answers there", "start it, or name another by DOCKER_HOST or docker context use"}
+	return &buildkit.EngineError{Engine: where, Problem: "no dockerd answers there", Remedy: "start it, or name another by DOCKER_HOST or docker context use"}
 }
 
 // dockerd is the one that the docker client would take.

@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -15,13 +15,15 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // refusal is why an engine could not be reached, in a user's words.
 type refusal struct{ problem, remedy string }
 
-// explain turns what [connect] returned into an *EngineError.
-func (r *Remote) explain(err error) error {
+// explain turns what [buildkit.Connect] returned into an *EngineError.
+func (r *Buildkitd) explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -32,11 +34,11 @@ func (r *Remote) explain(err error) error {
 	default:
 		why = r.networkRefusal(err)
 	}
-	return &EngineError{r.address, why.problem, why.remedy}
+	return &buildkit.EngineError{Engine: r.address, Problem: why.problem, Remedy: why.remedy}
 }
 
 // networkRefusal is about unix:// and tcp://.
-func (r *Remote) networkRefusal(err error) refusal {
+func (r *Buildkitd) networkRefusal(err error) refusal {
 	if why, ok := tlsRefusal(err); ok {
 		return why
 	}
@@ -57,10 +59,10 @@ func (r *Remote) networkRefusal(err error) refusal {
 	case status.Code(err) == codes.Unimplemented:
 		return refusal{"it speaks gRPC, but is no BuildKit, or one older than 0.11", "use BuildKit 0.26 or newer"}
 	}
-	return refusal{"it does not speak as BuildKit does (" + rootMessage(err) + ")", r.talkRemedy()}
+	return refusal{"it does not speak as BuildKit does (" + buildkit.RootMessage(err) + ")", r.talkRemedy()}
 }
 
-func (r *Remote) talkRemedy() string {
+func (r *Buildkitd) talkRemedy() string {
 	if r.scheme == "tcp" {
 		return "check that a buildkitd listens at that port; one that wants TLS needs --tlscacert, --tlscert and --tlskey"
 	}
@@ -123,7 +125,7 @@ func clientExit(err error) (exit, said string, ok bool) {
 // clientRefusal is about what a client program said before it ended: ssh,
 // docker, podman and kubectl put their own errors and those of the far end's
 // shell and buildctl on one stream.
-func (r *Remote) clientRefusal(exit, said string) refusal {
+func (r *Buildkitd) clientRefusal(exit, said string) refusal {
 	has := func(texts ...string) bool {
 		for _, t := range texts {
 			if strings.Contains(said, t) {
@@ -150,7 +152,7 @@ func (r *Remote) clientRefusal(exit, said string) refusal {
 }
 
 // target is the host, container or pod, as the client program takes it.
-func (r *Remote) target() string {
+func (r *Buildkitd) target() string {
 	u, err := url.Parse(r.address)
 	switch {
 	case err != nil:
@@ -168,7 +170,7 @@ func (r *Remote) target() string {
 	return target
 }
 
-func (r *Remote) byHand() string {
+func (r *Buildkitd) byHand() string {
 	switch r.client {
 	case "ssh":
 		return "ssh " + r.target() + " buildctl debug workers"
@@ -179,7 +181,7 @@ func (r *Remote) byHand() string {
 }
 
 // kubeOptions say which cluster and namespace the pod is in.
-func (r *Remote) kubeOptions() (options string) {
+func (r *Buildkitd) kubeOptions() (options string) {
 	u, err := url.Parse(r.address)
 	if err != nil {
 		return ""
@@ -192,14 +194,14 @@ func (r *Remote) kubeOptions() (options string) {
 	return options
 }
 
-func (r *Remote) farPath() string {
+func (r *Buildkitd) farPath() string {
 	if r.client == "ssh" {
 		return "a login without a terminal (ssh " + r.target() + " command -v buildctl)"
 	}
 	return "the container"
 }
 
-func (r *Remote) socketRemedy() string {
+func (r *Buildkitd) socketRemedy() string {
 	switch r.client {
 	case "ssh":
 		return "start it there, let the login's user open its socket (buildkitd --group), or name another socket: ssh://HOST/PATH"

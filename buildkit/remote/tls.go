@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // TLS says how to meet an engine at tcp://. The names are buildctl's. The zero
@@ -26,7 +28,7 @@ func (t TLS) on() bool { return t != TLS{} }
 
 // over encrypts what dial opens. The files are read at each call, so that a
 // renewed certificate is used without a new start.
-func (t TLS) over(dial dialer, host string) dialer {
+func (t TLS) over(dial buildkit.Dialer, host string) buildkit.Dialer {
 	return func(ctx context.Context) (net.Conn, error) {
 		cfg, err := t.config(host)
 		if err != nil {

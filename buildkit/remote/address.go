@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -15,34 +15,33 @@ import (
 	"github.com/moby/buildkit/client/connhelper/kubepod"
 	"github.com/moby/buildkit/client/connhelper/podmancontainer"
 	"github.com/moby/buildkit/client/connhelper/ssh"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
-// Remote is a buildkitd at an address: on another machine, in a container, or
+// Buildkitd is a buildkitd at an address: on another machine, in a container, or
 // on this machine under someone else's hand.
-type Remote struct {
+type Buildkitd struct {
 	address string
 	scheme  string
-	dial    dialer
+	dial    buildkit.Dialer
 	client  string // the program that carries the connection; "" where none does
 	plain   bool   // over a network and not encrypted
 }
 
-var _ Engine = (*Remote)(nil)
+var _ buildkit.Engine = (*Buildkitd)(nil)
 
-// dialer opens one connection to a buildkitd.
-type dialer func(ctx context.Context) (net.Conn, error)
-
-// addressForms is what [NewRemote] takes.
+// addressForms is what [NewBuildkitd] takes.
 const addressForms = "unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET], docker-container://NAME, podman-container://NAME or kube-pod://POD"
 
-// NewRemote reads an address as buildctl's --addr takes it. TLS counts for
+// NewBuildkitd reads an address as buildctl's --addr takes it. TLS counts for
 // tcp:// alone; its files are read when the engine is dialled.
-func NewRemote(address string, tls TLS) (*Remote, error) {
+func NewBuildkitd(address string, tls TLS) (*Buildkitd, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("reading the address: %w", err)
 	}
-	r := &Remote{address: u.Redacted(), scheme: u.Scheme}
+	r := &Buildkitd{address: u.Redacted(), scheme: u.Scheme}
 	if _, ok := u.User.Password(); ok {
 		return nil, errors.New("an address must not hold a password: log in by a key or an agent")
 	}
@@ -68,7 +67,7 @@ func NewRemote(address string, tls TLS) (*Remote, error) {
 	return r, nil
 }
 
-func (r *Remote) unix(u *url.URL) error {
+func (r *Buildkitd) unix(u *url.URL) error {
 	if u.Host != "" || !filepath.IsAbs(u.Path) {
 		return fmt.Errorf("want unix:// and an absolute path (unix:///run/buildkit/buildkitd.sock)")
 	}
@@ -78,7 +77,7 @@ func (r *Remote) unix(u *url.URL) error {
 	return nil
 }
 
-func (r *Remote) tcp(u *url.URL, tls TLS) error {
+func (r *Buildkitd) tcp(u *url.URL, tls TLS) error {
 	host, port := u.Hostname(), u.Port()
 	switch {
 	case host == "" || port == "":
@@ -88,7 +87,7 @@ func (r *Remote) tcp(u *url.URL, tls TLS) error {
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
 		return fmt.Errorf("want tcp://HOST:PORT and nothing more")
 	}
-	// A peer that vanishes without a word is told by [Builder.watch]; the
+	// A peer that vanishes without a word is told by [buildkit.Builder]; the
 	// timeout is for one that was never there.
 	d := &net.Dialer{Timeout: dialTimeout}
 	r.dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", u.Host) }
@@ -109,7 +108,7 @@ const dialTimeout = 15 * time.Second
 
 // through dials with a client program of the user's, whose standard streams are
 // the connection: at its far end runs `buildctl dial-stdio`.
-func (r *Remote) through(program string, helper func(*url.URL) (*connhelper.ConnectionHelper, error), u *url.URL) error {
+func (r *Buildkitd) through(program string, helper func(*url.URL) (*connhelper.ConnectionHelper, error), u *url.URL) error {
 	h, err := helper(u)
 	if err != nil {
 		return err
@@ -125,23 +124,23 @@ func (r *Remote) through(program string, helper func(*url.URL) (*connhelper.Conn
 	return nil
 }
 
-func (r *Remote) String() string { return r.address }
+func (r *Buildkitd) String() string { return r.address }
 
-// Kind implements [Engine]: the address's scheme.
-func (r *Remote) Kind() string { return r.scheme }
+// Kind implements [buildkit.Engine]: the address's scheme.
+func (r *Buildkitd) Kind() string { return r.scheme }
 
 // Plain reports whether the engine is reached over a network without TLS: who
 // sits on the way can change what it builds.
-func (r *Remote) Plain() bool { return r.plain }
+func (r *Buildkitd) Plain() bool { return r.plain }
 
-// Connect implements [Engine].
-func (r *Remote) Connect(ctx context.Context) (*Conn, error) {
+// Connect implements [buildkit.Engine].
+func (r *Buildkitd) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	if r.client != "" {
 		if err := findClient(r.client); err != nil {
-			return nil, &EngineError{r.address, err.Error(), clientRemedy(r.client)}
+			return nil, &buildkit.EngineError{Engine: r.address, Problem: err.Error(), Remedy: clientRemedy(r.client)}
 		}
 	}
-	c, err := connect(ctx, r.dial)
+	c, err := buildkit.Connect(ctx, r.dial)
 	if err != nil {
 		return nil, r.explain(err)
 	}

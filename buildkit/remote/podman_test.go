@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // fakePodman answers each command by a line of a shell's case, and logs it.
@@ -50,7 +52,7 @@ func TestPodmanUnfit(t *testing.T) {
 	} {
 		log := fakePodman(t, c.cases)
 		_, err := p.Connect(t.Context())
-		var refused *EngineError
+		var refused *buildkit.EngineError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
 			said, _ := os.ReadFile(log)
 			t.Errorf("%s: %v\nwant %s\n%s", what, err, c.want, said)

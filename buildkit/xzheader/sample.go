@@ -1,4 +1,4 @@
-package buildkit
+package xzheader
 
 import (
 	"archive/tar"
@@ -9,17 +9,17 @@ import (
 	"hash/crc64"
 )
 
-// sampleName is the one file in the archive of [sampleXZ].
-const sampleName = "f"
+// SampleName is the name of the only file in the archive of [Sample].
+const SampleName = "f"
 
-// SampleXZ returns a tar archive as an .xz file with the filters and the check of h,
-// which tells whether an xz knows them. Its data are stored, and such that the filters
-// for machine code leave them as they are: they hold no branch. It returns nil for a
-// check that it cannot make.
-func SampleXZ(h XzHeader) []byte {
+// Sample returns [SampleTar] as an .xz file with the filters and the check of h. An xz
+// that unpacks it supports both. The data is stored, not compressed, and contains no
+// machine code branch, so the filters for machine code leave it unchanged. Sample
+// returns nil for a check that it cannot compute.
+func Sample(h Header) []byte {
 	data := SampleTar()
 	for i := len(h.Filters) - 1; i >= 0; i-- { // encoding goes the other way, but only delta changes bytes
-		if f := h.Filters[i]; f.Id == XzDelta && len(f.Props) == 1 {
+		if f := h.Filters[i]; f.ID == Delta && len(f.Props) == 1 {
 			data = deltaEncode(data, int(f.Props[0])+1)
 		}
 	}
@@ -29,7 +29,7 @@ func SampleXZ(h XzHeader) []byte {
 	}
 	header := []byte{0, byte(len(h.Filters) - 1)}
 	for _, f := range h.Filters {
-		header = binary.AppendUvarint(header, f.Id)
+		header = binary.AppendUvarint(header, f.ID)
 		header = binary.AppendUvarint(header, uint64(len(f.Props)))
 		header = append(header, f.Props...)
 	}
@@ -52,10 +52,11 @@ func SampleXZ(h XzHeader) []byte {
 	return append(append(out, footer...), 'Y', 'Z')
 }
 
+// SampleTar returns the tar archive that [Sample] compresses.
 func SampleTar() []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	w.WriteHeader(&tar.Header{Name: sampleName, Mode: 0o644, Size: 2, Format: tar.FormatUSTAR})
+	w.WriteHeader(&tar.Header{Name: SampleName, Mode: 0o644, Size: 2, Format: tar.FormatUSTAR})
 	w.Write([]byte("a\n"))
 	w.Close()
 	return b.Bytes()

@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"github.com/docker/cli/cli/config"
 )
 
@@ -122,7 +123,7 @@ func TestDockerPlain(t *testing.T) {
 func wantDocker(t *testing.T, engine, want string) {
 	t.Helper()
 	_, err := Docker{}.Connect(t.Context())
-	var refused *EngineError
+	var refused *buildkit.EngineError
 	if !errors.As(err, &refused) || refused.Engine != engine || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nwant %s: %s", err, engine, want)
 	}

@@ -1,4 +1,4 @@
-package buildkit
+package remote
 
 import (
 	"context"
@@ -6,22 +6,24 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
-var _ Managed = (*Podman)(nil)
+var _ buildkit.Managed = (*Podman)(nil)
 
-// Status implements [Managed]. Clients are the connections into the container,
+// Status implements [buildkit.Managed]. Clients are the connections into the container,
 // of which each sx has one.
-func (p *Podman) Status(ctx context.Context) (*Status, error) {
+func (p *Podman) Status(ctx context.Context) (*buildkit.Status, error) {
 	if err := findClient("podman"); err != nil {
-		return nil, &EngineError{"podman", err.Error(), clientRemedy("podman")}
+		return nil, &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: clientRemedy("podman")}
 	}
-	s := &Status{Kind: p.Kind(), Place: "container " + p.name()}
+	s := &buildkit.Status{Kind: p.Kind(), Place: "container " + p.name()}
 	said, err := podman(ctx, "container", "inspect", "--format={{.State.Status}} {{.State.StartedAt.Unix}}", p.name())
 	if noContainer(err) {
 		return s, nil
 	} else if err != nil {
-		return nil, &EngineError{"podman", err.Error(), "make podman info work for this user"}
+		return nil, &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: "make podman info work for this user"}
 	}
 	var state string
 	var since int64
@@ -38,10 +40,10 @@ func (p *Podman) Status(ctx context.Context) (*Status, error) {
 		return nil, fmt.Errorf("reading who uses %s: %w", p.name(), err)
 	}
 	s.Running, s.Since, s.Clients = true, time.Unix(since, 0), strings.Count(processes, "buildctl dial-stdio")
-	return s, ask(ctx, p, s)
+	return s, buildkit.FillStatus(ctx, p, s)
 }
 
-// Stop implements [Managed].
+// Stop implements [buildkit.Managed].
 func (p *Podman) Stop(ctx context.Context, force bool) error {
 	if err := p.free(ctx, force); err != nil {
 		return err
@@ -50,7 +52,7 @@ func (p *Podman) Stop(ctx context.Context, force bool) error {
 	return unlessGone(err)
 }
 
-// Clean implements [Managed]: container and volume go.
+// Clean implements [buildkit.Managed]: container and volume go.
 func (p *Podman) Clean(ctx context.Context, force bool) error {
 	if err := p.free(ctx, force); err != nil {
 		return err
@@ -66,12 +68,12 @@ func (p *Podman) Clean(ctx context.Context, force bool) error {
 func (p *Podman) free(ctx context.Context, force bool) error {
 	s, err := p.Status(ctx)
 	if err == nil && s.Clients > 0 && !force {
-		return &BusyError{s.Clients}
+		return &buildkit.BusyError{Clients: s.Clients}
 	}
 	return err
 }
 
-// Logs implements [Managed].
+// Logs implements [buildkit.Managed].
 func (p *Podman) Logs(ctx context.Context, w io.Writer) error {
 	log, err := podman(ctx, "logs", p.name())
 	if noContainer(err) {
