@@ -223,8 +223,10 @@ func printVerdict(w io.Writer, v verdict.Verdict) {
 // summarise writes how many there are of each word and returns the counts.
 func summarise(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	counts := map[verdict.Word]int{}
+	outputs := map[graph.Ref]bool{}
 	for _, v := range vs {
 		counts[v.Word]++
+		outputs[v.Ref] = true
 	}
 	var parts []string
 	for _, word := range []verdict.Word{verdict.Match, verdict.Mismatch, verdict.Changed, verdict.Unproven, verdict.Missing, verdict.Unpublished} {
@@ -239,7 +241,11 @@ func summarise(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	if len(parts) == 0 {
 		parts = []string{"nothing was compared"}
 	}
-	fmt.Fprintf(w, "%s: %s\n", count(len(vs), "output"), strings.Join(parts, ", "))
+	of := count(len(outputs), "output")
+	if len(outputs) < len(vs) { // each is held against several sources
+		of += ", " + count(len(vs), "verdict")
+	}
+	fmt.Fprintf(w, "%s: %s\n", of, strings.Join(parts, ", "))
 	return counts
 }
 
