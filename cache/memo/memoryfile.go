@@ -151,7 +151,7 @@ func (m *Memo) readChecked() (string, error) {
 	if at < 0 || at > memoryLimit {
 		return "", errors.New("it is damaged")
 	}
-	data := outside(int(info.Size()))
+	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
 		return "", err
 	}
@@ -159,17 +159,6 @@ func (m *Memo) readChecked() (string, error) {
 		return "", errors.New("it is damaged, or not written by this user")
 	}
 	return unsafe.String(unsafe.SliceData(data), at), nil
-}
-
-// outside returns memory for as long as the process lives. Where it is much, it is
-// not the garbage collector's, which would let garbage grow by a share of it.
-func outside(n int) []byte {
-	if n >= 1<<20 {
-		if data, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err == nil {
-			return data
-		}
-	}
-	return make([]byte, n)
 }
 
 func pack(path string, r *entry) string {

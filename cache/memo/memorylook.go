@@ -147,12 +147,7 @@ func (m *Memo) base() (*os.File, error) {
 // lstatItem is lstat of an item, from base on.
 func (m *Memo) lstatItem(base *os.File, path, item string) (disk.Stamp, fs.FileMode, error) {
 	var st unix.Stat_t
-	at := make([]byte, 0, 256) // mostly enough, and then no garbage
-	at = append(at, path...)
-	if item != "" {
-		at = append(append(at, '/'), item...)
-	}
-	if err := disk.LstatAt(int(base.Fd()), at, &st); err != nil {
+	if err := unix.Fstatat(int(base.Fd()), below(path, item), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return disk.Stamp{}, 0, &fs.PathError{Op: "stat", Path: m.path(path, item), Err: err}
 	}
 	return disk.StampOf(&st), modeOf(&st), nil

@@ -26,7 +26,6 @@ type Tree struct {
 	Published cache.Published
 
 	Root      *os.Root
-	closeFS   func() error
 	foreign   func(graph.Image) error
 	Log       *zap.Logger
 	snapshots snapshots
@@ -118,8 +117,6 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 		return nil, err
 	}
 	defer root.Close()
-	tree, closeTree := beneathRoot(root)
-	defer closeTree()
 	memory := NewDefinitions(dir)
 	if opts.Build != "" && opts.exists(dir) {
 		if store, err := opts.Store(dir); err == nil {
@@ -127,7 +124,7 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 			memory.Attach(store)
 		}
 	}
-	g, err := graph.Load(ctx, tree, graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
+	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
 	if err == nil {
 		err = memory.Memory.Save()
 	}
@@ -140,8 +137,7 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
-	t.FS, t.closeFS = beneathRoot(root)
+	t := &Tree{Dir: dir, FS: root.FS(), Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -218,7 +214,7 @@ func (t *Tree) Close() error {
 }
 
 func (t *Tree) close() error {
-	err := errors.Join(t.closeFS(), t.Root.Close())
+	err := t.Root.Close()
 	if t.Store != nil {
 		err = errors.Join(t.Store.Close(), err)
 	}

@@ -1,0 +1,57 @@
+package tree
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// TestNoLinkLeadsOut reads a file while its folder is replaced, again and again, by a
+// link that leads out of the tree.
+func TestNoLinkLeadsOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tree")
+	definition := dir + "/packages/core/a"
+	write(t, definition+"/files/text", "inside")
+	write(t, dir+"/../elsewhere/text", "outside")
+	tree, err := OpenTree(t.Context(), dir, TreeOptions{KeyFile: t.TempDir() + "/key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	var stop atomic.Bool
+	swapped := make(chan error)
+	go func() {
+		var err error
+		for !stop.Load() && err == nil {
+			err = errors.Join(os.Rename(definition+"/files", definition+"/old"), os.Symlink("../../../../elsewhere", definition+"/files"),
+				os.Remove(definition+"/files"), os.Rename(definition+"/old", definition+"/files"))
+		}
+		swapped <- err
+	}()
+	read := map[string]int{}
+	for n := 0; n < 3000 || read["inside"] == 0; n++ {
+		data, _ := fs.ReadFile(tree.FS, "packages/core/a/files/text")
+		read[string(data)]++
+	}
+	stop.Store(true)
+	if err := <-swapped; err != nil {
+		t.Fatal(err)
+	}
+	if read["outside"] > 0 {
+		t.Errorf("read %v", read)
+	}
+}
+
+// write writes a file, and makes its folder.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
