@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -76,14 +77,14 @@ var _ fsutil.FS = (*contextFS)(nil)
 func newContext(files []graph.File, sources []SourceFile, prefix string) (*contextFS, error) {
 	c := &contextFS{byPath: map[string]*entry{}}
 	for _, f := range files {
-		st := &types.Stat{Path: f.Path, Mode: uint32(f.Mode), ModTime: f.ModTime.UnixNano(), Linkname: f.Link}
+		st := &types.Stat{Path: f.Path, Mode: uint32(f.Mode), ModTime: timestamp(f.ModTime), Linkname: f.Link}
 		if f.Mode.IsRegular() {
 			st.Size = int64(len(f.Data))
 		}
 		c.add(&entry{stat: st, data: f.Data})
 	}
 	if prefix != "" {
-		c.add(&entry{stat: &types.Stat{Path: prefix, Mode: uint32(fs.ModeDir | 0o755), ModTime: epoch.UnixNano()}})
+		c.add(&entry{stat: &types.Stat{Path: prefix, Mode: uint32(fs.ModeDir | 0o755), ModTime: timestamp(epoch)}})
 	}
 	for _, s := range sources {
 		info, err := os.Stat(s.Path)
@@ -94,7 +95,7 @@ func newContext(files []graph.File, sources []SourceFile, prefix string) (*conte
 			return nil, fmt.Errorf("reading source %q: %w", s.Name, err)
 		}
 		c.add(&entry{source: &s, stat: &types.Stat{
-			Path: path.Join(prefix, s.Name), Mode: 0o644, Size: info.Size(), ModTime: info.ModTime().UnixNano(),
+			Path: path.Join(prefix, s.Name), Mode: 0o644, Size: info.Size(), ModTime: timestamp(info.ModTime()),
 		}})
 	}
 	slices.SortFunc(c.entries, func(a, b *entry) int { return comparePaths(a.stat.Path, b.stat.Path) })
@@ -105,6 +106,23 @@ func newContext(files []graph.File, sources []SourceFile, prefix string) (*conte
 // epoch dates the folders that sx makes up; the image's timestamps are all
 // rewritten to it (SOURCE_DATE_EPOCH=1).
 var epoch = time.Unix(1, 0)
+
+// latest is the last time that the protocol can carry, as nanoseconds in an int64.
+var latest = time.Unix(0, math.MaxInt64)
+
+// timestamp returns t as nanoseconds since 1970, moved into the range in which it
+// does not reach the image: BuildKit rewrites only what is later than epoch, so an
+// older file (of a checkout in an OSTree store, say, where mtimes are 0) would give
+// the image other bytes under the same key.
+func timestamp(t time.Time) int64 {
+	switch {
+	case t.Before(epoch):
+		t = epoch
+	case t.After(latest):
+		t = latest
+	}
+	return t.UnixNano()
+}
 
 func (c *contextFS) add(e *entry) {
 	c.entries = append(c.entries, e)

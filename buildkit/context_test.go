@@ -138,6 +138,30 @@ func TestContextSkip(t *testing.T) {
 	}
 }
 
+// BuildKit leaves times before SOURCE_DATE_EPOCH as they are: a build must not see
+// them, nor what wraps around to one.
+func TestContextTimes(t *testing.T) {
+	src := source(t, "s", "source")
+	for _, at := range []time.Time{
+		{}, time.Unix(-5, 0), time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(1, 0), time.Unix(1_700_000_000, 5),
+		time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		if err := os.Chtimes(src.Path, at, at); err != nil && !at.IsZero() {
+			t.Fatal(err)
+		}
+		f := file("f", "data")
+		f.ModTime = at
+		for _, e := range mustContext(t, []graph.File{f}, []SourceFile{src}, "fetch").entries {
+			if e.stat.ModTime < epoch.UnixNano() {
+				t.Errorf("%s of %v is dated %d, before SOURCE_DATE_EPOCH", e.stat.Path, at, e.stat.ModTime)
+			}
+		}
+	}
+	if got := timestamp(time.Unix(1_700_000_000, 5)); got != 1_700_000_000_000_000_005 {
+		t.Errorf("a time of today becomes %d", got)
+	}
+}
+
 // What a build can see changes the context's name, and mtimes do not: they are
 // no part of a key either.
 func TestContextID(t *testing.T) {

@@ -99,6 +99,17 @@ func (t *Tree) Source(origin, file string, data []byte) string {
 	return fmt.Sprintf("\n[sources.%s]\nhash = \"%x\"\nmirrors = [\"https://example.org/%s\"]\n", key, sha256.Sum256(data), file)
 }
 
+// copyTree makes to a copy of the folder from, with all that belongs to its files.
+func copyTree(from, to string) error {
+	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(filepath.Dir(to), 0o755)); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("cp -a %s %s: %w: %s", from, to, err, out)
+	}
+	return nil
+}
+
 func (t *Tree) mkdir(name string) {
 	t.t.Helper()
 	t.must(os.MkdirAll(t.Path(name), 0o755))

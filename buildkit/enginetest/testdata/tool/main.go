@@ -4,9 +4,12 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +37,7 @@ var commands = map[string]struct {
 	"dial":     {1, dial},
 	"abstract": {1, abstract},
 	"show":     {1, show},
+	"list":     {2, list},
 	"fill":     {1, fill},
 	"fail":     {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
 }
@@ -127,6 +131,25 @@ func show(a []string) error {
 		_, err = os.Stdout.Write(data)
 	}
 	return err
+}
+
+// list DIR FILE: writes to FILE the owner, mode, links and name of all below DIR.
+func list(a []string) error {
+	out, err := os.Create(a[1])
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(a[0], func(path string, _ fs.DirEntry, err error) error {
+		var st syscall.Stat_t
+		if err == nil {
+			err = syscall.Lstat(path, &st)
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(out, "%d:%d %o %d %s\n", st.Uid, st.Gid, st.Mode, st.Nlink, path)
+		}
+		return err
+	})
+	return errors.Join(err, out.Close())
 }
 
 // fill PATH: writes until the disk is full, which is an error.
