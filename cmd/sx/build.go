@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
@@ -23,7 +24,7 @@ import (
 type buildOptions struct {
 	scope                                                        scope
 	dryRun, json, noCache, rebuild, offline, preseed, fromSource bool
-	give                                                         giveOptions
+	deliver                                                      deliverOptions
 	require                                                      requireOptions
 	against                                                      againstFlag
 }
@@ -74,6 +75,11 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 			return runBuild(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
+	o.addFlags(c)
+	return c
+}
+
+func (o *buildOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	o.scope.addFlag(c)
 	addDryRunFlag(c, &o.dryRun)
@@ -90,10 +96,9 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 	addPlatformFlag(c, "comma-separated `PLATFORMS` to build for; a package's own take precedence")
 	o.against.addFlag(f)
 	o.require.addFlags(f)
-	o.give.addFlags(c)
+	o.deliver.addFlags(c)
 	addProgressFlag(c)
 	addEngineFlags(c)
-	return c
 }
 
 func (o buildOptions) check() error {
@@ -105,13 +110,13 @@ func (o buildOptions) check() error {
 	case o.preseed && o.offline:
 		return usagef("--preseed downloads images, and --offline forbids that; images that were preseeded before are used without --preseed")
 	}
-	if len(o.against) > 0 && (o.dryRun || o.give.push.given()) {
+	if len(o.against) > 0 && (o.dryRun || o.deliver.push.given()) {
 		return usagef("--against is about verdicts: it goes neither with --dry-run nor with --push, which go by the tree's digests/")
 	}
 	if o.require.required && o.fromSource {
 		return usagef("--from-source takes no published image: --require-signatures has nothing to look at")
 	}
-	return errors.Join(o.require.check(), o.give.check(o.dryRun, o.offline))
+	return errors.Join(o.require.check(), o.deliver.check(o.dryRun, o.offline))
 }
 
 func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, flags map[string]string) error {
@@ -146,11 +151,11 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
 		}
 	}
-	judges, err := newPanel(ctx, s.tree, s.set, o.against)
+	judges, err := o.against.panel(ctx, s.tree, s.set)
 	if err != nil {
 		return err
 	}
-	defer judges.close()
+	defer judges.Close()
 	sub, done := substitution(s.tree, s.set, o)
 	defer done()
 	if sub != nil {
@@ -178,9 +183,9 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	})
 	display.Close()
 	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {
-		return err // nothing was built: nothing to conclude
+		return err // nothing was built: nothing to summarize
 	}
-	return o.give.give(ctx, s, report, conclude(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
+	return o.deliver.deliver(ctx, s, report, summarize(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
 // substitution is what the flags let stand for what is built.
@@ -188,7 +193,7 @@ func substitution(t *tree.Tree, set settings.Settings, o buildOptions) (*plan.Su
 	if o.fromSource {
 		return nil, func() {}
 	}
-	j, done := newJudge(t)
+	j, done := panel.Own(t)
 	sub := &plan.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}
 	if o.require.required {
 		sub.Permit = func(ctx context.Context, refs []graph.Ref) error { return o.require.permit(ctx, t, set, refs) }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // sameCause is how many things may fail of one cause before they are told together.
@@ -94,4 +98,40 @@ func some(names []string) string {
 		said += fmt.Sprintf(" and %d more", more)
 	}
 	return said
+}
+
+// printMirrors writes what each mirror answered, a common cause only once.
+func printMirrors(w io.Writer, failed *fetch.Error) {
+	var common causes
+	for _, f := range failed.Failures {
+		common.add(f.Name, f.Attempts)
+	}
+	var single fetch.Error
+	for _, f := range failed.Failures {
+		f.Attempts = slices.DeleteFunc(slices.Clone(f.Attempts), func(a transfer.Attempt) bool { return common.common(a.Reason) })
+		if len(f.Attempts) > 0 {
+			single.Failures = append(single.Failures, f)
+		}
+	}
+	table := text.NewLogWriter(w) // reasons may quote a server
+	single.Table(table)
+	table.Close()
+	common.print(w, "source")
+}
+
+// printRegistries writes what each registry answered, a common cause only once.
+func printRegistries(w io.Writer, failed *preseed.Error) {
+	var common causes
+	for _, f := range failed.Failures {
+		common.add(f.Image.Output, f.Attempts)
+	}
+	defer common.print(w, "image")
+	for _, f := range failed.Failures {
+		for _, at := range f.Attempts {
+			if common.common(at.Reason) {
+				continue
+			}
+			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Text()))
+		}
+	}
 }

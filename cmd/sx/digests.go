@@ -11,6 +11,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -123,7 +124,7 @@ func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o diges
 	for _, l := range found {
 		refs = append(refs, l.Ref)
 	}
-	j, done := newJudge(t)
+	j, done := panel.Own(t)
 	defer done()
 	write := func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
 		return driver.WriteDigests(t, j, refs, force)

@@ -15,11 +15,11 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/load"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/fetch"
-	"codeberg.org/stagex/sx/fetch/transfer"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -121,7 +121,7 @@ func ownCode(err error) (int, bool) {
 		return int(e), true
 	case signalError:
 		return e.code, true
-	case usageError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError:
+	case usageError, *panel.SourceError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError:
 		return exitUsage, true
 	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
 		return exitMachine, true
@@ -209,23 +209,4 @@ func printError(w io.Writer, err error) {
 	if errors.As(err, &images) && len(images.Failures) > 1 {
 		printRegistries(w, images)
 	}
-}
-
-// printMirrors writes what each mirror answered, a common cause only once.
-func printMirrors(w io.Writer, failed *fetch.Error) {
-	var common causes
-	for _, f := range failed.Failures {
-		common.add(f.Name, f.Attempts)
-	}
-	var single fetch.Error
-	for _, f := range failed.Failures {
-		f.Attempts = slices.DeleteFunc(slices.Clone(f.Attempts), func(a transfer.Attempt) bool { return common.common(a.Reason) })
-		if len(f.Attempts) > 0 {
-			single.Failures = append(single.Failures, f)
-		}
-	}
-	table := text.NewLogWriter(w) // reasons may quote a server
-	single.Table(table)
-	table.Close()
-	common.print(w, "source")
 }

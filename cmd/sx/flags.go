@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"codeberg.org/stagex/sx/cmd/internal/load"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -229,4 +234,49 @@ func flagNames() map[string]string {
 		names[key] = short[name] + "--" + name
 	}
 	return names
+}
+
+// againstFlag names sources of published digests that take the place of the tree's.
+type againstFlag []string
+
+func (f *againstFlag) addFlag(set *pflag.FlagSet) {
+	set.StringArrayVar((*[]string)(f), "against", nil, "published digests of a `SOURCE` instead of the tree's: a branch or tag, an https URL of a <stage>.txt, a folder (./x, /x); may be repeated")
+}
+
+// panel returns the judges for these sources, or the tree's own. The caller closes it.
+func (f againstFlag) panel(ctx context.Context, t *tree.Tree, set settings.Settings) (*panel.Panel, error) {
+	p, err := panel.New(ctx, t, userAgent(set), f)
+	if err != nil {
+		return nil, fmt.Errorf("--against %w", err)
+	}
+	return p, nil
+}
+
+// completeOutputs completes selectors by the outputs of the tree, and never by
+// names of files. One says that the command takes a single output.
+func (a *app) completeOutputs(one bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if one && len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		g, err := a.readGraph(c.Context())
+		if err != nil { // which the command itself will say
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return outputsLike(g, args, begun), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// outputsLike lists the outputs that begin so and are not among args.
+func outputsLike(g *graph.Graph, args []string, begun string) []string {
+	var like []string
+	offer := func(name string) {
+		if strings.HasPrefix(name, begun) && !slices.Contains(args, name) {
+			like = append(like, name)
+		}
+	}
+	for _, ref := range g.All() {
+		offer(ref.String())
+	}
+	return like
 }

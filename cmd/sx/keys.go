@@ -1,21 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -59,221 +57,6 @@ func loadKeyring() (*signature.Keyring, string, error) {
 		return nil, "", usageError{err}
 	}
 	return ring, dir, nil
-}
-
-type importOptions struct {
-	fingerprints []string
-	person       string
-}
-
-func newKeysImportCommand(a *app) *cobra.Command {
-	var o importOptions
-	c := &cobra.Command{
-		Use:   "import FILE...",
-		Short: "Trust keys of a file",
-		Long: `Prints the fingerprint of every public key in the files, armored or not. It trusts
-those that --fingerprint names, and at a terminal those that you confirm; compare the
-fingerprint with one that you have from the person. A key that is trusted already
-is brought up to date, with revocations and renewals of the file; it loses none. A file
-may also be a revocation certificate of such a key.
-
-People are counted, not keys: keys that you import with the same --person count
-once. Without it a key stands for itself.`,
-		Example: `  sx keys import maintainers.asc      # which keys are there?
-  sx keys import maintainers.asc --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("no file is named: sx keys import FILE")
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error { return runKeysImport(a, args, o) },
-	}
-	c.Flags().StringArrayVar(&o.fingerprints, "fingerprint", nil, "trust the key with this `FINGERPRINT`; may be repeated")
-	c.Flags().StringVar(&o.person, "person", "", "whose keys these are, a `NAME` of your own")
-	return c
-}
-
-func runKeysImport(a *app, files []string, o importOptions) error {
-	ring, dir, err := loadKeyring()
-	if err != nil {
-		return err
-	}
-	var keys []*signature.Key
-	for _, file := range files {
-		data, err := signature.ReadKeyFile(file)
-		if err != nil {
-			return usageError{err}
-		}
-		if revoked, err := importRevocations(a, ring, dir, data); revoked || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		found, err := parseKeys(a, file, data)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, found...)
-	}
-	if err := namedIn(keys, o.fingerprints); err != nil {
-		return err
-	}
-	left := 0
-	for _, k := range keys {
-		settled, err := importKey(a, ring, dir, k, o)
-		if err != nil {
-			return err
-		}
-		if !settled {
-			left++
-		}
-	}
-	if left > 0 {
-		return usagef("%s not trusted: name those that are to count with --fingerprint", isAre(left, "key"))
-	}
-	return nil
-}
-
-func isAre(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun + " is"
-	}
-	return fmt.Sprintf("%d %ss are", n, noun)
-}
-
-// importRevocations takes a file of revocation certificates, and reports whether it was one that is of use.
-func importRevocations(a *app, ring *signature.Keyring, dir string, data []byte) (bool, error) {
-	revoked, err := ring.Revoke(data)
-	if err != nil { // which is said once more, of keys
-		return false, nil
-	}
-	for _, t := range revoked {
-		if err := saveKey(dir, t); err != nil {
-			return false, err
-		}
-		printKey(a.stdout, t.Key)
-	}
-	return len(revoked) > 0, nil
-}
-
-func parseKeys(a *app, file string, data []byte) ([]*signature.Key, error) {
-	keys, bad, err := signature.ParseKeys(data)
-	if err != nil {
-		return nil, usagef("%s: %w", file, err)
-	}
-	if len(keys) == 0 {
-		return nil, usagef("%s: no key in it can be used: %w", file, errors.Join(bad...))
-	}
-	for _, err := range bad {
-		fmt.Fprintf(a.stderr, "sx: warning: %s: %s\n", text.Field(file), text.Field(err.Error()))
-	}
-	return keys, nil
-}
-
-// namedIn wants each fingerprint to be that of a key: a part of one would fit others too.
-func namedIn(keys []*signature.Key, fingerprints []string) error {
-	for _, f := range fingerprints {
-		clean := signature.CleanFingerprint(f)
-		if !slices.ContainsFunc(keys, func(k *signature.Key) bool { return k.Fingerprint == clean }) {
-			return usagef("no key in these files has the fingerprint %q; it is to be whole", f)
-		}
-	}
-	return nil
-}
-
-// importKey prints a key and trusts it, if the user says so or has said so before. It reports false
-// if the user has said nothing of the key.
-func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o importOptions) (bool, error) {
-	before, known := ring.Find(k.Fingerprint)
-	printKey(a.stdout, k)
-	asked := slices.ContainsFunc(o.fingerprints, func(f string) bool { return signature.CleanFingerprint(f) == k.Fingerprint })
-	person := o.person
-	switch {
-	case asked:
-	case known:
-		person = ""
-	case len(o.fingerprints) > 0:
-		fmt.Fprintln(a.stdout, "    not trusted")
-		return true, nil // what was not asked for is no failure
-	default:
-		yes, asked := confirm("Does it belong to who it says, and should it count?")
-		if !yes {
-			fmt.Fprintln(a.stdout, "    not trusted")
-			return asked, nil
-		}
-	}
-	warnOfTwin(a, ring, k, person)
-	after, err := ring.Add(person, k)
-	if err != nil {
-		return false, usageError{err}
-	}
-	if known && before.Person == after.Person && before.Key.Equal(after.Key) {
-		fmt.Fprintf(a.stdout, "    trusted already%s\n", asPerson(after))
-		return true, nil
-	}
-	if err := saveKey(dir, after); err != nil {
-		return false, err
-	}
-	word := "trusted"
-	if known {
-		word = "brought up to date"
-	}
-	fmt.Fprintf(a.stdout, "    %s%s\n", word, asPerson(after))
-	return true, nil
-}
-
-// saveKey saves t under a lock on the folder.
-func saveKey(dir string, t signature.Trusted) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	lock, err := disk.LockFile(filepath.Join(dir, ".lock"))
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	return signature.Save(dir, t)
-}
-
-func asPerson(t signature.Trusted) string {
-	if t.Person == t.Key.Fingerprint {
-		return ""
-	}
-	return ", counts as " + text.Field(t.Person)
-}
-
-// warnOfTwin tells that a key has a user ID of a key that counts for another person.
-func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string) {
-	for _, t := range ring.Keys {
-		if t.Key.Fingerprint == k.Fingerprint || strings.EqualFold(t.Person, person) {
-			continue
-		}
-		for _, name := range k.Names {
-			if slices.Contains(t.Key.Names, name) {
-				fmt.Fprintf(a.stderr, "sx: warning: the key %s has the user ID %s too; if both are one person's, import them with the same --person, or they count twice\n",
-					t.Key.Fingerprint, text.Field(name))
-				return
-			}
-		}
-	}
-}
-
-// confirm asks the person at the terminal that stdin is, and reports whether there was one to ask.
-// The question goes to that terminal too, wherever stderr goes.
-func confirm(question string) (yes, asked bool) {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return false, false
-	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return false, false
-	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
-	return err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))), true
 }
 
 // printKey writes what a key says of itself.
@@ -405,4 +188,68 @@ func first(list []string) string {
 		return ""
 	}
 	return list[0]
+}
+
+// maintainers are the names that a tree's MAINTAINERS has for key IDs and fingerprints, which are upper-case hexadecimal.
+// They are claims of the tree, and decide nothing.
+type maintainers map[string]string
+
+// maxMaintainers bounds the file, which is one of a tree that is not trusted; upstream's has 3 KB.
+const maxMaintainers = 64 << 10
+
+// maintainers reads the file of the tree that sx is called in; what cannot be read claims nothing.
+func (a *app) maintainers() maintainers {
+	dir, err := a.treeDir()
+	if err != nil {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	info, err := root.Lstat("MAINTAINERS")
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxMaintainers {
+		return nil
+	}
+	f, err := root.Open("MAINTAINERS")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxMaintainers))
+	if err != nil {
+		return nil
+	}
+	return parseMaintainers(string(data))
+}
+
+// parseMaintainers takes the end of each keyoxide address that is a fingerprint or a key ID.
+func parseMaintainers(data string) maintainers {
+	var file struct {
+		People map[string]struct {
+			Name     string `toml:"name"`
+			Keyoxide string `toml:"keyoxide"`
+		} `toml:"people"`
+	}
+	if _, err := toml.Decode(data, &file); err != nil {
+		return nil
+	}
+	m := maintainers{}
+	for _, key := range slices.Sorted(maps.Keys(file.People)) {
+		p := file.People[key]
+		id := strings.ToUpper(p.Keyoxide[strings.LastIndexByte(p.Keyoxide, '/')+1:])
+		if (len(id) == 16 || len(id) == 40) && strings.Trim(id, "0123456789ABCDEF") == "" && p.Name != "" {
+			m[id] = p.Name
+		}
+	}
+	return m
+}
+
+// of returns the name for a fingerprint, "" if there is none. A key ID is the end of a fingerprint of 40 digits.
+func (m maintainers) of(fingerprint string) string {
+	if name, ok := m[fingerprint]; ok || len(fingerprint) != 40 {
+		return name
+	}
+	return m[fingerprint[24:]]
 }

@@ -14,6 +14,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -173,7 +174,7 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 // preseedRefs fails if digests/ has no line for a selected output. With all, nothing was
 // selected, and such outputs are only listed.
 func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
-	j, done := newJudge(s.tree)
+	j, done := panel.Own(s.tree)
 	defer done()
 	opts := preseedSettings(s.set)
 	opts.Status = display.Images()
@@ -245,22 +246,5 @@ func registryClient(set settings.Settings) preseed.ClientOptions {
 	return preseed.ClientOptions{
 		PlainHTTP: set.Registries.PlainHTTP, CAFile: set.Registries.CAFile, PerHost: set.Registries.PerHost,
 		UserAgent: userAgent(set), Limits: transfer.Limits{Stall: set.Fetch.Stall},
-	}
-}
-
-// printRegistries writes what each registry answered, a common cause only once.
-func printRegistries(w io.Writer, failed *preseed.Error) {
-	var common causes
-	for _, f := range failed.Failures {
-		common.add(f.Image.Output, f.Attempts)
-	}
-	defer common.print(w, "image")
-	for _, f := range failed.Failures {
-		for _, at := range f.Attempts {
-			if common.common(at.Reason) {
-				continue
-			}
-			fmt.Fprintf(w, "    %s  %s  %s\n", f.Image.Output, cmp.Or(at.Place, "-"), text.Field(at.Text()))
-		}
 	}
 }

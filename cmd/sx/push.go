@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -87,7 +88,7 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 
 // fitToPush returns refs if all may be pushed, or are forced to be, which it tells.
 func fitToPush(a *app, t *tree.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
-	j, done := newJudge(t)
+	j, done := panel.Own(t)
 	defer done()
 	fit, forced, refused := driver.Fit(t, j, refs, force)
 	if len(refused) > 0 {

@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
+	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -96,7 +98,7 @@ func (o signOptions) signable(v verdict.Verdict) string {
 
 func runSign(ctx context.Context, a *app, selectors []string, o signOptions) error {
 	return a.inTree(ctx, nil, selectors, func(in *session, refs []graph.Ref) error {
-		j, done := newJudge(in.tree)
+		j, done := panel.Own(in.tree)
 		defer done()
 		vs, err := verdict.Verify(ctx, in.tree, j, refs, nil)
 		if err != nil {
@@ -224,7 +226,7 @@ func imageOf(t *tree.Tree, v verdict.Verdict) (signature.Image, error) {
 	defer image.Close()
 	for _, i := range image.Images {
 		if i.Manifest.Digest == v.Got && i.Version != "" {
-			return signature.Image{Repository: signedNamespace + v.Ref.String(), Digest: v.Got.Hex(), Version: i.Version}, nil
+			return signature.Image{Repository: signers.Namespace + v.Ref.String(), Digest: v.Got.Hex(), Version: i.Version}, nil
 		}
 	}
 	return signature.Image{}, fmt.Errorf("%s: the image %s says no version, and a signature names one", v.Ref, v.Got)
@@ -248,7 +250,7 @@ func (s *signer) run(ctx context.Context, w io.Writer) error {
 
 // sign makes one signature, reads it as sx verify would, and puts it beside those that are there.
 func (s *signer) sign(ctx context.Context, img signature.Image) (string, error) {
-	payload := signature.NewPayload(strings.TrimPrefix(img.Repository, signedNamespace), img.Version, img.Digest)
+	payload := signature.NewPayload(strings.TrimPrefix(img.Repository, signers.Namespace), img.Version, img.Digest)
 	data, err := s.programs.Sign(ctx, s.ask, payload)
 	if err != nil {
 		return "", err

@@ -16,12 +16,12 @@ import (
 )
 
 func init() {
-	commands["signers"], commands["signature"], commands["https"], commands["digest"] = signers, makeSignature, serveTLS, digestOf
+	commands["signers"], commands["signature"], commands["https"], commands["digest"] = gpgSigners, makeSignature, serveTLS, digestOf
 }
 
-// signers NAME... gives the script a gpg with a secret key for each name: $GNUPGHOME, the fingerprint in $NAME in capitals,
+// gpgSigners handles signers NAME... gives the script a gpg with a secret key for each name: $GNUPGHOME, the fingerprint in $NAME in capitals,
 // and the public key in name.asc in small letters.
-func signers(ts *testscript.TestScript, neg bool, args []string) {
+func gpgSigners(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 0, "signers NAME...")
 	dir, err := os.MkdirTemp("", "gpg") // a socket's path must be short
 	ts.Check(err)

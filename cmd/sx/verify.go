@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
-	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -81,6 +81,53 @@ disagree on an output have a verdict each.
 	return c
 }
 
+// verifyOptions are the flags of sx verify.
+type verifyOptions struct {
+	all        bool // the whole tree is selected, and so all that digests/ should list
+	json       bool
+	signed     bool
+	signatures signatureOptions
+	policy     string
+	require    []string
+	against    againstFlag
+	panel      *panel.Panel        // judges
+	signers    *signers.Background // looks up signatures; nil without --signatures
+}
+
+func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.signed, "signatures", false, "say who signed each digest")
+	o.signatures.addFlags(f)
+	f.StringVar(&o.policy, "write-policy", "", "write a policy for podman and skopeo into `DIR`, and do nothing else")
+	o.against.addFlag(f)
+	f.StringSliceVar(&o.require, "require", nil, "with --write-policy: each `PERSON` of these must have signed")
+}
+
+func (o verifyOptions) check(args []string) error {
+	images := 0
+	for _, arg := range args {
+		if isImageRef(arg) {
+			images++
+		}
+	}
+	switch {
+	case o.policy != "" && (len(args) > 0 || o.signed):
+		return usagef("--write-policy goes alone, with --require and --signatures-from")
+	case len(o.require) > 0 && o.policy == "":
+		return usagef("--require goes with --write-policy")
+	case o.signatures.from != "" && !o.signed && o.policy == "":
+		return usagef("--signatures-from goes with --signatures or --write-policy")
+	case o.policy != "" && o.json:
+		return usagef("--write-policy prints nothing: it does not go with --json")
+	case len(o.against) > 0 && (o.policy != "" || images > 0):
+		return usagef("--against is about outputs of a tree")
+	case images > 0 && images < len(args):
+		return usagef("outputs of a tree and images by digest do not go together")
+	case images > 0 && !o.signed:
+		return usagef("of an image by its digest only signatures can be looked at: add --signatures")
+	}
+	return nil
+}
+
 func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) error {
 	switch {
 	case o.policy != "":
@@ -89,17 +136,17 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 		return verifyImages(ctx, a, args, o)
 	}
 	return a.inTree(ctx, nil, args, func(s *session, refs []graph.Ref) error {
-		p, err := newPanel(ctx, s.tree, s.set, o.against)
+		p, err := o.against.panel(ctx, s.tree, s.set)
 		if err != nil {
 			return err
 		}
-		defer p.close()
+		defer p.Close()
 		o.panel = p
 		if !o.signed {
 			return verifyRefs(ctx, a, s.tree, refs, o)
 		}
-		return withWitness(s.tree, s.set, o.signatures, func(w *witness) error {
-			o.witness = w
+		return o.signatures.inBackground(s.tree, s.set, func(b *signers.Background) error {
+			o.signers = b
 			return verifyRefs(ctx, a, s.tree, refs, o)
 		})
 	})
@@ -111,12 +158,7 @@ func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o v
 	if o.json {
 		lines = io.Discard
 	}
-	each := func(v verdict.Verdict) { printVerdict(lines, v) }
-	if o.witness != nil {
-		each = func(v verdict.Verdict) { o.witness.see(ctx, v) }
-	}
-	vs, err := o.panel.verify(ctx, t, refs, each)
-	signatures := o.witness.print(lines, vs)
+	vs, results, unsigned, err := o.judge(ctx, t, refs, lines)
 	if err != nil {
 		return err
 	}
@@ -129,13 +171,13 @@ func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o v
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and the tree has no such output\n", l.Name, l.Old.Hex())
 	}
-	counts := summarise(lines, vs)
+	counts := printCounts(lines, vs)
 	if o.json {
 		err = errors.Join(err, printJSON(a.stdout, map[string]any{
-			"outputs": verdictsJSON(vs, o.witness), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
+			"outputs": verdictsJSON(vs, results), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
 		}))
 	}
-	err = errors.Join(err, signatures)
+	err = errors.Join(err, unsigned)
 	switch {
 	case counts[verdict.Mismatch] > 0:
 		return errors.Join(err, codeError(exitMismatch))
@@ -143,6 +185,24 @@ func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o v
 		return errors.Join(err, codeError(exitUnproven))
 	}
 	return err
+}
+
+// judge writes a line for each verdict on refs, with --signatures also who signed: then
+// results are in the order of vs, and unsigned is a code if too few people signed one.
+func (o verifyOptions) judge(ctx context.Context, t *tree.Tree, refs []graph.Ref, w io.Writer) (vs []verdict.Verdict, results []*signers.Result, unsigned, err error) {
+	if o.signers == nil {
+		vs, err = o.panel.Verify(ctx, t, refs, func(v verdict.Verdict) { printVerdict(w, v) })
+		return vs, nil, nil, err
+	}
+	vs, err = o.panel.Verify(ctx, t, refs, func(v verdict.Verdict) {
+		digest := v.Got
+		if digest.IsZero() { // out/ has none: look for those of the published image
+			digest = t.Published[v.Ref.String()]
+		}
+		o.signers.Add(ctx, v.Ref.String(), digest)
+	})
+	results = o.signers.Wait()
+	return vs, results, printSigned(w, vs, results, o.signers.Lookup.Quorum), err
 }
 
 // verdictJSON is a verdict as `sx verify --json` prints it. It only gains fields.
@@ -156,15 +216,15 @@ type verdictJSON struct {
 	Note      string       `json:"note,omitempty"`
 	Against   string       `json:"against,omitempty"` // with --against: where published comes from
 
-	Signatures *signedJSON `json:"signatures,omitempty"` // with --signatures
+	Signatures *signers.JSON `json:"signatures,omitempty"` // with --signatures
 }
 
-func verdictsJSON(vs []verdict.Verdict, w *witness) []verdictJSON {
+func verdictsJSON(vs []verdict.Verdict, results []*signers.Result) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
 		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nil}
-		if w != nil {
-			one.Signatures = w.seen[i].json()
+		if results != nil {
+			one.Signatures = results[i].JSON()
 		}
 		all = append(all, one)
 	}
@@ -220,8 +280,8 @@ func printVerdict(w io.Writer, v verdict.Verdict) {
 	io.WriteString(w, line+"\n")
 }
 
-// summarise writes how many there are of each word and returns the counts.
-func summarise(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
+// printCounts writes how many there are of each word and returns the counts.
+func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	counts := map[verdict.Word]int{}
 	outputs := map[graph.Ref]bool{}
 	for _, v := range vs {
@@ -285,50 +345,4 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// newJudge reads the tree's git history, if it has one, when it must.
-func newJudge(t *tree.Tree) (*verdict.Judge, func()) {
-	var opened *history.History
-	j := &verdict.Judge{Tree: t, Open: func() (verdict.History, error) {
-		var err error
-		if opened, err = history.Open(t.Dir); err != nil {
-			return nil, err
-		}
-		return published{opened}, nil
-	}}
-	return j, func() {
-		if opened != nil {
-			opened.Close()
-		}
-	}
-}
-
-// published adapts the git history to what the judge asks.
-type published struct{ *history.History }
-
-var (
-	_ verdict.History   = published{}
-	_ verdict.Committed = published{}
-)
-
-// Digests parses digests/<stage>.txt as it was published.
-func (p published) Digests(stage string) (cache.Published, error) {
-	data, err := p.PublishedDigests(stage + ".txt")
-	if err != nil {
-		return nil, err
-	}
-	lines, err := cache.ParseDigests(bytes.NewReader(data), stage)
-	if err != nil {
-		return nil, fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)
-	}
-	return lines, nil
-}
-
-func (p published) Changed(dir string, files []graph.File) (bool, error) {
-	now := make([]history.File, len(files))
-	for i, f := range files {
-		now[i] = history.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Link: f.Link}
-	}
-	return p.History.Changed(dir, now)
 }

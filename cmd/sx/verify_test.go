@@ -26,7 +26,7 @@ func TestSummary(t *testing.T) {
 			"the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without), 1 MISMATCH\n"},
 	} {
 		var got strings.Builder
-		summarise(&got, c.vs)
+		printCounts(&got, c.vs)
 		if got.String() != c.want {
 			t.Errorf("got %q, want %q", got.String(), c.want)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
+	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -50,9 +51,9 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // imageJSON is an image as --json prints it. It only gains fields.
 type imageJSON struct {
-	Image      string      `json:"image"`
-	Digest     oci.Digest  `json:"digest"`
-	Signatures *signedJSON `json:"signatures"`
+	Image      string        `json:"image"`
+	Digest     oci.Digest    `json:"digest"`
+	Signatures *signers.JSON `json:"signatures"`
 }
 
 // verifyImages looks at the signatures of published images. It needs no tree.
@@ -80,21 +81,21 @@ func verifyImages(ctx context.Context, a *app, args []string, o verifyOptions) e
 	defer client.Close()
 	codes, all := []int{exitOK}, []imageJSON{}
 	for _, image := range images {
-		n, err := newNotary(set, from, func(ctx context.Context, _ signature.Image) (string, error) {
-			return publishedVersion(ctx, client, []string{image.repository}, image.digest)
+		l, err := newLookup(set, from, func(ctx context.Context, _ signature.Image) (string, error) {
+			return signers.PublishedVersion(ctx, client, []string{image.repository}, image.digest)
 		})
 		if err != nil {
 			return err
 		}
-		s := n.of(ctx, image.output, image.digest)
-		n.source.Close()
+		r := l.Of(ctx, image.output, image.digest)
+		l.Source.Close()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		codes, all = append(codes, s.code()), append(all, imageJSON{image.repository, image.digest, s.json()})
+		codes, all = append(codes, signedCode(&r)), append(all, imageJSON{image.repository, image.digest, r.JSON()})
 		if !o.json {
 			fmt.Fprintf(a.stdout, "%s %s\n", image.digest.Hex(), image.repository)
-			s.print(a.stdout)
+			r.Print(a.stdout)
 		}
 	}
 	if o.json {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -20,21 +21,21 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// ending is how a run is concluded.
+// ending says how a run ended, and what to print of it.
 type ending struct {
-	panel       *panel // who judges
-	talk        bool   // messages are printed beside the verdicts
-	interrupted bool   // a Ctrl-C ended the run early
+	panel       *panel.Panel
+	talk        bool // messages are printed beside the verdicts
+	interrupted bool // a Ctrl-C ended the run early
 }
 
-// conclude prints the verdicts of what was built, of the targets, and of all in
+// summarize prints the verdicts of what was built, of the targets, and of all in
 // their closure that is MISMATCH, then the table of what went wrong, and joins it
 // all into one error.
-func conclude(a *app, t *tree.Tree, report *driver.Report, end ending, err error) error {
+func summarize(a *app, t *tree.Tree, report *driver.Report, end ending, err error) error {
 	vs, jerr := judgeRun(a.stdout, t, end.panel, report)
 	all := []error{err, jerr}
 	if jerr == nil || vs != nil {
-		if summarise(a.stdout, vs)[verdict.Mismatch] > 0 {
+		if printCounts(a.stdout, vs)[verdict.Mismatch] > 0 {
 			all = append(all, codeError(exitMismatch))
 		}
 		all = append(all, printTable(a.stderr, report, vs, err))
@@ -50,10 +51,10 @@ func conclude(a *app, t *tree.Tree, report *driver.Report, end ending, err error
 
 // judgeRun prints a verdict a line. Those that cannot be written are returned
 // with the error: the table goes elsewhere.
-func judgeRun(w io.Writer, t *tree.Tree, p *panel, report *driver.Report) (vs []verdict.Verdict, err error) {
-	told := toTell(report)
+func judgeRun(w io.Writer, t *tree.Tree, p *panel.Panel, report *driver.Report) (vs []verdict.Verdict, err error) {
+	told := reportedRefs(report)
 	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
-	all := p.all(refs)
+	all := p.All(refs)
 	lines := bufio.NewWriterSize(w, 1<<16)
 	vs = all[:0]
 	for _, v := range all {
@@ -88,9 +89,9 @@ const (
 	lost                 // nothing: it could not be brought up to date
 )
 
-// toTell sorts the outputs of a run: verdicts are due for what was built and for
+// reportedRefs sorts the outputs of a run: verdicts are due for what was built and for
 // the targets.
-func toTell(report *driver.Report) map[graph.Ref]telling {
+func reportedRefs(report *driver.Report) map[graph.Ref]telling {
 	told := make(map[graph.Ref]telling, len(report.Plan.Targets))
 	for _, ref := range report.Plan.Targets {
 		told[ref] = shown

@@ -9,13 +9,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"codeberg.org/stagex/sx/cmd/internal/settings"
+	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
-	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
-// requireOptions are the flags of what takes published images only if enough people signed them.
+// requireOptions are the flags of commands that can require signatures of published
+// images.
 type requireOptions struct {
 	required   bool
 	signatures signatureOptions
@@ -33,11 +34,11 @@ func (o requireOptions) check() error {
 	return nil
 }
 
-// unsignedError says that published images are not taken, because too few people signed them.
+// unsignedError means that too few people signed published images, so they are not used.
 type unsignedError struct {
 	refs   []graph.Ref
 	quorum int
-	err    error // why not all could be looked at; nil if it was
+	err    error // why some signatures could not be checked; nil if all were
 }
 
 func (e *unsignedError) Error() string {
@@ -56,33 +57,33 @@ func (e *unsignedError) code() int {
 	return exitUnsigned
 }
 
-// permit looks at the signatures of the published digests of refs. The error is an *unsignedError, or of what it could not
-// begin with.
+// permit checks the signatures of the published digests of refs. The error is an
+// *unsignedError, or says why the check could not begin.
 func (o requireOptions) permit(ctx context.Context, t *tree.Tree, set settings.Settings, refs []graph.Ref) error {
-	return withWitness(t, set, o.signatures, func(w *witness) error {
+	return o.signatures.inBackground(t, set, func(b *signers.Background) error {
 		refs = slices.DeleteFunc(slices.Clone(refs), func(ref graph.Ref) bool { return t.Published[ref.String()].IsZero() })
 		for _, ref := range refs {
-			w.see(ctx, verdict.Verdict{Ref: ref})
+			b.Add(ctx, ref.String(), t.Published[ref.String()])
 		}
-		w.group.Wait()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		e := &unsignedError{quorum: w.notary.quorum}
-		for i, s := range w.seen {
-			if !s.enough() {
+		e := &unsignedError{quorum: b.Lookup.Quorum}
+		for i, r := range b.Wait() {
+			if !r.Enough() {
 				e.refs = append(e.refs, refs[i])
-				e.err = errors.Join(e.err, s.err)
+				e.err = errors.Join(e.err, r.Err)
 			}
 		}
-		if len(e.refs) > 0 {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case len(e.refs) > 0:
 			return e
 		}
 		return nil
 	})
 }
 
-// permitted returns those of refs that are permitted, and the error of the others. Nil for refs is an error of another kind.
+// permitted returns the refs whose images enough people signed, and an *unsignedError
+// that names the others. With any other error it returns no refs.
 func (o requireOptions) permitted(ctx context.Context, t *tree.Tree, set settings.Settings, refs []graph.Ref) ([]graph.Ref, error) {
 	if !o.required {
 		return refs, nil

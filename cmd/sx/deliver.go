@@ -9,26 +9,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
-// giveOptions say whom a build gives the selected outputs to.
-type giveOptions struct {
+// deliverOptions say whom a build gives the selected outputs to.
+type deliverOptions struct {
 	push    registryFlag
 	into    toolFlag
 	moveTag bool
 }
 
-func (o *giveOptions) addFlags(c *cobra.Command) {
+func (o *deliverOptions) addFlags(c *cobra.Command) {
 	c.Flags().Var(&o.push, "push", "then push the selected outputs there, as sx push --to does")
 	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "with --push, let tags that stand for other images move")
 	addToolFlag(c, &o.into, "import", "then give the selected outputs to docker or podman, as sx import --into does")
 	c.Flags().Lookup("import").NoOptDefVal = anyTool
 }
 
-func (o giveOptions) check(dryRun, offline bool) error {
+func (o deliverOptions) check(dryRun, offline bool) error {
 	switch {
 	case dryRun && (o.push.given() || o.into != ""):
 		return usagef("--push and --import do not go with --dry-run")
@@ -43,7 +44,7 @@ func (o giveOptions) check(dryRun, offline bool) error {
 // give gives the targets of a run that ended with err to whom the options say: of
 // them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
 // sx push; after a Ctrl-C, nothing.
-func (o giveOptions) give(ctx context.Context, s *session, report *driver.Report, err error) error {
+func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.Report, err error) error {
 	if !o.push.given() && o.into == "" {
 		return err
 	}
@@ -79,10 +80,10 @@ func (o giveOptions) give(ctx context.Context, s *session, report *driver.Report
 
 // fit lists the targets of a run that did not fail: which of them go into docker,
 // which to a registry, and which do not, and why.
-func (o giveOptions) fit(t *tree.Tree, report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
-	j, done := newJudge(t)
+func (o deliverOptions) fit(t *tree.Tree, report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
+	j, done := panel.Own(t)
 	defer done()
-	told := toTell(report)
+	told := reportedRefs(report)
 	var refs []graph.Ref
 	for _, ref := range report.Plan.Targets {
 		if told[ref] != lost {

@@ -1,0 +1,59 @@
+package panel
+
+import (
+	"bytes"
+	"fmt"
+
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+)
+
+// Own returns a judge by the tree's own digests/. It opens the tree's git history when
+// it first needs it; done closes it.
+func Own(t *tree.Tree) (j *verdict.Judge, done func()) {
+	var opened *history.History
+	j = &verdict.Judge{Tree: t, Open: func() (verdict.History, error) {
+		var err error
+		if opened, err = history.Open(t.Dir); err != nil {
+			return nil, err
+		}
+		return published{opened}, nil
+	}}
+	return j, func() {
+		if opened != nil {
+			opened.Close()
+		}
+	}
+}
+
+// published adapts the git history to the interface that the judge wants.
+type published struct{ *history.History }
+
+var (
+	_ verdict.History   = published{}
+	_ verdict.Committed = published{}
+)
+
+// Digests parses digests/<stage>.txt as it was published.
+func (p published) Digests(stage string) (cache.Published, error) {
+	data, err := p.PublishedDigests(stage + ".txt")
+	if err != nil {
+		return nil, err
+	}
+	lines, err := cache.ParseDigests(bytes.NewReader(data), stage)
+	if err != nil {
+		return nil, fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)
+	}
+	return lines, nil
+}
+
+func (p published) Changed(dir string, files []graph.File) (bool, error) {
+	now := make([]history.File, len(files))
+	for i, f := range files {
+		now[i] = history.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Link: f.Link}
+	}
+	return p.History.Changed(dir, now)
+}
