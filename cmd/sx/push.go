@@ -172,7 +172,7 @@ func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Reg
 	return push(s.app, s.set, "image", len(refs), func(o driver.PushOptions) error {
 		o.MoveTags = f.moveTag
 		o.Note = func(said string) { fmt.Fprintln(s.stderr, "sx: "+text.Field(said)) }
-		return driver.PushImages(ctx, s.tree, refs, to, f.tags, o)
+		return driver.PushImages(ctx, s.tree, refs, driver.Destination{Registry: to, Tags: f.tags}, o)
 	})
 }
 

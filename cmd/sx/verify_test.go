@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // Who reads the last line only must not take what was built elsewhere for proven here.
@@ -25,6 +27,9 @@ func TestSummary(t *testing.T) {
 		{[]verdict.Verdict{docker, cached, differs}, "3 outputs: 2 MATCH (2 of them on docker, ssh; 1 of them given unproven inputs; " +
 			"the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without), 1 MISMATCH\n"},
 	} {
+		for i := range c.vs {
+			c.vs[i].Ref = graph.Ref{Stage: "core", Name: fmt.Sprint(i)}
+		}
 		var got strings.Builder
 		printCounts(&got, c.vs)
 		if got.String() != c.want {

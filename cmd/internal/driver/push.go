@@ -58,11 +58,18 @@ func Fit(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (fit []gr
 	return fit, forced, refused
 }
 
-// PushImages gives what out/ holds of refs to the namespace, each under its version
-// and the further tags. Before anything is sent, all must be there and whole, and no
-// tag stand for another image unless it may be moved: the error is a *RefusedError. It
-// stops at the first failure: what was pushed is passed over by the next run.
-func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to preseed.Registry, tags []string, o PushOptions) error {
+// Destination says where images are pushed, and under which tags besides the version.
+type Destination struct {
+	preseed.Registry
+	Tags []string
+}
+
+// PushImages pushes the images that out/ has of refs, each under its version and the
+// further tags of to. Nothing is sent unless all images are present and undamaged, and
+// no tag stands for another image (with MoveTags it may): else the error is a
+// *RefusedError. PushImages stops at the first failure; the next run skips what was
+// pushed.
+func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) error {
 	var unfit []error
 	roots := make([]oci.Digest, len(refs))
 	for i, ref := range refs {
@@ -78,9 +85,9 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to preseed.
 		return errors.Join(unfit...)
 	}
 	all := func(i int) []string {
-		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, tags...))
+		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, to.Tags...))
 	}
-	if err := o.moves(ctx, refs, roots, to, all); err != nil {
+	if err := o.moves(ctx, refs, roots, to.Registry, all); err != nil {
 		return err
 	}
 	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
