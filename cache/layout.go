@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +85,7 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 		return c, err
 	})
 	if err == nil {
-		remember(string(appendLayout(nil, l)))
+		remember(packLayout(l))
 	}
 	return l, time.Unix(0, at.Mtime), err
 }
@@ -97,7 +96,7 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 	known, remembered := s.glanceLayout(output)
 	l, err := s.verify(ctx, output)
-	if remembered && ctx.Err() == nil && (err != nil || !bytes.Equal(appendLayout(nil, known), appendLayout(nil, l))) {
+	if remembered && ctx.Err() == nil && (err != nil || packLayout(known) != packLayout(l)) {
 		s.layouts.Forget(outName(output))
 		for _, name := range []string{indexName, "oci-layout"} {
 			if st, err := disk.StatPath(filepath.Join(s.out(output), name)); err == nil {

@@ -1,13 +1,13 @@
 package cache
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 	"time"
 
 	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cache/pack"
 )
 
 // recallLayout is WholeTime for a layout that was whole before and of which
@@ -56,9 +56,9 @@ func (s *Store) glanceLayout(output string) (Layout, bool) {
 }
 
 func (s *Store) unpackLayout(output, learnt string) (Layout, bool) {
-	u := decoder{memo.Unpacker{Rest: learnt}}
+	u := unpacker{pack.Unpacker{Rest: learnt}}
 	l := u.layout()
-	if u.Failed || u.Rest != "" || l.Output != output {
+	if !u.Done() || l.Output != output {
 		s.layouts.Forget(outName(output))
 		return Layout{}, false
 	}
@@ -75,10 +75,10 @@ func (s *Store) recallRecord(path, output string) (Record, bool) {
 	if !ok {
 		return Record{}, false
 	}
-	u := decoder{memo.Unpacker{Rest: learnt}}
+	u := unpacker{pack.Unpacker{Rest: learnt}}
 	r := u.record()
 	vouched := u.sums()
-	if u.Failed || u.Rest != "" || r.Output != output {
+	if !u.Done() || r.Output != output {
 		s.records.Forget(name)
 		return Record{}, false
 	}
@@ -127,7 +127,7 @@ func (s *Store) Vouch(r Record, sum [32]byte) {
 	s.vouched[sum] = true
 	name, _ := s.below(s.recordPath(r.Output))
 	s.records.Update(name, func(learnt string) string {
-		u := decoder{memo.Unpacker{Rest: learnt}}
+		u := unpacker{pack.Unpacker{Rest: learnt}}
 		was := u.record()
 		sums := append([][32]byte{sum}, u.sums()...)
 		if u.Failed || was.Key != r.Key {
@@ -145,82 +145,71 @@ func (s *Store) Vouched(sum [32]byte) bool {
 	return s.vouched[sum]
 }
 
-// decoder reads what appendLayout and packRecord wrote.
-type decoder struct{ memo.Unpacker }
+// packer and unpacker add to package pack what layouts and records are made of.
+type (
+	packer   struct{ pack.Packer }
+	unpacker struct{ pack.Unpacker }
+)
 
-func appendLayout(buf []byte, l Layout) []byte {
-	buf = memo.AppendText(buf, l.Output)
-	buf = appendDigest(buf, l.Top)
-	buf = appendDigest(buf, l.Index)
-	buf = appendManifests(buf, l.Manifests)
-	buf = appendManifests(buf, l.Attestations)
-	buf = appendBool(buf, l.OneLevel)
-	buf = memo.AppendText(buf, l.Name)
-	buf = memo.AppendText(buf, l.RefName)
-	buf = binary.AppendUvarint(buf, uint64(len(l.Stray)))
-	for _, path := range l.Stray {
-		buf = memo.AppendText(buf, path)
-	}
-	return buf
+func packLayout(l Layout) string {
+	var p packer
+	p.Text(l.Output)
+	p.digest(l.Top)
+	p.digest(l.Index)
+	p.manifests(l.Manifests)
+	p.manifests(l.Attestations)
+	p.Bool(l.OneLevel)
+	p.Text(l.Name, l.RefName)
+	p.List(l.Stray)
+	return string(p.Packer)
 }
 
-func (u *decoder) layout() (l Layout) {
+func (u *unpacker) layout() (l Layout) {
 	l.Output, l.Top, l.Index = u.Text(), u.digest(), u.digest()
 	l.Manifests, l.Attestations = u.manifests(nil), u.manifests(nil)
-	l.OneLevel, l.Name, l.RefName = u.bool(), u.Text(), u.Text()
-	for range u.Count() {
-		l.Stray = append(l.Stray, u.Text())
-	}
+	l.OneLevel, l.Name, l.RefName, l.Stray = u.Bool(), u.Text(), u.Text(), u.List()
 	return l
 }
 
+// packRecord packs r and, to the end, the sums that are vouched for with it.
 func packRecord(r Record, vouched [][32]byte) string {
-	var buf []byte
-	buf = memo.AppendText(buf, r.Output)
-	buf = memo.AppendText(buf, string(r.Origin))
-	buf = append(buf, r.Key.sum[:]...)
-	buf = appendManifests(buf, r.Manifests)
-	buf = appendDigest(buf, r.Index)
-	buf = appendDigest(buf, r.Top)
-	buf = binary.AppendUvarint(buf, uint64(len(r.Deps)))
+	var p packer
+	p.Text(r.Output, string(r.Origin))
+	p.Sum(r.Key.sum)
+	p.manifests(r.Manifests)
+	p.digest(r.Index)
+	p.digest(r.Top)
+	p.Uint(uint64(len(r.Deps)))
 	for _, dep := range r.Deps {
-		buf = memo.AppendText(buf, dep.Output)
-		buf = appendManifests(buf, dep.Images)
+		p.Text(dep.Output)
+		p.manifests(dep.Images)
 	}
-	buf = binary.AppendUvarint(buf, uint64(len(r.Foreign)))
-	for _, image := range r.Foreign {
-		buf = memo.AppendText(buf, image)
-	}
-	for _, text := range []string{r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter} {
-		buf = memo.AppendText(buf, text)
-	}
-	buf = appendBool(buf, r.NoCache)
-	buf = appendBool(buf, r.Network)
-	buf = memo.AppendText(buf, r.From)
-	buf = appendTime(buf, r.Started)
-	buf = appendTime(buf, r.Finished)
-	buf = memo.AppendText(buf, r.Log)
+	p.List(r.Foreign)
+	p.Text(r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter)
+	p.Bool(r.NoCache)
+	p.Bool(r.Network)
+	p.Text(r.From)
+	p.time(r.Started)
+	p.time(r.Finished)
+	p.Text(r.Log)
 	for _, sum := range vouched {
-		buf = append(buf, sum[:]...)
+		p.Sum(sum)
 	}
-	return string(buf)
+	return string(p.Packer)
 }
 
-func (u *decoder) record() (r Record) {
+func (u *unpacker) record() (r Record) {
 	r.Output, r.Origin = u.Text(), Origin(u.Text())
 	r.Key.sum = u.Sum()
 	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
-	r.Deps = u.deps()
-	for range u.Count() {
-		r.Foreign = append(r.Foreign, u.Text())
-	}
+	r.Deps, r.Foreign = u.deps(), u.List()
 	r.Engine = EngineInfo{Kind: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
-	r.NoCache, r.Network, r.From = u.bool(), u.bool(), u.Text()
+	r.NoCache, r.Network, r.From = u.Bool(), u.Bool(), u.Text()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.Text()
 	return r
 }
 
-func (u *decoder) deps() Deps {
+func (u *unpacker) deps() Deps {
 	n := u.Count()
 	if n == 0 {
 		return nil
@@ -234,26 +223,25 @@ func (u *decoder) deps() Deps {
 	return deps
 }
 
-// sums takes all that is left.
-func (u *decoder) sums() (sums [][32]byte) {
+// sums reads all that is left.
+func (u *unpacker) sums() (sums [][32]byte) {
 	for u.Rest != "" {
 		sums = append(sums, u.Sum())
 	}
 	return sums
 }
 
-func appendManifests(buf []byte, ms []oci.Manifest) []byte {
-	buf = binary.AppendUvarint(buf, uint64(len(ms)))
+func (p *packer) manifests(ms []oci.Manifest) {
+	p.Uint(uint64(len(ms)))
 	for _, m := range ms {
-		buf = appendDigest(buf, m.Digest)
-		buf = binary.AppendVarint(buf, m.Size)
-		buf = memo.AppendText(buf, m.Platform)
+		p.digest(m.Digest)
+		p.Int(m.Size)
+		p.Text(m.Platform)
 	}
-	return buf
 }
 
 // manifests appends to ms.
-func (u *decoder) manifests(ms []oci.Manifest) []oci.Manifest {
+func (u *unpacker) manifests(ms []oci.Manifest) []oci.Manifest {
 	n := u.Count()
 	ms = slices.Grow(ms, n)
 	for range n {
@@ -262,25 +250,14 @@ func (u *decoder) manifests(ms []oci.Manifest) []oci.Manifest {
 	return ms
 }
 
-func appendDigest(buf []byte, d oci.Digest) []byte {
-	sum := d.Sum()
-	return append(buf, sum[:]...)
+func (p *packer) digest(d oci.Digest) { p.Sum(d.Sum()) }
+
+func (u *unpacker) digest() oci.Digest { return oci.DigestFromSum(u.Sum()) }
+
+// time packs seconds since 1970 and nanoseconds. Times are UTC, as in a record's file.
+func (p *packer) time(t time.Time) {
+	p.Int(t.Unix())
+	p.Int(int64(t.Nanosecond()))
 }
 
-func (u *decoder) digest() oci.Digest { return oci.DigestFromSum(u.Sum()) }
-
-func appendBool(buf []byte, b bool) []byte {
-	if b {
-		return append(buf, 1)
-	}
-	return append(buf, 0)
-}
-
-func (u *decoder) bool() bool { return u.Take(1) == "\x01" }
-
-// Times are UTC, as a record's file has them.
-func appendTime(buf []byte, t time.Time) []byte {
-	return binary.AppendVarint(binary.AppendVarint(buf, t.Unix()), int64(t.Nanosecond()))
-}
-
-func (u *decoder) time() time.Time { return time.Unix(u.Int(), u.Int()).UTC() }
+func (u *unpacker) time() time.Time { return time.Unix(u.Int(), u.Int()).UTC() }

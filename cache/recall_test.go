@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cache/pack"
 )
 
 // fill gives every field a value of its own, down to the last, so that a field
@@ -67,7 +67,7 @@ func TestPackedIsAll(t *testing.T) {
 	for _, r := range []Record{r, {}} {
 		r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
 		sums := [][32]byte{{1}, {2}}
-		u := decoder{memo.Unpacker{Rest: packRecord(r, sums)}}
+		u := unpacker{pack.Unpacker{Rest: packRecord(r, sums)}}
 		if got := u.record(); !reflect.DeepEqual(got, r) {
 			t.Errorf("unpacked record\n%+v, want\n%+v", got, r)
 		}
@@ -76,13 +76,13 @@ func TestPackedIsAll(t *testing.T) {
 		}
 	}
 	for _, l := range []Layout{l, {}} {
-		packed := string(appendLayout(nil, l))
-		u := decoder{memo.Unpacker{Rest: packed}}
+		packed := packLayout(l)
+		u := unpacker{pack.Unpacker{Rest: packed}}
 		if got := u.layout(); u.Failed || u.Rest != "" || !reflect.DeepEqual(got, l) {
 			t.Errorf("unpacked layout\n%+v, want\n%+v", got, l)
 		}
 		for n := range packed {
-			u := decoder{memo.Unpacker{Rest: packed[:n]}}
+			u := unpacker{pack.Unpacker{Rest: packed[:n]}}
 			if u.layout(); !u.Failed {
 				t.Errorf("%d bytes of %d are a layout", n, len(packed))
 			}

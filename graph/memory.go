@@ -2,8 +2,9 @@ package graph
 
 import (
 	"context"
-	"encoding/binary"
 	"slices"
+
+	"codeberg.org/stagex/sx/cache/pack"
 )
 
 // Memory keeps from one run to the next what Load learnt of definitions in which
@@ -83,41 +84,41 @@ type recalled struct{ version string }
 // encode packs all that Load learnt of d: texts with their length before them, and
 // lengths as varints.
 func (d *draft) encode() string {
-	var p packer
+	var p pack.Packer
 	from := d.manifest.Package.VersionFrom
-	p.flag(from != nil)
+	p.Bool(from != nil)
 	if from != nil {
-		p.text(*from)
+		p.Text(*from)
 	}
 	def := d.def
-	p.text(def.Version, def.Description, def.License, def.Website)
-	p.list(def.Platforms)
-	p.list(d.targets)
-	p.number(len(def.Outputs))
+	p.Text(def.Version, def.Description, def.License, def.Website)
+	p.List(def.Platforms)
+	p.List(d.targets)
+	p.Uint(uint64(len(def.Outputs)))
 	for _, r := range def.Outputs {
-		p.text(r.Name)
+		p.Text(r.Name)
 	}
-	p.number(len(def.Sources))
+	p.Uint(uint64(len(def.Sources)))
 	for _, s := range def.Sources {
-		p.text(s.Key, s.File, s.Path, string(s.Hash[:]), s.Version, s.GitSHA, s.Format, s.ArgFile)
-		p.list(s.Mirrors)
+		p.Text(s.Key, s.File, s.Path, string(s.Hash[:]), s.Version, s.GitSHA, s.Format, s.ArgFile)
+		p.List(s.Mirrors)
 	}
-	p.list(def.UnknownKeys)
-	p.number(len(d.notes))
+	p.List(def.UnknownKeys)
+	p.Uint(uint64(len(d.notes)))
 	for _, n := range d.notes {
-		p.number(int(n.kind))
-		p.number(n.line)
-		p.text(n.text)
+		p.Uint(uint64(n.kind))
+		p.Uint(uint64(n.line))
+		p.Text(n.text)
 	}
-	p.number(len(d.edges))
+	p.Uint(uint64(len(d.edges)))
 	for _, e := range d.edges {
-		p.text(e.to.Stage, e.to.Name)
-		p.number(e.line)
+		p.Text(e.to.Stage, e.to.Name)
+		p.Uint(uint64(e.line))
 	}
-	p.number(len(def.Images))
+	p.Uint(uint64(len(def.Images)))
 	for _, i := range def.Images {
-		p.text(i.Name, i.Host, i.Repository, i.Digest, i.Platform)
-		p.number(i.Line)
+		p.Text(i.Name, i.Host, i.Repository, i.Digest, i.Platform)
+		p.Uint(uint64(i.Line))
 	}
 	return string(p)
 }
@@ -125,135 +126,61 @@ func (d *draft) encode() string {
 // decode is the reverse of encode. It reports false for what encode did not make, of
 // which d may have anything then.
 func (d *draft) decode(learnt string) bool {
-	p := unpacker{rest: learnt}
+	p := pack.Unpacker{Rest: learnt}
 	d.manifest = &manifest{}
-	if p.flag() {
-		from := p.text()
+	if p.Bool() {
+		from := p.Text()
 		d.manifest.Package.VersionFrom = &from
 	}
 	def := d.def
-	def.Version, def.Description, def.License, def.Website = p.text(), p.text(), p.text(), p.text()
+	def.Version, def.Description, def.License, def.Website = p.Text(), p.Text(), p.Text(), p.Text()
 	d.recalled = &recalled{version: def.Version}
 	if d.manifest.Package.VersionFrom != nil {
 		def.Version = ""
 	}
-	def.Platforms, d.targets = p.list(), p.list()
-	def.Outputs = make([]Ref, p.count())
+	def.Platforms, d.targets = p.List(), p.List()
+	def.Outputs = make([]Ref, p.Count())
 	for i := range def.Outputs {
-		def.Outputs[i] = Ref{def.Stage, p.text()}
+		def.Outputs[i] = Ref{def.Stage, p.Text()}
 	}
 	def.Sources = sources(&p)
-	def.UnknownKeys = p.list()
-	d.notes = make([]note, p.count())
+	def.UnknownKeys = p.List()
+	d.notes = make([]note, p.Count())
 	for i := range d.notes {
-		d.notes[i] = note{noteKind(p.number()), p.number(), p.text()}
+		d.notes[i] = note{noteKind(p.Uint()), int(p.Uint()), p.Text()}
 	}
-	d.edges = make([]edge, p.count())
+	d.edges = make([]edge, p.Count())
 	for i := range d.edges {
-		d.edges[i] = edge{Ref{p.text(), p.text()}, p.number()}
+		d.edges[i] = edge{Ref{p.Text(), p.Text()}, int(p.Uint())}
 	}
 	def.Images = images(&p)
-	return p.rest == "" && !p.failed
+	return p.Done()
 }
 
-func images(p *unpacker) []Image {
-	n := p.count()
+func images(p *pack.Unpacker) []Image {
+	n := p.Count()
 	if n == 0 {
 		return nil
 	}
 	list := make([]Image, n)
 	for i := range list {
-		list[i] = Image{p.text(), p.text(), p.text(), p.text(), p.text(), p.number()}
+		list[i] = Image{p.Text(), p.Text(), p.Text(), p.Text(), p.Text(), int(p.Uint())}
 	}
 	return list
 }
 
-func sources(p *unpacker) []Source {
-	n := p.count()
+func sources(p *pack.Unpacker) []Source {
+	n := p.Count()
 	if n == 0 {
 		return nil
 	}
 	list := make([]Source, n)
 	for i := range list {
 		s := &list[i]
-		s.Key, s.File, s.Path = p.text(), p.text(), p.text()
-		copy(s.Hash[:], p.text())
-		s.Version, s.GitSHA, s.Format, s.ArgFile = p.text(), p.text(), p.text(), p.text()
-		s.Mirrors = p.list()
-	}
-	return list
-}
-
-type packer []byte
-
-func (p *packer) number(n int) { *p = binary.AppendUvarint(*p, uint64(n)) }
-
-func (p *packer) text(texts ...string) {
-	for _, text := range texts {
-		p.number(len(text))
-		*p = append(*p, text...)
-	}
-}
-
-func (p *packer) flag(b bool) {
-	if b {
-		p.number(1)
-	} else {
-		p.number(0)
-	}
-}
-
-func (p *packer) list(texts []string) {
-	p.number(len(texts))
-	p.text(texts...)
-}
-
-// unpacker takes back what packer put. Once it failed it yields zeros.
-type unpacker struct {
-	rest   string
-	failed bool
-}
-
-func (p *unpacker) number() int {
-	n, shift := 0, 0
-	for i := 0; i < len(p.rest) && shift < 28; i++ {
-		n |= int(p.rest[i]&0x7f) << shift
-		if shift += 7; p.rest[i] < 0x80 {
-			p.rest = p.rest[i+1:]
-			return n
-		}
-	}
-	p.rest, p.failed = "", true
-	return 0
-}
-
-// count is of what takes at least a byte each.
-func (p *unpacker) count() int {
-	n := p.number()
-	if n > len(p.rest) {
-		p.rest, p.failed = "", true
-		return 0
-	}
-	return n
-}
-
-func (p *unpacker) text() string {
-	n := p.count()
-	text := p.rest[:n]
-	p.rest = p.rest[n:]
-	return text
-}
-
-func (p *unpacker) flag() bool { return p.number() == 1 }
-
-func (p *unpacker) list() []string {
-	n := p.count()
-	if n == 0 {
-		return nil
-	}
-	list := make([]string, n)
-	for i := range list {
-		list[i] = p.text()
+		s.Key, s.File, s.Path = p.Text(), p.Text(), p.Text()
+		copy(s.Hash[:], p.Text())
+		s.Version, s.GitSHA, s.Format, s.ArgFile = p.Text(), p.Text(), p.Text(), p.Text()
+		s.Mirrors = p.List()
 	}
 	return list
 }

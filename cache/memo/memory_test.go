@@ -314,7 +314,7 @@ func TestMemoryOfTwo(t *testing.T) {
 // FuzzRecollection: what no memory packed is an error or something that packs and
 // unpacks alike.
 func FuzzRecollection(f *testing.F) {
-	f.Add(pack("d", &entry{items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
+	f.Add(packEntry("d", &entry{items: []Item{{Mode: 0o755 | fs.ModeDir}, {Path: "file", Mode: 0o644, Sum: [32]byte{1}}}, value: "learnt"}))
 	f.Add("\x01d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 	f.Fuzz(func(t *testing.T, packed string) {
 		if packed == "" {
@@ -324,7 +324,7 @@ func FuzzRecollection(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := (&entry{packed: pack("d", &entry{items: r.items, value: r.value})}).unpack(new([]Item))
+		again, err := (&entry{packed: packEntry("d", &entry{items: r.items, value: r.value})}).unpack(new([]Item))
 		if err != nil || again.value != r.value || !slices.Equal(again.items, r.items) {
 			t.Errorf("unpacked %v, %q; again %v, %q, %v", r.items, r.value, again.items, again.value, err)
 		}

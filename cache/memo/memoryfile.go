@@ -3,7 +3,6 @@ package memo
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/pack"
 )
 
 // A memory's file: a heading that names the memory and the build of sx; each
@@ -91,15 +91,15 @@ func (m *Memo) Save() error {
 
 // format needs the lock.
 func (m *Memo) format() []byte {
-	buf := []byte(m.heading)
+	buf := pack.Packer(m.heading)
 	for _, path := range slices.Sorted(maps.Keys(m.kept)) {
 		r := m.kept[path]
 		if r.packed == "" {
-			r = &entry{packed: pack(path, r)}
+			r = &entry{packed: packEntry(path, r)}
 		} else if _, _, err := lstat(m.path(path, "")); err != nil {
 			continue
 		}
-		buf = AppendText(buf, r.packed)
+		buf.Text(r.packed)
 	}
 	return append(buf, m.home.Key.MAC(memoryPurpose, buf)...)
 }
@@ -115,7 +115,7 @@ func (m *Memo) read() (map[string]*entry, error) {
 		return nil, errors.New("it is of another build of sx")
 	}
 	n := 0
-	u := Unpacker{Rest: rest}
+	u := pack.Unpacker{Rest: rest}
 	for ; u.Rest != ""; n++ {
 		u.Text()
 	}
@@ -126,7 +126,7 @@ func (m *Memo) read() (map[string]*entry, error) {
 	u.Rest = rest
 	for i := range all {
 		all[i].packed = u.Text()
-		path := (&Unpacker{Rest: all[i].packed}).Text()
+		path := (&pack.Unpacker{Rest: all[i].packed}).Text()
 		if path == "" {
 			return nil, errors.New("it is damaged")
 		}
@@ -161,20 +161,22 @@ func (m *Memo) readChecked() (string, error) {
 	return unsafe.String(unsafe.SliceData(data), at), nil
 }
 
-func pack(path string, r *entry) string {
-	buf := AppendText(nil, path)
-	buf = binary.AppendUvarint(buf, uint64(len(r.items)))
+// packEntry returns the text of path and r, the value at its end.
+func packEntry(path string, r *entry) string {
+	var p pack.Packer
+	p.Text(path)
+	p.Uint(uint64(len(r.items)))
 	for _, i := range r.items {
-		buf = AppendText(buf, i.Path)
-		buf = binary.AppendUvarint(buf, uint64(i.Mode))
-		for _, n := range []int64{int64(i.St.Dev), int64(i.St.Ino), i.St.Size, i.St.Mtime, i.St.Ctime} {
-			buf = binary.AppendVarint(buf, n)
+		p.Text(i.Path)
+		p.Uint(uint64(i.Mode))
+		for _, n := range [...]int64{int64(i.St.Dev), int64(i.St.Ino), i.St.Size, i.St.Mtime, i.St.Ctime} {
+			p.Int(n)
 		}
 		if !i.Mode.IsDir() {
-			buf = append(buf, i.Sum[:]...)
+			p.Sum(i.Sum)
 		}
 	}
-	return string(append(buf, r.value...))
+	return string(append(p, r.value...))
 }
 
 // unpack returns a copy of r, which may be packed. Its items are in scratch, which
@@ -184,16 +186,16 @@ func (r *entry) unpack(scratch *[]Item) (entry, error) {
 		*scratch = append((*scratch)[:0], r.items...)
 		return entry{items: *scratch, value: r.value}, nil
 	}
-	u := Unpacker{Rest: r.packed}
+	u := pack.Unpacker{Rest: r.packed}
 	u.Text()
-	n := u.uint()
+	n := u.Uint()
 	if n > maxItems {
 		return entry{}, errors.New("it is damaged")
 	}
 	items := slices.Grow((*scratch)[:0], int(n))[:n]
 	*scratch = items
 	for i := range items {
-		u.item(&items[i])
+		unpackItem(&u, &items[i])
 	}
 	if u.Failed {
 		return entry{}, errors.New("it is damaged")
@@ -201,8 +203,8 @@ func (r *entry) unpack(scratch *[]Item) (entry, error) {
 	return entry{packed: r.packed, items: items, value: u.Rest}, nil
 }
 
-func (u *Unpacker) item(i *Item) {
-	i.Path, i.Mode = u.Text(), fs.FileMode(u.uint())
+func unpackItem(u *pack.Unpacker, i *Item) {
+	i.Path, i.Mode = u.Text(), fs.FileMode(u.Uint())
 	i.St.Dev, i.St.Ino = uint64(u.Int()), uint64(u.Int())
 	i.St.Size, i.St.Mtime, i.St.Ctime = u.Int(), u.Int(), u.Int()
 	if i.Sum = [32]byte{}; !i.Mode.IsDir() {

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // BenchmarkHistory is opt-in: it opens the StageX checkout that SX_TEST_TREE names, and asks about all its definitions.
@@ -31,13 +31,13 @@ func BenchmarkHistory(b *testing.B) {
 	})
 }
 
-func definitions(b *testing.B, tree string) map[string][]history.File {
+func definitions(b *testing.B, tree string) map[string][]graph.File {
 	b.Helper()
 	found, err := filepath.Glob(filepath.Join(tree, "packages/*/*/Containerfile"))
 	if err != nil || len(found) == 0 {
 		b.Fatalf("finding definitions in %q: %v", tree, err)
 	}
-	now := map[string][]history.File{}
+	now := map[string][]graph.File{}
 	for _, path := range found {
 		dir, err := filepath.Rel(tree, filepath.Dir(path))
 		if err != nil {

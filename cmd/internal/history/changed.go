@@ -9,22 +9,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"codeberg.org/stagex/sx/graph"
 )
 
-// File is a file of a definition folder as it is now.
-type File struct {
-	Path string      // slash path in the definition's folder
-	Mode fs.FileMode // type, and the owner's executable bit; no other bit counts
-	Data []byte      // of a regular file
-	Link string      // target of a symbolic link
-}
-
-// Changed reports whether the folder dir, a slash path in the tree such as "packages/core/rust", holds now, in files,
-// anything else than at the commit that published the digests: other content, another executable bit, a file more or
-// less. Ignored and untracked files count, because they reach the build; fetch/ does not, since it is no part of the
-// definition. A folder in which there is no file counts as a file more, because git could not have recorded it.
-// An error is an ErrNoHistory.
-func (h *History) Changed(dir string, files []File) (bool, error) {
+// Changed reports whether the folder dir, a slash path in the tree such as "packages/core/rust", differs from what it was
+// at the commit that published the digests, given its files now: by content, by type, by the owner's executable bit (no
+// other bit of a mode counts), or by a file more or less. Ignored and untracked files count, because they reach the build;
+// fetch/ does not, since it is no part of the definition. A folder without files counts as a file more, because git cannot
+// record it. An error is an ErrNoHistory.
+func (h *History) Changed(dir string, files []graph.File) (bool, error) {
 	was, err := h.listing(dir)
 	if err != nil {
 		return false, err
@@ -73,7 +67,7 @@ type entry struct {
 }
 
 // entryOf returns what git would record of f, and false where it would record nothing, as of a device.
-func entryOf(f File) (entry, bool) {
+func entryOf(f graph.File) (entry, bool) {
 	switch {
 	case f.Mode.IsRegular() && f.Mode&0o100 != 0:
 		return entry{filemode.Executable, plumbing.ComputeHash(plumbing.BlobObject, f.Data)}, true

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // repo is a checkout made by the real git.
@@ -143,9 +144,9 @@ func open(t testing.TB, dir string) *history.History {
 }
 
 // files reads a folder the way a snapshot of a definition does.
-func files(t testing.TB, dir string) []history.File {
+func files(t testing.TB, dir string) []graph.File {
 	t.Helper()
-	var list []history.File
+	var list []graph.File
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == dir {
 			return err
@@ -165,12 +166,12 @@ func files(t testing.TB, dir string) []history.File {
 	return list
 }
 
-func fileAt(path string, d fs.DirEntry) (history.File, error) {
+func fileAt(path string, d fs.DirEntry) (graph.File, error) {
 	info, err := d.Info()
 	if err != nil {
-		return history.File{}, err
+		return graph.File{}, err
 	}
-	f := history.File{Mode: info.Mode()}
+	f := graph.File{Mode: info.Mode()}
 	switch info.Mode().Type() {
 	case fs.ModeSymlink:
 		f.Link, err = os.Readlink(path)
@@ -183,7 +184,7 @@ func fileAt(path string, d fs.DirEntry) (history.File, error) {
 // wantChanged asks about a folder of the tree at dir.
 func wantChanged(t *testing.T, h *history.History, dir, definition string, want bool) {
 	t.Helper()
-	var now []history.File
+	var now []graph.File
 	if _, err := os.Stat(filepath.Join(dir, definition)); err == nil {
 		now = files(t, filepath.Join(dir, definition))
 	}

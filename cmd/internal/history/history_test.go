@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cmd/internal/history"
+	"codeberg.org/stagex/sx/graph"
 )
 
 func TestChanged(t *testing.T) {
@@ -67,7 +68,7 @@ func TestChangedOfOthers(t *testing.T) {
 func TestChangedRefusesNoType(t *testing.T) {
 	h := published(t).open()
 	for _, mode := range []fs.FileMode{fs.ModeNamedPipe, fs.ModeDevice, fs.ModeSocket} {
-		if got, err := h.Changed("packages/core/never", []history.File{{Path: "x", Mode: mode}}); err != nil || !got {
+		if got, err := h.Changed("packages/core/never", []graph.File{{Path: "x", Mode: mode}}); err != nil || !got {
 			t.Errorf("mode %v: Changed = %v, %v; want true", mode, got, err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
-	"codeberg.org/stagex/sx/graph"
 )
 
 // Own returns a judge by the tree's own digests/. It opens the tree's git history when
@@ -48,12 +47,4 @@ func (p published) Digests(stage string) (cache.Published, error) {
 		return nil, fmt.Errorf("at commit %s: %w", p.PublishedAt(), err)
 	}
 	return lines, nil
-}
-
-func (p published) Changed(dir string, files []graph.File) (bool, error) {
-	now := make([]history.File, len(files))
-	for i, f := range files {
-		now[i] = history.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Link: f.Link}
-	}
-	return p.History.Changed(dir, now)
 }
