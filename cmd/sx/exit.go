@@ -14,6 +14,7 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
+	"codeberg.org/stagex/sx/cmd/internal/imagediff"
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -121,13 +122,15 @@ func ownCode(err error) (int, bool) {
 		return int(e), true
 	case signalError:
 		return e.code, true
-	case usageError, *panel.SourceError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError:
+	case usageError, *panel.SourceError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError,
+		*imagediff.ImageError:
 		return exitUsage, true
-	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError:
+	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError,
+		*diffoscopeError:
 		return exitMachine, true
 	case *tree.DiskFullError, *driver.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError:
+	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError:
 		return exitFetch, true
 	case *driver.RefusedError:
 		return refusedCode(e), true

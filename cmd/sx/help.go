@@ -33,6 +33,14 @@ func codes(all ...int) map[string]string {
 	return map[string]string{codesAnnotation: strings.Trim(fmt.Sprint(all), "[]")}
 }
 
+// ownWords says what exit codes mean for a command, if that is not what exitWords say.
+func ownWords(annotations map[string]string, words map[int]string) map[string]string {
+	for code, w := range words {
+		annotations[fmt.Sprintf("%s_%d", codesAnnotation, code)] = w
+	}
+	return annotations
+}
+
 // exitWords explain the exit codes.
 var exitWords = []struct {
 	code  int
@@ -61,7 +69,11 @@ func writeExitCodes(w io.Writer, c *cobra.Command) {
 	fmt.Fprintln(w, "\nExit codes:")
 	for _, e := range exitWords {
 		if strings.Contains(has, fmt.Sprintf(" %d ", e.code)) {
-			fmt.Fprintf(w, "  %-9d %s\n", e.code, e.words)
+			words := e.words
+			if own, ok := c.Annotations[fmt.Sprintf("%s_%d", codesAnnotation, e.code)]; ok {
+				words = own
+			}
+			fmt.Fprintf(w, "  %-9d %s\n", e.code, words)
 		}
 	}
 	fmt.Fprintf(w, "  %-9s interrupted, terminated\n", "130, 143")

@@ -76,7 +76,7 @@ func TestGrammar(t *testing.T) {
 	has := map[string]string{
 		"all":      "build fetch preseed digests verify explain graph import push sign du gc",
 		"dry-run":  "build fetch preseed digests import push sign gc",
-		"json":     "build fetch preseed import push digests verify explain log graph du gc keys-list version engine-status",
+		"json":     "build fetch preseed import push digests verify explain log graph diff du gc keys-list version engine-status",
 		"progress": "build fetch preseed",
 		"quiet":    "build fetch preseed",
 	}

@@ -1,0 +1,302 @@
+package imagediff
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A join goes through the sorted entries of two layers. What it finds waits in a temporary file until the contents were
+// compared, because the second reading of the layers goes in the order of their tars.
+type join struct {
+	*layerPair
+	side  [2]*side
+	looks []*look
+	order *sorter // the positions of entries that both have, by that in the first
+	found *os.File
+	out   *bufio.Writer
+}
+
+// A side gives the entries of one layer by name.
+type side struct {
+	m    *merger
+	next *entry // nil at the end
+	key  string
+}
+
+// advance reads the next entry.
+func (s *side) advance() error {
+	_, value, err := s.m.next()
+	if err == io.EOF {
+		s.next, s.key = nil, ""
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e, err := decodeEntry(value)
+	s.next, s.key = &e, key(e.name)
+	return err
+}
+
+func newJoin(l *layerPair) (*join, error) {
+	j := &join{layerPair: l, order: newSorter(l.o.TempDir)}
+	for i, w := range l.read {
+		m, err := w.entries.sorted()
+		if err != nil {
+			return nil, err
+		}
+		j.side[i] = &side{m: m}
+		if err := j.side[i].advance(); err != nil {
+			return nil, err
+		}
+	}
+	f, err := TempFile(l.o.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	j.found, j.out = f, bufio.NewWriterSize(f, 64<<10)
+	return j, nil
+}
+
+func (j *join) close() {
+	j.order.close()
+	j.found.Close()
+}
+
+// run compares entry by entry. The n-th entry of a path is compared with the n-th.
+func (j *join) run() error {
+	a, b := j.side[0], j.side[1]
+	for n := 0; a.next != nil || b.next != nil; n++ {
+		if n%1024 == 0 && j.ctx.Err() != nil {
+			return context.Cause(j.ctx)
+		}
+		var err error
+		switch {
+		case b.next == nil || a.next != nil && a.key < b.key:
+			err = errors.Join(j.keep(Difference{What: Only, A: a.next.about()}, a.key, -1), a.advance())
+		case a.next == nil || b.key < a.key:
+			err = errors.Join(j.keep(Difference{What: Only, B: b.next.about()}, b.key, -1), b.advance())
+		default:
+			err = errors.Join(j.both(a.key, *a.next, *b.next), a.advance(), b.advance())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return j.out.Flush()
+}
+
+// keep remembers a difference, and the look that will say more (-1: none).
+func (j *join) keep(d Difference, path string, look int) error {
+	d.setPath(path)
+	data, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	head := binary.AppendVarint(binary.AppendUvarint(nil, uint64(len(data))), int64(look))
+	j.out.Write(head)
+	_, err = j.out.Write(data)
+	return err
+}
+
+func (d *Difference) setPath(path string) {
+	if d.Path = path; path == "" {
+		d.Path = "/"
+	}
+	if !utf8.ValidString(path) {
+		d.Path, d.Raw = strings.ToValidUTF8(path, "\uFFFD"), []byte(path)
+	}
+}
+
+// both compares two entries of a path.
+func (j *join) both(path string, a, b entry) error {
+	position := binary.BigEndian.AppendUint64(nil, uint64(a.seq))
+	place := binary.AppendUvarint(nil, uint64(b.seq))
+	if err := j.order.add(position, append(place, path[:min(len(path), 512)]...)); err != nil {
+		return err
+	}
+	for _, d := range a.differences(b) {
+		at := -1
+		if d.What == Content && len(j.looks) < maxLooks {
+			at = len(j.looks)
+			j.looks = append(j.looks, &look{
+				path: path, seqs: [2]int64{a.seq, b.seq}, sums: [2][sha256.Size]byte{a.sum, b.sum}, at: [2]int64{-1, -1},
+			})
+		}
+		if err := j.keep(d, path, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// differences are those of two entries of the same path, without a path.
+func (e entry) differences(o entry) (all []Difference) {
+	add := func(what What, differ bool, a, b, cause string) {
+		if differ {
+			all = append(all, Difference{What: what, A: a, B: b, Cause: cause})
+		}
+	}
+	add(Type, e.typ != o.typ, e.typeWord(), o.typeWord(), "")
+	add(Name, strings.TrimSuffix(e.name, "/") != strings.TrimSuffix(o.name, "/"), e.name, o.name, "the program that wrote the tar")
+	add(Mode, e.mode != o.mode, e.modeWord(), o.modeWord(), umask(e.mode, o.mode))
+	add(Owner, e.uid != o.uid || e.gid != o.gid || e.uname != o.uname || e.gname != o.gname, e.ownerWord(), o.ownerWord(), causeUser)
+	add(MTime, !sameTimes(e, o), e.timesWord(), o.timesWord(), causeTimestamp)
+	add(Content, e.regular() && o.regular() && (e.sum != o.sum || e.size != o.size), e.contentWord(), o.contentWord(), "")
+	add(Link, e.link != o.link, e.link, o.link, causeOf(e.link, o.link))
+	add(Device, e.major != o.major || e.minor != o.minor, fmt.Sprintf("%d:%d", e.major, e.minor), fmt.Sprintf("%d:%d", o.major, o.minor), "")
+	all = append(all, differentRecords(e.pax, o.pax)...)
+	if len(all) == 0 {
+		add(Format, e.format != o.format, e.format.String(), o.format.String(), "the program that wrote the tar")
+	}
+	return all
+}
+
+func (e entry) contentWord() string { return fmt.Sprintf("%d bytes, sha256:%x", e.size, e.sum) }
+
+func sameTimes(e, o entry) bool {
+	for i := range e.times {
+		if !e.times[i].Equal(o.times[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// umask is the cause if only what a umask takes differs.
+func umask(a, b int64) string {
+	if (a^b)&^0o077 == 0 && (a&^0o077 == a || b&^0o077 == b || (a^b)&^0o022 == 0) {
+		return causeUmask
+	}
+	return ""
+}
+
+// xattrRecord begins PAX records that are extended attributes.
+const xattrRecord = "SCHILY.xattr."
+
+func differentRecords(a, b map[string]string) (all []Difference) {
+	names := slices.Collect(maps.Keys(a))
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		x, inA := a[name]
+		y, inB := b[name]
+		if x == y && inA == inB {
+			continue
+		}
+		what, short := Format, name
+		if attr, ok := strings.CutPrefix(name, xattrRecord); ok {
+			what, short = XAttr, attr
+		}
+		show := func(value string, in bool) string {
+			if !in {
+				return ""
+			}
+			return short + "=" + printable(value)
+		}
+		all = append(all, Difference{What: what, A: show(x, inA), B: show(y, inB)})
+	}
+	return all
+}
+
+// printable is the value of an attribute: text, or hexadecimal digits.
+func printable(value string) string {
+	if isText([]byte(value)) && utf8.ValidString(value) {
+		return value
+	}
+	return fmt.Sprintf("0x%x", value[:min(len(value), 256)])
+}
+
+// tellOrder tells of entries that both layers have in another order.
+func (j *join) tellOrder() error {
+	m, err := j.order.sorted()
+	if err != nil {
+		return fmt.Errorf("comparing images: %w", err)
+	}
+	var moved int64
+	var first [2]string
+	last, lastPath := int64(-1), ""
+	for {
+		_, value, err := m.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("comparing images: %w", err)
+		}
+		seq, n := binary.Uvarint(value)
+		path := string(value[n:])
+		if int64(seq) < last {
+			if moved++; moved == 1 {
+				first = [2]string{path + " after " + lastPath, path + " before " + lastPath}
+			}
+		}
+		last, lastPath = int64(seq), path
+	}
+	if moved == 0 {
+		return nil // entries that only one has shift the others
+	}
+	return j.tell(Difference{What: Order, A: first[0], B: first[1], Entries: moved, Cause: "order of a folder, or parallel jobs"})
+}
+
+// replay tells what was kept.
+func (j *join) replay() error {
+	if _, err := j.found.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(j.found, 64<<10)
+	for {
+		size, err := binary.ReadUvarint(r)
+		if err == io.EOF {
+			return nil
+		}
+		d, look, err2 := readKept(r, size)
+		if err := errors.Join(err, err2); err != nil {
+			return fmt.Errorf("reading a temporary file: %w", err)
+		}
+		j.fill(&d, look)
+		if err := j.tell(d); err != nil {
+			return err
+		}
+	}
+}
+
+func readKept(r *bufio.Reader, size uint64) (d Difference, look int64, err error) {
+	if look, err = binary.ReadVarint(r); err != nil {
+		return d, 0, err
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return d, 0, err
+	}
+	return d, look, json.NewDecoder(bytes.NewReader(data)).Decode(&d)
+}
+
+// fill adds what a look found.
+func (j *join) fill(d *Difference, look int64) {
+	switch {
+	case d.What != Content:
+	case look < 0:
+		d.Skipped = fmt.Sprintf("more than %d files differ", maxLooks)
+	default:
+		k := j.looks[look]
+		d.Content, d.Cause, d.Skipped = k.detail, k.cause, cmp.Or(k.skipped[0], k.skipped[1])
+	}
+}

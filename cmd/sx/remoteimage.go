@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/distribution/reference"
+
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/imagediff"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/preseed"
+)
+
+// remoteError says that an image cannot be had from a registry.
+type remoteError struct {
+	image string
+	err   error
+}
+
+func (e *remoteError) Error() string { return fmt.Sprintf("pulling %s: %s", e.image, e.err) }
+func (e *remoteError) Unwrap() error { return e.err }
+
+// remoteBlobs are the blobs of an image in a registry. Each is downloaded once, into a file without a name.
+type remoteBlobs struct {
+	app   *app
+	image string
+	repo  *preseed.Repository
+	root  oci.Descriptor
+	data  []byte // of root
+	most  int64  // bytes of one blob
+
+	mu    sync.Mutex
+	files map[oci.Digest]*os.File
+}
+
+// remoteRetries is how often a request is repeated, and a transfer that broke off.
+const remoteRetries = 4
+
+// openRemote finds an image by its reference, "host/repository@sha256:…" or with a tag, which it resolves.
+func openRemote(ctx context.Context, a *app, client *preseed.Client, name string, most int64) (*remoteBlobs, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return nil, usagef("%.200q is no reference of an image: %w", name, err)
+	}
+	repo, err := client.Repository(ctx, named.Name())
+	if err != nil {
+		return nil, pullError(ctx, name, err)
+	}
+	b := &remoteBlobs{app: a, image: name, repo: repo.Retrying(remoteRetries, nil), most: most, files: map[oci.Digest]*os.File{}}
+	var digest oci.Digest
+	var mediaType string
+	if digested, ok := named.(reference.Digested); ok {
+		if digest, err = oci.ParseDigest(digested.Digest().String()); err != nil {
+			return nil, usagef("%.200q: %w", name, err)
+		}
+		b.data, mediaType, err = b.repo.Manifest(ctx, digest)
+	} else {
+		b.data, digest, mediaType, err = b.repo.Tagged(ctx, reference.TagNameOnly(named).(reference.Tagged).Tag())
+	}
+	if err != nil {
+		return nil, pullError(ctx, name, err)
+	}
+	b.root = oci.Descriptor{MediaType: mediaType, Digest: digest, Size: int64(len(b.data))}
+	return b, nil
+}
+
+func pullError(ctx context.Context, name string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &remoteError{name, err}
+}
+
+// Open returns a blob, after it was downloaded whole.
+func (b *remoteBlobs) Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := b.files[d.Digest]
+	if f == nil {
+		var err error
+		if f, err = b.fetch(ctx, d); err != nil {
+			return nil, &imagediff.PlaceError{Err: err}
+		}
+		b.files[d.Digest] = f
+	}
+	return io.NopCloser(io.NewSectionReader(f, 0, d.Size)), nil
+}
+
+func (b *remoteBlobs) fetch(ctx context.Context, d oci.Descriptor) (*os.File, error) {
+	if d.Size > b.most {
+		return nil, fmt.Errorf("the blob %s is said to have %d bytes, above the limit of %d", d.Digest, d.Size, b.most)
+	}
+	f, err := imagediff.TempFile("")
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Digest == b.root.Digest:
+		_, err = f.Write(b.data)
+	case d.IsManifest():
+		var data []byte
+		if data, _, err = b.repo.Manifest(ctx, d.Digest); err == nil {
+			_, err = f.Write(data)
+		}
+	default:
+		if d.Size > 1<<20 {
+			fmt.Fprintf(b.app.stderr, "pulling %s of %s, %s\n", text.Abbreviate(d.Digest.String()), text.Field(b.image), text.Bytes(d.Size))
+		}
+		err = b.repo.Download(ctx, d, f, remoteRetries)
+	}
+	if err != nil {
+		f.Close()
+		return nil, pullError(ctx, b.image, err)
+	}
+	return f, nil
+}
+
+func (b *remoteBlobs) close() {
+	for _, f := range b.files {
+		f.Close()
+	}
+}
+
+// openFirst is openRemote for an image that several repositories may have.
+func openFirst(ctx context.Context, a *app, client *preseed.Client, repositories []string, d oci.Digest, most int64) (*remoteBlobs, error) {
+	var errs []error
+	for _, name := range repositories {
+		b, err := openRemote(ctx, a, client, name+"@"+d.String(), most)
+		if err == nil || ctx.Err() != nil {
+			return b, err
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, usagef("registries.hosts names no registry to pull from")
+	}
+	return nil, errors.Join(errs...)
+}
