@@ -42,7 +42,7 @@ func TestPodmanLife(t *testing.T) {
 	if !status("for 1 sx") {
 		t.Errorf("while it builds:\n%s", tree.Sx("engine", "status"))
 	}
-	if r := tree.Start("engine", "stop").Want(1); !strings.Contains(r.Stderr.String(), "another sx is using the engine: wait for it, end it, or say --force") {
+	if r := tree.Start("engine", "stop").Want(1); !strings.Contains(r.Stderr.String(), "another sx is using the engine: wait for it, end it, or use --force") {
 		t.Errorf("stopping it under a build: %s", &r.Stderr)
 	}
 	run.Cmd.Process.Kill()

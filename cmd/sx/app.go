@@ -44,8 +44,8 @@ func (a *app) logger() *zap.Logger {
 	return newSentences(a.stderr)
 }
 
-// settings reads stagex.toml of the user and of the tree, with flags over them:
-// values by key ("build.jobs"), only of flags that were given.
+// settings reads the user's and the tree's stagex.toml. flags holds the values of given
+// flags by setting ("build.jobs"); they take precedence.
 func (a *app) settings(tree string, flags map[string]string) (settings.Settings, error) {
 	for _, w := range settings.UnknownEnv(os.Environ()) {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
@@ -64,9 +64,9 @@ func (a *app) settings(tree string, flags map[string]string) (settings.Settings,
 	return s, nil
 }
 
-// keyFile is where the key that authenticates records lies, by the XDG base
-// directory specification. A relative path counts for nothing: it would put the
-// key into whatever tree sx is in.
+// keyFile returns the path of the key that authenticates records, by the XDG base
+// directory specification. Relative paths in the environment are ignored: they would
+// put the key into the tree.
 func keyFile() string {
 	state := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(state) {
@@ -79,7 +79,7 @@ func keyFile() string {
 	return filepath.Join(state, "sx", "record.key")
 }
 
-// open loads the tree and its settings.
+// open loads the tree and its settings. With all, it reads out/ for every output.
 func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tree.Tree, settings.Settings, error) {
 	dir, err := a.treeDir()
 	if err != nil {
@@ -106,7 +106,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tre
 	return t, set, nil
 }
 
-// session is a command at work in a tree.
+// session is one command running in a tree.
 type session struct {
 	*app
 	tree  *tree.Tree
@@ -127,8 +127,8 @@ func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []s
 	})
 }
 
-// inTreeLooking is inTree for a do that handles broken outputs itself. With all, the
-// tree is read for every output, whatever is selected.
+// inTreeLooking is inTree for a do that handles broken outputs itself. With all, it
+// reads out/ for every output, not only for the selected ones.
 func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
 	do func(*session, selection) error) error {
 	t, set, err := a.open(ctx, flags, all)
@@ -136,7 +136,7 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 		return err
 	}
 	defer func() {
-		if err := t.Close(); err != nil { // costs the next run time, no more
+		if err := t.Close(); err != nil { // the next run takes longer, no more
 			a.warnOf(err)
 		}
 	}()
@@ -147,8 +147,8 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 	return do(&session{a, t, set, flags}, sel)
 }
 
-// readGraph reads the definitions only: it works in a tree that cannot be
-// written to, and whatever the settings say.
+// readGraph reads only the definitions. It works in a read-only tree, and with invalid
+// settings.
 func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 	dir, err := a.treeDir()
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 	return g, definitionError(err)
 }
 
-// definitionError gives errors in the tree's files the code of usage errors.
+// definitionError makes a usage error of an error in a file of the tree.
 func definitionError(err error) error {
 	var file *graph.FileError
 	if errors.As(err, &file) {
@@ -171,21 +171,21 @@ func definitionError(err error) error {
 	return err
 }
 
-// warn lists what was passed over in the tree. Only build and graph do that.
+// warn prints the warnings about the tree. Only build and graph call it.
 func (a *app) warn(g *graph.Graph) {
 	for _, w := range g.Warnings() {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
 	}
 }
 
-// warnOf writes a line for each of the errors that err may join.
+// warnOf prints a warning for each line of err.
 func (a *app) warnOf(err error) {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(line))
 	}
 }
 
-// selection is what selectors name.
+// selection is the result of resolving selectors.
 type selection struct {
 	refs   []graph.Ref
 	broken []*graph.Broken // definitions whose outputs cannot be built

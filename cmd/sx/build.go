@@ -47,17 +47,18 @@ same digest as before, its dependents are not rebuilt. The last line counts:
 
   built        from source, in this run
   up to date   nothing to do
-  unchanged    not built after all: its dependencies were, with the digests of before
-  reused       built meanwhile by another sx
+  unchanged    not rebuilt: its rebuilt dependencies have the digests of before
+  reused       built by another sx in the meantime
   preseeded    its published image was pulled
   skipped      a dependency failed
   not run      the run ended before its turn
 
-If a selected output is broken, because something in its definition or in that of a
-dependency is wrong, nothing is built; with -k all others are. The exit code is 2.
+If a selected output is broken (there is an error in its definition, or in that of a
+dependency), nothing is built; with -k all others are. The exit code is 2.
 
-A preseeded output whose definitions are still the published ones, by git's history,
-is not built again; its dependents are MATCH only "given" it.
+A preseeded dependency is not built as long as git's history says that its definitions
+have not changed since digests/ did. Its dependents are then MATCH "given" one more
+unproven input.
 
 The first Ctrl-C lets running builds finish, the second cancels them, the third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
@@ -84,13 +85,13 @@ func (o *buildOptions) addFlags(c *cobra.Command) {
 	o.scope.addFlag(c)
 	addDryRunFlag(c, &o.dryRun)
 	addJSONFlag(c, &o.json, "with --dry-run, the plan and every request")
-	f.BoolP("keep-going", "k", false, "after a failure go on with what does not depend on it")
-	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs, not their dependencies, even if up to date; run every step again")
-	f.BoolVar(&o.rebuild, "rebuild", false, "as --no-cache, but use the engine's cache")
-	f.BoolVar(&o.offline, "offline", false, "download nothing, and give no RUN a network")
-	f.BoolVar(&o.preseed, "preseed", false, "pull published images of the dependencies that builds read, instead of building them")
+	f.BoolP("keep-going", "k", false, "after a failure go on with outputs that do not depend on it")
+	f.BoolVar(&o.noCache, "no-cache", false, "build the selected outputs (not their dependencies) even if up to date, without the engine's cache")
+	f.BoolVar(&o.rebuild, "rebuild", false, "like --no-cache, but with the engine's cache")
+	f.BoolVar(&o.offline, "offline", false, "download nothing, and run every RUN without a network")
+	f.BoolVar(&o.preseed, "preseed", false, "pull published images of the dependencies instead of building them")
 	f.BoolVar(&o.fromSource, "from-source", false, "use no published image: build everything that was not built here")
-	f.String("disk-floor", "", "start nothing while less than `SIZE` is free on the disk of out/ (default 2GiB)")
+	f.String("disk-floor", "", "start no build while less than `SIZE` is free on the disk of out/ (default 2GiB)")
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
 	addPlatformFlag(c, "comma-separated `PLATFORMS` to build for; a package's own take precedence")
@@ -111,10 +112,10 @@ func (o buildOptions) check() error {
 		return usagef("--preseed downloads images, and --offline forbids that; images that were preseeded before are used without --preseed")
 	}
 	if len(o.against) > 0 && (o.dryRun || o.deliver.push.given()) {
-		return usagef("--against is about verdicts: it goes neither with --dry-run nor with --push, which go by the tree's digests/")
+		return usagef("--against changes verdicts only: --dry-run and --push, which use the tree's digests/, cannot be combined with it")
 	}
 	if o.require.required && o.fromSource {
-		return usagef("--from-source takes no published image: --require-signatures has nothing to look at")
+		return usagef("--from-source uses no published image, so --require-signatures has nothing to check")
 	}
 	return errors.Join(o.require.check(), o.deliver.check(o.dryRun, o.offline))
 }
@@ -133,7 +134,7 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	})
 }
 
-// buildSound builds refs, none of which is broken.
+// buildSound builds refs, none of which is broken, or prints the plan.
 func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	if o.dryRun {
 		return s.dryRun(ctx, refs, o)
@@ -148,7 +149,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	defer onFirst(drain, display.Interrupted)()
 	for _, name := range slices.Sorted(maps.Keys(s.set.Packages)) {
 		if !schedule.Knows(s.tree, name) {
-			display.Warn(fmt.Sprintf("stagex.toml speaks of [packages.%q], and no output or definition has that name", name))
+			display.Warn(fmt.Sprintf("stagex.toml has settings for [packages.%q], but no output or definition has that name", name))
 		}
 	}
 	judges, err := o.against.panel(ctx, s.tree, s.set)
@@ -188,7 +189,8 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	return o.deliver.deliver(ctx, s, report, summarize(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
-// substitution is what the flags let stand for what is built.
+// substitution says which published images the flags allow to be used instead of
+// building dependencies. The caller calls the returned function.
 func substitution(t *tree.Tree, set settings.Settings, o buildOptions) (*plan.Substitution, func()) {
 	if o.fromSource {
 		return nil, func() {}
@@ -201,7 +203,7 @@ func substitution(t *tree.Tree, set settings.Settings, o buildOptions) (*plan.Su
 	return sub, done
 }
 
-// capacity is what the settings say of the machine and of packages.
+// capacity returns the settings that bound concurrent builds, and those of packages.
 func capacity(set settings.Settings) schedule.Capacity {
 	machine := set.Build.OfMachine()
 	c := schedule.Capacity{Jobs: machine.Jobs, Memory: machine.Memory, Hints: map[string]schedule.Hint{}}

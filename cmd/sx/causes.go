@@ -14,22 +14,23 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// sameCause is how many things may fail of one cause before they are told together.
+// sameCause is how many failures with the same cause are printed one by one; more are
+// printed together.
 const sameCause = 3
 
-// causes collects what failed, by cause.
+// causes groups failures by cause.
 type causes struct {
 	order []string
 	by    map[string]*cause
 }
 
-// cause is a reason that many things may have failed for.
+// cause is a reason that several sources or images failed for.
 type cause struct {
-	reason        error // the first
+	reason        error // of the first failure
 	names, places []string
 }
 
-// add notes that name failed, as attempts tell.
+// add records that name failed, for the reasons of attempts.
 func (c *causes) add(name string, attempts transfer.Attempts) {
 	for _, a := range attempts {
 		key := transfer.Cause(a.Reason)
@@ -47,7 +48,7 @@ func (c *causes) add(name string, attempts transfer.Attempts) {
 	}
 }
 
-// addNew appends s, unless it is among the last that were added: they come in order.
+// addNew appends s, unless it is among the last 64 elements: equal names come together.
 func addNew(all []string, s string) []string {
 	for _, a := range all[max(0, len(all)-64):] {
 		if a == s {
@@ -57,7 +58,7 @@ func addNew(all []string, s string) []string {
 	return append(all, s)
 }
 
-// placeOf is the host of a URL, or the registry as it is.
+// placeOf returns the host of a URL, and anything else (a registry) unchanged.
 func placeOf(place string) string {
 	if u, err := url.Parse(place); err == nil && u.Host != "" {
 		return u.Host
@@ -65,14 +66,14 @@ func placeOf(place string) string {
 	return place
 }
 
-// common reports that a row of its own for each is too much.
+// common reports whether the failures with this reason are printed together.
 func (c *causes) common(reason error) bool {
 	found := c.by[transfer.Cause(reason)]
 	return found != nil && len(found.names) > sameCause
 }
 
-// print writes a paragraph for each common cause: how many it met, which, where, and
-// what to do. What names one of them, such as "image", in the singular.
+// print writes a paragraph for each common cause: how many failed for it, which, where,
+// and what to do. what is the noun for one of them, such as "image".
 func (c *causes) print(w io.Writer, what string) {
 	for _, key := range c.order {
 		found := c.by[key]
@@ -86,12 +87,12 @@ func (c *causes) print(w io.Writer, what string) {
 		fmt.Fprintf(w, "    %s%s: %s\n", count(len(found.names), what), text.Field(where), text.Field(transfer.Attempt{Reason: found.reason}.Text()))
 		fmt.Fprintf(w, "        (%s)\n", text.Field(some(found.names)))
 		if transfer.Unreachable(found.reason) {
-			fmt.Fprintf(w, "        see that this machine reaches the network, its name server and its proxy (HTTPS_PROXY), and run the same command again: what is there is kept\n")
+			fmt.Fprintf(w, "        check this machine's network, name server and proxy (HTTPS_PROXY), then run the same command again; finished downloads are kept\n")
 		}
 	}
 }
 
-// some lists the first names, and how many more there are.
+// some lists the first names and counts the rest.
 func some(names []string) string {
 	said := strings.Join(names[:min(len(names), skippedNames)], ", ")
 	if more := len(names) - skippedNames; more > 0 {
@@ -100,7 +101,7 @@ func some(names []string) string {
 	return said
 }
 
-// printMirrors writes what each mirror answered, a common cause only once.
+// printMirrors writes the answer of each mirror; a common cause only once.
 func printMirrors(w io.Writer, failed *fetch.Error) {
 	var common causes
 	for _, f := range failed.Failures {
@@ -119,7 +120,7 @@ func printMirrors(w io.Writer, failed *fetch.Error) {
 	common.print(w, "source")
 }
 
-// printRegistries writes what each registry answered, a common cause only once.
+// printRegistries writes the answer of each registry; a common cause only once.
 func printRegistries(w io.Writer, failed *preseed.Error) {
 	var common causes
 	for _, f := range failed.Failures {

@@ -15,7 +15,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// deliverOptions say whom a build gives the selected outputs to.
+// deliverOptions are the flags that send built outputs to a registry, docker or podman.
 type deliverOptions struct {
 	push    registryFlag
 	into    toolFlag
@@ -23,16 +23,16 @@ type deliverOptions struct {
 }
 
 func (o *deliverOptions) addFlags(c *cobra.Command) {
-	c.Flags().Var(&o.push, "push", "then push the selected outputs there, as sx push --to does")
-	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "with --push, let tags that stand for other images move")
-	addToolFlag(c, &o.into, "import", "then give the selected outputs to docker or podman, as sx import --into does")
+	c.Flags().Var(&o.push, "push", "then push the selected outputs there, like sx push --to")
+	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "with --push, move tags that name other images")
+	addToolFlag(c, &o.into, "import", "then load the selected outputs into docker or podman, like sx import --into")
 	c.Flags().Lookup("import").NoOptDefVal = anyTool
 }
 
 func (o deliverOptions) check(dryRun, offline bool) error {
 	switch {
 	case dryRun && (o.push.given() || o.into != ""):
-		return usagef("--push and --import do not go with --dry-run")
+		return usagef("--push and --import cannot be combined with --dry-run")
 	case o.moveTag && !o.push.given():
 		return usagef("--move-tag goes with --push")
 	case offline && o.push.given():
@@ -41,9 +41,9 @@ func (o deliverOptions) check(dryRun, offline bool) error {
 	return nil
 }
 
-// give gives the targets of a run that ended with err to whom the options say: of
-// them what did not fail, to docker unless it is MISMATCH, to a registry by the rules of
-// sx push; after a Ctrl-C, nothing.
+// deliver imports and pushes the targets of a run, as the options say, and joins err,
+// how the run ended, with its own errors. It leaves out what failed; it imports all but
+// MISMATCH, and pushes by the rules of sx push. After a Ctrl-C it does nothing.
 func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.Report, err error) error {
 	if !o.push.given() && o.into == "" {
 		return err
@@ -63,7 +63,7 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 	given := []error{err}
 	for _, r := range refused {
 		if o.into != "" && r.Word == verdict.Mismatch {
-			fmt.Fprintf(s.stderr, "sx: %s is MISMATCH, and not imported\n", r.Ref)
+			fmt.Fprintf(s.stderr, "sx: not imported: %s is MISMATCH\n", r.Ref)
 		}
 	}
 	if o.into != "" && len(into) > 0 {
@@ -78,8 +78,8 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 	return errors.Join(given...)
 }
 
-// fit lists the targets of a run that did not fail: which of them go into docker,
-// which to a registry, and which do not, and why.
+// fit lists which targets of a run may be imported, which may be pushed, and which may
+// not, with the reason. Targets that failed are in none of the lists.
 func (o deliverOptions) fit(t *tree.Tree, report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
 	j, done := panel.Own(t)
 	defer done()

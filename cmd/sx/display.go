@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// withDisplay calls do with the renderer that the settings and flags ask for. do
-// closes it before it prints anything itself; the exit code comes of its error.
+// withDisplay calls do with the renderer that the settings and flags select. do closes
+// it before it prints anything itself. do's error is passed to the renderer's end.
 func (s *session) withDisplay(ctx context.Context, do func(*progress.Display) error) error {
 	mode, err := s.progressMode(s.set, s.flags)
 	if err != nil {
@@ -46,7 +46,7 @@ func (a *app) progressMode(set settings.Settings, flags map[string]string) (prog
 	wanted := set.Build.Progress
 	switch {
 	case wanted != string(progress.Auto):
-	case a.verbose: // what -v writes would go through the live lines
+	case a.verbose: // lines of -v would break the live display
 		wanted = string(progress.Plain)
 	case flags["build.progress"] == "":
 		wanted = ""
@@ -54,8 +54,8 @@ func (a *app) progressMode(set settings.Settings, flags map[string]string) (prog
 	return progress.ParseMode(wanted)
 }
 
-// onFirst calls f once c is closed, unless the returned function comes first,
-// which waits for it.
+// onFirst calls f when c is closed. stop ends the waiting, and returns after f has, if
+// f was called.
 func onFirst(c <-chan struct{}, f func()) (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -69,8 +69,8 @@ func onFirst(c <-chan struct{}, f func()) (stop func()) {
 	return func() { close(end); <-ended }
 }
 
-// sentences is where log entries go with -v: each is a line that says what was
-// decided, of what, and why.
+// sentences writes the log entries of -v, each as one line: what was decided, about
+// what, and why.
 type sentences struct {
 	w    io.Writer
 	with []zapcore.Field

@@ -13,8 +13,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// dryRun prints what a build would do: a line for each output that is not up to
-// date, in an order in which they could be built, and the sums.
+// dryRun prints the plan of a build: a line for each output that is not up to date, in
+// an order in which they could be built, and the totals.
 func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	w := s.stdout
 	sub, done := substitution(s.tree, s.set, o)
@@ -26,7 +26,7 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 		return err
 	}
 	if o.preseed && sub.Unavailable() != nil {
-		fmt.Fprintf(s.stderr, "sx: warning: --preseed takes nothing, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
+		fmt.Fprintf(s.stderr, "sx: warning: --preseed uses no published image, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
 	c := capacity(s.set)
 	f := schedule.NewForecast(s.tree, p, c)
@@ -49,19 +49,20 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 	return nil
 }
 
-// printStep writes what happens with an output and why, unless it is nothing.
+// printStep writes the action for an output and its reason. It writes nothing for an
+// output that is up to date.
 func printStep(w io.Writer, s *plan.Step) {
 	if s.Action == plan.ActionNone && !s.Taken {
 		return
 	}
 	said := fmt.Sprintf("%s: %s, because %s", s.Output.Ref, s.Action, text.Field(s.Reason))
 	if s.NotTaken != "" {
-		said += "; its published image cannot stand for it: " + text.Field(s.NotTaken)
+		said += "; its published image is not used: " + text.Field(s.NotTaken)
 	}
 	fmt.Fprintln(w, said)
 }
 
-// printForecast says how long n builds should take, where some are known.
+// printForecast writes how long n builds should take, if at least one was timed before.
 func printForecast(w io.Writer, n int, f schedule.Forecast, jobs int) {
 	if n == f.Guessed {
 		return
@@ -69,7 +70,7 @@ func printForecast(w io.Writer, n int, f schedule.Forecast, jobs int) {
 	fmt.Fprintf(w, "about %s of work, %s on the longest path, %s with -j %d", text.Duration(f.Work),
 		text.Duration(f.Longest), text.Duration(f.Estimate), jobs)
 	if f.Guessed > 0 {
-		fmt.Fprintf(w, " (%d of them never built here: guessed)", f.Guessed)
+		fmt.Fprintf(w, " (%d of them never built here: estimated)", f.Guessed)
 	}
 	fmt.Fprintln(w)
 }

@@ -16,11 +16,12 @@ func newDuCommand(a *app) *cobra.Command {
 	var json bool
 	c := &cobra.Command{
 		Use:   "du",
-		Short: "Say how much disk the tree takes",
-		Long: `Adds up the disk space of out/, fetch/ and sx's own folder. A file that has several
-names (a blob in several outputs, or in the engine's cache too) is counted once, in the
-first line that it belongs to; "shared" is how much more a line would have by itself.
-sx gc --dry-run says how much of it can go. Only the embedded engine is counted.`,
+		Short: "Print how much disk the tree takes",
+		Long: `Adds up the disk space of out/, fetch/ and sx's own folder. A file with several hard
+links (a blob in several outputs, or also in the engine's cache) is counted once, in the
+first line that it belongs to; "shared" is what a line's files add that are counted in
+an earlier line. sx gc --dry-run says how much can be removed. Of engines only the
+embedded one is counted.`,
 		Example: `  sx du
   sx du --json | jq .engine.bytes`,
 		Annotations: codes(exitFailed, exitMachine),
@@ -57,12 +58,12 @@ func printUsage(w io.Writer, u driver.Usage) {
 		of   cache.Usage
 	}{
 		{"out/", u.Out},
-		{"shared blobs that no output has", u.Blobs},
+		{"blobs that no output uses", u.Blobs},
 		{"fetch/", u.Fetch},
 		{"unfinished downloads", u.Partial},
 		{"the engine's cache", u.Engine},
-		{"records, logs and the like", u.Other},
-		{"all, each file once", u.Total()},
+		{"records, logs and other metadata", u.Other},
+		{"total, each file counted once", u.Total()},
 	} {
 		fmt.Fprintf(w, "%10s  %s%s\n", text.Bytes(line.of.Bytes), line.name, remarks(line.of))
 	}

@@ -22,13 +22,13 @@ import (
 func newEngineCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "engine",
-		Short: "Look at the engine that builds run on, stop it, remove what it holds",
+		Short: "Show, stop or clean the engine that builds run on",
 		Long: `The engine starts by itself when something must be built, and ends by itself a few
-seconds after the last sx is done with it: none of this is ever necessary. What it holds
+seconds after the last sx is done with it: these commands are never necessary. Its data
 is a cache: without it the next builds run every step again.
 
-Acts on the engine chosen by --engine, BUILDKIT_HOST or stagex.toml. Of an engine that
-sx did not start (a BuildKit elsewhere, docker) only the status is available here.`,
+Acts on the engine chosen by --engine, BUILDKIT_HOST or stagex.toml. For an engine that
+sx did not start (a BuildKit elsewhere, docker), only "status" works.`,
 		Example: `  sx engine status
   sx engine status --engine docker
   sx engine stop
@@ -51,9 +51,9 @@ func newEngineStatusCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Say whether the engine runs, where, since when, and what it holds",
-		Long: `Also says for how many sx it runs and how much disk it takes. It starts nothing. The
-exit code is 0 whether the engine runs or not; with --json, "running" tells.`,
+		Short: "Show whether the engine runs, where, since when, and its disk usage",
+		Long: `Also shows how many sx use it. It does not start the engine. The exit code is 0
+whether the engine runs or not; with --json, see "running".`,
 		Example: `  sx engine status
   sx engine status --json | jq .running`,
 		Annotations: codes(exitFailed, exitMachine),
@@ -76,10 +76,10 @@ func newEngineStopCommand(a *app) *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "stop",
-		Short: "End the engine",
-		Long: `Ends the engine and waits until it is gone, with all that runs in it. While
-another sx builds on it, that is an error (exit code 1): with --force that sx
-loses its engine, starts a new one and begins its running steps again.`,
+		Short: "Stop the engine",
+		Long: `Stops the engine and waits until all its processes have ended. While another sx
+builds on it, that is an error (exit code 1). With --force the engine is stopped all
+the same: the other sx starts a new one and runs its current steps again.`,
 		Example:     `  sx engine stop`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
@@ -96,9 +96,9 @@ loses its engine, starts a new one and begins its running steps again.`,
 func newEngineLogsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logs",
-		Short: "Print what the engine logged",
-		Long: `Prints what the engine itself logged in its last life, and before that the log of
-one that crashed, if any did. What builds print is in .sx/logs.`,
+		Short: "Print the engine's log",
+		Long: `Prints what the engine logged since it was last started; if an engine crashed, the
+log of that one comes first. The logs of builds are in .sx/logs (sx log).`,
 		Example:     `  sx engine logs | tail`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
@@ -115,11 +115,11 @@ func newEngineCleanCommand(a *app) *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "clean",
-		Short: "End the engine and remove all that it holds",
-		Long: `Ends the engine as "sx engine stop" does and removes its cache and its logs: the
-next builds run every step again. out/, what sx knows of it, and what it proved
-stay. An ordinary user's engine leaves files of other owners: this is how to
-remove them without root, before the tree is removed for example.`,
+		Short: "Stop the engine and remove its cache",
+		Long: `Stops the engine like "sx engine stop" and removes its cache and its logs: the next
+builds run every step again. out/, records and proofs are kept. The engine of an
+ordinary user leaves files of other owners: this command removes them without root,
+for example before the tree is removed.`,
 		Example:     `  sx engine clean && rm -rf ~/stagex`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
@@ -134,7 +134,7 @@ remove them without root, before the tree is removed for example.`,
 				}
 				removed := text.Bytes(before.Bytes - before.Shared)
 				if before.Unmeasured != "" {
-					removed = "all that it held is"
+					removed = "the engine's cache:"
 				}
 				_, err = fmt.Fprintf(a.stdout, "%s removed\n", removed)
 				return err
@@ -146,20 +146,20 @@ remove them without root, before the tree is removed for example.`,
 }
 
 func addForceFlag(c *cobra.Command, force *bool) {
-	c.Flags().BoolVar(force, "force", false, "also while another sx builds on it")
+	c.Flags().BoolVar(force, "force", false, "even while another sx builds on it")
 }
 
-// busy adds the way out to an error that says that the engine is in use.
+// busy adds the remedy to a *buildkit.BusyError.
 func busy(err error) error {
 	var b *buildkit.BusyError
 	if errors.As(err, &b) {
-		return fmt.Errorf("%w: wait for it, end it, or say --force", err)
+		return fmt.Errorf("%w: wait for it, end it, or use --force", err)
 	}
 	return err
 }
 
-// withEngine calls do with the engine that the settings name. It reads no
-// definition, and makes no state folder where there is none.
+// withEngine calls do with the engine of the settings. It reads no definition, and does
+// not create the state folder.
 func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error {
 	dir, err := a.treeDir()
 	if err != nil {
@@ -187,12 +187,12 @@ func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error
 	return do(a.embedded(store, set))
 }
 
-// withManaged is withEngine for what only an engine of ours can do.
+// withManaged is withEngine for commands that work only on an engine that sx manages.
 func (a *app) withManaged(c *cobra.Command, what string, do func(buildkit.Managed) error) error {
 	return a.withEngine(c, func(e buildkit.Engine) error {
 		m, ok := e.(buildkit.Managed)
 		if !ok {
-			return usagef("sx did not start the %s engine and cannot %s: do that where it runs", e.Kind(), what)
+			return usagef("sx did not start the %s engine and cannot %s: do that on its machine", e.Kind(), what)
 		}
 		return do(m)
 	})
@@ -206,7 +206,7 @@ var _ buildkit.Managed = neverRan{}
 func (neverRan) Kind() string { return "embedded" }
 
 func (neverRan) Connect(context.Context) (*buildkit.Conn, error) {
-	return nil, errors.New("no engine ever ran here")
+	return nil, errors.New("no engine has ever run in this tree")
 }
 
 func (n neverRan) Status(context.Context) (*buildkit.Status, error) {
@@ -242,7 +242,7 @@ func printStatus(w io.Writer, s *buildkit.Status, asJSON bool, now time.Time) er
 	return nil
 }
 
-// headline is the one line that answers most questions.
+// headline returns the first line: whether the engine runs, since when, for how many sx.
 func headline(s *buildkit.Status, now time.Time) string {
 	switch {
 	case !s.Running:
@@ -257,7 +257,7 @@ func headline(s *buildkit.Status, now time.Time) string {
 	return line + fmt.Sprintf(", for %d sx", s.Clients)
 }
 
-// buildOf tells an engine that is of another build of sx than this one.
+// buildOf describes the build of sx that the engine belongs to: this one or another.
 func buildOf(s *buildkit.Status) string {
 	switch s.SX {
 	case "":

@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// addEngineFlags adds --engine and what it takes to reach one; all are settings.
+// addEngineFlags adds --engine and the TLS flags; all are settings too.
 func addEngineFlags(c *cobra.Command) {
 	f := c.Flags()
 	if c.HasSubCommands() {
@@ -35,7 +35,7 @@ func addEngineFlags(c *cobra.Command) {
 	f.SetAnnotation("tlsdir", cobra.BashCompSubdirsInDir, nil)
 }
 
-// pathFlag is a path, made absolute where it was typed.
+// pathFlag is a path that is made absolute, relative to the working directory.
 type pathFlag string
 
 func (p *pathFlag) String() string { return string(*p) }
@@ -52,17 +52,17 @@ type talker interface {
 	Warn(text string)
 }
 
-// otherEngine is what an sx waits for whose engine cannot start yet.
+// otherEngine is what sx waits for if its engine cannot start yet.
 const otherEngine = "another sx, whose engine is of another build"
 
-// plainTalk is a talker without a display.
+// plainTalk is a talker that writes lines to w.
 type plainTalk struct{ w io.Writer }
 
 func (p plainTalk) Waiting(what string) { fmt.Fprintln(p.w, "sx: waiting for "+text.Field(what)) }
 func (p plainTalk) waitingForEngine()   { p.Waiting(otherEngine) }
 func (p plainTalk) Warn(warning string) { fmt.Fprintln(p.w, "sx: warning: "+text.Field(warning)) }
 
-// engine is the one that the settings name.
+// engine returns the engine of the settings.
 func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (buildkit.Engine, error) {
 	switch set.Engine.Address {
 	case "embedded":
@@ -82,8 +82,7 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 	}
 }
 
-// embedded is the tree's embedded engine, whatever builds run on now: the caches of
-// other engines are not sx's.
+// embedded returns the tree's embedded engine, whichever engine the settings select.
 func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engine {
 	return &embedded.Engine{
 		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
@@ -92,7 +91,7 @@ func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engi
 	}
 }
 
-// redacted is an address without a password.
+// redacted returns an address without its password.
 func redacted(address string) string {
 	if u, err := url.Parse(address); err == nil {
 		return u.Redacted()

@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// drainKey finds the channel that closes at the first Ctrl-C.
+// drainKey is the context key of the [drain].
 type drainKey struct{}
 
-// withSignals ends the context at the second SIGINT, or at the first where no
-// command asked to drain, and at SIGTERM and SIGHUP; a third SIGINT exits at once.
-// SIGHUP stays ignored where it was when sx started, which is all that nohup does.
-// SIGPIPE ends nothing: a Ctrl-C ends the tee behind sx too, and what runs may finish.
+// withSignals cancels the context on SIGTERM, SIGHUP and the second SIGINT; on the first
+// SIGINT if no command called [drainOf]. A third SIGINT exits at once. SIGHUP stays
+// ignored if it was when sx started (nohup). SIGPIPE does not end sx: in `sx | tee`, a
+// Ctrl-C ends tee, and running builds may still finish.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	d := &drain{first: make(chan struct{})}
@@ -45,13 +45,14 @@ func withSignals(parent context.Context) (context.Context, func()) {
 	return context.WithValue(ctx, drainKey{}, d), func() { signal.Stop(sigs); cancel(nil) }
 }
 
+// drain lets the first Ctrl-C stop new work instead of cancelling what runs.
 type drain struct {
-	wanted atomic.Bool
-	first  chan struct{}
+	wanted atomic.Bool   // a command handles the first Ctrl-C itself
+	first  chan struct{} // closed by the first Ctrl-C
 }
 
-// drainOf returns the channel of the first Ctrl-C; from then on that signal
-// only closes it, and the caller tells the user.
+// drainOf returns a channel that the first Ctrl-C closes. After the call that Ctrl-C
+// does nothing else: the caller must handle it and inform the user.
 func drainOf(ctx context.Context) <-chan struct{} {
 	d, ok := ctx.Value(drainKey{}).(*drain)
 	if !ok {
@@ -61,7 +62,7 @@ func drainOf(ctx context.Context) <-chan struct{} {
 	return d.first
 }
 
-// drained reports that the first Ctrl-C came.
+// drained reports whether the first Ctrl-C has come.
 func drained(drain <-chan struct{}) bool {
 	select {
 	case <-drain:

@@ -28,9 +28,9 @@ type ending struct {
 	interrupted bool // a Ctrl-C ended the run early
 }
 
-// summarize prints the verdicts of what was built, of the targets, and of all in
-// their closure that is MISMATCH, then the table of what went wrong, and joins it
-// all into one error.
+// summarize prints the verdicts on what was built, on the targets and on every MISMATCH
+// in their closure, then the table of failures. It returns err joined with the exit
+// codes of what it printed.
 func summarize(a *app, t *tree.Tree, report *driver.Report, end ending, err error) error {
 	vs, jerr := judgeRun(a.stdout, t, end.panel, report)
 	all := []error{err, jerr}
@@ -49,8 +49,8 @@ func summarize(a *app, t *tree.Tree, report *driver.Report, end ending, err erro
 	return errors.Join(all...)
 }
 
-// judgeRun prints a verdict a line. Those that cannot be written are returned
-// with the error: the table goes elsewhere.
+// judgeRun prints one verdict per line. If that fails it still returns the verdicts, for
+// the table on stderr.
 func judgeRun(w io.Writer, t *tree.Tree, p *panel.Panel, report *driver.Report) (vs []verdict.Verdict, err error) {
 	told := reportedRefs(report)
 	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
@@ -66,7 +66,7 @@ func judgeRun(w io.Writer, t *tree.Tree, p *panel.Panel, report *driver.Report) 
 	return vs, lines.Flush()
 }
 
-// runCounts is the last line of a run.
+// runCounts returns the last line of a run.
 func runCounts(report *driver.Report) string {
 	said := fmt.Sprintf("%d built, %d up to date, %d unchanged, %d failed, %d skipped, %d not run",
 		report.Count(plan.Built), report.Plan.Count(plan.ActionNone), report.Count(plan.Saved),
@@ -80,19 +80,19 @@ func runCounts(report *driver.Report) string {
 	return said
 }
 
-// telling is what a run's end says of an output.
-type telling int
+// reported says whether the summary of a run has a verdict on an output.
+type reported int
 
 const (
-	quiet telling = iota // only when it is MISMATCH
-	shown                // its verdict
-	lost                 // nothing: it could not be brought up to date
+	quiet reported = iota // only if it is MISMATCH
+	shown                 // always
+	lost                  // never: it failed, was skipped or not run
 )
 
-// reportedRefs sorts the outputs of a run: verdicts are due for what was built and for
-// the targets.
-func reportedRefs(report *driver.Report) map[graph.Ref]telling {
-	told := make(map[graph.Ref]telling, len(report.Plan.Targets))
+// reportedRefs returns what the summary says about the outputs of a run. Outputs that
+// were built and targets are shown.
+func reportedRefs(report *driver.Report) map[graph.Ref]reported {
+	told := make(map[graph.Ref]reported, len(report.Plan.Targets))
 	for _, ref := range report.Plan.Targets {
 		told[ref] = shown
 	}
@@ -108,16 +108,16 @@ func reportedRefs(report *driver.Report) map[graph.Ref]telling {
 	return told
 }
 
-// tableLogLines is how much of a failed build's log its row shows.
+// tableLogLines is how many lines of a failed build's log the table shows.
 const tableLogLines = 8
 
-// tableLineBytes bounds each of these lines.
+// tableLineBytes is the maximum length of such a line, in bytes.
 const tableLineBytes = 1 << 10
 
-// printTable writes what somebody who comes back in the morning looks for: what
-// failed and why, what was skipped for its sake, what differs from the published
-// digest. Ending is what ended the run early, and is printed after it. The error is
-// the exit code that the failures stand for, nil if nothing failed.
+// printTable writes which outputs failed and why, which were skipped because of them,
+// and which differ from the published digest. ending is the error that ended the run
+// early; the caller prints it later, so its output only refers to it. The returned error
+// is the exit code of the failures, nil if nothing failed.
 func printTable(w io.Writer, report *driver.Report, vs []verdict.Verdict, ending error) error {
 	var codes []int
 	var sources fetch.Error
@@ -160,11 +160,11 @@ func printTable(w io.Writer, report *driver.Report, vs []verdict.Verdict, ending
 	return codeError(worst(codes...))
 }
 
-// sameFailures are the failures of a run that have a cause in common.
+// sameFailures lists failed outputs by cause.
 type sameFailures map[string][]string
 
-// more reports that enough others failed for r's cause and were told. A build has its
-// own log, and is always told.
+// more reports whether r is to be left out because enough failures with its cause were
+// printed. A failed build has a log of its own and is never left out.
 func (s *sameFailures) more(r driver.Result) bool {
 	if r.Log != "" {
 		return false
@@ -177,7 +177,7 @@ func (s *sameFailures) more(r driver.Result) bool {
 	return len((*s)[key]) > sameCause
 }
 
-// print writes a row for those that more held back of each cause.
+// print writes a row for the failures of each cause that more left out.
 func (s sameFailures) print(w io.Writer) {
 	for _, key := range slices.Sorted(maps.Keys(s)) {
 		if rest := s[key][min(len(s[key]), sameCause):]; len(rest) > 0 {
@@ -201,10 +201,10 @@ func printFailure(w io.Writer, r driver.Result) {
 	fmt.Fprintf(w, "             log: %s\n", r.Log)
 }
 
-// skippedNames bounds the names in a row: hundreds may wait for one failure.
+// skippedNames is how many names one row lists: one failure may skip hundreds.
 const skippedNames = 8
 
-// printSkipped writes a row for each failure that others wait for.
+// printSkipped writes a row for each failure that outputs were skipped for.
 func printSkipped(w io.Writer, report *driver.Report) {
 	var causes []graph.Ref
 	waiting := map[graph.Ref][]string{}

@@ -111,7 +111,7 @@ func Build(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts Options)
 	}
 	report := &Report{Plan: p}
 	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
-		opts.Status.Warn(fmt.Sprintf("--preseed takes nothing, everything is built: %v", s.Unavailable()))
+		opts.Status.Warn(fmt.Sprintf("--preseed uses no published image, everything is built: %v", s.Unavailable()))
 	}
 	if opts.FromSource && p.Count(plan.ActionBuild) > 0 {
 		opts.Status.Warn(notTaken(t, p))
