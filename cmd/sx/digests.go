@@ -27,17 +27,18 @@ func newDigestsCommand(a *app) *cobra.Command {
 	var o digestsOptions
 	c := &cobra.Command{
 		Use:   "digests [SELECTOR...]",
-		Short: "Print or record the digests of the outputs in out/",
-		Long: `Prints a line "<digest> <output>" for each selected output in out/, as digests/
-lists them.
+		Short: "Print the digests of the outputs in out/, or write them to digests/",
+		Long: `Prints a line "<digest> <output>" for each selected output in out/, in the format of
+digests/.
 
 --write replaces the lines of the selected outputs in digests/ (without selectors: of all
-that this machine built), keeps all others and drops those of outputs that the tree does
-not have, unless a definition is broken, which might have them; then the exit code is 2.
-It refuses what was not built here, is not up to date, or is of another platform, and
-without --force what is MISMATCH or UNPROVEN. Then it writes nothing, or for the whole
-tree keeps those lines. What it replaces goes to stderr, old and new, and what it drops;
-with a line kept that is MISMATCH the exit code is 3.`,
+that this machine built) and keeps the others. It drops lines of outputs that the tree
+does not have, unless a definition is broken and might have them; then the exit code is
+2. It refuses outputs that were not built here, are not up to date, or are for another
+platform, and without --force outputs that are MISMATCH or UNPROVEN. If it refuses a
+selected output it writes nothing; without selectors it keeps the lines of the refused
+ones. stderr lists each replaced line, old and new, and each dropped line. The exit code
+is 3 if the line of an output that is MISMATCH was kept.`,
 		Example: `  sx digests | sort
   sx digests core-curl --write && git diff digests/`,
 		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
@@ -62,7 +63,7 @@ with a line kept that is MISMATCH the exit code is 3.`,
 	c.Flags().BoolVar(&o.write, "write", false, "rewrite digests/<stage>.txt, and print the lines that changed")
 	c.Flags().BoolVar(&o.force, "force", false, "with --write, also replace lines by MISMATCH or UNPROVEN outputs")
 	addDryRunFlag(c, &o.dryRun)
-	addJSONFlag(c, &o.json, "output and digest of each line; with --write, the one it had")
+	addJSONFlag(c, &o.json, "output and digest of each line; with --write, also the old digest")
 	return c
 }
 
@@ -76,13 +77,13 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 	return o.scope.check(c, selectors)
 }
 
-// listed lists what out/ holds of refs. All says that they were not selected, so that
-// what is missing is no error. Damaged names the outputs that cannot be read; the others
-// are listed all the same.
+// listed returns the digests of those of refs that out/ has. all says that refs are the
+// whole tree, so that a missing output is not an error. damaged names the outputs that
+// cannot be read; they do not keep the others from being listed.
 func listed(t *tree.Tree, refs []graph.Ref, all bool) (found []driver.Listed, damaged, err error) {
 	found, missing, unread := driver.Digests(t, refs)
 	for _, r := range unread {
-		damaged = errors.Join(damaged, fmt.Errorf("out/%s is damaged: %s; sx build %s makes it whole", r.Ref, r.Reason, r.Ref))
+		damaged = errors.Join(damaged, fmt.Errorf("out/%s is damaged: %s; sx build %s repairs it", r.Ref, r.Reason, r.Ref))
 	}
 	switch {
 	case !all && len(missing) > 0:
@@ -117,8 +118,8 @@ func printDigests(a *app, found []driver.Listed, asJSON bool) error {
 	return w.Flush()
 }
 
-// writeDigests rewrites digests/. Without selectors, what may not be listed keeps its
-// line, which is told; with them it is refused.
+// writeDigests rewrites digests/. If an output may not be listed: with selectors that is
+// an error, without them its line is kept and reported.
 func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o digestsOptions) error {
 	var refs []graph.Ref
 	for _, l := range found {
@@ -158,7 +159,8 @@ func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o diges
 	return nil
 }
 
-// printLines prints what digests/ lists now, and beside it what it listed.
+// printLines prints the changed lines of digests/: the new ones on stdout, old and new on
+// stderr.
 func printLines(a *app, changed []driver.Line, o digestsOptions) error {
 	w := a.stdout
 	if o.json {

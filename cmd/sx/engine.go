@@ -134,7 +134,7 @@ for example before the tree is removed.`,
 				}
 				removed := text.Bytes(before.Bytes - before.Shared)
 				if before.Unmeasured != "" {
-					removed = "the engine's cache:"
+					removed = "the engine's cache"
 				}
 				_, err = fmt.Fprintf(a.stdout, "%s removed\n", removed)
 				return err

@@ -31,7 +31,7 @@ const (
 	exitUsage     = 2 // wrong flags, selectors, settings or definitions
 	exitMismatch  = 3
 	exitUnsigned  = 4 // too few people signed
-	exitFetch     = 5 // a source or an image cannot be had
+	exitFetch     = 5 // a source or an image cannot be fetched
 	exitMachine   = 6 // this machine lacks something
 	exitDisk      = 7 // the disk is full, or about to be
 	exitUnproven  = 8 // neither all MATCH nor any MISMATCH, or a source is damaged
@@ -39,7 +39,7 @@ const (
 	exitTerm      = 143
 )
 
-// usageError marks what the user typed or wrote wrongly.
+// usageError is an error in the command line, the settings or a definition.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -51,7 +51,7 @@ type codeError int
 
 func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// signalError is the cause of a context that a signal ended.
+// signalError is the cause of a context that a signal cancelled.
 type signalError struct{ code int }
 
 func (e signalError) Error() string {
@@ -61,12 +61,12 @@ func (e signalError) Error() string {
 	return "interrupted"
 }
 
-// exitOrder lists the exit codes from the one that counts most.
+// exitOrder lists the exit codes in order of precedence.
 var exitOrder = []int{
 	exitInterrupt, exitTerm, exitDisk, exitMachine, exitMismatch, exitFailed, exitUsage, exitFetch, exitUnsigned, exitUnproven, exitOK,
 }
 
-// worst returns the code that a command ends with when all of codes apply.
+// worst returns the code that a command exits with if all of codes apply.
 func worst(codes ...int) int {
 	for _, code := range exitOrder {
 		if slices.Contains(codes, code) {
@@ -79,8 +79,8 @@ func worst(codes ...int) int {
 	return exitOK
 }
 
-// exitCode maps an error to its documented code, and errors that are joined to the
-// one that counts most.
+// exitCode maps an error to its documented code. For joined errors it is the code with
+// the highest precedence.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK
@@ -88,12 +88,12 @@ func exitCode(err error) int {
 	return worst(codesIn(err, true)...)
 }
 
-// joined is the type of what errors.Join returns: errors that stand side by side,
-// while those that another type wraps are reasons of one error.
+// joined is the type that errors.Join returns. It holds independent errors; the errors
+// that another type wraps are reasons of one error.
 var joined = reflect.TypeOf(errors.Join(errors.ErrUnsupported))
 
-// codesIn collects the codes of err and of all that it wraps. Whole says that err is
-// no mere reason of another error: then it is exitFailed if it has none.
+// codesIn collects the codes of err and of the errors that it wraps. whole means that err
+// is not just a reason of another error; it is then exitFailed if it has no code.
 func codesIn(err error, whole bool) (codes []int) {
 	if code, ok := ownCode(err); ok {
 		codes = append(codes, code)
@@ -115,7 +115,7 @@ func codesIn(err error, whole bool) (codes []int) {
 	return codes
 }
 
-// ownCode returns the code that the type of err stands for, whatever it wraps.
+// ownCode returns the code of the type of err, whatever err wraps.
 func ownCode(err error) (int, bool) {
 	switch e := err.(type) {
 	case codeError:
@@ -140,8 +140,8 @@ func ownCode(err error) (int, bool) {
 	return exitInterrupt, err == context.Canceled
 }
 
-// refusedCode is of the gravest refusal: what is MISMATCH, what out/ does not hold
-// whole, what is not proven.
+// refusedCode returns the code of the worst refusal: a MISMATCH, then a missing or
+// damaged output, then one that is not proven.
 func refusedCode(e *driver.RefusedError) int {
 	codes := []int{exitUnproven}
 	for _, r := range e.Refusals {
@@ -155,7 +155,7 @@ func refusedCode(e *driver.RefusedError) int {
 	return worst(codes...)
 }
 
-// fullDisk names a full disk as what it is in each of the joined errors.
+// fullDisk makes a *tree.DiskFullError of each joined error that means a full disk.
 func fullDisk(err error) error {
 	if reflect.TypeOf(err) != joined {
 		return tree.FullDisk(err)
@@ -167,7 +167,7 @@ func fullDisk(err error) error {
 	return errors.Join(all...)
 }
 
-// untold returns err without the codes in it, whose reasons were printed: nil if
+// untold returns err without its codeErrors, whose reasons are printed already; nil if
 // nothing else is left.
 func untold(err error) error {
 	if _, told := err.(codeError); told || err == nil {
@@ -184,10 +184,10 @@ func untold(err error) error {
 	return errors.Join(rest...)
 }
 
-// maxErrorLines bounds how many lines one message has.
+// maxErrorLines is the maximum number of lines of one message.
 const maxErrorLines = 500
 
-// printError writes err as one message. What sx did not write is escaped.
+// printError writes err as one message, with foreign text in it escaped.
 func printError(w io.Writer, err error) {
 	if err = untold(err); err == nil {
 		return
@@ -206,7 +206,7 @@ func printError(w io.Writer, err error) {
 	}
 	var sources *fetch.Error
 	var images *preseed.Error
-	if errors.As(err, &sources) && len(sources.Failures) > 1 { // of one the message says all
+	if errors.As(err, &sources) && len(sources.Failures) > 1 { // for one, the message is complete
 		printMirrors(w, sources)
 	}
 	if errors.As(err, &images) && len(images.Failures) > 1 {

@@ -20,16 +20,16 @@ func newExplainCommand(a *app) *cobra.Command {
 	var json bool
 	c := &cobra.Command{
 		Use:   "explain SELECTOR... | --all",
-		Short: "Say why an output would be built, or why not",
-		Long: `Follows the reason to build an output back to its root, a line each: through its
-dependencies to the file, the source, or the missing record that makes the build
-necessary. A dependency that was built since, with another digest, is followed into the
-past: to what had changed when it was built.
+		Short: "Explain why an output would be built, or why not",
+		Long: `Follows the reason to build an output back to its root cause, one line per step:
+through its dependencies to the file, the source, or the missing record that makes the
+build necessary. If a dependency has since been rebuilt with another digest, the next
+line says why that was done.
 
-Of an output that is up to date it prints the evidence: when and by which engine it was
-built, its key and its digest.
+For an output that is up to date it prints the evidence: when and by which engine it
+was built, its key and its digest.
 
-It builds, downloads and changes nothing, and exits with 0 whatever the answer is.`,
+It builds, downloads and changes nothing. The exit code is 0 in either case.`,
 		Example: `  $ sx explain pallet-curl
   pallet-curl: build, because core-curl changed sha256:9a0c44be31f2… → sha256:77c1f06d2e80…
   core-curl: built 2026-03-01 22:14:05 UTC, because packages/core/curl/Containerfile changed
@@ -45,8 +45,8 @@ It builds, downloads and changes nothing, and exits with 0 whatever the answer i
 		},
 	}
 	sc.addFlag(c)
-	addJSONFlag(c, &json, "the chain, every change, the record")
-	addPlatformFlag(c, "`PLATFORMS`, as of sx build")
+	addJSONFlag(c, &json, "the chain of reasons, every change, the record")
+	addPlatformFlag(c, "comma-separated `PLATFORMS`, like those of sx build")
 	return c
 }
 
@@ -87,17 +87,17 @@ func printExplanation(w io.Writer, e plan.Explanation) {
 	}
 	for i, c := range e.Others {
 		if i == maxOthers {
-			fmt.Fprintf(w, "and %d more with a reason of their own\n", len(e.Others)-i)
+			fmt.Fprintf(w, "and %d more with reasons of their own\n", len(e.Others)-i)
 			break
 		}
 		printCause(w, "also ", c)
 	}
 	if e.Never > 0 {
-		fmt.Fprintf(w, "and %s that it is built from, not built yet\n", count(e.Never, "output"))
+		fmt.Fprintf(w, "and %s among its dependencies, not built yet\n", count(e.Never, "output"))
 	}
 }
 
-// maxOthers bounds the other root causes that are told; JSON has all.
+// maxOthers is how many other root causes are printed; JSON has all.
 const maxOthers = 10
 
 func printCause(w io.Writer, lead string, c plan.Cause) {
@@ -109,7 +109,7 @@ func printCause(w io.Writer, lead string, c plan.Cause) {
 }
 
 func printUpToDate(w io.Writer, e plan.Explanation) {
-	fmt.Fprintf(w, "%s: %s, as is all it is built from (%s)\n", e.Ref, e.Action, count(e.Closure, "output"))
+	fmt.Fprintf(w, "%s: %s, like all its dependencies (%s)\n", e.Ref, e.Action, count(e.Closure, "output"))
 	r := e.Record
 	if r == nil {
 		return
@@ -133,14 +133,14 @@ func origin(r cache.Record) string {
 	s := fmt.Sprintf("%s in %s by the %s engine (BuildKit %s, sx %s)", moment(r.Finished),
 		text.Duration(r.Finished.Sub(r.Started)), r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX)
 	if r.NoCache {
-		s += ", every step anew"
+		s += ", without the cache"
 	}
 	return text.Field(s)
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// What `sx explain --json` prints. It only gains fields.
+// The types that `sx explain --json` prints. They only gain fields.
 type (
 	explainedJSON struct {
 		Ref    graph.Ref     `json:"ref"`

@@ -34,16 +34,16 @@ func newFetchCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fetch [SELECTOR...]",
 		Short: "Download and verify sources into fetch/",
-		Long: `Brings the sources of the selected outputs, or of the whole tree, into fetch/. Files
+		Long: `Downloads the sources of the selected outputs, or of the whole tree, into fetch/. Files
 that are present are hashed, and hashed again if their size or times change, or with
---verify; a file with another hash is replaced. Mirrors are tried in order, and an
+--verify; a file with a wrong hash is replaced. Mirrors are tried in order, and an
 interrupted download is resumed. If some sources cannot be fetched, the others are, and
 a table lists the answer of each mirror.
 
---from names a repository of a registry that is asked before all mirrors: a source is
-the blob with its hash there. --push fills such a repository from fetch/: it sends the
-blobs that it lacks and, for each definition, an artifact that names them, so that the
-registry keeps them. Credentials are those of docker login and podman login.`,
+--from names a repository of a registry to ask before all mirrors: a source is the blob
+with its hash there. --push fills such a repository from fetch/: it sends the blobs that
+the repository lacks and, for each definition, an artifact that refers to them, so that
+the registry keeps them. Credentials are those of docker login and podman login.`,
 		Example: `  sx fetch                       # everything the tree needs
   sx fetch pallet-rust --closure # what building pallet-rust from source needs
   sx fetch --offline --verify    # which files are missing or wrong?
@@ -99,7 +99,7 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 	})
 }
 
-// repository is where --push goes.
+// repository returns the repository of --push, "" without it.
 func (o fetchOptions) repository() (string, error) {
 	if o.push == "" {
 		return "", nil
@@ -180,7 +180,7 @@ func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
 	return out
 }
 
-// fetchSettings are the options of downloads that settings decide.
+// fetchSettings returns the download options that come from settings.
 func (a *app) fetchSettings(set settings.Settings) (fetch.Options, error) {
 	o := fetch.Options{
 		UserAgent: userAgent(set), Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
@@ -208,7 +208,8 @@ func userAgent(set settings.Settings) string {
 	return cmp.Or(set.Fetch.UserAgent, "sx/"+sxVersion().Version)
 }
 
-// retries spells "none" as package fetch does.
+// retries converts the setting to the option of package fetch, whose 0 is a default and
+// whose -1 means none.
 func retries(n int) int {
 	if n == 0 {
 		return -1

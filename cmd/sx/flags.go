@@ -20,10 +20,10 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// Flags that several commands have mean the same in each, and are made here.
+// A flag of several commands is defined here, so that it means the same in each.
 
-// scope is what a command works on: selectors, or with --all, or without both
-// if the command allows that, the whole tree.
+// scope is what a command works on: its selectors, or the whole tree (with --all, or
+// without selectors if the command allows that).
 type scope struct {
 	all      bool
 	required bool // neither selectors nor --all is an error
@@ -48,10 +48,10 @@ func (s *scope) check(c *cobra.Command, selectors []string) error {
 }
 
 func addDryRunFlag(c *cobra.Command, dryRun *bool) {
-	c.Flags().BoolVarP(dryRun, "dry-run", "n", false, "print what would be done, and do nothing")
+	c.Flags().BoolVarP(dryRun, "dry-run", "n", false, "print what would be done, without doing it")
 }
 
-// preview holds --dry-run and the --json that goes with it.
+// preview holds --dry-run and the --json that depends on it.
 type preview struct{ dryRun, json bool }
 
 func (p *preview) addFlags(c *cobra.Command, what string) {
@@ -78,7 +78,7 @@ func addProgressFlag(c *cobra.Command) {
 	c.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(strings.Split(progress.Modes(), ", "), cobra.ShellCompDirectiveNoFileComp))
 }
 
-// quietFlag is another name of --progress quiet: the last of both counts.
+// quietFlag is -q, which sets --progress quiet. The later of both flags wins.
 type quietFlag struct{ of *pflag.FlagSet }
 
 func (quietFlag) String() string { return "false" }
@@ -98,7 +98,7 @@ func addPlatformFlag(c *cobra.Command, usage string) {
 // anyTool lets sx choose between docker and podman.
 const anyTool = "auto"
 
-// toolFlag is whom --into and --import give images to: a word of load.Tools, or auto.
+// toolFlag is the value of --into and --import: a name in load.Tools, or auto.
 type toolFlag string
 
 var tools = append([]string{anyTool}, load.Tools...)
@@ -114,7 +114,7 @@ func (t *toolFlag) Set(text string) error {
 	return nil
 }
 
-// name is what package load calls it: "" for any.
+// name returns the tool's name in package load: "" for any.
 func (t toolFlag) name() string {
 	if t == anyTool {
 		return ""
@@ -127,8 +127,9 @@ func addToolFlag(c *cobra.Command, t *toolFlag, name, usage string) {
 	c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(tools, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// joinTools writes "--import podman" as "--import=podman", because a flag whose value
-// can be left out does not take it from the next argument: it has the form of --into.
+// joinTools rewrites "--import podman" to "--import=podman". pflag does not take the
+// value of a flag with an optional value from the next argument, but --import should
+// accept the same form as --into.
 func joinTools(args []string) []string {
 	var out []string
 	for i := 0; i < len(args); i++ {
@@ -145,7 +146,7 @@ func joinTools(args []string) []string {
 	return out
 }
 
-// registryFlag is a registry and a namespace, with oci:// before it or without.
+// registryFlag is a registry and a namespace, with or without oci:// before it.
 type registryFlag struct{ preseed.Registry }
 
 func (r *registryFlag) String() string {
@@ -163,7 +164,7 @@ func (r *registryFlag) Set(text string) (err error) {
 	return err
 }
 
-// sourcesFlag is a registry's repository of sources, with oci:// before it or without.
+// sourcesFlag is a repository of sources, with or without oci:// before it.
 type sourcesFlag string
 
 func (s *sourcesFlag) String() string { return string(*s) }
@@ -178,7 +179,7 @@ func (s *sourcesFlag) Set(text string) error {
 	return err
 }
 
-// flagError names the flag and what it wants.
+// flagError names the flag and the value that it wants.
 func flagError(c *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
@@ -187,7 +188,7 @@ func flagError(c *cobra.Command, err error) error {
 		err = fmt.Errorf("%s: %w", flagName(invalid.GetFlag()), wanted(invalid))
 	case errors.As(err, &missing):
 		metavar, _ := pflag.UnquoteUsage(missing.GetFlag())
-		err = fmt.Errorf("%s: want %s, and there is nothing after it", flagName(missing.GetFlag()), metavar)
+		err = fmt.Errorf("%s: want %s, got nothing", flagName(missing.GetFlag()), metavar)
 	}
 	return usagef("%w; see %s --help", err, c.CommandPath())
 }
@@ -199,7 +200,7 @@ func wanted(invalid *pflag.InvalidValueError) error {
 	return invalid.Unwrap()
 }
 
-// flagName is "-j, --jobs".
+// flagName returns a flag as "-j, --jobs".
 func flagName(f *pflag.Flag) string {
 	if f.Shorthand == "" {
 		return "--" + f.Name
@@ -207,7 +208,7 @@ func flagName(f *pflag.Flag) string {
 	return "-" + f.Shorthand + ", --" + f.Name
 }
 
-// settingOfFlag names the settings that flags stand for.
+// settingOfFlag maps flags to the settings that they override.
 var settingOfFlag = map[string]string{
 	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory",
 	"keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
@@ -215,7 +216,7 @@ var settingOfFlag = map[string]string{
 	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir",
 }
 
-// changedFlags are the settings that the command line gives.
+// changedFlags returns the settings that the command line overrides.
 func changedFlags(c *cobra.Command) map[string]string {
 	flags := map[string]string{}
 	c.Flags().Visit(func(f *pflag.Flag) {
@@ -226,7 +227,7 @@ func changedFlags(c *cobra.Command) map[string]string {
 	return flags
 }
 
-// flagNames are the names of the flags that stand for settings, by the setting.
+// flagNames maps settings to the flags that override them, as "-j, --jobs".
 func flagNames() map[string]string {
 	short := map[string]string{"jobs": "-j, ", "keep-going": "-k, "}
 	names := map[string]string{}
@@ -252,15 +253,15 @@ func (f againstFlag) panel(ctx context.Context, t *tree.Tree, set settings.Setti
 	return p, nil
 }
 
-// completeOutputs completes selectors by the outputs of the tree, and never by
-// names of files. One says that the command takes a single output.
+// completeOutputs completes selectors by the outputs of the tree, never by file names.
+// one says that the command takes a single output.
 func (a *app) completeOutputs(one bool) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if one && len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		g, err := a.readGraph(c.Context())
-		if err != nil { // which the command itself will say
+		if err != nil { // the command itself will report it
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return outputsLike(g, args, begun), cobra.ShellCompDirectiveNoFileComp

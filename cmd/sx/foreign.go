@@ -14,8 +14,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// foreignImages refuses images of hosts that the user's settings do not name, with
-// the line that would.
+// foreignImages returns a function that refuses images of hosts that the user's settings
+// do not allow. Its error has the line of stagex.toml that would.
 func foreignImages(set settings.Settings) func(graph.Image) error {
 	hosts := set.Registries.Foreign
 	return func(i graph.Image) error {
@@ -26,8 +26,8 @@ func foreignImages(set settings.Settings) func(graph.Image) error {
 	}
 }
 
-// foreignHostError says that a definition names an image of a host that the user
-// does not allow.
+// foreignHostError means that a definition uses an image of a host that the user does
+// not allow.
 type foreignHostError struct {
 	host    string
 	allowed []string
@@ -35,11 +35,11 @@ type foreignHostError struct {
 
 func (e *foreignHostError) Error() string {
 	file := cmp.Or(settings.UserFile(os.Getenv), "~/.config/sx/"+settings.FileName)
-	return fmt.Sprintf("it is an image of %s, and nothing is pulled from there unless you allow it: put foreign = %q below [registries] in %s; it then counts as an unproven input",
+	return fmt.Sprintf("it is an image of %s, from which nothing is pulled unless you allow it: put foreign = %q below [registries] in %s; it then counts as an unproven input",
 		e.host, strings.Join(append(slices.Clone(e.allowed), e.host), ", "), file)
 }
 
-// printImages names the images of other registries that a plan's builds need.
+// printImages prints the images of other registries that the builds of a plan use.
 func printImages(w io.Writer, p *plan.Plan) {
 	by := map[string][]graph.Ref{}
 	for _, s := range p.Steps {
@@ -55,17 +55,17 @@ func printImages(w io.Writer, p *plan.Plan) {
 	}
 	slices.Sort(sources)
 	for _, source := range sources {
-		fmt.Fprintf(w, "%s: of another registry, an unproven input of %s\n", text.Field(source), names(by[source]))
+		fmt.Fprintf(w, "%s: from another registry, an unproven input of %s\n", text.Field(source), names(by[source]))
 	}
 }
 
-// printForeign names the images of other registries that an output rests on.
+// printForeign prints the images of other registries in an output's closure.
 func printForeign(w io.Writer, images []graph.Image) {
 	for _, i := range images {
 		said := i.Source()
 		if i.Platform != "" {
 			said += " for " + i.Platform
 		}
-		fmt.Fprintf(w, "  unproven   %s, of another registry: no build here can prove it\n", text.Field(said))
+		fmt.Fprintf(w, "  unproven   %s, from another registry: no build here can prove it\n", text.Field(said))
 	}
 }

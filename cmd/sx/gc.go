@@ -24,21 +24,21 @@ func newGCCommand(a *app) *cobra.Command {
 	var size string
 	c := &cobra.Command{
 		Use:   "gc",
-		Short: "Remove what the tree no longer uses",
+		Short: "Remove files that the tree no longer uses",
 		Long: `Removes, and prints what it removed:
 
   from out/     outputs that no definition names any more
-  from fetch/   sources that no definition names, and unfinished downloads of such
-  of sx's own   blobs that neither an output nor an image of another registry that a
-                definition names has; records, proofs and logs of outputs that the tree
-                does not have
-  the engine    the results used least lately, until its cache is small enough
+  from fetch/   sources that no definition names any more, and their unfinished downloads
+  from .sx/     blobs that no output uses, and no image of another registry that a
+                definition names; records, proofs and logs of outputs that the tree does
+                not have
+  the engine    the least recently used results, until its cache is small enough
 
-All that belongs to outputs of the tree is kept, also the proofs of digests that they
-once had. Files in out/ and fetch/ that neither sx nor make put there are left alone and
-named; packages/ is never touched. While another sx works in the tree, or a definition
-is broken (exit code 2), only the engine is trimmed. Killed at any moment it leaves whole
-outputs or none.`,
+Everything that belongs to an output of the tree is kept, including proofs of digests
+that it once had. Files in out/ and fetch/ that neither sx nor make created are kept and
+listed; packages/ is never touched. While another sx works in the tree, or if a
+definition is broken (exit code 2), only the engine's cache is trimmed. If gc is killed,
+every output is either complete or gone.`,
 		Example: `  sx gc --dry-run
   sx gc --engine-size 20GiB
   sx gc --engine-size 0           # empty the engine's cache`,
@@ -80,7 +80,7 @@ func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error 
 	})
 }
 
-// collected is what sx gc removed, or would.
+// collected is what sx gc removed, or would remove.
 type collected struct {
 	waste   driver.Waste
 	trimmed int64 // of the engine's cache, in bytes
@@ -121,7 +121,7 @@ func printCollected(w io.Writer, c collected, tree string, dryRun bool) {
 	fmt.Fprintf(w, "%s %s\n", text.Bytes(c.freed), happened)
 }
 
-// below is path as seen from the tree, if it is in it.
+// below returns path relative to the tree if it is in it, else path.
 func below(tree, path string) string {
 	if rel, err := filepath.Rel(tree, path); err == nil && filepath.IsLocal(rel) {
 		return rel
@@ -145,8 +145,8 @@ func wouldCollect(ctx context.Context, a *app, t *tree.Tree, set settings.Settin
 	return c, nil
 }
 
-// collect removes, and starts the embedded engine if its cache is too large, because
-// only the engine knows what of it was used when.
+// collect removes garbage. If the cache of the embedded engine is too large it starts
+// the engine, which alone knows when each result was last used.
 func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, keep int64) (collected, error) {
 	waste, freed, err := driver.RemoveGarbage(t)
 	switch {
@@ -154,7 +154,7 @@ func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, k
 		a.keepAll()
 		waste, freed, err = driver.Waste{}, 0, nil
 	case errors.Is(err, cache.ErrInUse):
-		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again when it is done\n", err)
+		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again later\n", err)
 		waste, freed, err = driver.Waste{}, 0, nil
 	}
 	if err != nil {
@@ -167,11 +167,11 @@ func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, k
 func isBroken(err error) bool { return errors.As(err, new(*graph.BrokenError)) }
 
 func (a *app) keepAll() {
-	fmt.Fprintln(a.stderr, "sx: a definition is broken, and what it names is not known: nothing is removed, only the engine's cache is trimmed")
+	fmt.Fprintln(a.stderr, "sx: a definition is broken, so it is not known what it uses: nothing is removed, only the engine's cache is trimmed")
 }
 
-// printWaste names outputs and sources one by one, what is only sx's in sums, and
-// what stays although it is none of the tree's.
+// printWaste lists outputs and sources one by one, counts sx's own files, and lists the
+// files that are kept although the tree does not use them.
 func printWaste(w io.Writer, waste driver.Waste, tree string) {
 	show := func(path string) string { return text.Field(below(tree, path)) }
 	for _, path := range waste.Outputs {
@@ -185,7 +185,7 @@ func printWaste(w io.Writer, waste driver.Waste, tree string) {
 		noun, whatever string
 	}{
 		{len(waste.Sources.Partial), "unfinished or wrong download", ""},
-		{len(waste.Blobs), "blob", ", which no output has"},
+		{len(waste.Blobs), "blob", " that no output uses"},
 		{len(waste.Notes), "file", " of records, proofs, inputs and logs"},
 	} {
 		if sum.n > 0 {

@@ -21,12 +21,12 @@ func newGraphCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "graph [SELECTOR...]",
 		Short: "Print which outputs depend on which",
-		Long: `Prints the selected outputs and all their dependencies, or the whole tree: a line for
-each, "output: its direct dependencies", images of other registries last. It builds and
-changes nothing.
+		Long: `Prints the selected outputs and all their dependencies, or the whole tree: one line
+each, "output: direct dependencies", with images of other registries last. It builds
+and changes nothing.
 
-A definition in which something is wrong breaks its outputs and their dependents, and
-nothing else. Those that are selected are named on stderr, and with --json in "broken";
+An error in a definition breaks its outputs and their dependents, and nothing else. The
+broken outputs among the selected ones are listed on stderr, with --json in "broken";
 then the exit code is 2.`,
 		Example: `  sx graph pallet-rust
   sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
@@ -50,7 +50,7 @@ then the exit code is 2.`,
 	}
 	o.scope.addFlag(c)
 	addJSONFlag(c, &o.json, "outputs, dependencies, sources")
-	c.Flags().BoolVar(&o.dot, "dot", false, "print a graph for Graphviz")
+	c.Flags().BoolVar(&o.dot, "dot", false, "print the graph in Graphviz format")
 	return c
 }
 

@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// helpWidth is how many columns help needs at most.
+// helpWidth is the maximum width of help, in columns.
 const helpWidth = 100
 
-// The flags that many commands have stand apart from a command's own.
+// Help lists flags in groups: a command's own, then those that many commands have.
 const (
 	groupAnnotation = "sx_group"
 	groupEngine     = "Flags for the engine"
@@ -25,10 +25,10 @@ func group(f *pflag.FlagSet, name string, flags ...string) {
 	}
 }
 
-// codesAnnotation lists the exit codes of a command beyond those that all have.
+// codesAnnotation is the annotation with a command's exit codes.
 const codesAnnotation = "sx_codes"
 
-// codes says which exit codes a command has beside 0, 2, 130 and 143.
+// codes annotates a command with its exit codes besides 0, 2, 130 and 143.
 func codes(all ...int) map[string]string {
 	return map[string]string{codesAnnotation: strings.Trim(fmt.Sprint(all), "[]")}
 }
@@ -51,7 +51,7 @@ var exitWords = []struct {
 	{exitUsage, "wrong usage, settings or definitions"},
 	{exitMismatch, "MISMATCH: an output is not what was published"},
 	{exitUnsigned, "too few people signed"},
-	{exitFetch, "a source or a published image cannot be had, or a registry does not take one"},
+	{exitFetch, "a source or an image cannot be fetched, or a registry refuses one"},
 	{exitMachine, "this machine, or the engine elsewhere, lacks something"},
 	{exitDisk, "the disk is full, or has less free than build.disk_floor"},
 	{exitUnproven, "not proven"},
@@ -82,8 +82,8 @@ func writeExitCodes(w io.Writer, c *cobra.Command) {
 	}
 }
 
-// writeHelp writes what --help prints: a summary, how to call it, what it does,
-// examples, flags by group, exit codes.
+// writeHelp writes the help of a command: summary, usage, description, examples, flags
+// by group, exit codes.
 func writeHelp(w io.Writer, c *cobra.Command) {
 	fmt.Fprintf(w, "%s: %s\n\nUsage:\n", c.CommandPath(), lowerFirst(c.Short))
 	if c.Runnable() && !c.HasAvailableSubCommands() {

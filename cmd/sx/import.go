@@ -21,13 +21,13 @@ func newImportCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import [SELECTOR...]",
 		Short: "Load outputs into docker or podman",
-		Long: `Streams the selected outputs, or all that out/ holds, into docker or podman, as
-stagex/<output>:<version> and stagex/<output>:local. It runs the program in PATH, so that
-docker's contexts and DOCKER_HOST count. Every blob is checked on its way.
+		Long: `Loads the selected outputs, or all in out/, into docker or podman as
+stagex/<output>:<version> and stagex/<output>:local. It runs the program in PATH, so
+docker's contexts and DOCKER_HOST apply. Every blob is verified on the way.
 
-Images keep their digests, except in a docker without the containerd image store. Of an
-image for several platforms docker keeps all, podman this machine's. The names go to
-stdout. Provenance is not checked; run sx verify first.`,
+Images keep their digests, except in a docker without the containerd image store. If an
+image is for several platforms, docker keeps all of them, podman only this machine's.
+The names are printed on stdout. Provenance is not checked; run sx verify first.`,
 		Example: `  sx import core-hex && docker run --rm stagex/core-hex:local
   sx import pallet --into podman`,
 		Annotations:       codes(exitFailed, exitMachine),
@@ -101,7 +101,7 @@ func (s *session) importRefs(ctx context.Context, refs []graph.Ref, into string,
 		tag := s.tree.Graph.Output(ref).Tag()
 		err = tool.Load(ctx, img, tag)
 		img.Close()
-		if err != nil { // it is the program's, and the next would fare no better
+		if err != nil { // the program failed, and would fail for the next image too
 			return errors.Join(append(bad, fmt.Errorf("importing %s: %w", ref, err))...)
 		}
 		fmt.Fprintf(s.stdout, "stagex/%s:%s\n", ref, tag)
@@ -111,7 +111,7 @@ func (s *session) importRefs(ctx context.Context, refs []graph.Ref, into string,
 		return errors.New("out/ holds no output of this tree: nothing to import")
 	}
 	if done > 0 {
-		fmt.Fprintf(s.stderr, "sx: %s given to %s\n", count(done, "image"), tool)
+		fmt.Fprintf(s.stderr, "sx: %s loaded into %s\n", count(done, "image"), tool)
 	}
 	return errors.Join(bad...)
 }

@@ -29,12 +29,12 @@ func newLogCommand(a *app) *cobra.Command {
 		Long: `Prints what the engine printed during the last build of an output, and how the build
 ended. The file's name goes to stderr.
 
---follow goes on while the build runs, also one of another sx, and ends with it; it
-takes no lock. Then the exit code is 0 only if the build succeeded. --list lists the
-logs that are kept, at most ten of each output, the newest first.
+--follow keeps printing until the build ends, also for a build of another sx; the exit
+code is then 0 only if the build succeeded. It takes no lock. --list lists the logs that
+are kept, at most ten per output, the newest first.
 
-Steps that are CACHED did not run: stderr names the log that has their output, of this
-output or of one that is built from the same definition.`,
+Steps that are CACHED did not run in this build. stderr names the log with their output,
+which may be that of another output of the same definition.`,
 		Example: `  sx log core-gcc | less
   sx log core-gcc -f
   sx log core-gcc --list`,
@@ -52,7 +52,7 @@ output or of one that is built from the same definition.`,
 			return runLog(c.Context(), a, args[0], o)
 		},
 	}
-	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the running build ends")
+	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "keep printing until the running build ends")
 	c.Flags().BoolVar(&o.list, "list", false, "list the logs of the output")
 	addJSONFlag(c, &o.json, "with --list, the path and the time of each log")
 	return c
@@ -126,18 +126,18 @@ func printLog(ctx context.Context, a *app, state string, family []string, follow
 		return err
 	}
 	if n, log := buildlog.CachedRuns(state, l, family); log != "" {
-		fmt.Fprintln(a.stderr, text.Field(fmt.Sprintf("sx: of its steps, %d did not run here but were CACHED: see %s", n, log)))
+		fmt.Fprintln(a.stderr, text.Field(fmt.Sprintf("sx: CACHED steps, which did not run here: %d; see %s", n, log)))
 	}
 	if ended := plan.Outcome(l.Ended()); follow && ended != plan.Built {
 		if ended == "" {
-			fmt.Fprintln(a.stderr, "sx: the log has no end: the sx that built was killed")
+			fmt.Fprintln(a.stderr, "sx: the log is incomplete: the sx that wrote it was killed")
 		}
 		return codeError(exitFailed)
 	}
 	return nil
 }
 
-// stateDir is where the tree that -C or the working directory names has its state.
+// stateDir returns the state folder of the tree at -C or the working directory.
 func (a *app) stateDir() (string, error) {
 	dir, err := a.treeDir()
 	if err != nil {
@@ -147,9 +147,9 @@ func (a *app) stateDir() (string, error) {
 	return set.Paths.StateDir(dir), err
 }
 
-// logOwner is the output that a selector names, and then the others of its
-// definition. What the tree does not have, or does not say for an error in some
-// definition, may have a log all the same.
+// logOwner returns the output that a selector names, followed by the others of its
+// definition. An output that the tree does not have, or whose definition is broken, may
+// still have a log.
 func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, error) {
 	g, err := a.readGraph(ctx)
 	var sel selection

@@ -10,8 +10,8 @@ import (
 
 func main() { os.Exit(Main()) }
 
-// Main is sx under any of its names: the engine child and the decompressor of
-// an engine are this same program, so that there is one file to install.
+// Main runs sx by the name and arguments of the process: the engine child and the
+// engine's xz are this same program, so that there is one file to install.
 func Main() int {
 	switch {
 	case filepath.Base(os.Args[0]) == embedded.XZName:

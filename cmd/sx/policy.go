@@ -13,7 +13,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// writePolicy writes into dir what podman and skopeo need to look for signatures themselves. Only the user's settings count.
+// writePolicy writes into dir the files with which podman and skopeo check signatures
+// themselves. It reads only the user's settings, not a tree's.
 func writePolicy(a *app, dir string, require []string, o signatureOptions) error {
 	set, err := a.userSettings()
 	if err != nil {
@@ -54,7 +55,7 @@ func writePolicy(a *app, dir string, require []string, o signatureOptions) error
 	return nil
 }
 
-// lookasideAddress is what containers-registries.d(5) takes: an address, or a folder as one.
+// lookasideAddress returns from as a URL, as containers-registries.d(5) wants it.
 func lookasideAddress(from string) string {
 	if strings.Contains(from, "://") {
 		return from
@@ -66,20 +67,20 @@ func tellPolicy(a *app, o signature.PolicyOptions) {
 	dir := text.Field(o.Dir)
 	fmt.Fprintf(a.stderr, `sx: %[1]s/policy.json is for podman pull --signature-policy, skopeo --policy, or ~/.config/containers
 sx: %[1]s/registries.d/stagex.yaml is for ~/.config/containers/registries.d, or skopeo --registries.d
-sx: it accepts images of %[2]s, and refuses every other one
-sx: podman and skopeo know no quorum: %[3]s
-sx: they do not read the signatures published up to 2025.06.0, and do not look at dates of revocations as sx does
+sx: the policy accepts images of %[2]s, and refuses all others
+sx: podman and skopeo have no quorum: %[3]s
+sx: they cannot read the signatures published up to 2025.06.0, and ignore the dates of revocations
 `, dir, text.Field(strings.Join(o.Registries, ", ")), requirements(o.Require))
 	for _, r := range o.Registries {
 		if !strings.HasSuffix(r, "/stagex") || strings.Count(r, "/") > 1 {
-			fmt.Fprintf(a.stderr, "sx: warning: they look for signatures of %s below its own path, where upstream has none\n", text.Field(r))
+			fmt.Fprintf(a.stderr, "sx: warning: they look for signatures of %s below its own path, where upstream publishes none\n", text.Field(r))
 		}
 	}
 }
 
 func requirements(people []string) string {
 	if len(people) == 0 {
-		return "a signature of any one key that you trust is enough; --require PERSON,PERSON wants each of these"
+		return "a signature of any key that you trust is enough; --require PERSON,PERSON requires one of each"
 	}
 	return "a signature of each of these is required: " + text.Field(strings.Join(people, ", "))
 }

@@ -35,21 +35,21 @@ func newPreseedCommand(a *app) *cobra.Command {
 	var o preseedOptions
 	c := &cobra.Command{
 		Use:   "preseed [SELECTOR...]",
-		Short: "Download published images into out/, by their digests",
-		Long: `Makes out/ hold the published images of the selected outputs, or of the whole tree,
-as digests/ lists them, byte for byte what a build would have left. It needs neither an
-engine nor docker. Every byte is hashed; what out/ has is not downloaded again, and a
-broken download goes on where it was.
+		Short: "Download published images into out/, by digest",
+		Long: `Downloads the published images of the selected outputs, or of the whole tree, by their
+digests in digests/. out/ then has the same bytes as after a build. It needs neither an
+engine nor docker. Every byte is hashed, blobs in out/ are not downloaded again, and an
+interrupted download is resumed.
 
 Images come from docker.io/stagex, then quay.io/stagex, then registries.mirrors of your
-stagex.toml. The next one is asked if one refuses, does not answer, or has used up its
-quota. Credentials are those of docker login and podman login.
+stagex.toml. If a registry refuses, does not answer, or its quota is used up, the next
+one is asked. Credentials are those of docker login and podman login.
 
 A preseeded output is UNPROVEN, never MATCH, because it was built elsewhere. An output
-that was built here stays as it is ("kept").
+that was built here is kept.
 
---require-signatures leaves out images that fewer people signed than
-signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
+--require-signatures leaves out images that were signed by fewer people than
+signatures.quorum, counting those whose keys you trust (sx keys): exit code 4.`,
 		Example: `  sx preseed                     # the whole tree
   sx preseed pallet-rust         # one image
   sx preseed pallet-rust --deps  # what building pallet-rust reads, but not pallet-rust`,
@@ -65,10 +65,10 @@ signatures.quorum says, of those whose keys you trust (sx keys): exit code 4.`,
 	f := c.Flags()
 	o.scope.addFlag(c)
 	o.preview.addFlags(c, "each image and what would be done with it")
-	f.BoolVar(&o.deps, "deps", false, "the direct dependencies of the selected outputs, instead of these")
+	f.BoolVar(&o.deps, "deps", false, "the direct dependencies of the selected outputs, not the outputs")
 	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
 	o.require.addFlags(f)
-	addPlatformFlag(c, "the `PLATFORM` that the images must be for; a package's own takes precedence")
+	addPlatformFlag(c, "the `PLATFORM` of the images; a package's own takes precedence")
 	addProgressFlag(c)
 	return c
 }
@@ -117,7 +117,7 @@ type seedJSON struct {
 	Digest *oci.Digest `json:"digest,omitempty"` // published
 }
 
-// wouldPreseed lists the published images that out/ does not hold; as JSON, all.
+// wouldPreseed lists the published images that out/ does not have; as JSON, all images.
 func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) error {
 	found, _, _ := driver.Digests(t, refs) // a damaged one is replaced
 	has := map[graph.Ref]oci.Digest{}
@@ -148,7 +148,7 @@ func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) erro
 	return err
 }
 
-// preseedAction returns the Action of an seedJSON.
+// preseedAction returns the Action of a seedJSON.
 func preseedAction(want, got oci.Digest, published, there bool) string {
 	switch {
 	case !published:
@@ -161,7 +161,7 @@ func preseedAction(want, got oci.Digest, published, there bool) string {
 	return "preseed"
 }
 
-// directDeps are what refs are built from, without those of refs that are not.
+// directDeps returns the direct dependencies of refs, each once, sorted.
 func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 	var deps []graph.Ref
 	for _, ref := range refs {
@@ -171,8 +171,8 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 	return slices.Compact(deps)
 }
 
-// preseedRefs fails if digests/ has no line for a selected output. With all, nothing was
-// selected, and such outputs are only listed.
+// preseedRefs fails if digests/ has no line for one of refs. With all, refs are the whole
+// tree, and such outputs are only listed.
 func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
 	j, done := panel.Own(s.tree)
 	defer done()
@@ -192,7 +192,7 @@ func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, d
 	return err
 }
 
-// unpublishedError says that there is no image of what was selected.
+// unpublishedError means that selected outputs have no published image.
 type unpublishedError struct{ refs []graph.Ref }
 
 func (e *unpublishedError) Error() string {
@@ -200,21 +200,20 @@ func (e *unpublishedError) Error() string {
 		names(e.refs), cmp.Or(map[bool]string{true: "it"}[len(e.refs) == 1], "them"), e.refs[0])
 }
 
-// printPreseeded writes what a user should know besides the counts, which the display
-// shows.
+// printPreseeded writes what the display, which shows the counts, does not.
 func printPreseeded(w io.Writer, r *driver.PreseedReport, all bool) {
 	if all && len(r.Unpublished) > 0 {
 		fmt.Fprintf(w, "sx: digests/ has no line for %s\n", names(r.Unpublished))
 	}
 	if len(r.Changed) > 0 {
-		fmt.Fprintf(w, "sx: the definitions of %s changed since digests/ did, or those of what is built into them: their published images are not what the tree says, and a build will not take them\n", names(r.Changed))
+		fmt.Fprintf(w, "sx: the definitions of %s, or of their dependencies, changed since digests/ did: a build will not use their published images\n", names(r.Changed))
 	}
 	for _, host := range slices.Sorted(maps.Keys(r.Quotas)) {
 		fmt.Fprintf(w, "sx: %s: %s\n", text.Field(host), r.Quotas[host])
 	}
 }
 
-// names are the first few refs in words.
+// names lists the first refs and counts the rest.
 func names(refs []graph.Ref) string {
 	var said []string
 	for _, ref := range refs[:min(len(refs), skippedNames)] {
@@ -227,7 +226,7 @@ func names(refs []graph.Ref) string {
 	return s
 }
 
-// preseedSettings are the options of registries that settings decide.
+// preseedSettings returns the options of package preseed that come from settings.
 func preseedSettings(set settings.Settings) preseed.Options {
 	o := preseed.Options{Client: registryClient(set), Retries: retries(set.Fetch.Retries)}
 	for _, host := range set.Registries.Hosts {
@@ -241,7 +240,7 @@ func preseedSettings(set settings.Settings) preseed.Options {
 	return o
 }
 
-// registryClient is how the settings want registries to be spoken to.
+// registryClient returns the options of registry clients that come from settings.
 func registryClient(set settings.Settings) preseed.ClientOptions {
 	return preseed.ClientOptions{
 		PlainHTTP: set.Registries.PlainHTTP, CAFile: set.Registries.CAFile, PerHost: set.Registries.PerHost,

@@ -34,23 +34,23 @@ func newPushCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "push (SELECTOR... | --all) --to REGISTRY/NAMESPACE",
 		Short: "Push outputs to a registry",
-		Long: `Pushes the selected outputs, or with --all those that out/ holds, to a registry, each as
-REGISTRY/NAMESPACE/<output>:<version>, with the digests and for all the platforms that
-they have here. Blobs that the repository has are not sent again, and blobs that several
-outputs share are sent once; manifests are sent last, so that they never name a missing
-blob. To resume an interrupted push, run it again.
+		Long: `Pushes the selected outputs, or with --all those in out/, to a registry, each as
+REGISTRY/NAMESPACE/<output>:<version>, with its digest and all its platforms. Blobs that
+the repository has are not sent again, and blobs that several outputs share are sent
+once. Manifests are sent last, so that they never refer to a missing blob. To resume an
+interrupted push, run it again.
 
-It pushes outputs that are MATCH (also given unproven inputs, or built on another engine), CHANGED,
-UNPUBLISHED and built here, or preseeded with the digest that digests/ lists now. Anything
-that is MISMATCH, otherwise UNPROVEN or not up to date is refused, and nothing is sent:
---force pushes it and names it. Missing and damaged outputs are always refused. A
-tag that stands for another image is refused too, unless --move-tag is given: both
-digests are printed.
+It pushes outputs that are MATCH (also MATCH given unproven inputs, or on another engine),
+CHANGED, UNPUBLISHED and built here, or preseeded with the digest that digests/ lists now.
+If any other output is selected (MISMATCH, UNPROVEN, not up to date), nothing is sent;
+with --force it is pushed and listed. Missing and damaged outputs are always refused. A
+tag that names another image is refused too, unless --move-tag is given; both digests
+are printed.
 
-Credentials are those of docker login and podman login. Plain HTTP is spoken on this
-machine, and to registries.plain_http of your stagex.toml. A line for each tag goes to
-stdout: its name and the digest that digests/ lists. The exit code is 3 if a MISMATCH is
-refused, 1 if something is missing or damaged, 8 for other refusals.`,
+Credentials are those of docker login and podman login. Plain HTTP is used only for this
+machine and for registries.plain_http of your stagex.toml. stdout has one line per tag:
+its name and the digest in digests/. The exit code is 3 if a MISMATCH is refused, 1 if an
+output is missing or damaged, 8 for other refusals.`,
 		Example: `  sx push core-hex --to registry.example/stagex
   sx push --all --to registry.example/stagex --tag latest --tag sx2026.03.0 --move-tag`,
 		Annotations:       codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitUnproven),
@@ -80,13 +80,14 @@ refused, 1 if something is missing or damaged, 8 for other refusals.`,
 	sc.addFlag(c)
 	pre.addFlags(c, "the name and the digest of each image")
 	c.Flags().Var(&to, "to", "where to push (required)")
-	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also give this `TAG`, beside the version; can be repeated")
+	c.Flags().StringSliceVar(&o.tags, "tag", nil, "also push as this `TAG`, besides the version; may be repeated")
 	c.Flags().BoolVar(&o.force, "force", false, "also push outputs that are MISMATCH, UNPROVEN or not up to date")
-	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "let tags that stand for other images move")
+	c.Flags().BoolVar(&o.moveTag, "move-tag", false, "move tags that name other images")
 	return c
 }
 
-// fitToPush returns refs if all may be pushed, or are forced to be, which it tells.
+// fitToPush returns refs if all of them may be pushed. With force it also returns those
+// that may not, and lists them.
 func fitToPush(a *app, t *tree.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
 	j, done := panel.Own(t)
 	defer done()
@@ -122,7 +123,8 @@ func checkTo(to registryFlag, tags []string) error {
 	return nil
 }
 
-// present drops those of refs that out/ does not have. Damaged ones stay, to be refused.
+// present returns the refs that out/ has. It includes damaged ones, which are refused
+// later.
 func present(t *tree.Tree, refs []graph.Ref) ([]graph.Ref, error) {
 	_, missing, _ := driver.Digests(t, refs)
 	if len(missing) == len(refs) {
@@ -176,17 +178,17 @@ func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Reg
 	})
 }
 
-// pushSources pushes the sources of definitions, all of which lie in fetch/.
+// pushSources pushes the sources of definitions, all of which are in fetch/.
 func (s *session) pushSources(ctx context.Context, definitions []*graph.Definition, repository string) error {
 	return push(s.app, s.set, "definition", len(definitions), func(o driver.PushOptions) error {
 		return driver.PushSources(ctx, s.tree, definitions, repository, o)
 	})
 }
 
-// pushAnswer is how long a registry may take over a large blob that it has got.
+// pushAnswer is how long a registry may take to answer after it received a large blob.
 const pushAnswer = 5 * time.Minute
 
-// push prints what a registry has now as it gets it, and a summary.
+// push calls do, prints each tag once the registry has it, and a summary.
 func push(a *app, set settings.Settings, what string, total int, do func(driver.PushOptions) error) error {
 	opts := registryClient(set)
 	opts.Limits.Header, opts.Log = pushAnswer, a.logger()
@@ -216,10 +218,11 @@ func push(a *app, set settings.Settings, what string, total int, do func(driver.
 	return err
 }
 
-// heartbeatEvery is short enough for CI systems, which kill silent jobs.
+// heartbeatEvery is the interval between messages of a long transfer. CI systems kill
+// jobs that print nothing for a while.
 const heartbeatEvery = 20 * time.Second
 
-// heartbeat says now and then how far a long transfer is, until it is stopped.
+// heartbeat prints said() at that interval until stop is called.
 func heartbeat(a *app, said func() string) (stop func()) {
 	ticker := time.NewTicker(heartbeatEvery)
 	end, ended := make(chan struct{}), make(chan struct{})

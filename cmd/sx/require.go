@@ -23,7 +23,7 @@ type requireOptions struct {
 }
 
 func (o *requireOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.required, "require-signatures", false, "take no published image that fewer people than signatures.quorum signed")
+	f.BoolVar(&o.required, "require-signatures", false, "use no published image that fewer than signatures.quorum people signed")
 	o.signatures.addFlags(f)
 }
 
@@ -42,10 +42,10 @@ type unsignedError struct {
 }
 
 func (e *unsignedError) Error() string {
-	s := fmt.Sprintf("fewer than %d people whose keys you trust signed the published image of %s; sx verify %s --signatures says more",
+	s := fmt.Sprintf("fewer than %d people whose keys you trust signed the published image of %s; for details, run sx verify %s --signatures",
 		e.quorum, names(e.refs), e.refs[0])
 	if e.err != nil {
-		s += "; not all of it could be looked at: " + text.Field(e.err.Error())
+		s += "; some signatures could not be checked: " + text.Field(e.err.Error())
 	}
 	return s
 }

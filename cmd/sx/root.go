@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// run is sx as a function: it returns the exit code.
+// run runs sx with args and returns the exit code.
 func run(args []string) int {
 	collectLate()
 	logrus.SetOutput(io.Discard) // BuildKit's client and containerd's stores log there
@@ -28,11 +28,11 @@ func run(args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(joinTools(args))
 	err := root.ExecuteContext(ctx)
-	if errors.Is(stdout.err, syscall.EPIPE) { // as any program does whose reader is gone, after stderr has everything
+	if errors.Is(stdout.err, syscall.EPIPE) { // end by SIGPIPE, as other programs do, but only now that stderr is complete
 		signal.Reset(syscall.SIGPIPE)
 		os.Stdout.WriteString("\n")
 	}
-	if stdout.err != nil && !errors.Is(err, stdout.err) { // a verdict that cannot be read is no success
+	if stdout.err != nil && !errors.Is(err, stdout.err) { // verdicts were lost: that is a failure
 		err = errors.Join(stdout.err, err)
 	}
 	err = fullDisk(err)
@@ -60,8 +60,8 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sx",
 		Short: "Build StageX packages from source and prove their digests",
-		Long: `It works in a StageX checkout: the folder that holds packages/, found by walking
-up from the working directory.
+		Long: `sx works in a StageX checkout: the folder with packages/ in it, which is searched for
+from the working directory upwards.
 
 A SELECTOR names what to work on: an output (core-rust), a name in every stage
 (rust), a stage (pallet), a pattern ('core-*'), or a folder (packages/core/rust).
@@ -103,7 +103,7 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 	return root
 }
 
-// noArgs refuses the name of a command that there is not.
+// noArgs refuses an unknown command, and suggests a similar one.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -114,7 +114,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	return usagef("unknown command %q; see %s --help", args[0], c.CommandPath())
 }
 
-// newHelpCommand fails for a command that there is not, as the command itself would.
+// newHelpCommand returns sx help, which fails for an unknown command like sx itself.
 func newHelpCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND...]",

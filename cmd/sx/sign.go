@@ -36,18 +36,19 @@ func newSignCommand(a *app) *cobra.Command {
 	var o signOptions
 	c := &cobra.Command{
 		Use:   "sign [SELECTOR...]",
-		Short: "Sign the digests that were proven here",
-		Long: `Signs the digest of each selected output, or of the whole tree, that is MATCH: one
-that you built here from source, equal to the published one. A MATCH with
-conditions needs --accept: "given" for "MATCH given <n> unproven inputs", "on" for
-"MATCH (on <engine>)". Nothing else is ever signed.
+		Short: "Sign the digests that are MATCH",
+		Long: `Signs the digest of each selected output, or of each output of the tree, that is MATCH:
+built here from source, with the published digest. A MATCH with conditions needs
+--accept: "given" for "MATCH given <n> unproven inputs", "on" for "MATCH (on <engine>)".
+Nothing else is ever signed.
 
-It prints the plan first, leaves out what this key has signed already, and writes
-signature files as upstream's sign.sh does, into signatures/ of the tree or the
-folder of --into. After an interruption the same command goes on where it was.
+It prints the plan first, skips digests that this key has signed already, and writes
+signature files like upstream's sign.sh, into signatures/ of the tree or the folder of
+--into. To resume after an interruption, run the same command again.
 
-gpg signs, as you have set it up: with a smart card, a PIN, a touch each. STAGEX_GPG
-names another program, STAGEX_GPG_SIGN one that only signs.`,
+gpg makes the signatures with your configuration, which may ask for a smart card, a PIN
+or a touch for each. STAGEX_GPG names another program, STAGEX_GPG_SIGN one that is only
+used for signing.`,
 		Example: `  sx sign --dry-run
   sx sign pallet-rust --into ../signatures`,
 		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
@@ -63,8 +64,8 @@ names another program, STAGEX_GPG_SIGN one that only signs.`,
 	addDryRunFlag(c, &o.dryRun)
 	f := c.Flags()
 	f.StringVar(&o.key, "key", "", "sign with gpg's secret `KEY`, a fingerprint or user ID (default: the only one)")
-	f.StringVar(&o.into, "into", "", "the signatures `FOLDER`, which holds stagex/ (default: the tree's signatures/)")
-	f.StringSliceVar(&o.accept, "accept", nil, "sign a MATCH with these `CONDITIONS` too: given, on")
+	f.StringVar(&o.into, "into", "", "the signatures `FOLDER`, with stagex/ in it (default: the tree's signatures/)")
+	f.StringSliceVar(&o.accept, "accept", nil, "also sign a MATCH with these `CONDITIONS`: given, on")
 	return c
 }
 
@@ -83,15 +84,15 @@ func (o signOptions) check() error {
 	return nil
 }
 
-// signable says why a verdict is not signed, "" if it is.
+// signable returns why a verdict's digest is not signed, "" if it is.
 func (o signOptions) signable(v verdict.Verdict) string {
 	switch {
 	case v.Word != verdict.Match:
 		return v.String()
 	case v.Engine != "" && !slices.Contains(o.accept, acceptOn):
-		return v.String() + ": --accept on takes it"
+		return v.String() + ": --accept on would sign it"
 	case v.Given > 0 && !slices.Contains(o.accept, acceptGiven):
-		return v.String() + ": --accept given takes it"
+		return v.String() + ": --accept given would sign it"
 	}
 	return ""
 }
@@ -120,7 +121,7 @@ func runSign(ctx context.Context, a *app, selectors []string, o signOptions) err
 	})
 }
 
-// signCode is about what was not signed.
+// signCode returns the exit code for outputs that were not signed, as an error.
 func signCode(vs []verdict.Verdict, refused int) error {
 	switch {
 	case slices.ContainsFunc(vs, func(v verdict.Verdict) bool { return v.Word == verdict.Mismatch }):
@@ -135,11 +136,11 @@ func signCode(vs []verdict.Verdict, refused int) error {
 type signer struct {
 	programs    gpg.Programs
 	fingerprint string
-	ask         string // what gpg is told of the key, "" for its default
+	ask         string // the key that gpg is told to use, "" for its default
 	ring        *signature.Keyring
 	folder      *os.Root
 	todo        []signature.Image
-	had         int // images that this key has signed
+	had         int // images that this key has signed already
 }
 
 func newSigner(ctx context.Context, a *app, t *tree.Tree, o signOptions) (*signer, error) {
@@ -150,7 +151,7 @@ func newSigner(ctx context.Context, a *app, t *tree.Tree, o signOptions) (*signe
 	}
 	keys, _, err := signature.ParseKeys(public)
 	if err != nil || len(keys) != 1 || keys[0].Fingerprint != fingerprint {
-		return nil, fmt.Errorf("gpg exports something else than the key %s: %w", fingerprint, cmpErr(err))
+		return nil, fmt.Errorf("gpg did not export the key %s: %w", fingerprint, cmpErr(err))
 	}
 	s.fingerprint, s.ring = fingerprint, &signature.Keyring{}
 	if o.key != "" {
@@ -163,9 +164,10 @@ func newSigner(ctx context.Context, a *app, t *tree.Tree, o signOptions) (*signe
 	return s, err
 }
 
-// openInto opens the folder that signatures go into. A link that a tree has in the place of its own is not followed.
+// openInto opens the folder that signatures are written into. It does not follow a link
+// at the tree's signatures/.
 func openInto(t *tree.Tree, into string) (*os.Root, error) {
-	wayOut := "make it"
+	wayOut := "create it"
 	if into == "" {
 		wayOut = "clone the signatures repository there, or name another with --into"
 		into = filepath.Join(t.Dir, "signatures")
@@ -182,12 +184,13 @@ func openInto(t *tree.Tree, into string) (*os.Root, error) {
 
 func cmpErr(err error) error {
 	if err == nil {
-		return errors.New("another fingerprint")
+		return errors.New("the fingerprint differs")
 	}
 	return err
 }
 
-// plan sorts verdicts into what is to be signed, what this key has signed, and what is refused, which it prints.
+// plan puts the images to sign into s.todo and prints them. It counts those that this
+// key has signed already, and prints and counts those that are refused.
 func (s *signer) plan(w io.Writer, t *tree.Tree, vs []verdict.Verdict, o signOptions) (refused int, err error) {
 	for _, v := range vs {
 		if why := o.signable(v); why != "" {
@@ -209,7 +212,7 @@ func (s *signer) plan(w io.Writer, t *tree.Tree, vs []verdict.Verdict, o signOpt
 		}
 		s.todo = append(s.todo, img)
 	}
-	fmt.Fprintf(w, "sx: %s to sign with the key %s into %s, %d signed by it already, %d not to be signed\n",
+	fmt.Fprintf(w, "sx: %s to sign with the key %s into %s, %d signed by it already, %d not signed\n",
 		count(len(s.todo), "digest"), s.fingerprint, text.Field(s.folder.Name()), s.had, refused)
 	for _, img := range s.todo {
 		fmt.Fprintf(w, "    %s:%s sha256:%s\n", img.Repository, text.Field(img.Version), img.Digest)
@@ -217,7 +220,8 @@ func (s *signer) plan(w io.Writer, t *tree.Tree, vs []verdict.Verdict, o signOpt
 	return refused, nil
 }
 
-// imageOf is what a signature of the output will say: the tag is the version in the manifest, as a pull by tag gives it.
+// imageOf returns what a signature of the output will name. The version is the one in
+// the manifest, which is also the tag that the image is pulled by.
 func imageOf(t *tree.Tree, v verdict.Verdict) (signature.Image, error) {
 	image, err := t.Image(v.Ref)
 	if err != nil {
@@ -229,10 +233,10 @@ func imageOf(t *tree.Tree, v verdict.Verdict) (signature.Image, error) {
 			return signature.Image{Repository: signers.Namespace + v.Ref.String(), Digest: v.Got.Hex(), Version: i.Version}, nil
 		}
 	}
-	return signature.Image{}, fmt.Errorf("%s: the image %s says no version, and a signature names one", v.Ref, v.Got)
+	return signature.Image{}, fmt.Errorf("%s: the image %s has no version, which a signature must name", v.Ref, v.Got)
 }
 
-// run signs what is planned, one after the other, because each may want a touch.
+// run signs the images of s.todo one after the other: each may need a touch of a key.
 func (s *signer) run(ctx context.Context, w io.Writer) error {
 	for i, img := range s.todo {
 		fmt.Fprintf(w, "sx: signing %d of %d: %s\n", i+1, len(s.todo), img.Repository)
@@ -241,14 +245,15 @@ func (s *signer) run(ctx context.Context, w io.Writer) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w; the same command goes on from here", img.Repository, err)
+			return fmt.Errorf("%s: %w; run the same command again to resume", img.Repository, err)
 		}
 		fmt.Fprintf(w, "    %s\n", text.Field(file))
 	}
 	return nil
 }
 
-// sign makes one signature, reads it as sx verify would, and puts it beside those that are there.
+// sign makes one signature, checks it like sx verify, and writes it beside the existing
+// ones. It returns the file's name.
 func (s *signer) sign(ctx context.Context, img signature.Image) (string, error) {
 	payload := signature.NewPayload(strings.TrimPrefix(img.Repository, signers.Namespace), img.Version, img.Digest)
 	data, err := s.programs.Sign(ctx, s.ask, payload)
@@ -257,7 +262,7 @@ func (s *signer) sign(ctx context.Context, img signature.Image) (string, error) 
 	}
 	m, err := signature.ReadMessage(data)
 	if err == nil && !bytes.Equal(m.Payload, payload) {
-		err = errors.New("it holds another text than gpg was given")
+		err = errors.New("it signs another text than gpg was given")
 	}
 	if err == nil {
 		err = s.ring.Judge(img, []signature.File{{Name: "gpg's signature", Data: data}}, time.Now()).Findings[0].Why

@@ -22,11 +22,12 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-const verdictHelp = `  MATCH        built here from what the tree says now, digest as published
-  MISMATCH     built here from what the tree says now, digest differs, definitions
-               as published
-  CHANGED      built here, digest differs; the definitions changed since digests/ did
-  UNPROVEN     in out/, but not built here, or it or an input from other definitions
+const verdictHelp = `  MATCH        built here from the tree's present definitions; the digest is as published
+  MISMATCH     built here from the tree's present definitions, which have not changed
+               since digests/ did; the digest differs
+  CHANGED      built here; the digest differs, and definitions changed since digests/ did
+  UNPROVEN     in out/, but not built here, or it or an input was built from definitions
+               other than the present ones
   MISSING      not in out/
   UNPUBLISHED  digests/ has no line for it`
 
@@ -36,28 +37,28 @@ func newVerifyCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [SELECTOR... | IMAGE@sha256:DIGEST...]",
 		Short: "Compare out/ with the published digests",
-		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a
-verdict on each:
+		Long: `Hashes every blob of the selected outputs, or of the whole tree, and prints a verdict
+on each:
 
 ` + verdictHelp + `
 
-"MATCH given <n> unproven inputs" rests on n outputs that are not MATCH
-themselves. The sources of these outputs that lie in fetch/ are hashed too. What is
-damaged stays damaged for every later command: sx build makes it anew, sx fetch
-downloads it again. Of the whole tree, lines of digests/ are named whose output the
-tree does not have. The exit code is 0 only when all are MATCH, no source is damaged
-and no such line is there, 3 when any is MISMATCH, 8 otherwise.
+"MATCH given <n> unproven inputs" depends on n outputs that are not MATCH themselves.
+The sources of the outputs in fetch/ are hashed too. Damage is remembered: the next sx
+build builds the output again, the next sx fetch downloads the source again. Without
+selectors, lines of digests/ whose output the tree does not have are listed. The exit
+code is 0 only if all are MATCH, no source is damaged and there is no such line; it is
+3 if any is MISMATCH, else 8.
 
---signatures prints beside each verdict who signed the digest, of the people whose
-keys you trust (sx keys), and why each other signature file does not count. The exit
-code is 4 if fewer people than signatures.quorum signed one of them, and nothing worse
-is wrong. An image by its digest is looked at without a tree.
+--signatures also prints who signed each digest, of the people whose keys you trust
+(sx keys), and why each other signature file does not count. The exit code is 4 if
+fewer than signatures.quorum people signed one of the digests, unless another code
+takes precedence. An image given by its digest is checked without a tree.
 
---against takes published digests from elsewhere than the tree's digests/: MATCH is
-then MATCH (against SOURCE). CHANGED is said only against a branch or tag. Sources that
-disagree on an output have a verdict each.
+--against compares with published digests from elsewhere than the tree's digests/: MATCH
+is then MATCH (against SOURCE). CHANGED is possible only against a branch or tag. If
+sources disagree on an output, each has a verdict of its own.
 
---write-policy writes what podman and skopeo need to check signatures themselves.`,
+--write-policy writes the files with which podman and skopeo check signatures themselves.`,
 		Example: `  sx verify
   sx verify pallet-rust
   sx verify --signatures --signatures-from ../signatures
@@ -95,9 +96,9 @@ type verifyOptions struct {
 }
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.signed, "signatures", false, "say who signed each digest")
+	f.BoolVar(&o.signed, "signatures", false, "print who signed each digest")
 	o.signatures.addFlags(f)
-	f.StringVar(&o.policy, "write-policy", "", "write a policy for podman and skopeo into `DIR`, and do nothing else")
+	f.StringVar(&o.policy, "write-policy", "", "write a policy for podman and skopeo into `DIR`, and verify nothing")
 	o.against.addFlag(f)
 	f.StringSliceVar(&o.require, "require", nil, "with --write-policy: each `PERSON` of these must have signed")
 }
@@ -111,19 +112,19 @@ func (o verifyOptions) check(args []string) error {
 	}
 	switch {
 	case o.policy != "" && (len(args) > 0 || o.signed):
-		return usagef("--write-policy goes alone, with --require and --signatures-from")
+		return usagef("--write-policy can be combined only with --require and --signatures-from")
 	case len(o.require) > 0 && o.policy == "":
 		return usagef("--require goes with --write-policy")
 	case o.signatures.from != "" && !o.signed && o.policy == "":
 		return usagef("--signatures-from goes with --signatures or --write-policy")
 	case o.policy != "" && o.json:
-		return usagef("--write-policy prints nothing: it does not go with --json")
+		return usagef("--write-policy prints nothing, so it cannot be combined with --json")
 	case len(o.against) > 0 && (o.policy != "" || images > 0):
-		return usagef("--against is about outputs of a tree")
+		return usagef("--against works only for outputs of a tree")
 	case images > 0 && images < len(args):
-		return usagef("outputs of a tree and images by digest do not go together")
+		return usagef("outputs of a tree and images by digest cannot be combined")
 	case images > 0 && !o.signed:
-		return usagef("of an image by its digest only signatures can be looked at: add --signatures")
+		return usagef("for an image by its digest only signatures can be checked: add --signatures")
 	}
 	return nil
 }
@@ -152,7 +153,8 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 	})
 }
 
-// verifyRefs judges refs.
+// verifyRefs prints the verdicts on refs, checks their sources, and returns the exit
+// code as an error.
 func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o verifyOptions) error {
 	lines := a.stdout
 	if o.json {
@@ -249,7 +251,7 @@ func namesOf(lines []driver.Line) []string {
 
 func printWrongSources(w io.Writer, wrong []driver.WrongSource) {
 	for _, s := range wrong {
-		fmt.Fprintf(w, "sx: %s is damaged, or another file: %s; sx fetch %s downloads it again\n",
+		fmt.Fprintf(w, "sx: %s is damaged or a different file: %s; sx fetch %s downloads it again\n",
 			text.Field(s.Path), text.Field(s.Err.Error()), s.Definition.Outputs[0])
 	}
 }
@@ -309,8 +311,8 @@ func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	return counts
 }
 
-// matchNotes say of all that is MATCH what its words say of each: where it was built,
-// where that is not the embedded engine, and what it rests on.
+// matchNotes returns the conditions of the outputs that are MATCH: how many were built
+// on another engine, and how many depend on unproven inputs.
 func matchNotes(vs []verdict.Verdict) (notes []string) {
 	given, elsewhere, cached := 0, 0, false
 	engines := map[string]bool{}
@@ -333,13 +335,13 @@ func matchNotes(vs []verdict.Verdict) (notes []string) {
 	if given > 0 {
 		notes = append(notes, fmt.Sprintf("%d of them given unproven inputs", given))
 	}
-	if cached { // unproven inputs that are no outputs
-		notes = append(notes, "the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without")
+	if cached { // an unproven input that is not an output
+		notes = append(notes, "the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without it")
 	}
 	return notes
 }
 
-// count is "1 output" or "2 outputs".
+// count returns "1 output" or "2 outputs".
 func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -25,7 +25,7 @@ func TestSummary(t *testing.T) {
 		{[]verdict.Verdict{here, given}, "2 outputs: 2 MATCH (1 of them given unproven inputs)\n"},
 		{[]verdict.Verdict{here, docker}, "2 outputs: 2 MATCH (1 of them on docker)\n"},
 		{[]verdict.Verdict{docker, cached, differs}, "3 outputs: 2 MATCH (2 of them on docker, ssh; 1 of them given unproven inputs; " +
-			"the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without), 1 MISMATCH\n"},
+			"the cache of an engine elsewhere counts as one for each output built on it: --no-cache builds without it), 1 MISMATCH\n"},
 	} {
 		for i := range c.vs {
 			c.vs[i].Ref = graph.Ref{Stage: "core", Name: fmt.Sprint(i)}

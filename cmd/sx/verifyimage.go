@@ -20,11 +20,11 @@ type imageRef struct {
 	digest     oci.Digest
 }
 
-// isImageRef tells a reference from a selector, which has no digest.
+// isImageRef reports whether arg is an image reference with a digest, not a selector.
 func isImageRef(arg string) bool { return strings.Contains(arg, "@sha256:") }
 
-// parseImageRef takes what podman and docker take, with a digest. The repository must end in stagex/<output>: that is what
-// signatures name.
+// parseImageRef parses an image reference with a digest, in the syntax of docker and
+// podman. Its repository must end in stagex/<output>, the name that signatures have.
 func parseImageRef(text string) (imageRef, error) {
 	named, err := reference.ParseNormalizedNamed(text)
 	digested, ok := named.(reference.Digested)
@@ -37,7 +37,7 @@ func parseImageRef(text string) (imageRef, error) {
 	}
 	before, output, _ := cutLast(reference.Path(named), "/")
 	if before != "stagex" && !strings.HasSuffix(before, "/stagex") {
-		return imageRef{}, usagef("%.200q is no StageX image: its repository does not end in stagex/<output>", text)
+		return imageRef{}, usagef("%.200q is not a StageX image: its repository does not end in stagex/<output>", text)
 	}
 	return imageRef{reference.TrimNamed(named).Name(), output, digest}, nil
 }
@@ -56,7 +56,7 @@ type imageJSON struct {
 	Signatures *signers.JSON `json:"signatures"`
 }
 
-// verifyImages looks at the signatures of published images. It needs no tree.
+// verifyImages checks the signatures of published images. It needs no tree.
 func verifyImages(ctx context.Context, a *app, args []string, o verifyOptions) error {
 	var images []imageRef
 	for _, arg := range args {

@@ -19,7 +19,7 @@ var version = ""
 // versionInfo is what `sx version --json` prints. It only gains fields.
 type versionInfo struct {
 	Version  string `json:"version"`
-	Build    string `json:"build"` // tells builds of sx apart
+	Build    string `json:"build"` // identifies the build of sx
 	BuildKit string `json:"buildkit"`
 	Runc     string `json:"runc,omitempty"` // the one inside sx
 	Go       string `json:"go"`
@@ -39,7 +39,7 @@ func newVersionCommand(a *app) *cobra.Command {
 			return printVersion(a.stdout, asJSON)
 		},
 	}
-	addJSONFlag(c, &asJSON, "the same by name")
+	addJSONFlag(c, &asJSON, "the same, as fields")
 	return c
 }
 

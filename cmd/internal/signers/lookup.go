@@ -66,7 +66,7 @@ func (r Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "    %s does not count%s: %s\n", f.File, maker(f), text.Field(f.Why.Error()))
 	}
 	if r.Err != nil {
-		fmt.Fprintf(w, "    not all of it could be looked at: %s\n", text.Field(r.Err.Error()))
+		fmt.Fprintf(w, "    some signatures could not be checked: %s\n", text.Field(r.Err.Error()))
 	}
 	hint := ""
 	if r.NoKeys {
