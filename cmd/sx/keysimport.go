@@ -61,14 +61,12 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 		if err != nil {
 			return usageError{err}
 		}
-		if revoked, err := importRevocations(a, ring, dir, data); revoked || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		found, err := parseKeys(a, file, data)
+		revoked, err := importRevocations(a, ring, dir, file, data)
 		if err != nil {
+			return err
+		}
+		found, err := parseKeys(a, ring, file, data)
+		if err != nil && !(revoked && errors.Is(err, signature.ErrNoKey)) {
 			return err
 		}
 		keys = append(keys, found...)
@@ -99,11 +97,11 @@ func isAre(n int, noun string) string {
 	return fmt.Sprintf("%d %ss are", n, noun)
 }
 
-// importRevocations takes a file of revocation certificates, and reports whether it was one that is of use.
-func importRevocations(a *app, ring *signature.Keyring, dir string, data []byte) (bool, error) {
+// importRevocations takes the revocation certificates of a file, and reports whether one is of use.
+func importRevocations(a *app, ring *signature.Keyring, dir, file string, data []byte) (bool, error) {
 	revoked, err := ring.Revoke(data)
-	if err != nil { // which is said once more, of keys
-		return false, nil
+	if err != nil {
+		return false, unread(ring, file, err)
 	}
 	for _, t := range revoked {
 		if err := saveKey(dir, t); err != nil {
@@ -114,10 +112,34 @@ func importRevocations(a *app, ring *signature.Keyring, dir string, data []byte)
 	return len(revoked) > 0, nil
 }
 
-func parseKeys(a *app, file string, data []byte) ([]*signature.Key, error) {
+// unread is an error of a file. If it is about a key that counts, it says how to end that.
+func unread(ring *signature.Keyring, file string, err error) error {
+	if fingerprint := ofTrusted(ring, err); fingerprint != "" {
+		return usagef("%s: %w; that key still counts: sx keys remove %s ends it", file, err, fingerprint)
+	}
+	return usagef("%s: %w", file, err)
+}
+
+// ofTrusted returns the fingerprint of the key that counts and that err says was revoked, "" if it says no such thing.
+func ofTrusted(ring *signature.Keyring, err error) string {
+	var e *signature.UnreadError
+	if errors.As(err, &e) {
+		if _, trusted := ring.Find(e.Fingerprint); trusted {
+			return e.Fingerprint
+		}
+	}
+	return ""
+}
+
+func parseKeys(a *app, ring *signature.Keyring, file string, data []byte) ([]*signature.Key, error) {
 	keys, bad, err := signature.ParseKeys(data)
 	if err != nil {
-		return nil, usagef("%s: %w", file, err)
+		return nil, unread(ring, file, err)
+	}
+	for _, err := range bad {
+		if ofTrusted(ring, err) != "" {
+			return nil, unread(ring, file, err)
+		}
 	}
 	if len(keys) == 0 {
 		return nil, usagef("%s: no key in it can be used: %w", file, errors.Join(bad...))
@@ -203,7 +225,7 @@ func asPerson(t signature.Trusted) string {
 // warnOfTwin tells that a key has a user ID of a key that counts for another person.
 func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string) {
 	for _, t := range ring.Keys {
-		if t.Key.Fingerprint == k.Fingerprint || strings.EqualFold(t.Person, person) {
+		if t.Key.Fingerprint == k.Fingerprint || signature.SamePerson(t.Person, person) {
 			continue
 		}
 		for _, name := range k.Names {

@@ -59,7 +59,7 @@ func FuzzKeys(f *testing.F) {
 			return
 		}
 		for _, k := range keys {
-			again, err := parseKey(k.Binary())
+			again, err := parseKey(k.Binary(), nil)
 			if err != nil || !again.Equal(k) || len(again.self) != len(k.self) || len(again.revoc) != len(k.revoc) {
 				t.Fatalf("the key %s changes when it is kept: %v", k.Fingerprint, err)
 			}

@@ -39,8 +39,13 @@ type component struct {
 	revoc    []*packet.Signature // valid ones
 }
 
+// ErrNoKey is the error of ParseKeys for data without a public key, such as a revocation certificate.
+var ErrNoKey = errors.New("no OpenPGP public key in it")
+
 // ParseKeys reads public keys, armored or binary, any number of them. Signatures of others on a key are left out: they
-// decide nothing here. A key that cannot be used is an error in the second result, and hides no other.
+// decide nothing here. A revocation may stand anywhere in data, also in an armored block of its own. A key that cannot be
+// used is an error in the second result, and hides no other; it is an *UnreadError for one that was revoked in a way that
+// cannot be checked.
 func ParseKeys(data []byte) ([]*Key, []error, error) {
 	if len(data) > MaxKeys {
 		return nil, nil, errors.New("more than 16 MiB of keys")
@@ -51,9 +56,16 @@ func ParseKeys(data []byte) ([]*Key, []error, error) {
 	}
 	var keys []*Key
 	var bad []error
+	revocations := strewn{}
 	for _, block := range blocks {
+		revocations.collect(block)
+	}
+	for _, block := range blocks {
+		if onlySignatures(block) { // a revocation certificate
+			continue
+		}
 		for _, part := range splitKeys(block) {
-			k, err := parseKey(part)
+			k, err := parseKey(part, revocations)
 			if err != nil {
 				bad = append(bad, err)
 				continue
@@ -62,7 +74,10 @@ func ParseKeys(data []byte) ([]*Key, []error, error) {
 		}
 	}
 	if len(keys) == 0 && len(bad) == 0 {
-		return nil, nil, errors.New("no OpenPGP public key in it")
+		if len(revocations) > 0 {
+			return nil, nil, fmt.Errorf("%w: it holds revocations, of no key that you trust", ErrNoKey)
+		}
+		return nil, nil, ErrNoKey
 	}
 	return keys, bad, nil
 }
@@ -92,6 +107,20 @@ func dearmor(data []byte) ([][]byte, error) {
 	}
 }
 
+// onlySignatures reports that a block holds signatures and nothing else, as a revocation certificate does.
+func onlySignatures(block []byte) bool {
+	r := packet.NewOpaqueReader(bytes.NewReader(block))
+	for n := 0; ; n++ {
+		p, err := r.Next()
+		if err != nil {
+			return n > 0 && errors.Is(err, io.EOF)
+		}
+		if p.Tag != tagSignature {
+			return false
+		}
+	}
+}
+
 // splitKeys cuts a stream of packets before each primary key, so that one that is not understood takes no other with it.
 func splitKeys(data []byte) (parts [][]byte) {
 	const tagSecret, tagPublic = 5, 6
@@ -113,13 +142,22 @@ func splitKeys(data []byte) (parts [][]byte) {
 	}
 }
 
-func parseKey(data []byte) (*Key, error) {
+// parseKey reads one key, and takes of revocations those that it made.
+func parseKey(data []byte, revocations strewn) (*Key, error) {
 	e, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(data)))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a key is not understood: %w", plain(err))
 	case e.PrivateKey != nil:
 		return nil, fmt.Errorf("the key %X is a secret key: want the public one (gpg --export)", e.PrimaryKey.Fingerprint)
+	}
+	subkeys := e.Subkeys // one may stand twice in a file
+	e.Subkeys = nil
+	for _, sub := range subkeys {
+		mergeSubkey(e, sub)
+	}
+	if _, err := revocations.adopt(e); err != nil {
+		return nil, err
 	}
 	return newKey(e), nil
 }
@@ -226,8 +264,12 @@ func (k *Key) parts() []*packet.PublicKey {
 }
 
 func matchesIssuer(pub *packet.PublicKey, issuer string) bool {
-	return issuer == fmt.Sprintf("%X", pub.Fingerprint) || issuer == fmt.Sprintf("%016X", pub.KeyId)
+	return issuer == fingerprint(pub) || issuer == keyID(pub)
 }
+
+func fingerprint(pub *packet.PublicKey) string { return fmt.Sprintf("%X", pub.Fingerprint) }
+
+func keyID(pub *packet.PublicKey) string { return fmt.Sprintf("%016X", pub.KeyId) }
 
 // Binary returns the key as gpg --export would write it, without the signatures of others.
 func (k *Key) Binary() []byte {

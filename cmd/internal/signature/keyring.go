@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A Keyring is the keys that the user trusts, and whose they are.
@@ -21,13 +23,13 @@ type Trusted struct {
 }
 
 // Add puts a key into r, or merges it with the copy that is there. Person is "" for no name: a key that is there keeps the
-// one it has, and a new one stands for itself. A name is the same in capitals or not.
+// one it has, and a new one stands for itself. See [SamePerson] for which names are one.
 func (r *Keyring) Add(person string, key *Key) (Trusted, error) {
 	if err := checkPerson(person); err != nil {
 		return Trusted{}, err
 	}
 	for _, t := range r.Keys {
-		if strings.EqualFold(t.Person, person) {
+		if SamePerson(t.Person, person) {
 			person = t.Person
 		}
 		if sub := shared(t.Key, key); t.Key.Fingerprint != key.Fingerprint && sub != "" {
@@ -66,6 +68,13 @@ func checkPerson(name string) error {
 		return fmt.Errorf("want a person's name of at most 100 bytes in printable characters, without commas, not %.120q", name)
 	}
 	return nil
+}
+
+// SamePerson reports that two names are one: they read the same, whatever the capitals, the spaces between words, and the
+// code points that a letter with an accent is made of.
+func SamePerson(a, b string) bool {
+	plain := func(name string) string { return strings.Join(strings.Fields(norm.NFKC.String(name)), " ") }
+	return strings.EqualFold(plain(a), plain(b))
 }
 
 // Find returns the key with a primary fingerprint, in capitals or not, with spaces in it or not.

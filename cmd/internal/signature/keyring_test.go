@@ -99,6 +99,16 @@ func TestAdd(t *testing.T) {
 	if people := r.People(); len(people) != 1 {
 		t.Errorf("%q", people)
 	}
+	for i, pair := range [][2]string{{"Jos\u00e9", "Jose\u0301"}, {"Ann Lee", "ann  lee"}} {
+		var r Keyring
+		for k, name := range pair {
+			_, err := r.Add(name, parseOne(t, w.public([]*openpgp.Entity{ann, bob}[k])))
+			w.must(err)
+		}
+		if people := r.People(); len(people) != 1 {
+			t.Errorf("%d: %q count as two people", i, people)
+		}
+	}
 	for _, name := range []string{"a,b", "a\nb", " a", strings.Repeat("x", 101), "\x1b[31m", "\xff"} {
 		if _, err := r.Add(name, parseOne(t, w.public(ann))); err == nil {
 			t.Errorf("the name %q was taken", name)

@@ -15,11 +15,11 @@ func (k *Key) Merge(other *Key) (*Key, error) {
 	if k.Fingerprint != other.Fingerprint {
 		return nil, errors.New("these are two keys")
 	}
-	a, err := parseKey(k.Binary()) // a copy, because keys are immutable
+	a, err := parseKey(k.Binary(), nil) // a copy, because keys are immutable
 	if err != nil {
 		return nil, err
 	}
-	b, err := parseKey(other.Binary())
+	b, err := parseKey(other.Binary(), nil)
 	if err != nil {
 		return nil, err
 	}

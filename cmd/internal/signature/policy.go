@@ -44,9 +44,13 @@ func (r *Keyring) Policy(o PolicyOptions) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	var paths []string
-	for _, person := range o.Require {
+	for i, person := range o.Require {
 		name, keys := fmt.Sprintf("keys/require-%d.gpg", len(paths)+1), r.keysOf(person)
-		if len(keys) == 0 {
+		twice := slices.ContainsFunc(o.Require[:i], func(before string) bool { return SamePerson(before, person) })
+		switch {
+		case twice:
+			return nil, fmt.Errorf("%q is required twice, and signs once", person)
+		case person == "" || len(keys) == 0: // "" would mean any key
 			return nil, fmt.Errorf("no key of yours is %q's; there are %s", person, strings.Join(r.People(), ", "))
 		}
 		files[name], paths = keys, append(paths, name)
@@ -89,7 +93,7 @@ func identityFor(registry string) *identity {
 func (r *Keyring) keysOf(person string) []byte {
 	var b bytes.Buffer
 	for _, t := range r.Keys {
-		if person == "" || strings.EqualFold(t.Person, person) {
+		if person == "" || SamePerson(t.Person, person) {
 			b.Write(t.Key.Binary())
 		}
 	}
