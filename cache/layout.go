@@ -60,6 +60,12 @@ func (s *Store) Layout(output string) (Layout, error) {
 	return s.read(output, (*reader).contents)
 }
 
+// Present is Layout and looks for the blobs that it leads to: each is there and has its size. It reads those that were found
+// damaged, and no other.
+func (s *Store) Present(output string) (Layout, error) {
+	return s.read(output, func(r *reader) (contents, error) { return r.present(s.stats) })
+}
+
 // Whole is Layout and the proof that every blob is there, its bytes those of its
 // digest. The stat cache spares reading blobs that are as they were.
 func (s *Store) Whole(output string) (Layout, error) {

@@ -32,6 +32,35 @@ func (r *reader) whole(ctx context.Context, stats *memo.Stats, recall bool) (con
 	return c, nil
 }
 
+// present checks, of every blob that can be reached from index.json, that it is there, has its size, and was not found damaged.
+func (r *reader) present(stats *memo.Stats) (contents, error) {
+	c, err := r.contents()
+	if err != nil {
+		return contents{}, err
+	}
+	blobs, err := r.reachable(c)
+	if err != nil {
+		return contents{}, err
+	}
+	for _, d := range blobs {
+		f, err := r.open(d)
+		if err != nil {
+			return contents{}, err
+		}
+		st, err := disk.StatFile(f)
+		f.Close()
+		if err != nil {
+			return contents{}, err
+		}
+		if stats.Suspect(st.Inode) {
+			if err := r.checkBlob(context.Background(), d, stats); err != nil {
+				return contents{}, err
+			}
+		}
+	}
+	return c, nil
+}
+
 // reachable lists each blob once, in the order in which it is first named: image
 // index, manifests, then config and layers of each.
 func (r *reader) reachable(c contents) ([]oci.Descriptor, error) {

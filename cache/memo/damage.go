@@ -47,8 +47,8 @@ func (s *Stats) loadDamage() {
 // setDamaged replaces the marks, which are never changed in place. It needs the lock.
 func (s *Stats) setDamaged(marks map[uint64]bool) { s.damaged.Store(&marks) }
 
-// suspect reports whether nothing that is remembered of a file counts.
-func (s *Stats) suspect(id disk.Inode) bool {
+// Suspect reports whether nothing that is remembered of a file counts.
+func (s *Stats) Suspect(id disk.Inode) bool {
 	marks := s.damaged.Load()
 	return marks != nil && (*marks)[id.Ino]
 }
@@ -59,7 +59,7 @@ func (s *Stats) Damage(id disk.Inode) {
 	defer s.mu.Unlock()
 	delete(s.table(), id)
 	s.dirty[id] = learnt
-	if s.suspect(id) {
+	if s.Suspect(id) {
 		return
 	}
 	marks := map[uint64]bool{id.Ino: true}
@@ -113,7 +113,7 @@ func (s *Stats) mark(id disk.Inode) error {
 
 // Sound notes that a file was hashed, and is what it should be or no more.
 func (s *Stats) Sound(id disk.Inode) {
-	if !s.suspect(id) {
+	if !s.Suspect(id) {
 		return
 	}
 	s.mu.Lock()
@@ -123,7 +123,7 @@ func (s *Stats) Sound(id disk.Inode) {
 
 // unmark needs the lock.
 func (s *Stats) unmark(id disk.Inode) {
-	if !s.suspect(id) {
+	if !s.Suspect(id) {
 		return
 	}
 	marks := maps.Clone(*s.damaged.Load())

@@ -309,8 +309,8 @@ func (m *Memo) recheck(base *os.File, path string, items []Item, i int, st disk.
 	return nil
 }
 
-// suspect reports whether a file must be read although its stamp is what it was.
-func (m *Memo) suspect(id disk.Inode) bool { return m.Stats != nil && m.Stats.suspect(id) }
+// Suspect reports whether a file must be read although its stamp is what it was.
+func (m *Memo) suspect(id disk.Inode) bool { return m.Stats != nil && m.Stats.Suspect(id) }
 
 func (m *Memo) sound(id disk.Inode) {
 	if m.Stats != nil {

@@ -212,7 +212,7 @@ func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.table()[st.Inode]
-	if !ok || !e.Same(st) || s.suspect(st.Inode) {
+	if !ok || !e.Same(st) || s.Suspect(st.Inode) {
 		return sum, false
 	}
 	if today := s.today(); e.used != today {

@@ -87,6 +87,8 @@ func (o signOptions) check() error {
 // signable returns why a verdict's digest is not signed, "" if it is.
 func (o signOptions) signable(v verdict.Verdict) string {
 	switch {
+	case v.Word != verdict.Match && v.Note != "":
+		return v.String() + " (" + v.Note + ")"
 	case v.Word != verdict.Match:
 		return v.String()
 	case v.Engine != "" && !slices.Contains(o.accept, acceptOn):

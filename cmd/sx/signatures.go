@@ -101,6 +101,9 @@ func printSigned(w io.Writer, vs []verdict.Verdict, results []*signers.Result, q
 	codes, enough := []int{exitOK}, 0
 	for i, v := range vs {
 		printVerdict(w, v)
+		if v.Got.IsZero() && !v.Want.IsZero() {
+			fmt.Fprintf(w, "    of the published digest %s:\n", v.Want.Hex())
+		}
 		results[i].Print(w)
 		codes = append(codes, signedCode(results[i]))
 		if results[i].Enough() {

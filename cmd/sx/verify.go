@@ -199,7 +199,7 @@ func (o verifyOptions) judge(ctx context.Context, t *tree.Tree, refs []graph.Ref
 	vs, err = o.panel.Verify(ctx, t, refs, func(v verdict.Verdict) {
 		digest := v.Got
 		if digest.IsZero() { // out/ has none: look for those of the published image
-			digest = t.Published[v.Ref.String()]
+			digest = v.Want
 		}
 		o.signers.Add(ctx, v.Ref.String(), digest)
 	})

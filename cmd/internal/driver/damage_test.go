@@ -127,3 +127,47 @@ func TestDefinitionChangedOnDisk(t *testing.T) {
 		t.Error("it is still remembered")
 	}
 }
+
+// TestDigestsDamaged: what was found damaged is not listed, also if sx did not build it; and a blob that is missing or has
+// another size is not, without any that is hashed.
+func TestDigestsDamaged(t *testing.T) {
+	p := newPretender(t, "a")
+	p.build("a", "a layer")
+	tree := p.open()
+	ref := graph.Ref{Stage: "core", Name: "a"}
+	p.must(tree.Store.Forget(ref.String()))
+	p.must(os.RemoveAll(tree.Store.Dir("proofs")))
+	layer := filepath.Join(p.dir, "out/core-a/blobs/sha256", oci.DigestOf([]byte(`"a layer"`)).Hex())
+	listed := func() int {
+		t.Helper()
+		tree := p.open()
+		tree.RenewEvidence(nil)
+		found, _, damaged := Digests(tree, []graph.Ref{ref})
+		if len(found)+len(damaged) != 1 {
+			t.Error(found, damaged)
+		}
+		return len(found)
+	}
+	if listed() != 1 {
+		t.Fatal("a whole output is not listed")
+	}
+	edit(t, layer, `"A layer"`)
+	if _, err := tree.Store.Verify(t.Context(), ref.String()); err == nil {
+		t.Fatal("the damage was not found")
+	}
+	if listed() != 0 {
+		t.Error("a damaged output is listed")
+	}
+	edit(t, layer, `"a layer"`)
+	if listed() != 1 {
+		t.Error("an output that is whole again is not listed")
+	}
+	for name, damage := range map[string]func() error{
+		"cut short": func() error { return os.Truncate(layer, 1) }, "missing": func() error { return os.Remove(layer) },
+	} {
+		edit(t, layer, `"a layer"`)
+		if p.must(damage()); listed() != 0 {
+			t.Errorf("an output is listed whose layer is %s", name)
+		}
+	}
+}

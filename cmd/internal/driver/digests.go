@@ -41,10 +41,11 @@ func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Re
 }
 
 // readLayout checks the blobs of what has a record, which are known; of what make left
-// it reads no layer, which would take as long as hashing all of out/.
+// it reads no layer, which would take as long as hashing all of out/, but those that were
+// found damaged.
 func readLayout(t *tree.Tree, o *graph.Output) (cache.Layout, error) {
 	if _, err := t.Record(o); err != nil {
-		return t.Layout(o)
+		return t.Store.Present(o.String())
 	}
 	return t.Whole(o)
 }

@@ -246,3 +246,19 @@ func TestMemoryOfWhatIsBuilt(t *testing.T) {
 		t.Error("other bytes than the key's would be built")
 	}
 }
+
+// TestGraphWithoutMemory: what only spares time, and cannot be saved, takes no graph.
+func TestGraphWithoutMemory(t *testing.T) {
+	dir := rememberedTree(t)
+	memory := dir + "/.sx/memory/definitions"
+	if err := os.Remove(memory); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, memory+"/x", "a folder in its place")
+	g, err := tree.LoadGraph(t.Context(), dir, tree.TreeOptions{
+		KeyFile: dir + ".key", Build: "test", Now: func() time.Time { return time.Now().Add(time.Hour) },
+	})
+	if err != nil || len(g.All()) == 0 {
+		t.Error(err)
+	}
+}

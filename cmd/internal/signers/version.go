@@ -2,7 +2,6 @@ package signers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -36,7 +35,7 @@ func LocalVersion(store *cache.Store, client *preseed.Client, repositories func(
 // PublishedVersion returns the version in the manifest that a registry has for a digest.
 // It asks the repositories one after the other.
 func PublishedVersion(ctx context.Context, client *preseed.Client, repositories []string, d oci.Digest) (string, error) {
-	var errs []error
+	var errs []string
 	for _, name := range repositories {
 		repo, err := client.Repository(ctx, name)
 		if err == nil {
@@ -50,7 +49,7 @@ func PublishedVersion(ctx context.Context, client *preseed.Client, repositories 
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		errs = append(errs, fmt.Sprintf("%s: %v", name, err))
 	}
-	return "", fmt.Errorf("its manifest cannot be fetched: %w", errors.Join(errs...))
+	return "", fmt.Errorf("its manifest cannot be fetched: %s", strings.Join(errs, "; "))
 }

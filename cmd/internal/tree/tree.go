@@ -126,7 +126,9 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 	}
 	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
 	if err == nil {
-		err = memory.Memory.Save()
+		if err := memory.Memory.Save(); err != nil && opts.Log != nil { // costs the next run time, no more
+			opts.Log.Warn(err.Error())
+		}
 	}
 	return g, err
 }

@@ -88,6 +88,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 	if j.Against != nil {
 		v.Against = j.Against.Source
 	}
+	v.Want, _ = j.published(o.String()) // also of what out/ does not hold
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Word = Missing
 		return v
