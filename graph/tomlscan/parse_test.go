@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 
+	"codeberg.org/stagex/sx/graph/graphtest"
 	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
@@ -140,18 +139,16 @@ func TestLimits(t *testing.T) {
 			text, line = text+"\n"+strings.Repeat("b=1\nc=1\n", 5000), 66
 		}
 		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := tomlscan.Parse([]byte(text))
-			runtime.ReadMemStats(&after)
+			var err error
+			cost := graphtest.CostOf(func() { _, err = tomlscan.Parse([]byte(text)) })
 			var got *tomlscan.Error
 			if !errors.As(err, &got) || got.Line != line {
 				t.Errorf("%.200v, want an error at line %d", got, line)
 			} else if len(got.Error()) > 200 {
 				t.Errorf("a message of %d bytes", len(got.Error()))
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > maxAllocated {
-				t.Errorf("%d bytes were allocated", used)
+			if err := cost.Bounded(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -170,14 +167,10 @@ func TestWorst(t *testing.T) {
 		"keys":     keys.String(),
 		"comments": strings.Repeat("#\n", 500_000),
 	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		started := time.Now()
-		_, err := tomlscan.Parse([]byte(text))
-		runtime.ReadMemStats(&after)
-		t.Logf("%s: %v, %d MB, %v", name, time.Since(started), (after.TotalAlloc-before.TotalAlloc)>>20, err)
-		if used := after.TotalAlloc - before.TotalAlloc; used > maxAllocated {
-			t.Errorf("%s: %d bytes were allocated", name, used)
+		cost := graphtest.CostOf(func() { tomlscan.Parse([]byte(text)) })
+		t.Logf("%s: %+v", name, cost)
+		if err := cost.Bounded(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
