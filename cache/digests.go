@@ -97,8 +97,11 @@ func digestsFile(stage string) string { return path.Join("digests", stage+".txt"
 // is refused, as WriteDigests does.
 func LoadDigests(tree fs.FS) (Published, error) {
 	info, err := fs.Lstat(tree, "digests")
-	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+	switch {
+	case err == nil && info.Mode()&fs.ModeSymlink != 0:
 		return nil, fmt.Errorf("reading digests: opening %q: %s", "digests", disk.IsLink)
+	case err == nil && !info.IsDir():
+		return nil, errors.New("reading digests: it is not a folder; move it away, or restore digests/ (git checkout digests)")
 	}
 	all := Published{}
 	var errs []error
@@ -109,6 +112,21 @@ func LoadDigests(tree fs.FS) (Published, error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+// StrayDigests lists the files <name>.txt of a tree's digests/ that are of no stage,
+// sorted, of which [LoadDigests] reads nothing.
+func StrayDigests(tree fs.FS) (stray []string) {
+	entries, err := fs.ReadDir(tree, "digests")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if stage, ok := strings.CutSuffix(e.Name(), ".txt"); ok && stage != "README" && !slices.Contains(stages, stage) {
+			stray = append(stray, e.Name())
+		}
+	}
+	return stray
 }
 
 // load adds what the file of a stage lists, where there is one.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -110,6 +111,10 @@ func TestLoadDigests(t *testing.T) {
 	if err != nil || len(p) != 2 || p["user-b"] != oci.DigestOf([]byte("b")) {
 		t.Errorf("got %v, %v", p, err)
 	}
+	tree["digests/weird.txt"], tree["digests/Core.txt"], tree["digests/notes"] = tree["digests/core.txt"], tree["digests/core.txt"], tree["digests/core.txt"]
+	if stray := StrayDigests(tree); !slices.Equal(stray, []string{"Core.txt", "weird.txt"}) {
+		t.Errorf("of no stage: %q", stray)
+	}
 	tree["digests/core.txt"] = &fstest.MapFile{Data: []byte("x\n")}
 	tree["digests/user.txt"] = &fstest.MapFile{Data: []byte("y\n")}
 	p, err = LoadDigests(tree)
@@ -138,7 +143,10 @@ func TestLoadDigestsHostile(t *testing.T) {
 	_, err = LoadDigests(root.FS())
 	wantError(t, err, `"digests/core.txt": it is a symbolic link, which sx does not follow`)
 	folder := filepath.Join(tree, "digests")
-	must(0, errors.Join(os.Remove(path), os.Rename(folder, folder+"2"), os.Symlink("digests2", folder)))(t)
+	must(0, errors.Join(os.Remove(path), os.Rename(folder, folder+"2"), os.WriteFile(folder, nil, 0o644)))(t)
+	_, err = LoadDigests(root.FS())
+	wantError(t, err, "reading digests: it is not a folder")
+	must(0, errors.Join(os.Remove(folder), os.Symlink("digests2", folder)))(t)
 	_, err = LoadDigests(root.FS())
 	wantError(t, err, `"digests": it is a symbolic link, which sx does not follow`)
 }

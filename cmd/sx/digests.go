@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
@@ -48,6 +50,7 @@ is 3 if the line of an output that is MISMATCH was kept.`,
 				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
+				a.warnOfStrayDigests(s.tree)
 				found, damaged, err := listed(s.tree, refs, len(args) == 0)
 				if err != nil {
 					return err
@@ -76,6 +79,21 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 	}
 	return o.scope.check(c, selectors)
 }
+
+// warnOfStrayDigests names the files of digests/ that are of no stage.
+func (a *app) warnOfStrayDigests(t *tree.Tree) {
+	stray := cache.StrayDigests(t.FS)
+	for i, name := range stray {
+		if i == maxStrayDigests {
+			fmt.Fprintf(a.stderr, "sx: warning: so are %d more\n", len(stray)-i)
+			return
+		}
+		fmt.Fprintf(a.stderr, "sx: warning: digests/%s is of no stage (%s): its lines do not count\n", text.Field(name), strings.Join(graph.Stages, ", "))
+	}
+}
+
+// maxStrayDigests is how many files that are of no stage are named.
+const maxStrayDigests = 5
 
 // listed returns the digests of those of refs that out/ has. all says that refs are the
 // whole tree, so that a missing output is not an error. damaged names the outputs that

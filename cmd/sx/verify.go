@@ -137,6 +137,7 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 		return verifyImages(ctx, a, args, o)
 	}
 	return a.inTree(ctx, nil, args, func(s *session, refs []graph.Ref) error {
+		a.warnOfStrayDigests(s.tree)
 		p, err := o.against.panel(ctx, s.tree, s.set)
 		if err != nil {
 			return err

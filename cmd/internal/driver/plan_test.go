@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -206,5 +209,39 @@ func (p *pretender) wantChain(name string, want ...string) {
 	}
 	if !slices.Equal(got, want) {
 		p.t.Errorf("core-%s is explained by %q, want %q", name, got, want)
+	}
+}
+
+// TestRecordsLost: a proof of what lies in out/ tells all that a record does, where the
+// record is gone or tells that the same image was pulled since.
+func TestRecordsLost(t *testing.T) {
+	for name, lose := range map[string]func(p *pretender){
+		"gone": func(p *pretender) { p.must(os.RemoveAll(p.dir + "/.sx/records")) },
+		"pulled": func(p *pretender) {
+			for _, name := range []string{"core-a", "core-b"} {
+				store := p.open().Store
+				rec, err := store.Record(name)
+				p.must(err)
+				p.must(store.PutRecord(cache.Record{Output: name, Origin: cache.Preseeded, Manifests: rec.Manifests, Index: rec.Index, Top: rec.Top}))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPretender(t, "a:", "b: a")
+			p.published("a", "b")
+			before := p.said(p.open())
+			lose(p)
+			if diff := cmp.Diff(before, p.said(p.open())); diff != "" {
+				t.Errorf("with records, and without:\n%s", diff)
+			}
+			tree := p.open()
+			if _, changed, err := NewDigests(tree, &verdict.Judge{Tree: tree}, tree.Graph.All(), false); err != nil || len(changed) > 0 {
+				t.Errorf("digests --write: %v, %v", changed, err)
+			}
+			p.write("core/a/more", "edit")
+			if said := p.said(p.open()); !strings.Contains(said, "core-a build packages/core/a/more") {
+				t.Errorf("after an edit:\n%s", said)
+			}
+		})
 	}
 }

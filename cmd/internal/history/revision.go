@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -10,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// OpenAt is Open for another revision than HEAD: a branch, a tag, a remote's branch, a reference's full name, or the 40 hex
+// OpenAt is Open for any revision: HEAD (or @), a branch, a tag, a remote's branch, a reference's full name, or the 40 hex
 // digits of a commit. The History speaks for the last commit that changed anything in digests/, seen from there.
 func OpenAt(treeDir, revision string) (*History, error) {
 	at, err := locate(treeDir)
@@ -65,13 +66,24 @@ func (s *store) revision(name string) (*object.Commit, error) {
 		}
 	}
 	if found == nil {
-		return nil, noHistory("the repository has no branch, tag or commit %.200q", name)
+		hint := ""
+		if expression.MatchString(name) {
+			hint = "; name a commit by its 40 hex digits, which git rev-parse prints"
+		}
+		return nil, noHistory("the repository has no branch, tag or commit %.200q%s", name, hint)
 	}
 	return found, nil
 }
 
+// expression is what git would compute a commit from, or find by the first digits.
+var expression = regexp.MustCompile(`[~^:{]|^[0-9a-fA-F]{4,40}$`)
+
+// fullNames are the references that a name may mean.
 func fullNames(name string) (all []string) {
-	if strings.HasPrefix(name, "refs/") {
+	switch {
+	case name == "HEAD" || name == "@":
+		return []string{"HEAD"}
+	case strings.HasPrefix(name, "refs/"):
 		return []string{name}
 	}
 	for _, p := range prefixes {

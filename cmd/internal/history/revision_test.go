@@ -32,8 +32,17 @@ func TestOpenAt(t *testing.T) {
 		wantChanged(t, h, r.dir, "packages/core/a", false)
 		h.Close()
 	}
+	for _, name := range []string{"HEAD", "@"} {
+		h, err := history.OpenAt(r.dir, name)
+		if err != nil || h.PublishedAt().Hash == want {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		h.Close()
+	}
 	for name, want := range map[string]string{
 		"both": "two commits", "none": "no branch, tag or commit", "../../HEAD": "no branch", "": "no branch",
+		"HEAD~1": "name a commit by its 40 hex digits", was[:8]: "name a commit by its 40 hex digits",
 		strings.Repeat("1", 40): "", "refs/../HEAD": "no branch", "-x": "no branch", "a b": "no branch",
 	} {
 		if h, err := history.OpenAt(r.dir, name); err == nil || !strings.Contains(err.Error(), want) {

@@ -61,6 +61,8 @@ func openSource(ctx context.Context, t *tree.Tree, documents *fetch.Documents, n
 	s := &source{name: text.Field(name)}
 	var err error
 	switch {
+	case strings.TrimSpace(name) == "":
+		return nil, sourceErrorf("want a branch or tag, an https URL or a folder, got nothing")
 	case strings.Contains(name, "://"):
 		s.listed, err = digestsAtURL(ctx, documents, name)
 	case name == "." || name == ".." || strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../"):

@@ -219,7 +219,7 @@ func because(format string, args ...any) (reason, error) {
 // as unchanged. Of those that will be pulled it is known: images.
 func why(t *tree.Tree, o *graph.Output, platforms []string, probe string, will pending, images map[graph.Ref][]oci.Manifest) (reason, error) {
 	name := o.String()
-	rec, err := t.Record(o)
+	rec, err := recordOf(t, o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := t.Store.Layout(name); err == nil {
@@ -265,6 +265,21 @@ func why(t *tree.Tree, o *graph.Output, platforms []string, probe string, will p
 	}
 	cs := since(t, rec, now)
 	return reason{sentence(cs), cs}, nil
+}
+
+// recordOf is the record of o or, if it is gone or tells of a published image that was
+// pulled, the proof that the image in out/ was built here.
+func recordOf(t *tree.Tree, o *graph.Output) (cache.Record, error) {
+	rec, err := t.Record(o)
+	if gone := errors.Is(err, fs.ErrNotExist); !gone && (err != nil || rec.Origin == cache.BuiltHere) {
+		return rec, err
+	}
+	if l, lerr := t.Layout(o); lerr == nil {
+		if proof, ok := t.Store.Proof(o.String(), l.Digest()); ok {
+			return proof, nil
+		}
+	}
+	return rec, err
 }
 
 // upToDate reports whether why surely finds no reason for s when nothing that it is
