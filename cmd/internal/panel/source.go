@@ -62,7 +62,7 @@ func openSource(ctx context.Context, t *tree.Tree, documents *fetch.Documents, n
 	var err error
 	switch {
 	case strings.TrimSpace(name) == "":
-		return nil, sourceErrorf("want a branch or tag, an https URL or a folder, got nothing")
+		return nil, sourceErrorf("%q: want a branch or tag, an https URL or a folder", name)
 	case strings.Contains(name, "://"):
 		s.listed, err = digestsAtURL(ctx, documents, name)
 	case name == "." || name == ".." || strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../"):
