@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
@@ -22,6 +23,7 @@ import (
 	"github.com/moby/buildkit/executor/oci"
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
+	"github.com/moby/buildkit/exporter"
 	"github.com/moby/buildkit/frontend"
 	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
@@ -38,7 +40,11 @@ import (
 	"github.com/moby/buildkit/worker/base"
 	"github.com/moby/buildkit/worker/label"
 	"github.com/moby/sys/userns"
+	digest "github.com/opencontainers/go-digest"
 	bolt "go.etcd.io/bbolt"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded/export"
 )
 
 // defaultCacheSize bounds the engine's cache where nothing else is said.
@@ -140,7 +146,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		GCPolicy:         gcPolicy(size),
 		NetworkProviders: networks,
 		Executor:         &peakExecutor{exe, cgroupOf(root)},
-		Snapshotter:      containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil),
+		Snapshotter:      export.Counted(containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil), md),
 		ContentStore:     content,
 		Applier:          apply.NewFileSystemApplier(content),
 		Differ:           walking.NewWalkingDiff(content),
@@ -152,6 +158,34 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		MountPoolRoot:    filepath.Join(root, "cachemounts"),
 		ResourceMonitor:  monitor,
 	}, nil
+}
+
+// exportingWorker is BuildKit's worker with an exporter that compresses a layer once.
+type exportingWorker struct {
+	*base.Worker
+	layers *export.Layers
+}
+
+func (w *engineWorker) exporting(bw *base.Worker) *exportingWorker {
+	return &exportingWorker{bw, &export.Layers{
+		Content: bw.ContentStore(),
+		Forget: func(d digest.Digest) error {
+			return os.Remove(filepath.Join(w.contentDir, d.Encoded()))
+		},
+		Leases:     bw.LeaseManager(),
+		Cache:      bw.CacheMgr,
+		Overlay:    w.snapshotter == buildkit.Overlayfs,
+		Compressor: runtime.Version() + " " + buildkit.Version(),
+	}}
+}
+
+// Exporter implements worker.Worker.
+func (w *exportingWorker) Exporter(name string, sessions *session.Manager) (exporter.Exporter, error) {
+	e, err := w.Worker.Exporter(name, sessions)
+	if err != nil || name != client.ExporterOCI {
+		return e, err
+	}
+	return export.New(e, w.layers), nil
 }
 
 // noRegistry refuses every registry: what a build reads comes from the tree.
@@ -178,7 +212,7 @@ func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
 		return err
 	}
 	workers := &worker.Controller{}
-	if err := workers.Add(bw); err != nil {
+	if err := workers.Add(w.exporting(bw)); err != nil {
 		return err
 	}
 	sessions, err := session.NewManager()

@@ -63,10 +63,11 @@ var bans = []ban{
 
 	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit", "buildkit/embedded", "buildkit/remote"},
 		reason: "package buildkit and its engines alone speak BuildKit's protocol"},
-	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit", "buildkit/embedded"},
+	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit", "buildkit/embedded", "buildkit/embedded/export"},
 		reason: "package buildkit alone holds an engine"},
 	{in: "...", what: "github.com/moby/buildkit/control...", except: []string{"buildkit/embedded", "buildkit/enginetest", "cmd/sx"},
 		reason: "only the program that is an engine links BuildKit's solver; the race detector covers the rest"},
+	{in: "buildkit/embedded/export", what: module + "...", reason: "it is about BuildKit's exporter, and nothing else"},
 	{in: "buildkit", what: module + "buildkit/embedded", reason: "the client of an engine does not know which one it speaks to"},
 	{in: "buildkit", what: module + "buildkit/remote", reason: "the client of an engine does not know which one it speaks to"},
 	{in: "buildkit/remote", what: module + "...", but: []string{module + "buildkit", module + "buildkit/xzheader", module + "graph",
