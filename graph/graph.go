@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"slices"
 )
 
@@ -13,7 +14,9 @@ type Graph struct {
 	index       map[Ref]*Output
 	dependents  func() map[Ref][]Ref
 	warnings    []string
-	skipped     map[Ref]string // why there is no such output
+	skipped     map[Ref]string    // why there is no such output
+	links       map[string]string // by stage: a definition that is a symbolic link
+	folders     map[Ref]bool      // that were passed over; without a name, the stage's
 	broken      []*Broken
 	brokenBy    map[Ref]*Broken // the outputs of broken
 }
@@ -103,8 +106,15 @@ func (g *Graph) visit(refs []Ref, seen []bool, leave func(*Output)) {
 	}
 }
 
-// Skipped reports whether r would be an output of a definition, or of a stage,
-// that Load passed over with a warning: there is no such output, yet.
-func (g *Graph) Skipped(r Ref) bool {
-	return g.skipped[r] != "" || g.skipped[Ref{Stage: r.Stage}] != ""
+// Skipped says why there is no output r, "" if nothing is known: a definition or a
+// stage that has it, or might have it, was passed over with a warning. What a
+// symbolic link leads to might have any output of its stage.
+func (g *Graph) Skipped(r Ref) string {
+	return cmp.Or(g.skipped[r], g.skipped[Ref{Stage: r.Stage}], g.links[r.Stage])
+}
+
+// SkippedFolder reports whether packages/<stage>/<name>, whose sources are in the
+// folder of the same name below fetch/, was passed over.
+func (g *Graph) SkippedFolder(stage, name string) bool {
+	return g.folders[Ref{stage, name}] || g.folders[Ref{Stage: stage}]
 }

@@ -23,6 +23,9 @@ func (l *loader) link() {
 	l.outputs, l.index = nil, make(map[Ref]*Output, len(l.drafts))
 	old := !slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.skip != hidden && d.skip != noPackageTOML })
 	for i, d := range l.drafts {
+		if d.skip != "" {
+			l.folders[Ref{Stage: d.def.Stage, Name: d.def.Name}] = true
+		}
 		switch {
 		case d.skip == "":
 			continue
@@ -220,7 +223,7 @@ func (l *loader) finish() *Graph {
 		}
 	}
 	l.reportCycles(&Graph{outputs: l.outputs, index: l.index})
-	g := &Graph{broken: l.settle(), index: l.index, skipped: l.skipped}
+	g := &Graph{broken: l.settle(), index: l.index, skipped: l.skipped, links: l.links, folders: l.folders}
 	if len(g.broken) > 0 {
 		l.keepSound(g)
 	}

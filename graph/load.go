@@ -53,6 +53,7 @@ func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
 func (l *loader) load(ctx context.Context) (*Graph, error) {
 	for ok := false; !ok; ok = !l.forgetOutdated() {
 		l.drafts, l.warnings, l.skipped = nil, nil, make(map[Ref]string)
+		l.links, l.folders = make(map[string]string), make(map[Ref]bool)
 		if err := l.find(); err != nil {
 			return nil, err
 		}
@@ -84,7 +85,9 @@ type loader struct {
 	outputs  []*Output
 	index    map[Ref]*Output
 	warnings []string
-	skipped  map[Ref]string // why there is no such output; without a name, no such stage
+	skipped  map[Ref]string    // why there is no such output; without a name, no such stage
+	links    map[string]string // see [Graph]
+	folders  map[Ref]bool
 
 	names     []string // of all outputs, once a suggestion needs them
 	suggested int
@@ -127,6 +130,7 @@ func (l *loader) find() error {
 		case stage.Type()&fs.ModeSymlink != 0:
 			l.warn("%s is a symbolic link: skipped", dir)
 			l.pass(dir, "is a symbolic link", Ref{Stage: stage.Name()})
+			l.folders[Ref{Stage: stage.Name()}] = true
 		case !stage.IsDir() || strings.HasPrefix(stage.Name(), "."):
 		case !slices.Contains(Stages, stage.Name()):
 			l.warn("%s is none of the stages %s: skipped", dir, strings.Join(Stages, ", "))
@@ -150,7 +154,9 @@ func (l *loader) findIn(stage, dir string) {
 		switch {
 		case e.Type()&fs.ModeSymlink != 0:
 			l.warn("%s is a symbolic link: skipped", path)
-			l.pass(path, "is a symbolic link", Ref{Stage: stage, Name: e.Name()})
+			r := Ref{Stage: stage, Name: e.Name()}
+			l.pass(path, "is a symbolic link", r)
+			l.links[stage], l.folders[r] = l.skipped[r], true
 		case e.IsDir():
 			l.drafts = append(l.drafts, &draft{def: &Definition{Stage: stage, Name: e.Name(), Dir: path}})
 		}

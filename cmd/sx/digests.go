@@ -33,14 +33,15 @@ func newDigestsCommand(a *app) *cobra.Command {
 		Long: `Prints a line "<digest> <output>" for each selected output in out/, in the format of
 digests/.
 
---write replaces the lines of the selected outputs in digests/ (without selectors: of all
-that this machine built) and keeps the others. It drops lines of outputs that the tree
-does not have, unless a definition is broken and might have them; then the exit code is
-2. It refuses outputs that were not built here, are not up to date, or are for another
-platform, and without --force outputs that are MISMATCH or UNPROVEN. If it refuses a
-selected output it writes nothing; without selectors it keeps the lines of the refused
-ones. stderr lists each replaced line, old and new, and each dropped line. The exit code
-is 3 if the line of an output that is MISMATCH was kept.`,
+--write replaces the lines of the selected outputs in digests/ (without selectors: of
+all that this machine built) and keeps the others. It drops lines of outputs that the
+tree does not have, unless a definition might have them that is skipped (a symbolic
+link) or broken; with a broken one the exit code is 2. It refuses outputs that were not
+built here, are not up to date, or are for another platform, and without --force outputs
+that are MISMATCH or UNPROVEN. If it refuses a selected output it writes nothing;
+without selectors it keeps the lines of the refused ones. stderr lists each replaced
+line, old and new, and each dropped line. The exit code is 3 if the line of an output
+that is MISMATCH was kept.`,
 		Example: `  sx digests | sort
   sx digests core-curl --write && git diff digests/`,
 		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
@@ -92,7 +93,8 @@ func (a *app) warnOfStrayDigests(t *tree.Tree) {
 	}
 }
 
-// maxStrayDigests is how many files that are of no stage are named.
+// maxStrayDigests is how many files that are of no stage, or lines of skipped
+// definitions, are named.
 const maxStrayDigests = 5
 
 // listed returns the digests of those of refs that out/ has. all says that refs are the
@@ -170,11 +172,28 @@ func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o diges
 	if err := printLines(a, changed, o); err != nil {
 		return err
 	}
+	printKept(a.stderr, t)
 	if kept && refused.Has(verdict.Mismatch) {
 		fmt.Fprintln(a.stderr, "sx: "+refused.Remedy)
 		return codeError(exitMismatch)
 	}
 	return nil
+}
+
+// printKept names the lines that stay for outputs of skipped definitions.
+func printKept(w io.Writer, t *tree.Tree) {
+	n := 0
+	for _, l := range driver.Strange(t) {
+		if l.Skipped == "" {
+			continue
+		}
+		if n++; n <= maxStrayDigests {
+			fmt.Fprintf(w, "sx: %s keeps its line: %s\n", l.Name, text.Field(l.Skipped))
+		}
+	}
+	if n > maxStrayDigests {
+		fmt.Fprintf(w, "sx: so do %d more\n", n-maxStrayDigests)
+	}
 }
 
 // printLines prints the changed lines of digests/: the new ones on stdout, old and new on

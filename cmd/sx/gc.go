@@ -35,10 +35,11 @@ func newGCCommand(a *app) *cobra.Command {
   the engine    the least recently used results, until its cache is small enough
 
 Everything that belongs to an output of the tree is kept, including proofs of digests
-that it once had. Files in out/ and fetch/ that neither sx nor make created are kept and
-listed; packages/ is never touched. While another sx works in the tree, or if a
-definition is broken (exit code 2), only the engine's cache is trimmed. If gc is killed,
-every output is either complete or gone.`,
+that it once had, and everything that a skipped definition (a symbolic link, a folder
+without package.toml) might have. Files in out/ and fetch/ that neither sx nor make
+created are kept and listed; packages/ is never touched. While another sx works in the
+tree, or if a definition is broken (exit code 2), only the engine's cache is trimmed. If
+gc is killed, every output is either complete or gone.`,
 		Example: `  sx gc --dry-run
   sx gc --engine-size 20GiB
   sx gc --engine-size 0           # empty the engine's cache`,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,7 +173,7 @@ func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o v
 		strange = driver.Strange(t)
 	}
 	for _, l := range strange {
-		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and the tree has no such output\n", l.Name, l.Old.Hex())
+		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
 	}
 	counts := printCounts(lines, vs)
 	if o.json {

@@ -54,6 +54,7 @@ func readLayout(t *tree.Tree, o *graph.Output) (cache.Layout, error) {
 type Line struct {
 	Name     string     // of the output
 	Old, New oci.Digest // zero: there was none, or there is none any more
+	Skipped  string     // why the tree does not have the output, if that is known: the line stays
 }
 
 // Strange are the lines of outputs that the tree does not have, as far as its broken
@@ -69,8 +70,12 @@ func Strange(t *tree.Tree) (lines []Line) {
 		if broken[name] {
 			continue
 		}
-		if ref, err := graph.ParseRef(name); err != nil || t.Graph.Output(ref) == nil {
+		ref, err := graph.ParseRef(name)
+		switch {
+		case err != nil:
 			lines = append(lines, Line{Name: name, Old: t.Published[name]})
+		case t.Graph.Output(ref) == nil:
+			lines = append(lines, Line{Name: name, Old: t.Published[name], Skipped: t.Graph.Skipped(ref)})
 		}
 	}
 	return lines
@@ -78,7 +83,7 @@ func Strange(t *tree.Tree) (lines []Line) {
 
 // WriteDigests replaces the lines of refs in digests/ by what this machine built, keeps
 // the other lines and drops those of outputs that the tree does not have, unless a
-// definition is broken: it may have them. If any of
+// definition is broken or skipped that may have them. If any of
 // refs may not be published, or is MISMATCH or UNPROVEN and not forced, it writes nothing, and the
 // error is a *RefusedError. It returns the lines that changed, those that were dropped
 // last.
@@ -100,7 +105,7 @@ func NewDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (c
 	next := maps.Clone(t.Published)
 	var dropped []Line
 	if len(t.Graph.Broken()) == 0 {
-		dropped = Strange(t)
+		dropped = slices.DeleteFunc(Strange(t), func(l Line) bool { return l.Skipped != "" })
 	}
 	for _, l := range dropped {
 		delete(next, l.Name)
@@ -122,7 +127,7 @@ func NewDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (c
 		}
 		if old := next[ref.String()]; old != d {
 			next[ref.String()] = d
-			changed = append(changed, Line{ref.String(), old, d})
+			changed = append(changed, Line{Name: ref.String(), Old: old, New: d})
 		}
 	}
 	if slices.ContainsFunc(refused.Refusals, func(r Refusal) bool { return !r.Final }) {

@@ -3,6 +3,7 @@ package driver
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -113,7 +114,7 @@ func (p *pretender) layout(tree *tree.Tree, output, layer string) cache.Layout {
 	p.must(err)
 	l, err := into.Commit(p.t.Context(), oci.Descriptor{
 		MediaType: oci.MediaTypeIndex, Digest: d, Size: int64(index["size"].(int)),
-	}, nil)
+	}, map[string]string{"io.containerd.image.name": "docker.io/stagex/" + output + ":latest"})
 	p.must(err)
 	return l
 }
@@ -243,5 +244,40 @@ func TestRecordsLost(t *testing.T) {
 				t.Errorf("after an edit:\n%s", said)
 			}
 		})
+	}
+}
+
+// TestSkippedDefinitions: what a definition has that is skipped stays, whatever its
+// outputs are called, and its lines of digests/ do.
+func TestSkippedDefinitions(t *testing.T) {
+	p := newPretender(t, "a:", "b:", "c:", "d:")
+	p.published("a", "b", "c", "d")
+	edit(t, p.dir+"/fetch/core/b/source", "1")
+	edit(t, p.dir+"/fetch/core/a/source", "1")
+	p.must(errors.Join(os.RemoveAll(p.dir+"/packages/core/b"), os.Symlink("nowhere", p.dir+"/packages/core/b")))
+	p.must(os.RemoveAll(p.dir + "/packages/core/c")) // as a subpackage of b would look
+	p.must(os.Remove(p.dir + "/packages/core/d/Containerfile"))
+	garbage := func() ([]string, []string) {
+		w, err := FindGarbage(p.open())
+		p.must(err)
+		return w.Outputs, w.Sources.Files
+	}
+	dropped := func() (names []string) {
+		tree := p.open()
+		_, lines, err := NewDigests(tree, &verdict.Judge{Tree: tree}, nil, false)
+		p.must(err)
+		for _, l := range lines {
+			names = append(names, l.Name)
+		}
+		return names
+	}
+	outputs, files := garbage()
+	if lines := dropped(); len(outputs) > 0 || len(lines) > 0 || !slices.Equal(files, []string{"fetch/core/a/source"}) {
+		t.Errorf("beside skipped definitions %q, %q and the lines of %q would go", outputs, files, lines)
+	}
+	p.must(errors.Join(os.Remove(p.dir+"/packages/core/b"), os.RemoveAll(p.dir+"/packages/core/d")))
+	outputs, files = garbage()
+	if lines := dropped(); len(outputs) != 3 || len(files) != 2 || len(lines) != 3 {
+		t.Errorf("without them %q, %q and the lines of %q would go", outputs, files, lines)
 	}
 }

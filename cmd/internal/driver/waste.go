@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -87,7 +89,20 @@ func FindGarbage(t *tree.Tree) (w Waste, err error) {
 		return w, err
 	}
 	w.Sources, err = fetch.FindWaste(sources, garbageOptions(t))
+	w.keepSkipped(t.Graph)
 	return w, err
+}
+
+// keepSkipped keeps the sources of definitions that were passed over.
+func (w *Waste) keepSkipped(g *graph.Graph) {
+	w.Sources.Files = slices.DeleteFunc(w.Sources.Files, func(p string) bool {
+		folder := path.Dir(p)
+		skipped := g.SkippedFolder(path.Base(path.Dir(folder)), path.Base(folder))
+		if skipped {
+			w.Sources.Kept = append(w.Sources.Kept, fetch.Kept{Path: p, Why: "its definition is skipped"})
+		}
+		return skipped
+	})
 }
 
 // NoDefinitionsError says that a tree has no definition at all.
@@ -99,7 +114,7 @@ func (e *NoDefinitionsError) Error() string {
 
 func names(t *tree.Tree, output string) bool {
 	ref, err := graph.ParseRef(output)
-	return err == nil && (t.Graph.Output(ref) != nil || t.Graph.Skipped(ref))
+	return err == nil && (t.Graph.Output(ref) != nil || t.Graph.Skipped(ref) != "")
 }
 
 func garbageOptions(t *tree.Tree) fetch.Options {
