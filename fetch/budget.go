@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TempDir is bounded: a server decides how much it sends, not how full the disk
-// gets. Partial files count, and wrong ones that earlier runs moved away. Wrong ones
-// of this run stay, because its messages name them.
+// The size of TempDir is limited, so that servers cannot fill the disk. Partial files
+// count, and wrong files that earlier runs moved away. Wrong files of this run do not,
+// because its messages name them.
 
 type tempFile struct {
 	name     string
@@ -57,8 +57,8 @@ func total(files []tempFile) (sum int64) {
 	return sum
 }
 
-// grow reserves n more bytes. Above the limit it counts the files anew and removes
-// those that no process writes, oldest first. If that is not enough it returns a
+// grow reserves n more bytes. Above the limit it counts the files again and removes those
+// that no process is writing, oldest first. If that is not enough it returns a
 // *transfer.SizeError.
 func (t *temp) grow(n int64) error {
 	t.mu.Lock()

@@ -24,8 +24,8 @@ func (e *wrongError) Error() string { return e.err.Error() }
 func (e *wrongError) Unwrap() error { return e.err }
 
 // check verifies the file at path, and changes nothing. The error is errAbsent, a
-// *wrongError, or one that neither checking nor replacing gets past, such as a folder
-// of that name.
+// *wrongError, or one because of which the file can be neither checked nor replaced,
+// such as a folder of that name.
 func (r *run) check(ctx context.Context, path string, want graph.Hash) error {
 	s, err := r.tree.spot(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func (r *run) sum(ctx context.Context, s *spot) (graph.Hash, error) {
 		sum, err := r.opts.Sum(filepath.Join(r.opts.Tree, filepath.FromSlash(s.path)))
 		return graph.Hash(sum), err
 	}
-	// O_NONBLOCK: should it have become a pipe meanwhile, do not wait for a writer.
+	// O_NONBLOCK: if it has become a pipe meanwhile, do not wait for a writer.
 	f, err := s.dir.OpenFile(s.base, syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return graph.Hash{}, err

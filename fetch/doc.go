@@ -1,15 +1,14 @@
-// Package fetch brings the sources that package.toml files name into the
-// tree's fetch/ folder, by hash: over mirrors, in parallel, resumable, verified.
+// Package fetch downloads the sources of package.toml files into the tree's fetch/
+// folder, by hash: from mirrors, in parallel, resumable, verified.
 //
-// It refuses to know what is built, to write anywhere but under fetch/ and its
-// own TempDir, to follow a symbolic link in the tree, to speak anything but
-// http and https (what Options.First speaks, its caller does), and to leave bytes
-// it has not hashed under a final name.
+// It does not know what is built. It writes only under fetch/ and its own TempDir,
+// follows no symbolic link in the tree, uses only http and https (Options.First brings
+// its own client), and gives a file its final name only after hashing it.
 //
-// Start at Run (run.go). One hash's way is job.go: check what lies in fetch/
-// (check.go, tree.go), move what is wrong away (wrong.go), lock and resume the partial
-// file (partial.go, temp.go, budget.go), go over the mirrors (get.go,
-// mirrors.go) by means of package transfer, put the file in place (place.go).
+// Start at Run (run.go). job.go has the steps for one hash: check the files in fetch/
+// (check.go, tree.go), move wrong files away (wrong.go), lock and resume the partial
+// file (partial.go, temp.go, budget.go), try the mirrors (get.go, mirrors.go) with
+// package transfer, and give the file its final name (place.go).
 //
 // upstream: src/fetch.py.
 package fetch

@@ -12,14 +12,15 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// MaxDocument bounds a document, in bytes.
+// MaxDocument is the maximum size of a document, in bytes.
 const MaxDocument = 1 << 20
 
-// documentTime bounds the reading of one document, with all repetitions.
+// documentTime is how long reading one document may take, with all retries.
 const documentTime = 30 * time.Second
 
-// Documents reads small files of servers that a user named: signatures, lists of digests. It speaks https only, follows no
-// redirect to another host, and checks no hash: the caller must judge a document. It is safe for concurrent use.
+// Documents downloads small files from servers that a user named: signatures, lists of
+// digests. It uses only https, follows no redirect to another host, and checks no hash:
+// the caller decides whether to trust a document. It is safe for concurrent use.
 type Documents struct {
 	client transfer.Client
 	base   *http.Transport
@@ -27,10 +28,10 @@ type Documents struct {
 	time   time.Duration
 }
 
-// documentsAtOnce are the requests that Documents keeps going at most.
+// documentsAtOnce is how many requests Documents makes at once.
 const documentsAtOnce = 8
 
-// NewDocuments prepares to read documents and connects to nothing.
+// NewDocuments returns a Documents without connecting.
 func NewDocuments(userAgent string) *Documents {
 	limits := transfer.Limits{}.WithDefaults()
 	base := transfer.NewTransport(limits, documentsAtOnce, nil)
@@ -48,10 +49,10 @@ func NewDocuments(userAgent string) *Documents {
 	}
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (d *Documents) Close() { d.base.CloseIdleConnections() }
 
-// sameHost lets a server redirect to itself.
+// sameHost refuses redirects to another host.
 func sameHost(req *http.Request, via []*http.Request) error {
 	if err := transfer.CheckRedirect(req, via); err != nil {
 		return err
@@ -79,7 +80,8 @@ func NoDocument(err error) bool {
 	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)
 }
 
-// CheckDocumentURL wants an https URL with a host, and no password or fragment in it.
+// CheckDocumentURL returns an error unless text is an https URL with a host, without a
+// password and a fragment.
 func CheckDocumentURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {

@@ -65,7 +65,7 @@ func (f Failure) Error() string {
 	return fmt.Sprintf("%q: %s", f.Name, printable(f.Attempts.Error()))
 }
 
-// Reason is Error without the source, and with each place as it is.
+// Reason returns the attempts, without the source.
 func (f Failure) Reason() error { return f.Attempts }
 
 // Unwrap returns the reasons.
@@ -88,7 +88,7 @@ type OfflineError struct{ Missing []Missing }
 // Missing is a source that is not on this machine.
 type Missing struct {
 	Source
-	// Wrong is a *WrongError for another file in its place; nil if there is none.
+	// Wrong is a *WrongError if a wrong file is in its place, else nil.
 	Wrong error
 }
 
@@ -141,7 +141,7 @@ func (e *Error) Table(w io.Writer) error {
 	return t.Flush()
 }
 
-// row needs no error: tabwriter keeps it for Flush.
+// row ignores errors: tabwriter returns them from Flush.
 func row(t *tabwriter.Writer, cells ...string) {
 	for i := range cells {
 		cells[i] = printable(cells[i])
@@ -149,8 +149,8 @@ func row(t *tabwriter.Writer, cells ...string) {
 	io.WriteString(t, strings.Join(cells, "\t")+"\n")
 }
 
-// printable replaces what could paint on a terminal or break a row: names and
-// mirrors come from a tree that is not trusted, reasons may quote a server.
+// printable replaces control characters, which could change a terminal or break a row:
+// names and mirrors come from an untrusted tree, and reasons may quote a server.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == ' ' || unicode.IsGraphic(r) && !unicode.IsSpace(r) {

@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// newTransport is shared by all requests of a run, so that connections are reused.
+// newTransport returns the transport for all requests of a run, so that connections are
+// reused.
 func newTransport(o Options) http.RoundTripper {
 	base := o.Transport
 	if base == nil {
@@ -21,7 +22,7 @@ func newTransport(o Options) http.RoundTripper {
 	return &transfer.Transport{Base: base, Limits: o.Limits, UserAgent: o.UserAgent, Breaker: &transfer.Breaker{}}
 }
 
-// closeIdle lets go of connections, if the transport is ours.
+// closeIdle closes idle connections, unless the transport is the caller's.
 func closeIdle(t http.RoundTripper, o Options) {
 	base := t.(*transfer.Transport).Base
 	if f, ok := base.(*forked); ok {
@@ -32,7 +33,7 @@ func closeIdle(t http.RoundTripper, o Options) {
 	}
 }
 
-// forked gives the requests of one scheme to another transport.
+// forked sends the requests of one scheme through another transport.
 type forked struct {
 	http.RoundTripper
 	scheme string
@@ -46,7 +47,7 @@ func (f *forked) RoundTrip(req *http.Request) (*http.Response, error) {
 	return f.RoundTripper.RoundTrip(req)
 }
 
-// get asks one mirror for what p lacks, and verifies it.
+// get asks one mirror for the missing bytes of p, and verifies the file.
 func (r *run) get(ctx context.Context, m *mirror, retries int, p *part, show *progress) error {
 	if m.download == nil {
 		m.download = r.newDownload(m, p, show)
@@ -84,9 +85,9 @@ func (r *run) newDownload(m *mirror, p *part, show *progress) *transfer.Download
 	}
 }
 
-// checkRedirect follows a redirect from https to http too, as real mirrors do it and
-// the hash protects the bytes, unless there are credentials, which it would show to
-// the network.
+// checkRedirect allows redirects from https to http, because real mirrors use them and
+// the hash protects the bytes. It refuses one with credentials, which would be sent
+// unencrypted.
 func (m *mirror) checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := transfer.CheckRedirect(req, via); err != nil {
 		return err
@@ -98,7 +99,7 @@ func (m *mirror) checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// download fills p from the mirrors. The error is a Failure's attempts, one of this
+// download fills p from the mirrors. The error is a transfer.Attempts, one of this
 // machine, or ctx's cause.
 func (r *run) download(ctx context.Context, g *group, p *part, show *progress) error {
 	var slot *transfer.Slot

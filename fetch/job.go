@@ -9,8 +9,8 @@ import (
 )
 
 // survey verifies the files of g that are present, links further names to them, and
-// leaves the others in g.wants. A wrong file is moved away at once; offline it stays
-// and is reported.
+// leaves the missing ones in g.wants. It moves wrong files away; offline it only reports
+// them.
 func (r *run) survey(ctx context.Context, g *group) {
 	found := r.look(ctx, g)
 	if r.opts.Offline || !slices.ContainsFunc(found, isWrong) {
@@ -29,7 +29,7 @@ func (r *run) survey(ctx context.Context, g *group) {
 	}
 }
 
-// look checks each path of g; the errors are check's.
+// look checks each path of g and returns the errors of check.
 func (r *run) look(ctx context.Context, g *group) (found []error) {
 	for _, w := range g.wants {
 		found = append(found, r.check(ctx, w.Path, g.hash))
@@ -42,8 +42,8 @@ func isWrong(err error) bool {
 	return errors.As(err, &wrong)
 }
 
-// settle acts on what look found, and says whether the file was there. The
-// caller holds the hash's lock if anything is wrong.
+// settle acts on the results of look, and reports whether the file is present. If a file
+// is wrong, the caller holds the hash's lock.
 func (r *run) settle(ctx context.Context, g *group, found []error) bool {
 	var present *want
 	var lacking []want
@@ -105,13 +105,13 @@ func (r *run) link(ctx context.Context, g *group, from, to want) error {
 	defer b.close()
 	err = link(a, b)
 	if errors.Is(err, fs.ErrExist) {
-		// Another run, or a source given twice, was quicker.
+		// Another run linked it, or the source is listed twice.
 		return r.verify(ctx, b, g.hash)
 	}
 	return err
 }
 
-// fetchGroup downloads the file of g once, and gives it all its names.
+// fetchGroup downloads the file of g once, and links all its names.
 func (r *run) fetchGroup(ctx context.Context, g *group) {
 	if r.opts.Offline && !r.temp.begun(g.hash) {
 		r.lack(g.wants...)
@@ -120,14 +120,14 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 	p, err := r.temp.openPart(ctx, g.hash, r.waiting(g))
 	switch {
 	case err != nil && r.opts.Offline && ctx.Err() == nil:
-		r.lack(g.wants...) // as where nothing can be written
+		r.lack(g.wants...) // for example, nothing can be written there
 		return
 	case err != nil:
 		r.failed(ctx, err, g.wants...)
 		return
 	}
 	defer p.close()
-	// The run that held the lock may have brought it.
+	// The run that held the lock may have downloaded it.
 	had := r.settle(ctx, g, r.look(ctx, g))
 	if len(g.wants) == 0 || ctx.Err() != nil {
 		if had {
@@ -158,18 +158,18 @@ func (r *run) fetchGroup(ctx context.Context, g *group) {
 	r.place(ctx, g, Fetched, p.finish)
 }
 
-// waiting tells that another sx downloads what g wants.
+// waiting returns a function that warns that another sx downloads the file of g.
 func (r *run) waiting(g *group) func() {
 	name := g.wants[0].Name
 	return func() {
 		r.status.Tell(func(s Status) {
-			s.Warn(fmt.Sprintf("%s: another sx downloads it: waiting for that one; Ctrl-C ends only this one", name))
+			s.Warn(fmt.Sprintf("%s: another sx is downloading it: waiting for it; Ctrl-C ends only this sx", name))
 		})
 	}
 }
 
-// place moves a file to the first path that takes it, and links the others. Finish
-// moves it to one; how says where it came from.
+// place moves a file to the first path of g where that succeeds, and links the others.
+// finish moves it to one path; how is the outcome to record.
 func (r *run) place(ctx context.Context, g *group, how string, finish func(*spot) error) {
 	for len(g.wants) > 0 {
 		w := g.wants[0]
@@ -192,7 +192,7 @@ func (r *run) finish(w want, finish func(*spot) error) error {
 	return finish(s)
 }
 
-// placingIn tells a disk too full for a new folder.
+// placingIn returns a *DiskError if the disk is too full for a new folder, else err.
 func placingIn(err error) error {
 	if isFull(err) {
 		return &DiskError{Path: "fetch", Err: cause(err)}
@@ -200,7 +200,7 @@ func placingIn(err error) error {
 	return err
 }
 
-// lack notes what only the network has.
+// lack records sources that are not on this machine.
 func (r *run) lack(wants ...want) {
 	for _, w := range wants {
 		m := Missing{Source: w.Source, Wrong: w.wrong}

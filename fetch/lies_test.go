@@ -187,7 +187,7 @@ func TestWrongFileWithoutLength(t *testing.T) {
 	w := newWorld(t)
 	url, requests := raw(t, func(int) string { return "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>" })
 	_, err := w.run(source("a", noise(1, 10), url))
-	wantReasons(t, err, "it answers with a web page (text/html)")
+	wantReasons(t, err, "it answered with a web page (text/html)")
 	if n := requests.Load(); n > 3 {
 		t.Errorf("%d requests", n)
 	}
@@ -250,7 +250,7 @@ func TestWaitingIsTold(t *testing.T) {
 	}
 	w.opts.Status = &onWarn{w.log, func() { held.Close() }}
 	w.must(s)
-	if log := strings.Join(w.log.lines, "\n"); !strings.Contains(log, "warn core-x: a: another sx downloads it: waiting") {
+	if log := strings.Join(w.log.lines, "\n"); !strings.Contains(log, "warn core-x: a: another sx is downloading it: waiting") {
 		t.Errorf("status was told:\n%s", log)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// meta says which version of which URL a partial file came from, so that the
-// server can be asked to resume only that (If-Range). It is a hint: the hash
-// decides, and a meta file that is lost or damaged is as good as none.
+// meta says which version of which URL a partial file came from, so that the server can
+// be asked to resume only that version (If-Range). It is a hint: the hash decides, and a
+// lost or damaged meta file does no harm.
 type meta struct {
 	URL       string `json:"url_sha256"` // hashed, it may hold credentials
 	Validator string `json:"validator"`  // a strong ETag, or Last-Modified
@@ -26,9 +26,9 @@ func newMeta(url, etag, modified string) meta {
 	return meta{URL: hex.EncodeToString(sum[:]), Validator: validator}
 }
 
-// matches gives the validator for url, "" where there is none.
+// matches returns the validator for url, "" if there is none.
 func (m meta) matches(url string) string {
-	// A validator goes into a header as it is.
+	// The validator is put into a header unchanged.
 	strange := strings.ContainsFunc(m.Validator, func(r rune) bool { return r < ' ' || r > '~' })
 	if strange || m.URL != newMeta(url, "", "").URL {
 		return ""
@@ -36,7 +36,7 @@ func (m meta) matches(url string) string {
 	return m.Validator
 }
 
-// readMeta gives the zero meta for anything but a plain small file of ours.
+// readMeta returns the zero meta unless the file is regular, small and well-formed.
 func (t *temp) readMeta(hash graph.Hash) meta {
 	var m meta
 	name := hash.String() + metaSuffix
@@ -50,7 +50,7 @@ func (t *temp) readMeta(hash graph.Hash) meta {
 	return m
 }
 
-// writeMeta may fail: then a resumption asks without If-Range.
+// writeMeta ignores failures: the download is then resumed without If-Range.
 func (t *temp) writeMeta(hash graph.Hash, m meta) {
 	name := hash.String() + metaSuffix
 	t.dir.Remove(name)

@@ -2,23 +2,22 @@ package fetch
 
 import "time"
 
-// meterSpan is how far back a Meter looks, in whole seconds.
+// meterSpan is the time over which a Meter averages, in whole seconds.
 const meterSpan = 10
 
-// Meter is the arithmetic of a progress line: the rate of the last ten seconds
-// and the time left at that rate. The caller says when; it is not safe for
-// concurrent use, which Status does not need. The zero value is ready.
+// Meter computes the rate of the last ten seconds and the time left at that rate. The
+// caller gives the time. It is not safe for concurrent use. The zero value is usable.
 type Meter struct {
 	start   time.Time
 	total   int64
 	buckets [meterSpan + 1]bucket
 }
 
-// bucket is what came in one second since start.
+// bucket counts the bytes of one second since the start.
 type bucket struct{ second, bytes int64 }
 
-// Add counts n bytes that came by now. Negative n (a transfer that starts
-// again) takes nothing back from what was counted.
+// Add counts n bytes received at now. A negative n (a transfer that starts again) is
+// ignored.
 func (m *Meter) Add(now time.Time, n int64) {
 	if m.start.IsZero() {
 		m.start = now
@@ -35,10 +34,10 @@ func (m *Meter) Add(now time.Time, n int64) {
 	b.bytes += n
 }
 
-// Total is all bytes counted.
+// Total returns the number of bytes counted.
 func (m *Meter) Total() int64 { return m.total }
 
-// Rate is in bytes per second, over the last ten seconds or since the first Add.
+// Rate returns bytes per second, over the last ten seconds or since the first Add.
 func (m *Meter) Rate(now time.Time) float64 {
 	if m.start.IsZero() {
 		return 0
@@ -51,12 +50,12 @@ func (m *Meter) Rate(now time.Time) float64 {
 		}
 	}
 	span := since - time.Duration(max(oldest, 0))*time.Second
-	// A burst in the first instant is no rate yet.
+	// The first instant is too short for a rate.
 	return float64(sum) / max(span.Seconds(), 0.5)
 }
 
-// Left is how long remaining bytes take at the present rate; ok is false if the
-// rate is too low to tell.
+// Left returns how long the remaining bytes take at the present rate; ok is false if the
+// rate is too low.
 func (m *Meter) Left(now time.Time, remaining int64) (left time.Duration, ok bool) {
 	if remaining <= 0 {
 		return 0, remaining == 0
@@ -68,7 +67,7 @@ func (m *Meter) Left(now time.Time, remaining int64) (left time.Duration, ok boo
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second), true
 }
 
-// second is never negative, should the clock be set back.
+// second returns the seconds since the start; 0 if the clock was set back.
 func (m *Meter) second(now time.Time) int64 {
 	return max(int64(now.Sub(m.start)/time.Second), 0)
 }

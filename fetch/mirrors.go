@@ -37,7 +37,8 @@ func newMirror(raw string) *mirror {
 	return m
 }
 
-// request asks for the file from offset on, if it still is the one that began is of.
+// request returns a request for the file from offset on. With the validator of began the
+// server sends a part only if the file has not changed since.
 func (m *mirror) request(ctx context.Context, offset int64, began meta) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url.String(), nil)
 	if err != nil {
@@ -64,19 +65,19 @@ func redact(raw string) string {
 	return printable(shown)
 }
 
-// First is a place that has sources by their hash, such as a registry. It is
-// asked before a source's own mirrors. Options alone can name one: no definition
-// reaches Client.
+// First is a place that has sources by their hash, such as a registry. It is asked
+// before a source's own mirrors. Only Options can name one: no URL of a definition is
+// sent to Client.
 type First struct {
-	// Prefix, with a source's sha256 in 64 hexadecimal digits behind it, is the
-	// URL that it has there: "oci://registry/repository@sha256:".
+	// Prefix is the start of a source's URL, "oci://registry/repository@sha256:". The
+	// source's sha256, 64 hexadecimal digits, follows.
 	Prefix string
-	// Client carries the requests for Prefix's scheme, and follows redirects by
-	// itself. Its errors are classed by transfer.OutcomeOf.
+	// Client carries the requests for the scheme of Prefix and follows redirects
+	// itself. transfer.OutcomeOf classes its errors.
 	Client http.RoundTripper
 }
 
-// mirror is a source's place there.
+// mirror returns the mirror for a source.
 func (f *First) mirror(hash graph.Hash) *mirror {
 	raw := f.Prefix + hash.String()
 	m := &mirror{show: redact(raw)}
@@ -84,7 +85,7 @@ func (f *First) mirror(hash graph.Hash) *mirror {
 	return m
 }
 
-// scheme is what Client is for.
+// scheme returns the URL scheme of Prefix.
 func (f *First) scheme() string {
 	if u, err := url.Parse(f.Prefix); err == nil {
 		return u.Scheme

@@ -17,7 +17,7 @@ const (
 	DefaultRetries    = 3
 )
 
-// Options says how Run works. Only Tree is required.
+// Options are the options of Run. Only Tree is required.
 type Options struct {
 	Tree      string // the StageX checkout that Source.Path is relative to
 	TempDir   string // partial files; default <Tree>/.sx/fetch; best on the tree's filesystem
@@ -30,18 +30,20 @@ type Options struct {
 	MaxPartial int64 // largest sum of what TempDir holds, default DefaultMaxPartial
 
 	Limits  transfer.Limits // how slow a mirror may be; Limits.Connect is not used with Transport
-	Retries int             // further tries after a failure that passes, default DefaultRetries, negative: none
+	Retries int             // further tries after a temporary failure, default DefaultRetries, negative: none
 
-	// Backoff is how long to wait before try n+1 (n from 0) if the server does not
-	// say; default transfer.Exponential.
+	// Backoff returns how long to wait before try n+1 (n from 0), unless the server
+	// says; default transfer.Exponential.
 	Backoff func(n int) time.Duration
 	// First is asked before the mirrors of any source; nil: none.
 	First *First
-	// Transport carries the requests, but for First's; default: proxies from the environment.
+	// Transport carries the requests, except those of First; default: one with proxies
+	// from the environment.
 	Transport http.RoundTripper
-	// Status is told about progress; nil: none.
+	// Status receives progress; nil: none.
 	Status Status
-	// Sum is the sha256 of the regular file at path, possibly remembered; nil: read it.
+	// Sum returns the sha256 of the regular file at path, possibly from memory; nil: it
+	// is read.
 	Sum func(path string) ([32]byte, error)
 	Log *zap.Logger // nil: none
 }
@@ -69,8 +71,8 @@ const (
 	Linked  = "linked" // from another path with the same hash
 )
 
-// Status is told what Run does. A failure with mirror "" is a Failure or, offline, a
-// Missing.
+// Status receives the progress of Run. A failure with mirror "" is a Failure or, offline,
+// a Missing.
 type Status = transfer.Status[Source]
 
 type progress = transfer.Progress[Source]

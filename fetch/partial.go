@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// part is a file on its way: <TempDir>/<sha256>.part, locked for as long as it
-// is open. sum always covers exactly the first size bytes, which are those on disk.
+// part is a partial file, <TempDir>/<sha256>.part, locked while it is open. sum always
+// covers the first size bytes, which are all bytes on disk.
 type part struct {
 	temp *temp
 	want graph.Hash
@@ -29,8 +29,8 @@ type part struct {
 	gone bool // no longer under its name
 }
 
-// openPart opens and locks the partial file of a hash and reads what is there. It
-// waits for another run that writes it, and then calls waiting.
+// openPart opens and locks the partial file of a hash and hashes its bytes. If another
+// run is writing it, openPart calls waiting and waits for the lock.
 func (t *temp) openPart(ctx context.Context, want graph.Hash, waiting func()) (*part, error) {
 	p := &part{temp: t, want: want, name: want.String() + partSuffix, sum: sha256.New()}
 	for p.f == nil {
@@ -45,7 +45,7 @@ func (t *temp) openPart(ctx context.Context, want graph.Hash, waiting func()) (*
 	return p, nil
 }
 
-// load hashes what an earlier run left.
+// load hashes the bytes of an earlier run.
 func (p *part) load(ctx context.Context) (err error) {
 	p.size, err = io.CopyBuffer(p.sum, contextReader{ctx, p.f}, make([]byte, 256<<10))
 	if err == nil && p.size > 0 {
@@ -56,7 +56,7 @@ func (p *part) load(ctx context.Context) (err error) {
 
 var _ transfer.Part = (*part)(nil)
 
-// Check says whether the bytes so far are the file.
+// Check returns nil if the bytes are the whole file, else a *transfer.HashError.
 func (p *part) Check() error {
 	if got := graph.Hash(p.sum.Sum(nil)); got != p.want {
 		return &transfer.HashError{What: "file", Got: got, Want: p.want}
@@ -64,10 +64,10 @@ func (p *part) Check() error {
 	return nil
 }
 
-// Size is how many bytes are there.
+// Size returns how many bytes are there.
 func (p *part) Size() int64 { return p.size }
 
-// Write appends. An error is this machine's, not the mirror's.
+// Write appends b. Its errors are those of this machine, not of a mirror.
 func (p *part) Write(b []byte) (int, error) {
 	if err := p.temp.grow(int64(len(b))); err != nil {
 		return 0, err
@@ -79,7 +79,7 @@ func (p *part) Write(b []byte) (int, error) {
 	return n, p.failed(err)
 }
 
-// failed tells a full disk from other errors of writing.
+// failed returns a *DiskError if err means a full disk, else err with the file's name.
 func (p *part) failed(err error) error {
 	switch {
 	case err == nil:
@@ -90,7 +90,7 @@ func (p *part) failed(err error) error {
 	return fmt.Errorf("writing %q: %w", p.name, cause(err))
 }
 
-// Reset throws away what is there.
+// Reset discards all bytes.
 func (p *part) Reset() error {
 	if p.size == 0 {
 		return nil
@@ -109,7 +109,7 @@ func (p *part) Reset() error {
 	return nil
 }
 
-// finish gives the file its final name. What it holds must be complete.
+// finish gives the file its final name. It must be complete.
 func (p *part) finish(s *spot) error {
 	if err := errors.Join(p.f.Chmod(0o644), p.f.Sync()); err != nil {
 		return p.failed(err)
@@ -123,7 +123,7 @@ func (p *part) finish(s *spot) error {
 	return nil
 }
 
-// close lets go of the file and keeps it for a later run, unless it is empty.
+// close closes the file. It stays for a later run, unless it is empty.
 func (p *part) close() {
 	if !p.gone && p.size == 0 {
 		p.temp.dir.Remove(p.name)
@@ -131,11 +131,11 @@ func (p *part) close() {
 	p.f.Close()
 }
 
-// lockEvery is how often a lock that another sx holds is tried again.
+// lockEvery is the interval between attempts to take a lock that another sx holds.
 const lockEvery = 100 * time.Millisecond
 
-// lock opens and locks p's file. It leaves f nil where the name meant something
-// else meanwhile: then it is to be called again.
+// lock opens and locks p's file. If the name was given to another file meanwhile, it
+// leaves p.f nil: the caller calls it again.
 func (p *part) lock(ctx context.Context, waiting func()) error {
 	if info, err := p.temp.dir.Lstat(p.name); err == nil && !usable(info) {
 		return p.temp.dir.RemoveAll(p.name)
@@ -148,7 +148,7 @@ func (p *part) lock(ctx context.Context, waiting func()) error {
 		f.Close()
 		return err
 	}
-	// Who held the lock may have given the file its final name.
+	// The run that held the lock may have given the file its final name.
 	if info, err := f.Stat(); err != nil || !usable(info) || !p.temp.holds(f, p.name) {
 		return errors.Join(err, f.Close())
 	}
@@ -156,8 +156,8 @@ func (p *part) lock(ctx context.Context, waiting func()) error {
 	return nil
 }
 
-// usable is a plain file with one name: what is written here must not show
-// under another.
+// usable reports whether a file is regular and has a single name: bytes written to it
+// must not appear under another name.
 func usable(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return info.Mode().IsRegular() && (!ok || st.Nlink <= 1)

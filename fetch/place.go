@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sideName is where a copy grows beside its final name, when the file cannot be
-// renamed or linked there. The prefix is one that no source has, and the lock on
-// the partial file keeps other runs away; a killed run's is overwritten.
+// sideName returns the temporary name of a copy, beside its final name, for a file that
+// cannot be renamed or linked there. No source has this prefix. The lock on the partial
+// file excludes other runs; a file left by a killed run is overwritten.
 func sideName(base string) string { return ".sx-" + base }
 
-// rename moves name from dir into s, over what is there; across filesystems it
-// is copied. The caller has synced the file; s's folder is synced here.
+// rename moves name from dir to s and replaces a file there; across filesystems it
+// copies. The caller has synced the file; rename syncs the folder of s.
 func rename(dir *os.Root, name string, s *spot) error {
 	err := between(dir, s.dir, func(from, to int) error {
 		return unix.Renameat(from, name, to, s.base)
@@ -31,8 +31,8 @@ func rename(dir *os.Root, name string, s *spot) error {
 	return placing(s, err)
 }
 
-// link gives the file of from a second name, or copies it where the filesystem
-// or the kernel's rules do not allow that. It does not replace: os.ErrExist.
+// link makes a hard link of from at to, or a copy if the filesystem or the kernel's rules
+// do not allow a link. It does not replace a file: the error is then os.ErrExist.
 func link(from, to *spot) error {
 	err := between(from.dir, to.dir, func(a, b int) error {
 		return unix.Linkat(a, from.base, b, to.base, 0)
@@ -57,7 +57,8 @@ func placing(s *spot, err error) error {
 	return fmt.Errorf("placing %q: %w", s.path, cause(err))
 }
 
-// copyTo copies a file to s, 0644, replacing what is there only when it is whole.
+// copyTo copies a file to s with mode 0644. It replaces an existing file by a rename, once
+// the copy is complete.
 func copyTo(dir *os.Root, name string, s *spot) (err error) {
 	in, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -82,7 +83,7 @@ func copyTo(dir *os.Root, name string, s *spot) (err error) {
 	return s.dir.Rename(side, s.base)
 }
 
-// between calls f with the descriptors of two folders.
+// between calls f with the file descriptors of two folders.
 func between(a, b *os.Root, f func(a, b int) error) error {
 	da, err := a.Open(".")
 	if err != nil {
@@ -97,7 +98,7 @@ func between(a, b *os.Root, f func(a, b int) error) error {
 	return f(int(da.Fd()), int(db.Fd()))
 }
 
-// isFull tells a full disk or quota.
+// isFull reports whether err means a full disk or an exhausted quota.
 func isFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// waiting is how many groups may stand in line for a slot at once, each with
-// its partial file open.
+// waiting is how many groups may wait for a slot at once, each with its partial file
+// open.
 const waiting = 256
 
 // run is one call of Run.
@@ -36,13 +36,13 @@ type run struct {
 	stopped  error
 }
 
-// Run sees to it that each source lies, verified, under its path in the tree.
-// All are tried, whatever becomes of others; the Report is valid with an error too.
+// Run downloads the sources that are missing or wrong in the tree, and verifies all. A
+// failure of one does not stop the others; the Report is valid also with an error.
 //
-// The error is an *Error, in Offline an *OfflineError or both joined, or ctx's
-// cause; anything else came before the first source was looked at. A full disk
-// is a *DiskError in Error.Stopped. Killed or cancelled at any moment, it leaves
-// whole files under final names and partial ones in TempDir for the next run.
+// The error is an *Error, offline an *OfflineError or both joined, or ctx's cause; any
+// other error means that Run did not begin. A full disk is a *DiskError in
+// Error.Stopped. If Run is killed or cancelled, files with final names are complete, and
+// partial ones stay in TempDir for the next run.
 //
 // Any number of Runs, of any processes, may share a tree.
 func Run(ctx context.Context, sources []Source, opts Options) (Report, error) {
@@ -77,7 +77,7 @@ func each(ctx context.Context, all []*group, limit int, f func(context.Context, 
 			return nil
 		})
 	}
-	workers.Wait() // f keeps its own errors
+	workers.Wait() // f records errors
 }
 
 func newRun(opts Options, sources int) (*run, error) {
@@ -106,7 +106,8 @@ func (r *run) close() {
 	r.tree.close()
 }
 
-// window is one with one job, so that two runs' logs are the same.
+// window returns how many groups are worked on at once. With one job it is 1, so that
+// the logs of two runs are equal.
 func (r *run) window() int {
 	if r.opts.Jobs == 1 {
 		return 1
@@ -114,7 +115,7 @@ func (r *run) window() int {
 	return max(waiting, r.opts.Jobs)
 }
 
-// had notes that a source lies where it should.
+// had records that a source is in place.
 func (r *run) had(w want, how string) {
 	r.mu.Lock()
 	r.outcome[w.index] = how
@@ -122,8 +123,8 @@ func (r *run) had(w want, how string) {
 	r.status.Tell(func(s Status) { s.Done(w.Source, how) })
 }
 
-// failed notes why sources cannot be had. What is no source's fault is not: a
-// full disk ends the run, and a run that ends explains itself.
+// failed records why sources could not be fetched. A full disk ends the run; if the run
+// ends, nothing is recorded, because its error says why.
 func (r *run) failed(ctx context.Context, err error, wants ...want) {
 	var disk *DiskError
 	if errors.As(err, &disk) {

@@ -17,15 +17,15 @@ type Source struct {
 	Mirrors []string   // http and https URLs, tried in order
 }
 
-// Report lists what became of the sources, each in the order given to Run.
+// Report lists the sources by outcome, each list in the order given to Run.
 type Report struct {
-	Present []Source // verified where they lay
+	Present []Source // were present, verified
 	Fetched []Source // downloaded
-	Linked  []Source // had from another path with the same hash
+	Linked  []Source // linked to another path with the same hash
 	Bytes   int64    // read from the network, wrong and partial ones included
 }
 
-// group is all sources with one hash: what is downloaded at most once.
+// group is all sources with one hash. It is downloaded at most once.
 type group struct {
 	seq     int // place in the order given to Run
 	hash    graph.Hash
@@ -37,11 +37,11 @@ type group struct {
 type want struct {
 	Source
 	index int
-	wrong error // a *WrongError, if something else lay there
+	wrong error // a *WrongError, if a wrong file was found there
 }
 
-// groups joins sources by hash, in order of first mention.
-// It is an error to want two hashes under one path, or a path out of fetch/.
+// groups groups sources by hash, in the order of the first source of each. Two hashes
+// for one path, or a path outside fetch/, are an error.
 func groups(sources []Source) ([]*group, error) {
 	byHash := map[graph.Hash]*group{}
 	byPath := map[string]Source{}

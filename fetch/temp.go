@@ -11,26 +11,26 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// What lies in TempDir, each name a sha256 and one of these: of what is wanted,
-// or of what a wrong file is.
+// Files in TempDir have a sha256 as their name, with one of these suffixes.
 const (
-	partSuffix  = ".part"  // the file so far, locked by who writes it
-	metaSuffix  = ".meta"  // where that came from, see meta.go
-	wrongSuffix = ".wrong" // what lay under a final name and was another file
+	partSuffix  = ".part"  // the file so far, by the wanted hash; its writer locks it
+	metaSuffix  = ".meta"  // where that file comes from, see meta.go
+	wrongSuffix = ".wrong" // a wrong file found at a final name, by its own hash
 )
 
-// temp is TempDir; budget.go keeps what lies there below a limit.
+// temp is TempDir; budget.go bounds its size.
 type temp struct {
 	dir  *os.Root
 	path string
 	max  int64
 
 	mu   sync.Mutex
-	used int64 // at least what lies there, as far as this process knows
-	kept map[string]bool
+	used int64           // at least the bytes in it, as far as this process knows
+	kept map[string]bool // wrong files of this run, which are not evicted
 }
 
-// openTemp opens TempDir. Offline it is left as it is, and nil where there is none.
+// openTemp opens TempDir. Offline it changes nothing, and returns nil if the folder does
+// not exist.
 func openTemp(tree *tree, opts Options) (t *temp, err error) {
 	t = &temp{path: opts.TempDir, max: opts.MaxPartial}
 	err = t.open(tree, !opts.Offline)
@@ -52,7 +52,7 @@ func openTemp(tree *tree, opts Options) (t *temp, err error) {
 	return t, nil
 }
 
-// open opens the folder, made where it may be. The default one is in the tree,
+// open opens the folder, and with make creates it. The default folder is in the tree,
 // where no link is followed.
 func (t *temp) open(tree *tree, make bool) (err error) {
 	switch {
@@ -71,7 +71,8 @@ func (t *temp) open(tree *tree, make bool) (err error) {
 	return err
 }
 
-// begun says whether there is a partial file of a hash, or one that was put aside.
+// begun reports whether there is a partial file of a hash, or a file with that hash that
+// was moved away as wrong.
 func (t *temp) begun(want graph.Hash) bool {
 	if t == nil {
 		return false
@@ -81,7 +82,8 @@ func (t *temp) begun(want graph.Hash) bool {
 	return err == nil || aside == nil
 }
 
-// sweep removes meta files whose partial file a killed run had just renamed.
+// sweep removes meta files without a partial file. A run that is killed after it renamed
+// the partial file leaves one.
 func (t *temp) sweep() {
 	metas, _ := fs.Glob(t.dir.FS(), "*"+metaSuffix)
 	for _, name := range metas {
@@ -100,7 +102,7 @@ func (t *temp) close() {
 
 const defaultTemp = ".sx/fetch"
 
-// holds says whether name still is the open file f.
+// holds reports whether name still is the open file f.
 func (t *temp) holds(f *os.File, name string) bool {
 	there, err := t.dir.Lstat(name)
 	if err != nil {

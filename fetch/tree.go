@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// tree is the checkout. No symbolic link is followed below its root, not even
-// one that stays inside: fetch/ must not become another name for packages/.
+// tree is the checkout. No symbolic link is followed below its root, not even one that
+// stays inside it: fetch/ must not be a link to packages/.
 type tree struct{ root *os.Root }
 
 func openTree(dir string) (*tree, error) {
@@ -23,15 +23,15 @@ func openTree(dir string) (*tree, error) {
 
 func (t *tree) close() { t.root.Close() }
 
-// spot is one path in the tree: its folder, open, and the last element.
-// The path is fetch/…, so that the folder is never the tree's root.
+// spot is a path in the tree: its open folder and its last element. All paths begin with
+// fetch/, so the folder is never the tree's root.
 type spot struct {
 	path string // in the tree, for messages
 	dir  *os.Root
 	base string
 }
 
-// spot opens the folder of p, as folder does.
+// spot opens the folder of p; see folder.
 func (t *tree) spot(p string, make fs.FileMode) (*spot, error) {
 	dir, err := t.folder(path.Dir(p), make)
 	if err != nil {
@@ -40,9 +40,9 @@ func (t *tree) spot(p string, make fs.FileMode) (*spot, error) {
 	return &spot{path: p, dir: dir, base: path.Base(p)}, nil
 }
 
-// folder opens a folder below the root. Where there is none the error is
-// fs.ErrNotExist, unless make is not 0: then it is made with that mode,
-// whatever the umask, and synced.
+// folder opens a folder below the root. If it does not exist, it is created with the
+// mode make, regardless of the umask, and synced; if make is 0 the error is
+// fs.ErrNotExist.
 func (t *tree) folder(p string, make fs.FileMode) (*os.Root, error) {
 	dir := t.root
 	elems := strings.Split(p, "/")
@@ -89,7 +89,7 @@ func step(dir *os.Root, name string, make fs.FileMode) (*os.Root, error) {
 	return next, nil
 }
 
-// mkdir may find that another sx was quicker.
+// mkdir creates a folder. It succeeds if another sx has created it meanwhile.
 func mkdir(dir *os.Root, name string, mode fs.FileMode) (fs.FileInfo, error) {
 	switch err := dir.Mkdir(name, mode); {
 	case err == nil:
@@ -112,8 +112,8 @@ func syncDir(dir *os.Root) error {
 	return f.Sync()
 }
 
-// cause takes the operation and the path off an error of package os: the
-// caller names the object, relative to the tree.
+// cause removes the operation and the path from an error of package os. The caller adds
+// the name of the object, relative to the tree.
 func cause(err error) error {
 	var perr *fs.PathError
 	if errors.As(err, &perr) {

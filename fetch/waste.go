@@ -22,8 +22,8 @@ type Waste struct {
 // Kept is something that sx does not touch, and why.
 type Kept struct{ Path, Why string }
 
-// FindWaste lists the files that belong to none of sources, complete or partial. It
-// uses Tree and TempDir of opts, follows no link, and changes nothing.
+// FindWaste lists the files, complete or partial, that belong to none of sources. It uses
+// Tree and TempDir of opts, follows no link, and changes nothing.
 func FindWaste(sources []Source, opts Options) (Waste, error) {
 	t, err := openTree(opts.Tree)
 	if err != nil {
@@ -47,7 +47,7 @@ type finder struct {
 	hashes map[string]bool
 }
 
-// below looks at a folder: fetch, one of a stage, or one of a definition.
+// below searches a folder: fetch, that of a stage, or that of a definition.
 func (f *finder) below(p string) error {
 	dir, err := f.tree.folder(p, 0)
 	switch {
@@ -108,8 +108,8 @@ func (f *finder) partial(opts Options) error {
 	return nil
 }
 
-// RemoveWaste removes it, and the folders that it leaves empty. No Run may be on
-// its way in the tree.
+// RemoveWaste removes the files of w, and folders that become empty. No Run may be
+// working in the tree.
 func RemoveWaste(w Waste, opts Options) error {
 	t, err := openTree(opts.Tree)
 	if err != nil {
@@ -135,7 +135,7 @@ func RemoveWaste(w Waste, opts Options) error {
 	return errors.Join(errs...)
 }
 
-// remove takes a file of fetch/ away, and its folder where it was the last one.
+// remove removes a file of fetch/, and its folder if that becomes empty.
 func (t *tree) remove(p string) error {
 	s, err := t.spot(p, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +147,7 @@ func (t *tree) remove(p string) error {
 	defer s.close()
 	info, err := s.dir.Lstat(s.base)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("removing %q: it is not a regular file any more", p)
+		return fmt.Errorf("removing %q: it is no longer a regular file", p)
 	}
 	if err == nil {
 		err = s.dir.Remove(s.base)

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WrongError reports a file at a source's final name that is not the wanted one. It
-// may be right and the hash in package.toml wrong: so it is moved away, not deleted,
-// and reported if the source cannot be fetched.
+// WrongError reports a file at a source's final name that is not the wanted one. The
+// file may be right and the hash in package.toml wrong, so it is moved away instead of
+// deleted, and reported if the source cannot be fetched.
 type WrongError struct {
 	Path string // in the tree
-	Err  error  // a *transfer.HashError, or what it is instead of a file
-	// MovedTo is where it lies now, relative to the tree if it is in there; ""
-	// where it was not touched, or Removed because it was no file.
+	Err  error  // a *transfer.HashError, or what is there instead of a file
+	// MovedTo is its new path, relative to the tree if it is in the tree; "" if it was
+	// not moved, or Removed because it was not a regular file.
 	MovedTo string
 	Removed bool
 }
@@ -38,8 +38,8 @@ func (e *WrongError) Error() string {
 // Unwrap returns Err.
 func (e *WrongError) Unwrap() error { return e.Err }
 
-// moveAway takes a wrong file out of the tree. The caller holds the hash's
-// lock, or it might be the right one that another run just put there.
+// moveAway moves a wrong file out of the tree. The caller holds the hash's lock: without
+// it, another run could have put the right file there.
 func (r *run) moveAway(w want, wrong *WrongError) error {
 	r.opts.Log.Warn("moving a wrong file away", zap.String("source", w.Name), zap.String("path", w.Path), zap.Error(wrong.Err))
 	s, err := r.tree.spot(w.Path, 0)
@@ -57,8 +57,8 @@ func (r *run) moveAway(w want, wrong *WrongError) error {
 	return nil
 }
 
-// wrongName is of what the file is, so that several which were found where one
-// was wanted are all kept.
+// wrongName returns the name for a wrong file, by its own hash, so that several wrong
+// files found at one path are all kept.
 func wrongName(wrong error, want graph.Hash) string {
 	var sum *transfer.HashError
 	if errors.As(wrong, &sum) {
@@ -67,8 +67,7 @@ func wrongName(wrong error, want graph.Hash) string {
 	return want.String() + wrongSuffix
 }
 
-// shown is the path of a file in TempDir, relative to the tree where that is in
-// there.
+// shown returns the path of a file in TempDir, relative to the tree if TempDir is in it.
 func (r *run) shown(name string) string {
 	path := filepath.Join(r.temp.path, name)
 	if r.opts.TempDir == "" {
@@ -83,9 +82,9 @@ func (r *run) shown(name string) string {
 	return rel
 }
 
-// takeWrong moves the file of s here, so that it is neither believed nor lost,
-// and keeps it for at least this run, whatever it takes of the limit. What is no
-// file is removed; the name is then "".
+// takeWrong moves the file at s into TempDir and keeps it for at least this run, even
+// above the size limit. It removes anything that is not a regular file, and then returns
+// "" as the name.
 func (t *temp) takeWrong(s *spot, name string) (string, error) {
 	info, err := s.dir.Lstat(s.base)
 	if err != nil {
@@ -113,19 +112,19 @@ func (t *temp) takeWrong(s *spot, name string) (string, error) {
 	return name, syncDir(s.dir)
 }
 
-// reclaim gives a file that was put aside as wrong a name that g wants it under: the
-// hash may have been what was wrong, or two files were exchanged. The caller holds the
-// hash's lock.
+// reclaim uses a file that was moved away as wrong if it has the hash of g: package.toml
+// may have had a wrong hash, or two files were exchanged. The caller holds the hash's
+// lock.
 func (r *run) reclaim(ctx context.Context, g *group) {
 	name := g.hash.String() + wrongSuffix
 	aside := &spot{path: r.shown(name), dir: r.temp.dir, base: name}
 	if _, err := r.temp.dir.Lstat(name); err != nil || r.verify(ctx, aside, g.hash) != nil {
-		return // the name does not make it the file
+		return // it is not the file that its name says
 	}
 	r.place(ctx, g, Linked, func(s *spot) error { return r.temp.bringBack(name, s) })
 }
 
-// bringBack moves a file from here to s.
+// bringBack moves a file from TempDir to s.
 func (t *temp) bringBack(name string, s *spot) error {
 	f, err := t.dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -152,7 +151,7 @@ func (t *temp) bringBack(name string, s *spot) error {
 	return nil
 }
 
-// keep takes a name out of the budget.
+// keep excludes a file from eviction.
 func (t *temp) keep(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// refusal makes an error with a way out of a status that brings nothing; of others it
-// returns err.
+// refusal returns an error with a remedy for the statuses "not found" and "denied", and
+// err for any other.
 func refusal(repo name.Repository, e *transfer.StatusError, what string, err error) error {
 	switch e.Code {
 	case http.StatusNotFound, http.StatusGone:
@@ -30,7 +30,7 @@ func refusal(repo name.Repository, e *transfer.StatusError, what string, err err
 	return err
 }
 
-// maxSaid bounds what is repeated of a registry's own words.
+// maxSaid is how many bytes of a registry's message are quoted.
 const maxSaid = 200
 
 // said reads the message of a registry's error (distribution-spec, "Error codes").
@@ -47,11 +47,11 @@ func said(resp *http.Response) string {
 
 func shorten(s string) string { return transfer.Shorten(s, maxSaid) }
 
-// explain turns an error of the transport into one of this package: without URLs,
-// which may hold signatures or tokens, and typed where somebody acts on it.
+// explain turns an error of the transport into one of this package. It removes URLs,
+// which may contain signatures or tokens.
 func (c *Client) explain(ctx context.Context, repo name.Repository, err error) error {
 	if cert := certificate(err); cert != nil && ctx.Err() == nil {
-		return cert // and not what plain HTTP said when it was tried on this machine
+		return cert // rather than the error of the later attempt by plain HTTP
 	}
 	var refused *transport.Error
 	if errors.As(err, &refused) {
@@ -69,7 +69,8 @@ func (c *Client) explain(ctx context.Context, repo name.Repository, err error) e
 	return transfer.Plain(ctx, err)
 }
 
-// certificate finds the reason why a registry's certificate is not believed.
+// certificate returns why a registry's certificate is not trusted; nil if err is another
+// error.
 func certificate(err error) error {
 	var cert *tls.CertificateVerificationError
 	if errors.As(err, &cert) {

@@ -25,11 +25,11 @@ type File struct {
 	Content
 }
 
-// Sources are what an artifact of a definition's sources consists of, its manifest
-// last, and the tag that it goes by. The manifest names the files, or a registry
-// would collect them as garbage; equal files make an equal manifest. The tag says
-// for whom they are and, by the manifest's digest, which: it never moves, so that
-// the sources of older releases stay.
+// Sources returns the contents of an artifact with a definition's sources, its manifest
+// last, and its tag. The manifest refers to the files, so that a registry does not
+// collect them as garbage; equal files give an equal manifest. The tag has the
+// definition's name and the start of the manifest's digest: it never moves, so that
+// sources of older releases are kept.
 //
 // Source: image-spec, manifest.md, "Guidelines for Artifact Usage".
 func Sources(definition, version string, files []File) (contents []Content, tag string, err error) {
@@ -65,7 +65,8 @@ func Sources(definition, version string, files []File) (contents []Content, tag 
 	return append(contents, manifest), sourcesTag(definition, version, manifest.Digest), err
 }
 
-// sourcesTag is "core-rust-1.80.0.0123456789ab": a tag has 128 characters at most.
+// sourcesTag returns a tag such as "core-rust-1.80.0.0123456789ab", of at most 128
+// characters.
 func sourcesTag(definition, version string, manifest oci.Digest) string {
 	name := strings.ReplaceAll(definition, "/", "-")
 	if version != "" {

@@ -12,16 +12,16 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// authorizer answers the challenge of any request to one registry, and remembers the
-// answer for the next requests of the same scope. Requests that go elsewhere, as after
-// a redirect, get no credentials.
+// authorizer authenticates requests to one registry. It remembers the Authorization
+// header for each scope. Requests to other hosts, such as after a redirect, get no
+// credentials.
 type authorizer struct {
 	client *Client
 	host   *host
 	asking transfer.KeyedMutex[string] // by scope
 
 	mu      sync.Mutex
-	hint    []challenge       // of the first request that was challenged
+	hint    []challenge       // the registry's first challenges, without scopes
 	answers map[string]string // by scope, the value of Authorization
 }
 
@@ -31,8 +31,8 @@ func newAuthorizer(c *Client, h *host) *authorizer {
 	return &authorizer{client: c, host: h, answers: map[string]string{}}
 }
 
-// learn keeps what a registry wants, so that the next requests need not be refused
-// first.
+// learn remembers the registry's challenges, so that later requests are authenticated
+// without being refused first.
 func (a *authorizer) learn(all []challenge) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -41,7 +41,7 @@ func (a *authorizer) learn(all []challenge) {
 	}
 	for _, c := range all {
 		params := maps.Clone(c.params)
-		delete(params, "scope") // another request has another one
+		delete(params, "scope") // differs from request to request
 		a.hint = append(a.hint, challenge{c.scheme, params})
 	}
 }
@@ -71,7 +71,7 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.learn(all)
 	again, err := a.answer(ctx, scope, all, header)
 	if again == "" && err == nil {
-		return resp, nil // there is nothing to answer with
+		return resp, nil // there are no credentials to answer with
 	}
 	drain(resp)
 	if err != nil {
@@ -99,14 +99,14 @@ func (a *authorizer) send(req *http.Request, scheme, header string) (*http.Respo
 	return a.host.transport.RoundTrip(req)
 }
 
-// scope is what a request needs to be allowed to do.
+// scope is the permission that a request needs.
 type scope struct {
 	repository string // without the host; "" if the request is for none
 	actions    string // "pull", "pull,push"
 	from       string // the repository that a blob is mounted from, or ""
 }
 
-// String returns one scope of the token protocol, or two with a space between.
+// String returns one scope of the token protocol, or two separated by a space.
 func (s scope) String() string {
 	if s.repository == "" {
 		return ""
@@ -133,7 +133,8 @@ func scopeOf(req *http.Request) scope {
 	return s
 }
 
-// ahead returns the header for a request that was not refused yet.
+// ahead returns the Authorization header for a request that has not been refused, from
+// an earlier answer or the registry's first challenges.
 func (a *authorizer) ahead(ctx context.Context, s scope) (string, error) {
 	a.mu.Lock()
 	header, ok := a.answers[s.String()]
@@ -150,9 +151,9 @@ func (a *authorizer) ahead(ctx context.Context, s scope) (string, error) {
 	return a.answer(ctx, s, hint, "")
 }
 
-// answer returns the header that answers the challenges, "" if there is none: where a
-// password is wanted and no credentials are known. Of several requests that are
-// refused at once, one asks the token server. refused is the header that was.
+// answer returns the Authorization header for the challenges; "" if the registry wants a
+// password and none is known, or if only the refused header could be sent again. If
+// several requests for a scope are refused at once, one of them asks the token server.
 func (a *authorizer) answer(ctx context.Context, s scope, all []challenge, refused string) (string, error) {
 	unlock, err := a.asking.Lock(ctx, s.String())
 	if err != nil {
@@ -183,7 +184,7 @@ func (a *authorizer) answer(ctx context.Context, s scope, all []challenge, refus
 	case isBasic:
 		header = cred.basic()
 	default:
-		return "", transfer.Answerf("%s wants to be authenticated to by %s, which sx does not speak (it does Basic and Bearer)", a.host.registry.RegistryStr(), schemes(all))
+		return "", transfer.Answerf("%s wants authentication by %s, which sx does not support (it supports Basic and Bearer)", a.host.registry.RegistryStr(), schemes(all))
 	}
 	if header == refused {
 		return "", nil
@@ -194,7 +195,7 @@ func (a *authorizer) answer(ctx context.Context, s scope, all []challenge, refus
 	return header, nil
 }
 
-// basic is the value of Authorization; "" without a password.
+// basic returns the value of Authorization for c; "" without a user name and password.
 func (c Credentials) basic() string {
 	if c.Username == "" && c.Password == "" {
 		return ""
@@ -202,9 +203,8 @@ func (c Credentials) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password))
 }
 
-// checkRealm refuses to be sent to a token server that a registry may not name: by
-// plain HTTP where the registry is spoken to with TLS (hostTransport decides that), or
-// inside a network, unless the registry is there itself.
+// checkRealm refuses the URL of a token server that has credentials, or whose address is
+// inside a network, unless the registry is there too. hostTransport refuses plain HTTP.
 func (a *authorizer) checkRealm(u *url.URL) error {
 	refuse := func(format string, args ...any) error {
 		return transfer.Answerf("invalid realm of %s: "+format, append([]any{a.host.registry.RegistryStr()}, args...)...)
@@ -220,7 +220,7 @@ func (a *authorizer) checkRealm(u *url.URL) error {
 		return nil
 	}
 	if there := addressKind(u.Hostname()); there > addressKind(own) {
-		return refuse("%s is an address inside a network, which sx does not go to for a registry outside", u.Hostname())
+		return refuse("%s is an address inside a network, which sx does not contact for a registry outside it", u.Hostname())
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (a *authorizer) checkRealm(u *url.URL) error {
 func (a *authorizer) tokenServer(realm string) (*url.URL, error) {
 	u, err := url.Parse(realm)
 	if err != nil || realm == "" {
-		return nil, transfer.Answerf("%s wants a token, but does not say where from (realm %q)", a.host.registry.RegistryStr(), shorten(realm))
+		return nil, transfer.Answerf("%s wants a token, but does not name a token server (realm %q)", a.host.registry.RegistryStr(), shorten(realm))
 	}
 	return u, a.checkRealm(u)
 }

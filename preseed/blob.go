@@ -12,8 +12,8 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// blob makes sure that the shared blobs hold d: it lies somewhere in out/, or is
-// downloaded, once, whatever number of images name it.
+// blob makes d a shared blob: from out/, if an output there has it, else by downloading
+// it. A blob of several images is downloaded once.
 func (p *pull) blob(ctx context.Context, d oci.Descriptor) error {
 	r := p.run
 	unlock, err := r.blobs.Lock(ctx, d.Digest)
@@ -43,7 +43,7 @@ func (p *pull) blob(ctx context.Context, d oci.Descriptor) error {
 	return err
 }
 
-// blobPart is a partial blob; checking it makes it a shared one.
+// blobPart is a partly received blob. Check makes it a shared blob.
 type blobPart struct{ *cache.Partial }
 
 var _ transfer.Part = blobPart{}
@@ -57,17 +57,17 @@ func (p blobPart) Check() error {
 	return err
 }
 
-// download is one blob on its way.
+// download is the download of one blob.
 type download struct {
 	pull  *pull
 	want  oci.Descriptor
 	part  blobPart
 	from  map[Registry]*transfer.Download
-	repo  *Repository // that is asked now
+	repo  *Repository // asked at present
 	shown bool
 }
 
-// receive asks one registry for what is missing.
+// receive asks one registry for the missing bytes.
 func (x *download) receive(ctx context.Context, reg Registry, repo *Repository) error {
 	x.repo = repo
 	if x.from == nil {
@@ -107,11 +107,11 @@ type local struct {
 
 	mu      sync.Mutex
 	held    map[oci.Digest][]string
-	adopted map[string]bool // outputs whose blobs are shared, as far as they are whole
+	adopted map[string]bool // outputs whose undamaged blobs are shared
 }
 
-// find returns the path of a shared blob; one that only an output's folder has, as
-// make leaves them, is shared first.
+// find returns the path of a shared blob. If only an output's folder has the blob, as
+// after a run of make, find shares that output's blobs first.
 func (l *local) find(ctx context.Context, d oci.Digest) (string, bool) {
 	if path, err := l.store.BlobPath(d); err == nil {
 		return path, true
@@ -128,7 +128,7 @@ func (l *local) find(ctx context.Context, d oci.Digest) (string, bool) {
 	for _, output := range l.held[d] {
 		if !l.adopted[output] {
 			l.adopted[output] = true
-			l.store.Adopt(ctx, output) // what is damaged is downloaded
+			l.store.Adopt(ctx, output) // a damaged blob stays missing and is downloaded
 		}
 	}
 	path, err := l.store.BlobPath(d)

@@ -5,18 +5,17 @@ import (
 	"strings"
 )
 
-// challenge is one way in which a server wants to be authenticated to (RFC 9110, 11.6).
+// challenge is one authentication scheme that a server accepts (RFC 9110, 11.6).
 type challenge struct {
 	scheme string            // in lower case: "bearer", "basic"
 	params map[string]string // by name in lower case
 }
 
-// maxChallenge bounds what is read of the headers, in bytes.
+// maxChallenge is how many bytes of a header are read.
 const maxChallenge = 16 << 10
 
-// parseChallenges reads all WWW-Authenticate headers: each a list of schemes, each of
-// which has a list of parameters, all separated by commas. What it does not understand
-// it passes over.
+// parseChallenges parses all WWW-Authenticate headers. Each is a list of schemes with
+// parameters, all separated by commas. It skips what it cannot parse.
 func parseChallenges(h http.Header) (all []challenge) {
 	for _, line := range h.Values("WWW-Authenticate") {
 		for rest := line[:min(len(line), maxChallenge)]; rest != ""; {
@@ -27,7 +26,7 @@ func parseChallenges(h http.Header) (all []challenge) {
 			value, isParam := strings.CutPrefix(after, "=")
 			switch {
 			case word == "":
-				rest = rest[min(len(rest), 1):] // no token begins so
+				rest = rest[min(len(rest), 1):] // not the start of a token
 			case !isParam:
 				all = append(all, challenge{strings.ToLower(word), map[string]string{}})
 			case len(all) > 0:
@@ -85,7 +84,7 @@ func find(all []challenge, scheme string) (challenge, bool) {
 	return challenge{}, false
 }
 
-// schemes lists what a server wants, for a message.
+// schemes lists the schemes of challenges, for a message.
 func schemes(all []challenge) string {
 	var names []string
 	for _, c := range all {

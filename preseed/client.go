@@ -24,27 +24,27 @@ const (
 	DefaultPerHost = 6
 )
 
-// ClientOptions says how to speak to registries. The zero value is ready.
+// ClientOptions are the options of a Client. The zero value is usable.
 type ClientOptions struct {
-	PlainHTTP []string // hosts, with or without a port, that may be spoken to without TLS
+	PlainHTTP []string // hosts, with or without a port, that may be contacted without TLS
 	OnlyTLS   bool     // refuses plain HTTP to this machine, too
-	CAFile    string   // PEM, certificates to trust beside the system's; "" for none
+	CAFile    string   // PEM file of certificates to trust besides the system's; "" for none
 	UserAgent string   // default "sx"
 	PerHost   int      // requests at once to one registry, default DefaultPerHost
 
 	Limits transfer.Limits // how slow a registry may be
 
-	// Keychain has the credentials; nil: those of podman login and docker login,
-	// and of credential helpers.
+	// Keychain finds the credentials; nil: those of podman login and docker login,
+	// including credential helpers.
 	Keychain Keychain
 	// Warn is called with warnings for the user; nil: none.
 	Warn func(text string)
-	// OnQuota is called if an answer says how many pulls are left.
+	// OnQuota is called with the number of pulls left, if an answer has it.
 	OnQuota func(host string, q Quota)
 	Log     *zap.Logger // nil: none
 }
 
-// Client speaks to registries. It is safe for concurrent use.
+// Client sends requests to registries. It is safe for concurrent use.
 type Client struct {
 	opts ClientOptions
 	base *http.Transport
@@ -55,7 +55,7 @@ type Client struct {
 	hosts map[string]*host
 }
 
-// NewClient prepares a client and connects to nothing. An error is about CAFile.
+// NewClient returns a client without connecting. It fails only for CAFile.
 func NewClient(o ClientOptions) (*Client, error) {
 	o = o.withDefaults()
 	pool, err := roots(o.CAFile)
@@ -83,7 +83,8 @@ func (o ClientOptions) withDefaults() ClientOptions {
 	return o
 }
 
-// maxCAFile bounds registries.ca_file, in bytes; Debian's bundle of all CAs has 220 KB.
+// maxCAFile is the maximum size of registries.ca_file, in bytes; Debian's bundle of all
+// CAs has 220 KB.
 const maxCAFile = 4 << 20
 
 // roots returns the system's certificates and those of file; nil for the system's alone.
@@ -108,15 +109,15 @@ func roots(file string) (*x509.CertPool, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.base.CloseIdleConnections() }
 
-// Remote are the options with which go-containerregistry's package remote (to
-// push, say) speaks to a repository's registry as this client does: the same
-// credentials, certificates, and refusal of plain HTTP and bad redirects.
+// Remote returns a repository and the options that make go-containerregistry's package
+// remote use this client: its credentials, its certificates, and its refusal of plain
+// HTTP and bad redirects.
 func (c *Client) Remote(ctx context.Context, repository string) (name.Repository, []remote.Option, error) {
 	repo, err := name.NewRepository(repository, name.StrictValidation)
 	if err != nil {
 		return repo, nil, err
 	}
-	// A transport that "is authenticated already" is taken as it is.
+	// go-containerregistry uses a transport made from a token as it is.
 	t, err := transport.FromToken(repo.Registry, authn.Anonymous, c.host(repo.Registry).auth, &transport.Challenge{}, &transport.Token{})
 	return repo, []remote.Option{
 		remote.WithContext(ctx), remote.WithAuth(authn.Anonymous), remote.WithTransport(t), remote.WithJobs(c.opts.PerHost),

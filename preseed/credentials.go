@@ -20,24 +20,24 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// Credentials for a registry. The zero value is none.
+// Credentials are those for a registry. The zero value means none.
 type Credentials struct {
 	Username, Password string
 	IdentityToken      string // an OAuth 2 refresh token
-	RegistryToken      string // sent as it is, without asking a token server
+	RegistryToken      string // sent as the bearer token, without asking a token server
 }
 
-// Keychain has the credentials of a user.
+// Keychain finds the credentials of a user.
 type Keychain interface {
-	// Find returns the credentials for a repository of a registry. The repository is
-	// without the host, and may be "". Without any it returns the zero value.
+	// Find returns the credentials for a repository of a registry, or the zero value.
+	// The repository is without the host, and may be "".
 	Find(ctx context.Context, registry, repository string) Credentials
 }
 
-// logins are the credentials of podman login and docker login, as containers-auth.json(5)
-// says: the files in its order, in each the longest matching path, and of credential
-// helpers. Where a file or a helper is broken, warn is told once, and the next one is
-// asked.
+// logins is the Keychain of podman login and docker login. It follows
+// containers-auth.json(5): it asks the files in that order, and in each file the entry
+// with the longest matching path and the credential helpers. If a file or a helper is
+// broken, it calls warn once and asks the next one.
 type logins struct {
 	getenv func(string) string
 	warn   func(text string)
@@ -47,7 +47,7 @@ type logins struct {
 	asking transfer.KeyedMutex[string] // by helper and server
 	mu     sync.Mutex
 	warned map[string]bool
-	had    map[string]Credentials // from helpers
+	had    map[string]Credentials // answers of helpers, by helper and server
 }
 
 var _ Keychain = (*logins)(nil)
@@ -62,7 +62,7 @@ func (l *logins) Find(ctx context.Context, registry, repository string) Credenti
 	for _, source := range l.files() {
 		file, err := source.read()
 		if err != nil {
-			l.tell(source.path, "%s holds no credentials that can be read: %v", source.path, err)
+			l.tell(source.path, "the credentials in %s cannot be read: %v", source.path, err)
 			continue
 		}
 		found, err := l.find(ctx, source.path, file, names)
@@ -95,7 +95,7 @@ type authSource struct {
 	legacy bool // .dockercfg: without "auths" around it
 }
 
-// files lists them in the order in which they are asked.
+// files lists the files in the order in which they are asked.
 func (l *logins) files() (all []authSource) {
 	add := func(dir string, elem ...string) {
 		if filepath.IsAbs(dir) {
@@ -125,18 +125,18 @@ func (l *logins) files() (all []authSource) {
 	return all
 }
 
-// authFile is what sx reads of such a file.
+// authFile has the fields of such a file that sx reads.
 type authFile struct {
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredHelpers map[string]string          `json:"credHelpers"`
 	CredsStore  string                     `json:"credsStore"`
 }
 
-// maxAuthFile bounds such a file, in bytes.
+// maxAuthFile is the maximum size of such a file, in bytes.
 const maxAuthFile = 1 << 20
 
-// read returns the zero value if there is no file, or if it belongs to another user.
-// Errors quote nothing of the file.
+// read returns the zero value if the file is missing or unreadable for this user. Errors
+// do not quote the file.
 func (s authSource) read() (file authFile, err error) {
 	data, err := readRegular(s.path, maxAuthFile)
 	switch {
@@ -157,8 +157,8 @@ func (s authSource) read() (file authFile, err error) {
 	return file, nil
 }
 
-// readRegular reads a file of at most limit bytes. It follows links, and does not wait
-// for the writer of a pipe. Errors do not name the file.
+// readRegular reads a regular file of at most limit bytes. It follows links and does not
+// block on a pipe. Errors do not name the file.
 func readRegular(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -179,8 +179,8 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// find asks one file: the helper for the registry, the entries, the store for all.
-// What it found before an error counts.
+// find searches one file: the helper for the registry, then the entries, then the store
+// for all registries. It may return credentials together with an error from before.
 func (l *logins) find(ctx context.Context, path string, file authFile, names names) (found Credentials, err error) {
 	for _, host := range names.hosts {
 		if helper := file.CredHelpers[host]; helper != "" {
@@ -204,13 +204,13 @@ func (l *logins) find(ctx context.Context, path string, file authFile, names nam
 type names struct {
 	paths   []string // "host/namespace/name", "host/namespace", "host"
 	hosts   []string // "host"; Docker Hub has several
-	servers []string // what a credential helper is asked for, in turn
+	servers []string // the names to ask a credential helper for, in this order
 }
 
-// hub are the names of Docker Hub; the first is podman's.
+// hub lists the names of Docker Hub; the first is the one that podman uses.
 var hub = []string{"docker.io", "index.docker.io", "registry-1.docker.io"}
 
-// hubServer is what docker login calls it.
+// hubServer is the name that docker login uses.
 const hubServer = "https://index.docker.io/v1/"
 
 func lookupNames(registry, repository string) names {
@@ -230,8 +230,8 @@ func lookupNames(registry, repository string) names {
 	return n
 }
 
-// entry returns the entry with the longest matching path. Entries without credentials,
-// as docker login leaves them beside a credential store, are passed over.
+// entry returns the entry with the longest matching path. It skips entries without
+// credentials, which docker login writes if it uses a credential store.
 func (f authFile) entry(n names) (found Credentials, err error) {
 	var errs []error
 	try := func(key string) bool {
@@ -258,7 +258,7 @@ func (f authFile) entry(n names) (found Credentials, err error) {
 	return Credentials{}, errors.Join(errs...)
 }
 
-// hostOfKey returns the host of a key that is a URL, and other keys as they are.
+// hostOfKey returns the host of a key that is a URL, and other keys unchanged.
 func hostOfKey(key string) string {
 	rest, isURL := strings.CutPrefix(key, "https://")
 	if !isURL {
@@ -270,7 +270,7 @@ func hostOfKey(key string) string {
 	return strings.TrimSuffix(rest, "/")
 }
 
-// parseEntry reads an entry. Errors quote nothing of it.
+// parseEntry parses an entry. Errors do not quote it.
 func parseEntry(raw json.RawMessage) (c Credentials, err error) {
 	var e struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
 	if json.Unmarshal(raw, &e) != nil {
@@ -292,7 +292,7 @@ func parseEntry(raw json.RawMessage) (c Credentials, err error) {
 	return c, nil
 }
 
-// credentials are those of the user.
+// credentials returns the user's credentials for a repository.
 func (c *Client) credentials(ctx context.Context, registry, repository string) Credentials {
 	if slices.Contains(hub, registry) {
 		registry = hub[0]

@@ -171,7 +171,7 @@ func TestNoRegularFile(t *testing.T) {
 	if got := h.Find(t.Context(), "registry.example", ""); got.Username != "d" {
 		t.Errorf("got %q", got.Username)
 	}
-	h.wantTold(t, "pipe holds no credentials that can be read: it is not a regular file", "auth.json holds no credentials")
+	h.wantTold(t, "pipe cannot be read: it is not a regular file", "auth.json cannot be read")
 }
 
 // helper is a script that is installed as docker-credential-<name>.
@@ -198,14 +198,14 @@ func TestHelpers(t *testing.T) {
 		"an identity token":       {use, `echo '{"Username":"<token>","Secret":"t"}'`, Credentials{IdentityToken: "t"}, nil},
 		"not found":               {use, `echo credentials not found in native keychain; exit 1`, Credentials{}, nil},
 		"not found, then entry":   {strings.TrimSuffix(use, "}") + `,` + strings.TrimPrefix(auths(host, "e"), "{"), `echo credentials not found in native keychain; exit 1`, Credentials{Username: "e", Password: "secret"}, nil},
-		"fails on stdout":         {use, `echo the keyring is locked; exit 1`, Credentials{}, []string{"docker-credential-sxtest fails (exit status 1): the keyring is locked"}},
-		"fails on stderr":         {use, `echo no display >&2; exit 3`, Credentials{}, []string{"fails (exit status 3): no display"}},
-		"fails, then entry":       {strings.TrimSuffix(use, "}") + `,` + strings.TrimPrefix(auths(host, "e"), "{"), `exit 3`, Credentials{Username: "e", Password: "secret"}, []string{"fails (exit status 3)"}},
-		"killed":                  {use, `kill -9 $$`, Credentials{}, []string{"fails (signal: killed)"}},
+		"fails on stdout":         {use, `echo the keyring is locked; exit 1`, Credentials{}, []string{"docker-credential-sxtest failed (exit status 1): the keyring is locked"}},
+		"fails on stderr":         {use, `echo no display >&2; exit 3`, Credentials{}, []string{"failed (exit status 3): no display"}},
+		"fails, then entry":       {strings.TrimSuffix(use, "}") + `,` + strings.TrimPrefix(auths(host, "e"), "{"), `exit 3`, Credentials{Username: "e", Password: "secret"}, []string{"failed (exit status 3)"}},
+		"killed":                  {use, `kill -9 $$`, Credentials{}, []string{"failed (signal: killed)"}},
 		"chatter on stderr":       {use, `head -c 3000000 /dev/zero >&2; ` + answer, Credentials{Username: "h", Password: "secret"}, nil},
-		"megabytes on stdout":     {use, `head -c 3000000 /dev/zero`, Credentials{}, []string{"answers with more than 65536 bytes"}},
-		"not JSON":                {use, `echo secret`, Credentials{}, []string{"answers with something else than JSON"}},
-		"nothing":                 {use, ``, Credentials{}, []string{"answers with something else than JSON"}},
+		"megabytes on stdout":     {use, `head -c 3000000 /dev/zero`, Credentials{}, []string{"answered with more than 65536 bytes"}},
+		"not JSON":                {use, `echo secret`, Credentials{}, []string{"did not answer with JSON"}},
+		"nothing":                 {use, ``, Credentials{}, []string{"did not answer with JSON"}},
 		"not installed":           {`{"credsStore":"sxnone"}`, answer, Credentials{}, []string{"docker-credential-sxnone is not installed"}},
 		"a path":                  {`{"credsStore":"../../bin/sh"}`, answer, Credentials{}, []string{"is not a plain name"}},
 		"a child that goes on":    {use, `sleep 10 & ` + answer, Credentials{Username: "h", Password: "secret"}, nil},
@@ -242,7 +242,7 @@ func TestHelperThatWaits(t *testing.T) {
 	if got := h.Find(t.Context(), "registry.example", ""); got != (Credentials{}) {
 		t.Errorf("got %q", got.Username)
 	}
-	h.wantTold(t, "docker-credential-sxtest gave no answer in 200ms")
+	h.wantTold(t, "docker-credential-sxtest did not answer within 200ms")
 
 	h = newHome(t, files)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

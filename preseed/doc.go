@@ -1,19 +1,16 @@
-// Package preseed brings published images into out/, by the digests in digests/,
-// straight from a registry: no engine, no docker, and the layout of each is byte
-// for byte what a build would have left.
+// Package preseed downloads published images from registries into out/, by the digests
+// in digests/. It needs no engine and no docker, and out/ has the same bytes as after a
+// build.
 //
-// It refuses to believe a registry: not a byte is kept, nor acted on, that was not
-// hashed and found to be what its digest names; no size, media type, redirect or
-// encoding is believed because a server says so. It refuses plain HTTP but where the user
-// says so or the registry is on this machine, and redirects from HTTPS to HTTP.
-// Credentials go only to the registry that they are for.
+// It does not trust a registry: it hashes every byte before it keeps or uses it, and it
+// checks sizes, media types, redirects and encodings. It refuses plain HTTP, unless the
+// user allows it for the host or the registry is on this machine, and redirects from
+// HTTPS to HTTP. It sends credentials only to the registry that they are for.
 //
-// Start at Run (run.go), which preseeds images; [Client] (client.go) is the
-// registry client, also for what is neither an image nor for out/: [Pusher]
-// (push.go) gives images and sources to registries, SourceTransport (sources.go)
-// has sources from one. A request's way is repository.go, auth.go (what the registry
-// wants to know; credentials.go, helper.go and token.go find it), host.go (what a
-// connection may do), and package transfer, which resumes, retries and hashes. The
-// protocol is the OCI distribution specification 1.1; names and uploads are
-// go-containerregistry's.
+// Start at Run (run.go), which preseeds images. [Client] (client.go) is the registry
+// client. [Pusher] (push.go) pushes images and sources, SourceTransport (sources.go)
+// downloads sources. A request passes through repository.go, auth.go (authentication,
+// with credentials.go, helper.go and token.go), host.go (which connections are allowed)
+// and package transfer, which resumes, retries and hashes. The protocol is the OCI
+// distribution specification 1.1; go-containerregistry parses names and uploads.
 package preseed

@@ -15,13 +15,13 @@ func (e *PlainHTTPError) Error() string {
 	return fmt.Sprintf("refusing plain http to %s: it is neither this machine nor named in registries.plain_http", e.Host)
 }
 
-// Unwrap is net/http's error for the same.
+// Unwrap returns net/http's error for the same condition.
 func (e *PlainHTTPError) Unwrap() error { return http.ErrSchemeMismatch }
 
 // LimitError reports that a registry limits requests: HTTP status 429.
 type LimitError struct {
 	Host  string
-	After time.Duration // when to ask again; 0 if the registry did not say
+	After time.Duration // wait before asking again; 0 if the registry did not say
 	Quota Quota
 }
 
@@ -31,7 +31,7 @@ func (e *LimitError) Error() string {
 		said += ": " + e.Quota.String()
 	}
 	if e.After > 0 {
-		return fmt.Sprintf("%s; it wants to be asked again in %s", said, e.After.Round(time.Second))
+		return fmt.Sprintf("%s; it asks to wait for %s", said, e.After.Round(time.Second))
 	}
 	return said
 }
@@ -41,8 +41,8 @@ func (e *LimitError) Unwrap() error {
 	return &transfer.StatusError{Code: http.StatusTooManyRequests, After: e.After}
 }
 
-// Quota is what Docker Hub tells of its limit on pulls (ratelimit-limit and
-// ratelimit-remaining, "100;w=21600").
+// Quota is Docker Hub's limit on pulls (headers ratelimit-limit and ratelimit-remaining,
+// "100;w=21600").
 type Quota struct {
 	Limit, Remaining int
 	Window           time.Duration
@@ -56,11 +56,11 @@ func (q Quota) String() string {
 	return said
 }
 
-// DeniedError is a refusal for want of credentials, HTTP status 401 or 403.
+// DeniedError means that a registry denies access: HTTP status 401 or 403.
 type DeniedError struct {
 	Host, Repository string
 	Code             int
-	Said             string // by the registry
+	Said             string // the registry's message
 }
 
 func (e *DeniedError) Error() string {
@@ -68,7 +68,7 @@ func (e *DeniedError) Error() string {
 	if e.Said != "" {
 		said += ": " + e.Said
 	}
-	return said + fmt.Sprintf("; docker login %s or podman login %s gives credentials", e.Host, e.Host)
+	return said + fmt.Sprintf("; log in with docker login %s or podman login %s", e.Host, e.Host)
 }
 
 // Unwrap returns the status.
@@ -82,8 +82,8 @@ func (e *NotFoundError) Error() string { return "it does not have " + e.What }
 // Unwrap returns the status.
 func (e *NotFoundError) Unwrap() error { return &transfer.StatusError{Code: http.StatusNotFound} }
 
-// imageError reports a fault of the published image, which has the same bytes in every
-// registry.
+// imageError is a fault of the published image itself: other registries have the same
+// bytes.
 type imageError struct{ err error }
 
 func (e *imageError) Error() string { return e.err.Error() }

@@ -27,16 +27,16 @@ type Foreign struct {
 // String is "docker.io/library/debian@sha256:…".
 func (f Foreign) String() string { return f.Host + "/" + f.Repository + "@" + f.Digest.String() }
 
-// ForeignHostError says that the user allows no images of a host.
+// ForeignHostError means that the user does not allow images of a host.
 type ForeignHostError struct{ Host string }
 
 func (e *ForeignHostError) Error() string {
 	return fmt.Sprintf("registries.foreign does not name %s, so nothing is pulled from it", e.Host)
 }
 
-// Puller makes the shared blobs of a store hold images of other registries. It asks
-// those hosts alone that it was made with, over TLS, and gives a host's credentials
-// to no other. It is safe for concurrent use.
+// Puller pulls images of other registries into the shared blobs of a store. It contacts
+// only the hosts that it was made for, over TLS, and sends a host's credentials to no
+// other host. It is safe for concurrent use.
 type Puller struct {
 	hosts []string
 	opts  Options
@@ -46,15 +46,14 @@ type Puller struct {
 	images transfer.KeyedMutex[oci.Digest]
 }
 
-// NewPuller prepares a Puller for the images of hosts, each as in a reference:
-// "docker.io", "registry.example:5000". Of opts the registries are not used. Close
-// it.
+// NewPuller returns a Puller for images of hosts, which are written as in references:
+// "docker.io", "registry.example:5000". It ignores opts.Registries. The caller closes it.
 func NewPuller(hosts []string, opts Options) *Puller {
 	opts.Client.OnlyTLS, opts.Client.PlainHTTP = true, nil
 	return &Puller{hosts: hosts, opts: opts, byHost: map[string]*run{}}
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (p *Puller) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,8 +62,8 @@ func (p *Puller) Close() {
 	}
 }
 
-// host returns the run that all images of a host share: its client, and what is
-// known of how the registry answers.
+// host returns the run that all images of a host share, with its client and its state of
+// the registry.
 func (p *Puller) host(host string) (*run, error) {
 	if !slices.Contains(p.hosts, host) {
 		return nil, &ForeignHostError{host}
@@ -83,9 +82,9 @@ func (p *Puller) host(host string) (*run, error) {
 	return r, err
 }
 
-// Pull makes the store hold the image for its platforms; see [cache.Store.Pulled].
-// What is there and whole is not asked for. An image that cannot be had is an
-// *Error; any other error is the settings', this machine's, or ctx's cause.
+// Pull pulls the image for its platforms; see [cache.Store.Pulled]. It does not ask for
+// complete blobs that the store has. If the image cannot be pulled, the error is an
+// *Error; any other error is one of the settings or this machine, or ctx's cause.
 func (p *Puller) Pull(ctx context.Context, f Foreign) error {
 	r, err := p.host(f.Host)
 	if err != nil {
@@ -109,8 +108,8 @@ func (p *Puller) Pull(ctx context.Context, f Foreign) error {
 	return nil
 }
 
-// foreignFailure tells what a registry, or the image, is to blame for from what
-// this machine is.
+// foreignFailure returns an *Error for a fault of a registry or the image, reports it to
+// the status, and returns errors of this machine and ctx's cause as such.
 func (r *run) foreignFailure(ctx context.Context, img Image, err error) error {
 	var local *transfer.LocalError
 	switch {
@@ -128,8 +127,8 @@ func (r *run) foreignFailure(ctx context.Context, img Image, err error) error {
 	return &Error{[]Failure{failure}, 1}
 }
 
-// foreign pulls what f's platforms need, and then looks at all of it as everything
-// that uses it will.
+// foreign pulls the documents and blobs of f's platforms, then checks the result like
+// every later reader does.
 func (r *run) foreign(ctx context.Context, f Foreign, img Image) error {
 	p := &pull{run: r, img: img, show: &transfer.Progress[string]{Status: r.status, Item: img.Output, Now: r.client.opts.Limits.Now}}
 	root, err := p.root(ctx, f.Digest)
@@ -156,7 +155,7 @@ func (r *run) foreign(ctx context.Context, f Foreign, img Image) error {
 	return nil
 }
 
-// root gets the document that the definition names.
+// root fetches the document whose digest the definition names.
 func (p *pull) root(ctx context.Context, d oci.Digest) (root cache.Root, err error) {
 	err = p.named(ctx, d, func(data []byte) (err error) {
 		root, err = cache.ParseRoot(data)
@@ -165,7 +164,7 @@ func (p *pull) root(ctx context.Context, d oci.Digest) (root cache.Root, err err
 	return root, err
 }
 
-// ofIndex gets the image manifest that an index names for a platform.
+// ofIndex fetches the image manifest of an index for a platform.
 func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform oci.Platform) (m oci.ImageManifest, err error) {
 	d, err := root.Image(platform)
 	if err != nil {
@@ -181,9 +180,9 @@ func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform oci.Platfo
 	return m, err
 }
 
-// named gets a document by its digest, from this machine or from the registry. It is
-// kept only if take finds nothing wrong with it; its digest vouches for it, so what
-// take refuses is a fault of the image.
+// named fetches a document by its digest, from this machine or from the registry, and
+// calls take with it. The document is kept only if take returns nil. The digest matches,
+// so an error of take is a fault of the image.
 func (p *pull) named(ctx context.Context, d oci.Digest, take func([]byte) error) error {
 	r := p.run
 	unlock, err := r.blobs.Lock(ctx, d)
@@ -215,7 +214,7 @@ func (p *pull) named(ctx context.Context, d oci.Digest, take func([]byte) error)
 	return r.keep(ctx, d, data)
 }
 
-// contents gets the config and the layers of an image manifest.
+// contents fetches the config and the layers of an image manifest.
 func (p *pull) contents(ctx context.Context, m oci.ImageManifest, platform oci.Platform) error {
 	blobs, err := m.Blobs()
 	if err == nil {
@@ -246,8 +245,8 @@ func (p *pull) contents(ctx context.Context, m oci.ImageManifest, platform oci.P
 	return g.Wait()
 }
 
-// bounded refuses what would fill the disk, before anything of it is asked for: a
-// tree chooses the image, and any size can be claimed.
+// bounded refuses an image whose claimed sizes exceed the limits, before it is
+// downloaded: the tree chooses the image, and could choose one that fills the disk.
 func (r *run) bounded(m oci.ImageManifest, blobs []oci.Descriptor) error {
 	if m.Config.Size > oci.MaxDocument {
 		return fmt.Errorf("its config claims %d bytes, above the limit of %d", m.Config.Size, oci.MaxDocument)
@@ -255,7 +254,7 @@ func (r *run) bounded(m oci.ImageManifest, blobs []oci.Descriptor) error {
 	var sum int64
 	for _, d := range blobs {
 		if d.Size > r.opts.MaxBlob-sum {
-			return fmt.Errorf("its layers are said to have more than %d bytes together", r.opts.MaxBlob)
+			return fmt.Errorf("its layers claim more than %d bytes in total", r.opts.MaxBlob)
 		}
 		sum += d.Size
 	}

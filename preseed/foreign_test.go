@@ -185,7 +185,7 @@ func TestPullHostile(t *testing.T) {
 		"a manifest that does not end": {func(a *abroad) oci.Digest {
 			a.misbehave(on("/manifests/", func(w http.ResponseWriter, _ *http.Request) bool { endless(w); return true }))
 			return oci.DigestOf([]byte("x"))
-		}, "it has more than 4194304 bytes"},
+		}, "the manifest has more than 4194304 bytes"},
 		"another platform": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["architecture"] = "arm64" }, noise(1, 1000))
 			a.put(img)
@@ -230,7 +230,7 @@ func TestPullHostile(t *testing.T) {
 				layerOf(manifest, 0)["size"], layerOf(manifest, 1)["size"] = int64(9)<<30, int64(9)<<30
 			}, noise(1, 1000), noise(2, 1000))
 			return a.serveIndex(img.manifest)
-		}, "its layers are said to have more than"},
+		}, "its layers claim more than"},
 		"ONBUILD": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(_, config object) { config["config"] = object{"OnBuild": []string{"RUN evil"}} }, noise(1, 1000))
 			a.put(img)

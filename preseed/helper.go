@@ -13,17 +13,17 @@ import (
 
 // Limits of a credential helper.
 const (
-	helperTime   = time.Minute     // it may ask the user something, somewhere
-	helperSilent = 3 * time.Second // after that it is told what is waited for
-	helperEnd    = time.Second     // from SIGKILL until what it has started is left alone
-	maxHelper    = 64 << 10        // bytes of an answer
+	helperTime   = time.Minute     // how long one may run; it may ask the user something
+	helperSilent = 3 * time.Second // until the user is told that sx waits for it
+	helperEnd    = time.Second     // from its end until sx no longer waits for its children
+	maxHelper    = 64 << 10        // maximum size of an answer, in bytes
 )
 
 // tokenUser is the user name with which a helper marks an identity token.
 const tokenUser = "<token>"
 
-// ask runs the credential helper docker-credential-<name> for the first of the servers
-// that it knows. Each question is asked once, whatever number of repositories have it.
+// ask asks the credential helper docker-credential-<helper> for the servers in turn,
+// until it knows one. It asks each question only once and remembers the answer.
 func (l *logins) ask(ctx context.Context, helper string, servers []string) (Credentials, error) {
 	for _, server := range servers {
 		c, err := l.askOnce(ctx, helper, server)
@@ -53,12 +53,12 @@ func (l *logins) askOnce(ctx context.Context, helper, server string) (Credential
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.had[key] = c // a broken helper is not asked again either
+	l.had[key] = c // also for a broken helper: it is not asked again
 	return c, err
 }
 
-// run asks by the protocol of docker-credential-helpers: the server on stdin, JSON on
-// stdout; an error is a message on stdout and an exit code.
+// run runs a helper by the protocol of docker-credential-helpers: the server on stdin,
+// JSON on stdout; an error is a message on stdout and an exit code other than 0.
 func (l *logins) run(ctx context.Context, program, server string) (c Credentials, err error) {
 	if strings.ContainsAny(program, "/\\") {
 		return c, fmt.Errorf("the credential helper %.80q is not a plain name", program)
@@ -67,11 +67,11 @@ func (l *logins) run(ctx context.Context, program, server string) (c Credentials
 	if limit == 0 {
 		limit = helperTime
 	}
-	late := fmt.Errorf("the credential helper %s gave no answer in %s", program, limit)
+	late := fmt.Errorf("the credential helper %s did not answer within %s", program, limit)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	waiting := time.AfterFunc(helperSilent, func() {
-		l.tell(program, "waiting for the credential helper %s; it may ask for a password somewhere, and is given up after %s", program, limit)
+		l.tell(program, "waiting up to %[2]s for the credential helper %[1]s, which may be asking for a password", program, limit)
 	})
 	defer waiting.Stop()
 	cmd := exec.CommandContext(ctx, program, "get")
@@ -80,13 +80,13 @@ func (l *logins) run(ctx context.Context, program, server string) (c Credentials
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "/", strings.NewReader(server), &out, &messages, helperEnd
 	err = cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // it has exited well; an agent that it started holds its output open
+		err = nil // it succeeded; an agent that it started keeps its output open
 	}
 	switch {
 	case ctx.Err() != nil:
 		return c, context.Cause(ctx)
 	case out.over:
-		return c, fmt.Errorf("the credential helper %s answers with more than %d bytes", program, maxHelper)
+		return c, fmt.Errorf("the credential helper %s answered with more than %d bytes", program, maxHelper)
 	case err != nil && isNotFound(out.buf.String()):
 		return c, nil
 	case err != nil:
@@ -94,7 +94,7 @@ func (l *logins) run(ctx context.Context, program, server string) (c Credentials
 	}
 	var answer struct{ Username, Secret string }
 	if json.Unmarshal(out.buf.Bytes(), &answer) != nil {
-		return c, fmt.Errorf("the credential helper %s answers with something else than JSON", program)
+		return c, fmt.Errorf("the credential helper %s did not answer with JSON", program)
 	}
 	if answer.Username == tokenUser {
 		return Credentials{IdentityToken: answer.Secret}, nil
@@ -102,7 +102,8 @@ func (l *logins) run(ctx context.Context, program, server string) (c Credentials
 	return Credentials{Username: answer.Username, Password: answer.Secret}, nil
 }
 
-// isNotFound knows the messages of a helper that works and has nothing for a server.
+// isNotFound reports whether a helper's message means that it has no credentials for a
+// server.
 func isNotFound(said string) bool {
 	said = strings.TrimSpace(said)
 	return strings.Contains(said, "credentials not found") || said == "no credentials server URL" || said == "no credentials username"
@@ -116,14 +117,14 @@ func helperFailed(program string, err error, out, messages string) error {
 	if said == "" {
 		said = strings.TrimSpace(messages)
 	}
-	return fmt.Errorf("the credential helper %s fails (%w): %s", program, err, shorten(strings.Join(strings.Fields(said), " ")))
+	return fmt.Errorf("the credential helper %s failed (%w): %s", program, err, shorten(strings.Join(strings.Fields(said), " ")))
 }
 
-// bounded keeps the first maxHelper bytes, and takes no more.
+// bounded is a writer that keeps at most maxHelper bytes.
 type bounded struct {
 	buf  bytes.Buffer // not embedded: its ReadFrom has no bound
 	over bool
-	drop bool // what is too much is no failure
+	drop bool // discard further bytes instead of failing
 }
 
 var errTooMuch = errors.New("too much output")

@@ -19,11 +19,11 @@ type host struct {
 	transport *hostTransport
 	auth      *authorizer
 
-	mu     sync.Mutex // held while the registry is asked whether it is there
+	mu     sync.Mutex // held during the first request to the registry
 	scheme string     // "" before it has answered
 }
 
-// host returns the host of a registry; there is one for each.
+// host returns the one host of a registry.
 func (c *Client) host(reg name.Registry) *host {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,8 +36,8 @@ func (c *Client) host(reg name.Registry) *host {
 	return h
 }
 
-// reach asks the registry, once, whether it is there, and by which scheme: GET /v2/
-// (distribution-spec, "Determining support"). Whatever it answers will do.
+// reach finds out, once, whether the registry answers, and by which scheme: GET /v2/
+// (distribution-spec, "Determining support"). Any status counts as an answer.
 func (h *host) reach(ctx context.Context) (scheme string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,7 +67,7 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 		return err
 	}
 	drain(resp)
-	if scheme == "http" && resp.StatusCode == http.StatusBadRequest { // of a server that wants TLS
+	if scheme == "http" && resp.StatusCode == http.StatusBadRequest { // the answer of a TLS server
 		return errWantsTLS
 	}
 	h.auth.learn(parseChallenges(resp.Header))
@@ -76,20 +76,20 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 
 var errWantsTLS = transfer.Answerf("HTTP status 400 for GET /v2/ by plain http, and no TLS")
 
-// drain lets a connection be used again, if little is left to read.
+// drain reads a short rest of a body and closes it, so that the connection can be reused.
 func drain(resp *http.Response) {
 	io.CopyN(io.Discard, resp.Body, 16<<10)
 	resp.Body.Close()
 }
 
-// hostTransport is the transport to one registry and to where it redirects. It is below
-// everything else, so nothing gets past it: it refuses plain HTTP, and gives up on a
-// server that does not answer, or whose body stalls or drips.
+// hostTransport is the transport of all requests to one registry and to the hosts that
+// it redirects to. It refuses plain HTTP, and gives up on a server that does not answer
+// or sends too slowly.
 type hostTransport struct {
 	base     http.RoundTripper
 	opts     ClientOptions
 	loopback bool // the registry is on this machine
-	plain    bool // the registry may be spoken to without TLS
+	plain    bool // the registry may be contacted without TLS
 }
 
 var _ http.RoundTripper = (*hostTransport)(nil)
@@ -100,8 +100,9 @@ func (c *Client) newHostTransport(registry string) *hostTransport {
 	return &hostTransport{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
 }
 
-// allowed returns an error if a request may not be sent. A registry that is spoken to with TLS
-// leads nowhere by plain HTTP, neither to this machine nor to a host of the settings.
+// allowed returns an error if a request may not be sent. A registry that is contacted
+// with TLS cannot lead to plain HTTP, not even on this machine or to a host of
+// registries.plain_http.
 func (t *hostTransport) allowed(req *http.Request) error {
 	switch {
 	case req.URL.Scheme == "https":
@@ -125,9 +126,8 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.limited(req, resp)
 }
 
-// limited makes an error of status 429 here, where the headers that say for how
-// long are still at hand: of the registry itself, its token server, or where it
-// redirects to.
+// limited turns status 429 of any server into a *LimitError, with the time and quota of
+// the headers.
 func (t *hostTransport) limited(req *http.Request, resp *http.Response) (*http.Response, error) {
 	quota, ok := quotaOf(resp.Header)
 	if ok {
@@ -141,8 +141,8 @@ func (t *hostTransport) limited(req *http.Request, resp *http.Response) (*http.R
 	return nil, &LimitError{Host: req.URL.Host, After: after, Quota: quota}
 }
 
-// checkRedirect follows redirects, but none from https to http. Credentials do not
-// travel: the authorizer gives them to the registry's own host only.
+// checkRedirect refuses redirects from https to http. Redirected requests carry no
+// credentials: the authorizer adds them only for the registry's own host.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := transfer.CheckRedirect(req, via); err != nil {
 		return err

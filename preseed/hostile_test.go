@@ -64,11 +64,11 @@ var hostiles = []hostile{
 	{name: "a web page", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		whole(w, "text/html; charset=utf-8", []byte("<html>please log in</html>"))
 		return true
-	}), want: "it answers with a web page (text/html)"},
+	}), want: "it answered with a web page (text/html)"},
 	{name: "a manifest that does not end", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		endless(w)
 		return true
-	}), want: "the manifest does not end: it has more than 4194304 bytes"},
+	}), want: "the manifest has more than 4194304 bytes"},
 	{name: "a manifest said to be huge", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Length", "1099511627776")
 		w.WriteHeader(200)
@@ -89,7 +89,7 @@ var hostiles = []hostile{
 	{name: "schema 1", change: func(m, _ object) { clear(m); m["schemaVersion"], m["fsLayers"], m["signatures"] = 1, []any{}, []any{} },
 		want: "schema version is 1, want 2"},
 	{name: "docker's media type", change: func(m, _ object) { m["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json" },
-		want: "a build leaves \"application/vnd.oci.image.manifest.v1+json\""},
+		want: "that of a build is a \"application/vnd.oci.image.manifest.v1+json\""},
 	{name: "an artifact's config", change: func(m, _ object) { m["config"].(object)["mediaType"] = "application/vnd.oci.empty.v1+json" },
 		want: "its config is a \"application/vnd.oci.empty.v1+json\""},
 	{name: "a field in another case", change: func(m, _ object) { m["Layers"] = []any{} }, want: `names "Layers", which some read as "layers"`},
@@ -104,7 +104,7 @@ var hostiles = []hostile{
 	{name: "a foreign layer", change: func(m, _ object) {
 		layerOf(m, 0)["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 	},
-		want: "rootfs.foreign.diff.tar.gzip\", a build leaves"},
+		want: "rootfs.foreign.diff.tar.gzip\", those of a build are"},
 	{name: "urls", change: func(m, _ object) { layerOf(m, 0)["urls"] = []string{"https://evil.example/"} }, want: "has urls, which lead elsewhere"},
 	{name: "ten thousand layers", change: func(m, _ object) {
 		for range 10000 {
@@ -130,14 +130,14 @@ var hostiles = []hostile{
 		w.(http.Flusher).Flush()
 	}), want: "the blob breaks off after 100 of its 1000 bytes"},
 	{name: "a web page for a layer", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) { whole(w, "text/html", []byte("<html>")) }),
-		want: "it answers with a web page (text/html)"},
+		want: "it answered with a web page (text/html)"},
 	{name: "a gzip bomb", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.(http.Flusher).Flush()
 		z := gzip.NewWriter(w)
 		io.CopyN(z, zeros{}, 64<<20)
 		z.Close()
-	}), want: "it answers with Content-Encoding \"gzip\""},
+	}), want: "it answered with Content-Encoding \"gzip\""},
 	{name: "a range that was not asked for", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, l []byte) {
 		w.Header().Set("Content-Range", "bytes 500-999/1000")
 		w.WriteHeader(http.StatusPartialContent)
@@ -195,7 +195,7 @@ var hostiles = []hostile{
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token"`, r.Host))
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
-	}), want: "answers with more than 65536 bytes"},
+	}), want: "answered with more than 65536 bytes"},
 	{name: "a message without end", misuse: onManifest(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(418)
 		fmt.Fprintf(w, `{"errors":[{"code":"X","message":%q}]}`, strings.Repeat("no ", 1000))

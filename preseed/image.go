@@ -19,7 +19,8 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// image brings one image and says how it was had.
+// image puts one image into out/ and returns how: [Present], [Linked], [Fetched] or
+// [Kept].
 func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 	began := r.client.opts.Limits.Now()
 	if how := r.there(img); how != "" { // also while another sx works on it
@@ -53,7 +54,7 @@ func (r *run) image(ctx context.Context, img Image) (how string, err error) {
 	return Fetched, nil
 }
 
-// lockEvery is how often the lock of an output that another sx makes is tried.
+// lockEvery is the interval between attempts to take the lock of an output.
 const lockEvery = 50 * time.Millisecond
 
 func (r *run) lock(ctx context.Context, output string) (*cache.OutputLock, error) {
@@ -72,8 +73,8 @@ func (r *run) lock(ctx context.Context, output string) (*cache.OutputLock, error
 	}
 }
 
-// there says Present where the image is in out/ as its record says, and Kept where
-// something lies there that was built here and is another.
+// there returns Present if the image is in out/ and matches its record, Kept if out/ has
+// a different image that was built here, else "".
 func (r *run) there(img Image) string {
 	l, err := r.opts.Store.Whole(img.Output)
 	if err != nil {
@@ -89,7 +90,7 @@ func (r *run) there(img Image) string {
 	return ""
 }
 
-// pull is one image on its way.
+// pull is the download of one image.
 type pull struct {
 	run  *run
 	img  Image
@@ -99,10 +100,10 @@ type pull struct {
 	image oci.ImageManifest
 
 	mu   sync.Mutex
-	from string // the first registry that sent something; "" while none did
+	from string // the first registry that sent something; "" if none has
 }
 
-// manifest gets the image manifest and everything that it may not be.
+// manifest fetches and checks the image manifest.
 func (p *pull) manifest(ctx context.Context) error {
 	data, mediaType, err := p.document(ctx, p.img.Digest)
 	if err != nil {
@@ -138,14 +139,14 @@ func (p *pull) document(ctx context.Context, d oci.Digest) (data []byte, mediaTy
 		return nil, "", err
 	}
 	if _, err := oci.ParseManifest(data, mediaType); err != nil {
-		return data, mediaType, nil // manifest says so; nothing of it is kept
+		return data, mediaType, nil // manifest reports the error; the document is not kept
 	}
 	p.came(reg)
 	return data, mediaType, r.keep(ctx, d, data)
 }
 
-// misnamed is for a manifest that is fine but for what the registry calls it: the
-// next one may know better.
+// misnamed returns an error if a manifest is valid but the registry announced it with
+// the wrong media type: the next registry may do better.
 func misnamed(data []byte, mediaType string) error {
 	_, err := oci.ParseManifest(data, mediaType)
 	if err == nil {
@@ -157,16 +158,17 @@ func misnamed(data []byte, mediaType string) error {
 	return &transfer.AnswerError{Reason: shorten(err.Error())}
 }
 
-// partial opens a blob to receive.
+// partial opens the file that a blob is received into. It waits while another sx
+// receives the same blob.
 func (r *run) partial(ctx context.Context, d oci.Digest) (*cache.Partial, error) {
 	return r.opts.Store.Partial(ctx, d, func() {
 		r.status.Tell(func(s Status) {
-			s.Warn(fmt.Sprintf("another sx receives the blob %s: waiting for that one; Ctrl-C ends only this one", d))
+			s.Warn(fmt.Sprintf("another sx is receiving the blob %s: waiting for it; Ctrl-C ends only this sx", d))
 		})
 	})
 }
 
-// keep makes data, which has the digest, a shared blob.
+// keep stores data, whose digest is d, as a shared blob.
 func (r *run) keep(ctx context.Context, d oci.Digest, data []byte) error {
 	part, err := r.partial(ctx, d)
 	if errors.Is(err, fs.ErrExist) {
@@ -188,7 +190,7 @@ func (r *run) keep(ctx context.Context, d oci.Digest, data []byte) error {
 	return nil
 }
 
-// broken tells the end of ctx from what is wrong with this machine.
+// broken returns ctx's cause if ctx has ended, else err as an error of this machine.
 func (r *run) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -202,21 +204,21 @@ func (p *pull) came(reg Registry) {
 	p.from = cmp.Or(p.from, reg.String())
 }
 
-// check refuses what no build leaves, before anything of it is asked for.
+// check refuses a manifest unlike that of a build, before its blobs are downloaded.
 func (p *pull) check() error {
 	refuse := func(format string, args ...any) error { return &imageError{fmt.Errorf(format, args...)} }
 	if p.image.MediaType != oci.MediaTypeManifest {
-		return refuse("its manifest is a %q, a build leaves %q", p.image.MediaType, oci.MediaTypeManifest)
+		return refuse("its manifest is a %q, that of a build is a %q", p.image.MediaType, oci.MediaTypeManifest)
 	}
 	if t := p.image.Config.MediaType; t != oci.MediaTypeConfig {
-		return refuse("its config is a %q, a build leaves %q", t, oci.MediaTypeConfig)
+		return refuse("its config is a %q, that of a build is a %q", t, oci.MediaTypeConfig)
 	}
 	if size := p.image.Config.Size; size > oci.MaxDocument {
 		return refuse("its config claims %d bytes, above the limit of %d", size, oci.MaxDocument)
 	}
 	for _, l := range p.image.Layers {
 		if l.MediaType != oci.MediaTypeLayer {
-			return refuse("its layer %s is a %q, a build leaves %q", l.Digest, l.MediaType, oci.MediaTypeLayer)
+			return refuse("its layer %s is a %q, those of a build are %q", l.Digest, l.MediaType, oci.MediaTypeLayer)
 		}
 		if l.Size > p.run.opts.MaxBlob {
 			return refuse("its layer %s claims %d bytes, above the limit of %d", l.Digest, l.Size, p.run.opts.MaxBlob)
@@ -228,7 +230,8 @@ func (p *pull) check() error {
 	return nil
 }
 
-// config gets the image config and holds it against the manifest and the digests.
+// config fetches the image config and checks it against the manifest and the wanted
+// platform.
 func (p *pull) config(ctx context.Context) error {
 	if err := p.blob(ctx, p.image.Config); err != nil {
 		return err
@@ -254,7 +257,7 @@ func (p *pull) config(ctx context.Context) error {
 	return nil
 }
 
-// layers gets them, several at once.
+// layers fetches the layers, several at once.
 func (p *pull) layers(ctx context.Context) error {
 	blobs, err := p.image.Blobs()
 	if err != nil {
@@ -268,7 +271,7 @@ func (p *pull) layers(ctx context.Context) error {
 	return g.Wait()
 }
 
-// commit writes out/<output> as a build leaves it, and the record.
+// commit writes out/<output>, byte for byte like a build, and the record.
 func (p *pull) commit(ctx context.Context, began time.Time) error {
 	store := p.run.opts.Store
 	manifest := oci.Manifest{Digest: p.top.Digest, Size: p.top.Size, Platform: p.img.Platform}
@@ -304,8 +307,8 @@ func (p *pull) commit(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-// record says where the layout came from. Where this very image was once built
-// here, the proof of that stays what is told of it.
+// record returns the record of the layout: where it came from, or, if the same image was
+// once built here, the proof of that build.
 func (p *pull) record(l cache.Layout, began time.Time) cache.Record {
 	if proof, ok := p.run.opts.Store.Proof(p.img.Output, l.Digest()); ok && proof.Exact(l) == nil && slices.Equal(proof.Manifests, l.Manifests) {
 		return proof

@@ -19,10 +19,9 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// Pusher sends blobs and manifests to registries. It is safe for concurrent use:
-// of a blob that several repositories want, one is sent to and the others mount.
-// Uploads, and what to do where a registry does not mount, are
-// go-containerregistry's.
+// Pusher sends blobs and manifests to registries. It is safe for concurrent use. It sends
+// a blob of several repositories of a registry once and mounts it in the others.
+// go-containerregistry does the uploads, also if a registry cannot mount.
 type Pusher struct {
 	client *Client
 	opts   PushOptions
@@ -35,19 +34,19 @@ type Pusher struct {
 	heads   map[string]v1.Hash             // what Tagged found, by reference, until it is used
 }
 
-// PushOptions says how patient a Pusher is with a registry that answered before:
-// one that never did is given up at once.
+// PushOptions are the options of a Pusher. Retries are only for a registry that has
+// answered before: one that never did fails at once.
 type PushOptions struct {
-	Retries int                       // further tries after what may be better in a moment
-	Backoff func(n int) time.Duration // before try n+1 where the registry did not say; nil: 1, 2, 4 … 30 s with jitter
+	Retries int                       // further tries after temporary failures
+	Backoff func(n int) time.Duration // wait before try n+1, unless the registry says; nil: 1, 2, 4 … 30 s with jitter
 	Warn    func(text string)         // called before each wait; nil: none
 }
 
-// maxPushWait is how long a registry may want not to be asked: nobody else is
-// there to push to.
+// maxPushWait is the longest Retry-After that a push waits for: there is no other
+// registry to push to.
 const maxPushWait = 15 * time.Minute
 
-// NewPusher connects to nothing yet.
+// NewPusher returns a Pusher without connecting.
 func (c *Client) NewPusher(o PushOptions) *Pusher {
 	if o.Backoff == nil {
 		o.Backoff = transfer.Exponential
@@ -58,10 +57,10 @@ func (c *Client) NewPusher(o PushOptions) *Pusher {
 	return &Pusher{client: c, opts: o, remotes: map[string]*peer{}, at: map[oci.Digest]name.Repository{}, heads: map[string]v1.Hash{}}
 }
 
-// Sent is how many bytes of blobs were sent, those of broken uploads too.
+// Sent returns how many bytes of blobs were sent, including failed uploads.
 func (p *Pusher) Sent() int64 { return p.sent.Load() }
 
-// PushError says that a repository did not take something.
+// PushError means that pushing to a repository failed.
 type PushError struct {
 	Repository string
 	Err        error
@@ -73,15 +72,15 @@ func (e *PushError) Unwrap() error { return e.Err }
 // Content is something to push: a blob or a manifest.
 type Content struct {
 	oci.Descriptor
-	// Open reads it from its beginning. Where the bytes are not those of the
-	// digest, reading ends with an error.
+	// Open returns a reader of the whole content. If the bytes do not match the digest,
+	// reading ends with an error.
 	Open func() (io.ReadCloser, error)
 }
 
-// Push sends what is missing of contents to a repository, and gives the last one,
-// a manifest, the tags. Each manifest comes after what it names; a tag that already
-// stands for the last one means that all is there. Present says that nothing was
-// missing. The error is a *PushError, ctx's cause, or that of reading.
+// Push sends the missing contents to a repository and tags the last one, a manifest. In
+// contents, a manifest follows everything that it refers to. If all tags already name
+// the last one, everything is there: present is true and nothing is sent. The error is a
+// *PushError, ctx's cause, or an error of reading.
 func (p *Pusher) Push(ctx context.Context, repository string, contents []Content, tags []string) (present bool, err error) {
 	err = p.persist(ctx, repository, func(t *target) error {
 		present, err = t.all(ctx, contents, tags)
@@ -90,9 +89,8 @@ func (p *Pusher) Push(ctx context.Context, repository string, contents []Content
 	return present, err
 }
 
-// Tagged returns what a tag stands for: the digest of an image index, or of an image
-// that has none. It is zero if there is no such tag, and if it may not be read. Errors
-// are those of Push.
+// Tagged returns the digest that a tag names: of an image index or an image manifest. It
+// is zero if there is no such tag or if it may not be read. Errors are those of Push.
 func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d oci.Digest, err error) {
 	err = p.persist(ctx, repository, func(t *target) error {
 		ref := t.repo.Tag(tag)
@@ -111,8 +109,7 @@ func (p *Pusher) Tagged(ctx context.Context, repository, tag string) (d oci.Dige
 	return d, err
 }
 
-// persist tries to do something with a repository, again after what may be better in a
-// moment.
+// persist calls do with a repository, and again after temporary failures.
 func (p *Pusher) persist(ctx context.Context, repository string, do func(*target) error) error {
 	t, err := p.open(ctx, repository)
 	if err != nil {
@@ -131,7 +128,7 @@ func (p *Pusher) persist(ctx context.Context, repository string, do func(*target
 	}
 }
 
-// again says whether, and when, to try once more after err.
+// again reports whether to try once more after err, and how long to wait before.
 func (t *target) again(err error, try int) (wait time.Duration, again bool) {
 	var push *PushError
 	var limit *LimitError
@@ -179,10 +176,10 @@ func (t *target) all(ctx context.Context, contents []Content, tags []string) (pr
 type peer struct {
 	pull     *remote.Puller
 	push     *remote.Pusher
-	answered atomic.Bool // once, as a registry does
+	answered atomic.Bool // it answered at least once, as a registry does
 }
 
-// ImageContents are what an output's image consists of, to be pushed.
+// ImageContents returns the contents of an output's image, to push.
 func ImageContents(img *cache.Image) []Content {
 	var all []Content
 	for _, d := range img.Blobs {
@@ -191,7 +188,7 @@ func ImageContents(img *cache.Image) []Content {
 	return all
 }
 
-// target is a repository that is pushed to.
+// target is a repository to push to.
 type target struct {
 	*Pusher
 	*peer
@@ -203,7 +200,7 @@ func (p *Pusher) open(ctx context.Context, repository string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Trying again is this package's: it listens to Retry-After.
+	// persist tries again: unlike go-containerregistry it obeys Retry-After.
 	options = append(options, remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,7 +218,7 @@ func (p *Pusher) open(ctx context.Context, repository string) (*target, error) {
 	return &target{p, reg, repo}, nil
 }
 
-// failed explains what a registry said.
+// failed returns err as a *PushError that explains the registry's answer.
 func (t *target) failed(ctx context.Context, err error) error {
 	err = t.client.explain(ctx, t.repo, err)
 	if ctx.Err() != nil {
@@ -230,8 +227,8 @@ func (t *target) failed(ctx context.Context, err error) error {
 	return &PushError{t.repo.Name(), err}
 }
 
-// has reports whether the registry has root under ref: as Tagged just found it, or
-// else as it is now.
+// has reports whether the registry has root under ref, by the answer that Tagged got, or
+// else by asking.
 func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest) (bool, error) {
 	t.mu.Lock()
 	head, known := t.heads[ref.String()]
@@ -246,8 +243,8 @@ func (t *target) has(ctx context.Context, ref name.Reference, root *rawManifest)
 	return head == hashOf(root.descriptor), nil
 }
 
-// head returns what the registry has under ref, zero if that is nothing, or may not be
-// read.
+// head returns the digest that the registry has under ref; zero if it has none, or if it
+// may not be read.
 func (t *target) head(ctx context.Context, ref name.Reference) (v1.Hash, error) {
 	d, err := t.pull.Head(ctx, ref)
 	if err == nil {
@@ -263,8 +260,8 @@ func (t *target) head(ctx context.Context, ref name.Reference) (v1.Hash, error) 
 	return v1.Hash{}, err
 }
 
-// contents sends all but the last, blobs first. After a failure no blob is begun,
-// and those on their way are finished: the next run has them.
+// contents sends all contents but the last, blobs first. After a failure it starts no
+// further blob, and finishes those that it has begun.
 func (t *target) contents(ctx context.Context, contents []Content) error {
 	var workers errgroup.Group
 	workers.SetLimit(layersAtOnce)
@@ -300,7 +297,7 @@ func (t *target) contents(ctx context.Context, contents []Content) error {
 	return nil
 }
 
-// blob makes the repository have a blob.
+// blob uploads or mounts a blob.
 func (t *target) blob(ctx context.Context, c Content) error {
 	unlock, err := t.blobs.Lock(ctx, c.Digest)
 	if err != nil {
@@ -330,7 +327,8 @@ func (p *Pusher) known(c Content, repo name.Repository) {
 	p.at[c.Digest] = repo
 }
 
-// mountable tells where the registry has a blob already.
+// mountable returns l so that it is mounted, if another repository of the registry is
+// known to have the blob.
 func (t *target) mountable(l *layer) v1.Layer {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -304,7 +304,7 @@ func TestPushAgain(t *testing.T) {
 	if len(waits) != 0 {
 		t.Errorf("waits %q", waits)
 	}
-	wantError(t, err, "asked again in 2h0m0s")
+	wantError(t, err, "asks to wait for 2h0m0s")
 	left.Store(100)
 	code = http.StatusForbidden
 	if err := again(s.registry().Repository("core-d")); err == nil || len(waits) != 0 {

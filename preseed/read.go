@@ -32,7 +32,7 @@ func (r *Repository) Tagged(ctx context.Context, tag string) (data []byte, d oci
 	case err != nil:
 		return nil, d, "", transfer.Plain(ctx, err)
 	case len(data) > oci.MaxDocument:
-		return nil, d, "", transfer.Answerf("the manifest does not end: it has more than %d bytes", oci.MaxDocument)
+		return nil, d, "", transfer.Answerf("the manifest has more than %d bytes", oci.MaxDocument)
 	}
 	return data, oci.DigestOf(data), transfer.MediaType(resp), nil
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Registry is where images are published: a host, and a namespace in it; "" for
-// all of the host.
+// Registry is a place where images are published: a host and a namespace in it, "" for
+// the whole host.
 type Registry struct{ Host, Namespace string }
 
-// ParseRegistry parses "<host>/<namespace>", such as "docker.io/stagex". The host
-// must look like one (a dot, a port, or localhost): elsewhere "stagex/core" would
-// silently mean Docker Hub.
+// ParseRegistry parses "<host>/<namespace>", such as "docker.io/stagex". The host must
+// have a dot or a port, or be localhost: else "stagex/core" would silently mean Docker
+// Hub.
 func ParseRegistry(s string) (Registry, error) {
 	host, namespace, ok := strings.Cut(s, "/")
 	if !ok || host == "" || namespace == "" || strings.Contains(s, "://") {
@@ -41,25 +41,25 @@ func (r Registry) String() string {
 	return r.Host + "/" + r.Namespace
 }
 
-// Repository is the full name of a repository of the namespace.
+// Repository returns the full name of a repository of the namespace.
 func (r Registry) Repository(output string) string { return r.String() + "/" + output }
 
-// tagPattern is distribution-spec's, "Pulling manifests".
+// tagPattern is the pattern of distribution-spec, "Pulling manifests", without the length.
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 
-// maxTag is how many characters a tag may have. (In the pattern it would make each
-// start of sx compile a large one.)
+// maxTag is the maximum length of a tag. It is not in the pattern, because compiling
+// that would slow down every start of sx.
 const maxTag = 128
 
 // CheckTag returns an error if s is not a valid tag of a repository.
 func CheckTag(s string) error {
 	if len(s) > maxTag || !tagPattern.MatchString(s) {
-		return fmt.Errorf("%q is not a tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", s)
+		return fmt.Errorf("%q is not a tag: want up to 128 letters, digits, '.', '_' and '-', not starting with '.' or '-'", s)
 	}
 	return nil
 }
 
-// hostname takes the port off a host, and the brackets.
+// hostname returns a host without its port and brackets.
 func hostname(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -74,10 +74,10 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// addressKind orders host names by how much damage a request to them may do that a
-// stranger chose: 0 for names and public addresses, 1 for addresses of this machine
-// and its networks, 2 for link-local ones (cloud metadata) and what only looks like an
-// address, which some resolvers read as one.
+// addressKind orders hosts by the damage that a request to them could do if a stranger
+// chose the host: 0 for names and public addresses, 1 for addresses of this machine and
+// its networks, 2 for link-local addresses (cloud metadata) and for malformed ones,
+// which some resolvers accept.
 func addressKind(host string) int {
 	addr, err := netip.ParseAddr(host)
 	last := host[strings.LastIndex(host, ".")+1:]
@@ -94,7 +94,8 @@ func addressKind(host string) int {
 	return 0
 }
 
-// sameHost compares hosts as a user writes them: a port counts if it is written.
+// sameHost reports whether said, as a user wrote it, is host. Without a port, said
+// matches any port.
 func sameHost(said, host string) bool {
 	if strings.EqualFold(said, host) {
 		return true

@@ -14,7 +14,7 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// Repository is one repository of a registry, to pull from.
+// Repository is a repository to pull from.
 type Repository struct {
 	client *Client
 	host   *host
@@ -22,8 +22,8 @@ type Repository struct {
 	retry  transfer.Client
 }
 
-// Repository finds "<host>/<namespace>/<name>", and whether the registry is there. Its
-// requests are not repeated.
+// Repository returns the repository "<host>/<namespace>/<name>", and fails if the
+// registry does not answer. Its requests are not retried; see [Repository.Retrying].
 func (c *Client) Repository(ctx context.Context, repository string) (*Repository, error) {
 	repo, err := name.NewRepository(repository, name.StrictValidation)
 	if err != nil {
@@ -45,8 +45,8 @@ func (c *Client) Repository(ctx context.Context, repository string) (*Repository
 	return r, nil
 }
 
-// Retrying returns a copy whose requests are repeated, if their failures pass; nil is
-// transfer.Exponential.
+// Retrying returns a copy whose requests are retried after temporary failures. A nil
+// backoff is transfer.Exponential.
 func (r *Repository) Retrying(retries int, backoff func(n int) time.Duration) *Repository {
 	other := *r
 	other.retry.Retries = retries
@@ -62,8 +62,8 @@ func (r *Repository) acquire(ctx context.Context) (release func(), err error) {
 	return slot.Release, err
 }
 
-// manifestTypes is what a manifest may be announced as. Indexes are asked for too,
-// so that it can be said that there is one where an image belongs.
+// manifestTypes are the media types to accept for a manifest. Indexes are included, so
+// that the error can say that there is an index instead of an image.
 var manifestTypes = []string{
 	oci.MediaTypeManifest, "application/vnd.docker.distribution.manifest.v2+json",
 	oci.MediaTypeIndex, "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -82,20 +82,20 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (data []byte, m
 	data, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
 	got := oci.DigestOf(data)
 	switch {
-	case got == d: // whatever the headers say, and however the answer ends
+	case got == d: // then the headers and the end of the answer do not matter
 		return data, transfer.MediaType(resp), nil
 	case resp.ContentLength > oci.MaxDocument:
 		return nil, "", transfer.Answerf("the manifest claims %d bytes, above the limit of %d", resp.ContentLength, oci.MaxDocument)
 	case err != nil:
 		return nil, "", transfer.Plain(ctx, err)
 	case len(data) > oci.MaxDocument:
-		return nil, "", transfer.Answerf("the manifest does not end: it has more than %d bytes", oci.MaxDocument)
+		return nil, "", transfer.Answerf("the manifest has more than %d bytes", oci.MaxDocument)
 	}
 	return nil, "", &transfer.HashError{What: "manifest", Got: got.Sum(), Want: d.Sum(), Hint: transfer.Hint(resp)}
 }
 
-// Blob asks for the bytes of a blob from offset on. The answer is the registry's,
-// neither its headers nor its body are checked: transfer.Download does.
+// Blob requests the bytes of a blob from offset on. It returns the registry's answer
+// unchecked: transfer.Download checks its headers and body.
 func (r *Repository) Blob(ctx context.Context, d oci.Descriptor, offset int64) (*http.Response, error) {
 	return r.get(ctx, "blobs/"+d.Digest.String(), "the blob "+d.Digest.String(), func(h http.Header) {
 		if offset > 0 {
@@ -104,7 +104,7 @@ func (r *Repository) Blob(ctx context.Context, d oci.Descriptor, offset int64) (
 	})
 }
 
-// get holds one of the host's slots until the body is closed.
+// get sends a GET request. It holds one of the host's slots until the body is closed.
 func (r *Repository) get(ctx context.Context, path, what string, header func(http.Header)) (*http.Response, error) {
 	return r.send(ctx, path, header, func(req *http.Request) (*http.Response, error) {
 		resp, err := r.retry.Do(req)

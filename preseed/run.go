@@ -21,8 +21,8 @@ import (
 type Image struct {
 	Output   string
 	Digest   oci.Digest   // of the image manifest
-	Platform oci.Platform // what it must be for
-	Version  string       // used where the image does not say its own
+	Platform oci.Platform // the platform that it must be for
+	Version  string       // used if the image does not have its own
 }
 
 // Defaults of Options.
@@ -34,24 +34,24 @@ const (
 	layersAtOnce = 4
 )
 
-// Options says how Run works. Store and Registries must be set.
+// Options are the options of Run. Store and Registries must be set.
 type Options struct {
 	Store      *cache.Store
 	Registries []Registry // asked in this order
 	Client     ClientOptions
 	Images     int   // images at once, default DefaultImages
 	MaxBlob    int64 // bytes of the largest blob accepted, default DefaultMaxBlob
-	Retries    int   // further rounds over the registries that brought nothing, default DefaultRetries, negative: none
+	Retries    int   // further rounds over all registries, default DefaultRetries, negative: none
 
 	Backoff func(n int) time.Duration // before round n+1; nil: 1, 2, 4 … 30 s with jitter
 	Status  Status                    // nil: none
 	Log     *zap.Logger               // nil: none
 }
 
-// Report is what became of the images, each list in the order given.
+// Report lists the images by outcome, each list in the order given to Run.
 type Report struct {
 	Present, Linked, Fetched, Kept []Image
-	Bytes                          int64 // read from registries, for blobs
+	Bytes                          int64 // of blobs, read from registries
 	Quotas                         map[string]Quota
 }
 
@@ -72,10 +72,10 @@ type run struct {
 	quotas   map[string]Quota
 }
 
-// Run makes out/ hold the images, each byte for byte as a build would leave it, and
-// records where they came from. Images that are present and complete are not asked for.
-// A failed image does not stop the others: the error is then an *Error. Any other error
-// is this machine's, or ctx's cause.
+// Run puts the images into out/, byte for byte like builds, and records where they came
+// from. It does not ask for images that are present and complete. If images fail, the
+// others are still preseeded, and the error is an *Error. Any other error is one of this
+// machine, or ctx's cause.
 func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
 	r, err := newRun(opts)
 	if err != nil {
@@ -96,7 +96,7 @@ func Run(ctx context.Context, images []Image, opts Options) (Report, error) {
 			return nil
 		})
 	}
-	workers.Wait() // one keeps its own errors
+	workers.Wait() // r.one records errors
 	return r.report(images), r.err(ctx, len(images))
 }
 
@@ -125,7 +125,7 @@ func newRun(opts Options) (*run, error) {
 	return r, nil
 }
 
-// quota keeps the lowest count of pulls that are left.
+// quota records the lowest number of pulls left.
 func (r *run) quota(host string, q Quota) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,7 +149,7 @@ func (r *run) one(ctx context.Context, img Image) {
 		r.stop(local.Err)
 	}
 	if ctx.Err() != nil {
-		return // a run that ends explains itself
+		return // r.err reports why the run ends
 	}
 	var said transfer.Attempts
 	if !errors.As(err, &said) {
@@ -192,13 +192,13 @@ func (r *run) err(ctx context.Context, total int) error {
 	return &Error{r.failures, total}
 }
 
-// Values of how in Status.Done.
+// The outcomes of an image, values of how in Status.Done.
 const (
-	Present = "present" // it was there, whole
-	Linked  = "linked"  // all its blobs were in out/ already
-	Fetched = "preseeded"
-	Kept    = "kept" // something else is there that was built here
+	Present = "present"   // it was there, complete
+	Linked  = "linked"    // all its blobs were on this machine
+	Fetched = "preseeded" // some of it came from a registry
+	Kept    = "kept"      // out/ keeps another image, which was built here
 )
 
-// Status is told what Run does. Its items are outputs, its places registries.
+// Status receives the progress of Run. Its items are outputs, its places registries.
 type Status = transfer.Status[string]

@@ -203,7 +203,7 @@ func TestQuota(t *testing.T) {
 	if from[first.registry().String()] != 4 || from[second.registry().String()] != 6 {
 		t.Errorf("images came from %v", from)
 	}
-	want := "warn " + first.registry().String() + ": too many requests (HTTP status 429): 0 of 4 pulls left in 6h0m0s; it wants to be asked again in 1h0m0s; going on with " + second.registry().String()
+	want := "warn " + first.registry().String() + ": too many requests (HTTP status 429): 0 of 4 pulls left in 6h0m0s; it asks to wait for 1h0m0s; going on with " + second.registry().String()
 	if !slices.Contains(told.lines, want) {
 		t.Errorf("told %q\nwant %q", told.lines, want)
 	}

@@ -10,9 +10,9 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// SourceScheme is that of a registry's repository as a mirror of sources:
-// "oci://<host>/<repository>". A source is the blob with its sha256, so that any
-// registry serves, and none can lie.
+// SourceScheme is the scheme of a repository used as a mirror of sources:
+// "oci://<host>/<repository>". A source is the blob with the source's sha256, so any
+// registry can be used, and its answer can be checked.
 const SourceScheme = "oci"
 
 // ParseSources parses "oci://<host>/<repository>" and returns the repository's
@@ -29,13 +29,13 @@ func ParseSources(s string) (repository string, err error) {
 	return r.String(), nil
 }
 
-// SourcePrefix with a sha256 in 64 hexadecimal digits behind it is the URL of a
-// source that SourceTransport carries requests for.
+// SourcePrefix returns the start of the URL of a source, for SourceTransport. Its
+// sha256, 64 hexadecimal digits, follows.
 func SourcePrefix(repository string) string { return SourceScheme + "://" + repository + "@sha256:" }
 
-// SourceTransport carries GET requests for the URLs of SourcePrefix: it knows what
-// the client knows of credentials, certificates and redirects. The answer is the
-// registry's, not hashed. Errors are classed by transfer.OutcomeOf.
+// SourceTransport returns a transport for GET requests with URLs of SourcePrefix. It uses
+// the client's credentials, certificates and rules for redirects. The caller hashes the
+// answer. Errors are classed by transfer.OutcomeOf.
 func (c *Client) SourceTransport() http.RoundTripper { return &sourceTransport{client: c} }
 
 type sourceTransport struct{ client *Client }
@@ -47,7 +47,7 @@ func (t *sourceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	name, digest, ok := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "@")
 	d, err := oci.ParseDigest(digest)
 	if req.Method != http.MethodGet || req.URL.Scheme != SourceScheme || !ok || err != nil {
-		return nil, transfer.Answerf("%s %s is no request for a source", req.Method, req.URL.Redacted())
+		return nil, transfer.Answerf("%s %s is not a request for a source", req.Method, req.URL.Redacted())
 	}
 	resp, err := t.blob(req.Context(), req.URL.Host+"/"+name, d, req.Header)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// rounds asks the registries in order until one has it. It returns the registry; the
-// error is transfer.Attempts, one of this machine, or ctx's cause.
+// rounds calls ask for the registries in order, until it succeeds for one, which it
+// returns. The error is a transfer.Attempts, one of this machine, or ctx's cause.
 func (r *run) rounds(ctx context.Context, states *states, img Image, size func() int64, ask func(context.Context, Registry, *Repository) error) (Registry, error) {
 	rounds := transfer.Rounds[Registry]{
 		Retries: r.opts.Retries, Backoff: r.opts.Backoff, Size: size, Order: states.order, Rest: states.wait,
@@ -60,7 +60,7 @@ func (r *run) attempts(states *states, said map[Registry]error) error {
 	return all
 }
 
-// learn records why a registry failed, for the other images too.
+// learn records why a registry failed, so that other images can avoid it.
 func (r *run) learn(states *states, reg Registry, err error) {
 	var limit *LimitError
 	switch {
@@ -73,7 +73,7 @@ func (r *run) learn(states *states, reg Registry, err error) {
 	}
 }
 
-// unreachable errors are of the connection, whatever is asked for.
+// unreachable reports whether err is one of the connection, which any request would get.
 func unreachable(err error) bool {
 	var (
 		op   *net.OpError
@@ -85,9 +85,9 @@ func unreachable(err error) bool {
 	return errors.As(err, &op) || errors.As(err, &late) || errors.As(err, &dns) || errors.As(err, &cert) || errors.As(err, &http)
 }
 
-// states record which registries answer, across images:
-// one for manifests and one for blobs, because Docker Hub's quota is on manifests
-// and the blobs of an image that was begun may still be had.
+// states records which registries answer, for all images of a run. There is one for
+// manifests and one for blobs: Docker Hub's quota counts manifests, and the blobs of an
+// image that was begun may still be downloaded.
 type states struct {
 	now func() time.Time
 
@@ -99,7 +99,7 @@ type states struct {
 type state struct {
 	failed bool // it could not be reached
 	limit  *LimitError
-	until  time.Time // it wants not to be asked before
+	until  time.Time // not to be asked before
 }
 
 func newStates(all []Registry, now func() time.Time) *states {
@@ -110,8 +110,8 @@ func newStates(all []Registry, now func() time.Time) *states {
 	return s
 }
 
-// order is that of the settings; those that could not be reached come last, and
-// those that refuse for a while only where there is no other.
+// order returns the registries in the order of the settings, the unreachable ones last.
+// Those that limit requests are left out, unless there is no other.
 func (s *states) order() []Registry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,13 +134,13 @@ func (s *states) order() []Registry {
 	return limited
 }
 
-// patient says that waiting for a registry makes sense. One that does not say how
-// long is asked again at the pace of the rounds.
+// patient reports whether to wait for a registry that limits requests. One that does not
+// say for how long is asked again in the next round.
 func (s *states) patient(st *state) bool {
 	return st.limit.After == 0 || st.until.Sub(s.now()) <= transfer.Patience
 }
 
-// wait is how long to wait before any registry may be asked.
+// wait returns how long to wait until a registry may be asked.
 func (s *states) wait() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +164,8 @@ func (s *states) set(reg Registry, failed bool) {
 	s.known[reg].failed = failed
 }
 
-// limit notes a refusal. First says that it is news, next who is asked instead.
+// limit records that a registry limits requests. first reports whether that is new; next
+// says, for a message, which registry is asked instead.
 func (s *states) limit(reg Registry, e *LimitError) (next string, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +187,7 @@ func (s *states) limit(reg Registry, e *LimitError) (next string, first bool) {
 	return "", first
 }
 
-// limited is why a registry is not asked now; nil where it is.
+// limited returns why a registry is not asked now; nil if it is.
 func (s *states) limited(reg Registry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

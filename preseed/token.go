@@ -12,11 +12,12 @@ import (
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
 
-// maxToken bounds what a token server may answer, in bytes.
+// maxToken is the maximum size of a token server's answer, in bytes.
 const maxToken = 64 << 10
 
-// token asks the token server that a challenge names (distribution's token protocol).
-// With a refresh token that is a POST (OAuth 2), else a GET.
+// token asks the token server of a challenge for a token (distribution's token
+// protocol): with a refresh token by POST (OAuth 2), else by GET. If the server does not
+// support that method, the other is tried.
 func (a *authorizer) token(ctx context.Context, c challenge, s scope, cred Credentials) (string, error) {
 	realm, err := a.tokenServer(c.params["realm"])
 	if err != nil {
@@ -42,8 +43,8 @@ func (a *authorizer) token(ctx context.Context, c challenge, s scope, cred Crede
 	return token, err
 }
 
-// scopesOf joins the scope of a challenge, which comes first because some token servers
-// read only one, and that of the request.
+// scopesOf joins the scopes of a challenge and of the request. Those of the challenge
+// come first, because some token servers read only one.
 func scopesOf(challenged string, s scope) []string {
 	all := strings.Fields(challenged)
 	for _, own := range strings.Fields(s.String()) {
@@ -58,8 +59,8 @@ func scopesOf(challenged string, s scope) []string {
 	return all
 }
 
-// hasNoSuchMethod reports whether a token server does not know the way in which it
-// was asked.
+// hasNoSuchMethod reports whether err means that a token server does not support the
+// request's method.
 func hasNoSuchMethod(err error) bool {
 	var status *transfer.StatusError
 	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusMethodNotAllowed || status.Code == http.StatusNotImplemented)
@@ -100,15 +101,15 @@ func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.V
 	return a.askToken(req, values["scope"])
 }
 
-// askToken sends the request. A password goes along no redirect to another host, and a
-// form along none.
+// askToken sends the request. A redirect to another host gets no password, and a form is
+// not redirected at all.
 func (a *authorizer) askToken(req *http.Request, scopes []string) (string, error) {
 	client := &http.Client{Transport: a.host.transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if err := checkRedirect(next, via); err != nil {
 			return err
 		}
 		if via[0].Method != http.MethodGet {
-			return &transfer.RedirectError{Reason: "of a token server that was sent credentials"}
+			return &transfer.RedirectError{Reason: "by a token server that was sent credentials"}
 		}
 		if next.URL.Host != via[0].URL.Host {
 			next.Header.Del("Authorization")
@@ -124,8 +125,8 @@ func (a *authorizer) askToken(req *http.Request, scopes []string) (string, error
 	return a.readToken(req.Context(), resp, scopes)
 }
 
-// readToken wants {"token": …} or {"access_token": …}, and looks at nothing else: an
-// expired token is noticed when it is refused.
+// readToken reads {"token": …} or {"access_token": …}. It ignores the time of expiry: an
+// expired token is replaced when the registry refuses it.
 func (a *authorizer) readToken(ctx context.Context, resp *http.Response, scopes []string) (string, error) {
 	server := "the token server " + resp.Request.URL.Host + " of " + a.host.registry.RegistryStr()
 	if resp.StatusCode != http.StatusOK {
@@ -140,23 +141,23 @@ func (a *authorizer) readToken(ctx context.Context, resp *http.Response, scopes 
 		AccessToken any `json:"access_token"`
 	}
 	if len(data) > maxToken {
-		return "", transfer.Answerf("%s answers with more than %d bytes", server, maxToken)
+		return "", transfer.Answerf("%s answered with more than %d bytes", server, maxToken)
 	}
 	if json.Unmarshal(data, &body) != nil {
 		if transfer.IsWebPage(resp) {
-			return "", transfer.Answerf("%s answers with a web page (%s): is there a proxy or a login page in between?", server, shorten(resp.Header.Get("Content-Type")))
+			return "", transfer.Answerf("%s answered with a web page (%s): is there a proxy or a login page in between?", server, shorten(resp.Header.Get("Content-Type")))
 		}
-		return "", transfer.Answerf("%s answers with something else than a token", server)
+		return "", transfer.Answerf("%s did not answer with a token", server)
 	}
 	for _, value := range []any{body.Token, body.AccessToken} {
 		if token, ok := value.(string); ok && token != "" {
 			if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
-				return "", transfer.Answerf("%s answers with a token that no header can hold", server)
+				return "", transfer.Answerf("%s answered with a token that is not valid in a header", server)
 			}
 			return token, nil
 		}
 	}
-	return "", transfer.Answerf("%s answers without a token", server)
+	return "", transfer.Answerf("%s answered without a token", server)
 }
 
 func (a *authorizer) tokenRefused(server string, resp *http.Response, scopes []string) error {
@@ -171,11 +172,11 @@ func (a *authorizer) tokenRefused(server string, resp *http.Response, scopes []s
 	return &tokenError{server, &transfer.StatusError{Code: resp.StatusCode, Said: words}}
 }
 
-// tokenError is a token server that brings nothing.
+// tokenError means that a token server refused or failed.
 type tokenError struct {
 	server string
 	err    error
 }
 
-func (e *tokenError) Error() string { return e.server + " answers with " + e.err.Error() }
+func (e *tokenError) Error() string { return e.server + " answered with " + e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }

@@ -11,13 +11,13 @@ type Attempt struct {
 	Reason error
 }
 
-// maxText bounds what is shown of a reason, which may quote a server, in bytes.
+// maxText is how many bytes of a reason are shown; it may quote a server.
 const maxText = 800
 
-// Text is the reason, cut to a length.
+// Text returns the reason, shortened.
 func (a Attempt) Text() string { return Shorten(a.Reason.Error(), maxText) }
 
-// Shorten cuts a text to n bytes, and says so by "…".
+// Shorten cuts a text to n bytes and marks the cut with "…".
 func Shorten(s string, n int) string {
 	if len(s) > n {
 		s = strings.ToValidUTF8(s[:n], "") + "…"
@@ -50,7 +50,7 @@ func (as Attempts) Unwrap() []error {
 	return all
 }
 
-// Few lists the first three names, quoted as format says, and how many more there are.
+// Few lists the first three names, formatted by format, and counts the rest.
 func Few[T any](all []T, format string, name func(T) string) string {
 	var names []string
 	for _, t := range all[:min(len(all), 3)] {

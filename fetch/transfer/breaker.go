@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// offlineAfter is how long a network may be absent, as after a laptop wakes up,
-	// before its absence is believed.
+	// offlineAfter is how long requests must have failed. A laptop that wakes up has no
+	// network for a moment.
 	offlineAfter = 10 * time.Second
 	// offlineHosts is how many hosts must have failed.
 	offlineHosts = 2
 )
 
-// Breaker notices that this machine has no network: every request so far failed for a
-// cause on this side, to two hosts at least and for ten seconds. From then on requests
-// fail at once with a *NoNetworkError, instead of one after the other with all their
-// repetitions. As soon as one gets further, even to a refused connection, the Breaker
-// lets all requests pass for good. The zero value is ready; nil never breaks.
+// Breaker detects that this machine has no network: for ten seconds every request failed
+// for a local cause, to at least two hosts. From then on requests fail at once with a
+// *NoNetworkError, instead of each with all its retries. Once any request gets further,
+// even to a refused connection, the Breaker lets all requests pass for good. The zero
+// value is usable; a nil Breaker lets everything pass.
 type Breaker struct {
 	mu     sync.Mutex
 	began  time.Time // of the first request
@@ -29,8 +29,8 @@ type Breaker struct {
 	broken *NoNetworkError
 }
 
-// NoNetworkError is the reason for which a request was not sent.
-type NoNetworkError struct{ Err error } // of the last request that was
+// NoNetworkError means that a request was not sent because there is no network.
+type NoNetworkError struct{ Err error } // of the last request that was sent
 
 func (e *NoNetworkError) Error() string {
 	return "not asked, because no request left this machine: " + e.Err.Error()

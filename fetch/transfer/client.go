@@ -10,17 +10,18 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// Client sends GET requests, and repeats one whose failure passes.
+// Client sends GET requests, and retries them after temporary failures.
 type Client struct {
 	HTTP    *http.Client
 	Retries int                       // further tries
-	Backoff func(n int) time.Duration // before try n+1 if the server does not say
+	Backoff func(n int) time.Duration // wait before try n+1, unless the server says
 	Now     func() time.Time
-	Said    func(*http.Response) string // reads the server's message of an answer that brings nothing; nil: none is read
+	Said    func(*http.Response) string // reads the server's message from an error answer; nil: none is read
 }
 
-// Do sends req. An answer that brings nothing is a *StatusError, except 416 for a
-// request with a Range. Errors are without the URL. A failure after retries is a *TriedError.
+// Do sends req. An error status is a *StatusError, except 416 for a request with a Range,
+// which is returned as an answer. Errors do not contain the URL. A failure after retries
+// is a *TriedError.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	retrying := &retryablehttp.Client{
 		HTTPClient: c.HTTP,
@@ -51,7 +52,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// brings reports whether the body of an answer may be what was asked for.
+// brings reports whether the body of an answer may be the requested content.
 func brings(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusNoContent, http.StatusResetContent:
@@ -97,14 +98,14 @@ func (c *Client) wait(n int, resp *http.Response) time.Duration {
 // maxBackoff is the longest wait of Exponential.
 const maxBackoff = 30 * time.Second
 
-// Exponential is how long to wait before try n+1, n from 0: 1, 2, 4 … 30 seconds,
-// each shortened by up to a quarter so that many clients do not come back at once.
+// Exponential returns how long to wait before try n+1, n from 0: 1, 2, 4 … 30 seconds,
+// each shortened by up to a quarter so that many clients do not retry at once.
 func Exponential(n int) time.Duration {
 	wait := min(time.Second<<min(n, 10), maxBackoff)
 	return wait - time.Duration(rand.Int64N(int64(wait/4)))
 }
 
-// Pause waits. If ctx ends first it returns the cause.
+// Pause waits for d. If ctx ends first it returns ctx's cause.
 func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -116,8 +117,8 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3), or,
-// as Docker Hub sends it, seconds since 1970.
+// RetryAfter parses the header Retry-After: seconds or a date (RFC 9110, 10.2.3), or
+// seconds since 1970, which Docker Hub sends.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 40); err == nil {

@@ -1,16 +1,15 @@
-// Package transfer moves bytes from servers that may fail, stall, lie or break off. It
-// is what downloading sources (package fetch) and pulling images (package preseed)
-// have in common, and knows neither.
+// Package transfer downloads from servers that may fail, stall, send wrong bytes or close
+// the connection. Downloading sources (package fetch) and pulling images (package
+// preseed) share it; it knows neither.
 //
 // A transfer goes through four layers, each of which knows only the one below it:
 //
-//   - [Transport] carries one request and gives up on a server that does not answer, or
-//     whose body stalls or drips (transport.go, stall.go), or on all of them if this
-//     machine has no network (breaker.go);
-//   - [Client] repeats one request, by go-retryablehttp (client.go);
-//   - [Download] resumes a file, and lets its hash decide what it is (download.go);
-//   - [Rounds] asks one place after the other, as often as is worth it (rounds.go).
+//   - [Transport] carries one request. It gives up on a server that does not answer or
+//     sends too slowly (transport.go, stall.go), and on all servers if this machine has
+//     no network (breaker.go);
+//   - [Client] retries one request, by go-retryablehttp (client.go);
+//   - [Download] resumes a file and checks its hash (download.go);
+//   - [Rounds] asks one place after the other, in several rounds (rounds.go).
 //
-// Which failures are worth another try is decided in one table, for all layers
-// (outcome.go).
+// One table decides for all layers which failures are worth another try (outcome.go).
 package transfer

@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// Part is the beginning of a file, on this machine.
+// Part is a partly downloaded file on this machine.
 type Part interface {
 	Size() int64
 	Write(p []byte) (int, error) // appends
-	Reset() error                // throws all away
+	Reset() error                // discards all bytes
 	// Check returns nil if the bytes are the whole file, a *HashError if they are not.
 	Check() error
 }
 
-// Download fills a Part from one place. The hash decides: whatever an answer's status and headers
-// say, and however the transfer ends, bytes with the right hash are the file.
+// Download fills a Part from one place. Only the hash decides whether it is the file:
+// neither the status and headers of an answer nor the way in which a transfer ends do.
 type Download struct {
 	Part Part
 	What string // "file"
@@ -29,32 +29,33 @@ type Download struct {
 	Max  int64  // a file above this limit is refused
 	// Ask sends the request for the bytes from offset on. Its errors are Client's.
 	Ask func(ctx context.Context, offset int64) (*http.Response, error)
-	// Begin is told that bytes come: from where on, and the size of the whole or -1.
+	// Begin is called when bytes begin to arrive, with their offset and the size of the
+	// whole file, or -1.
 	Begin func(resp *http.Response, from, size int64)
-	// Advance is told of n more bytes; n is negative if some were thrown away.
+	// Advance is called with the number of further bytes; it is negative if bytes were
+	// discarded.
 	Advance func(n int64)
 
 	last [32]byte // hash of the last bytes that may have been cut
 	dry  int      // requests for a part that brought no byte, though they may be repeated
 }
 
-// maxDry is after how many of them the whole is asked for.
+// maxDry is how many such requests are made before the whole file is requested.
 const maxDry = 2
 
-// rangeError is a refusal of the range that was asked for.
+// rangeError means that a server refused a request's range.
 type rangeError struct{ reason string }
 
 func (e *rangeError) Error() string { return e.reason }
 
-// spoiledError says that the bytes that came cannot become the file.
+// spoiledError means that the bytes received so far cannot become the file.
 type spoiledError struct{ reason string }
 
 func (e *spoiledError) Error() string { return e.reason }
 
-// Run asks for what is missing. A nil error says that the Part is the file.
-// Whatever a server answers to a request for a part may be a fault of that request
-// only: then it is asked once more, for the whole. Bytes that cannot become the file
-// are thrown away.
+// Run requests the missing bytes. It returns nil if the Part is the whole file. If a
+// request for a range fails, the range may be the cause, so Run requests the whole file
+// once. It discards bytes that cannot become the file.
 func (d *Download) Run(ctx context.Context) error {
 	had := d.Part.Size()
 	offset := had
@@ -77,7 +78,7 @@ func (d *Download) Run(ctx context.Context) error {
 	return err
 }
 
-// clear throws the bytes away if err says that they cannot become the file.
+// clear discards the bytes if err means that they cannot become the file.
 func (d *Download) clear(err error) error {
 	if !is[*HashError](err) && !is[*SizeError](err) && !is[*spoiledError](err) || OutcomeOf(err) == Ends {
 		return nil
@@ -97,9 +98,9 @@ func (d *Download) reset() error {
 	return nil
 }
 
-// blamesRange reports whether err, of a request for the bytes after the first had,
-// may be gone without Range. It is not if a server said when to come back, nor if the
-// connection failed and may be tried again.
+// blamesRange reports whether a request without Range may succeed after err, the failure
+// of a request for the bytes after the first had. It may not if the server said when to
+// retry, nor if the connection failed and may be retried.
 func (d *Download) blamesRange(ctx context.Context, err error, had int64) bool {
 	if err == nil || ctx.Err() != nil || OutcomeOf(err) == Ends {
 		return false
@@ -114,7 +115,7 @@ func (d *Download) blamesRange(ctx context.Context, err error, had int64) bool {
 	return d.Part.Size() == had && OutcomeOf(err) == Final
 }
 
-// once sends one request and checks what comes.
+// once sends one request and checks the bytes received.
 func (d *Download) once(ctx context.Context, offset int64) error {
 	resp, err := d.Ask(ctx, offset)
 	if err != nil {
@@ -135,12 +136,12 @@ func (d *Download) once(ctx context.Context, offset int64) error {
 		d.Begin(resp, from, size)
 		err = Plain(ctx, d.copy(resp))
 	}
-	resp.Body.Close() // others may have its place while this file is checked and synced
+	resp.Body.Close() // frees its slot while this file is checked and synced
 	return d.judge(ctx, resp, size, err)
 }
 
-// begins says at which byte the body begins, and how large the whole is, -1 if nothing
-// tells that.
+// begins returns the offset at which the body begins, and the size of the whole file, -1
+// if it is not known.
 func (d *Download) begins(resp *http.Response, offset int64) (from, size int64, err error) {
 	header := resp.Header.Get("Content-Range")
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
@@ -222,7 +223,8 @@ func (d *Download) tooLong(resp *http.Response, size int64) error {
 	return &spoiledError{fmt.Sprintf("the %s does not end after its %d bytes%s", d.What, d.Size, Hint(resp))}
 }
 
-// judge says what the bytes are, after a transfer that ended with err.
+// judge returns nil if the bytes are the file, else why not, after a transfer that ended
+// with err.
 func (d *Download) judge(ctx context.Context, resp *http.Response, size int64, err error) error {
 	if ctx.Err() != nil || err != nil && OutcomeOf(err) != Passes {
 		return err
@@ -252,13 +254,13 @@ func (d *Download) judge(ctx context.Context, resp *http.Response, size int64, e
 	return sum
 }
 
-// endsByClosing reports whether only the end of the connection tells where the body
-// ends, so that it may have been cut.
+// endsByClosing reports whether the body ends only with the connection, so that it may
+// have been cut off.
 func endsByClosing(resp *http.Response) bool {
 	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
-// isUsual reports whether a file comes with that status.
+// isUsual reports whether servers send files with that status.
 func isUsual(code int) bool {
 	switch code {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent, http.StatusIMUsed, http.StatusRequestedRangeNotSatisfiable:
@@ -267,7 +269,7 @@ func isUsual(code int) bool {
 	return false
 }
 
-// MediaType returns an answer's media type, "" if it has none that can be read.
+// MediaType returns an answer's media type, "" if it is missing or malformed.
 func MediaType(resp *http.Response) string {
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
@@ -276,19 +278,19 @@ func MediaType(resp *http.Response) string {
 	return t
 }
 
-// IsWebPage reports whether an answer is for people, such as a captive portal's.
+// IsWebPage reports whether an answer is a web page, such as that of a captive portal.
 func IsWebPage(resp *http.Response) bool {
 	t := MediaType(resp)
 	return t == "text/html" || t == "application/xhtml+xml"
 }
 
-// Hint says why an answer may not be what was asked for, after a semicolon.
+// Hint returns why an answer may not be the requested file, beginning with a semicolon.
 func Hint(resp *http.Response) (said string) {
 	if IsWebPage(resp) {
-		said = fmt.Sprintf("; it answers with a web page (%s): is there a proxy or a login page in between?", MediaType(resp))
+		said = fmt.Sprintf("; it answered with a web page (%s): is there a proxy or a login page in between?", MediaType(resp))
 	}
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		said += fmt.Sprintf("; it answers with Content-Encoding %.20q, which was not asked for", e)
+		said += fmt.Sprintf("; it answered with Content-Encoding %.20q, which was not asked for", e)
 	}
 	return said
 }

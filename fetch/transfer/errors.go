@@ -23,7 +23,7 @@ func (e *LocalError) Unwrap() error { return e.Err }
 type HashError struct {
 	What      string // "file"
 	Got, Want [32]byte
-	// Hint is what the answer's headers say of it, such as that it is a web page; "" if nothing.
+	// Hint is what the answer's headers say about it, such as that it is a web page.
 	Hint string
 }
 
@@ -34,18 +34,18 @@ func (e *HashError) Error() string {
 // SizeError reports a size above a limit.
 type SizeError struct {
 	What      string // "file", "partial files"
-	Size, Max int64  // bytes; Size is at least so much
+	Size, Max int64  // bytes; the size is Size or more
 }
 
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s of %d bytes or more, above the limit of %d", e.What, e.Size, e.Max)
 }
 
-// StatusError is an HTTP status that brings nothing.
+// StatusError is an HTTP error status.
 type StatusError struct {
 	Code  int
-	After time.Duration // of Retry-After; 0 if the server did not send that
-	Said  string        // a message of the server's, at most some words
+	After time.Duration // of Retry-After; 0 if there was none
+	Said  string        // the server's message, shortened
 }
 
 func (e *StatusError) Error() string {
@@ -56,7 +56,7 @@ func (e *StatusError) Error() string {
 	return said
 }
 
-// AnswerError is an answer that breaks the protocol, or a request that is not made
+// AnswerError is an answer that breaks the protocol, or a request that is not sent
 // because it could only get such an answer.
 type AnswerError struct{ Reason string }
 
@@ -70,7 +70,7 @@ type RedirectError struct{ Reason string }
 
 func (e *RedirectError) Error() string { return "redirect refused: " + e.Reason }
 
-// StallError reports in which way a server was too slow, and for how long.
+// StallError reports how a server was too slow, and for how long.
 type StallError struct {
 	What string // "no answer", "no byte", "5 bytes per second on average"
 	For  time.Duration
@@ -78,7 +78,7 @@ type StallError struct {
 
 func (e *StallError) Error() string { return fmt.Sprintf("%s for %s", e.What, e.For) }
 
-// TriedError is the last failure of a request that was repeated.
+// TriedError is the last failure of a request that was retried.
 type TriedError struct{ Err error }
 
 func (e *TriedError) Error() string { return e.Err.Error() }
@@ -86,11 +86,11 @@ func (e *TriedError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *TriedError) Unwrap() error { return e.Err }
 
-// errClosed is what net/http calls EOF.
+// errClosed replaces io.EOF, which net/http returns in this case.
 var errClosed = errors.New("the connection was closed without an answer")
 
-// Plain takes the URL off an error, which may hold credentials, and puts the reason
-// for which ctx ended in place of the fact that it did.
+// Plain removes the URL, which may contain credentials, from an error. If ctx has ended
+// it returns ctx's cause.
 func Plain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

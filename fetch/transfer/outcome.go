@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// Outcome says what follows from a failure.
+// Outcome is the consequence of a failure.
 type Outcome int
 
 // Outcomes of a failure.
 const (
-	Passes Outcome = iota // the same place may do better in a moment
-	Final                 // this place does not do better, another one may
-	Ends                  // no place does better
+	Passes Outcome = iota // temporary: the same place may succeed later
+	Final                 // this place will not succeed, another one may
+	Ends                  // no place will succeed
 )
 
-// Patience is how long a server may want not to be asked. One that wants more time
-// is given up.
+// Patience is the longest Retry-After that is waited for. A server that asks for more is
+// given up.
 const Patience = 30 * time.Second
 
 // rule is a row of the table; the first that matches decides.
@@ -105,10 +105,10 @@ func badURL(err error) bool {
 	return errors.As(err, &e) && e.Op == "parse"
 }
 
-// Cause returns what err has in common with errors about other things and places: of a
-// failed connection its last words, such as "network is unreachable", of anything else
-// the message with "…" for digests, addresses and quoted names. Two errors of one cause
-// are worth one line to a reader.
+// Cause returns the part of err that errors about other files and places with the same
+// cause share: for a failed connection its last part, such as "network is unreachable",
+// else the message with "…" for digests, addresses and quoted names. Errors with the same
+// Cause can be printed as one line.
 func Cause(err error) string {
 	var op net.Error
 	if errors.As(err, &op) {
@@ -118,11 +118,11 @@ func Cause(err error) string {
 	return varies.ReplaceAllString(err.Error(), "…")
 }
 
-// varies matches the parts of a message that name one thing or place of many.
+// varies matches the parts of a message that differ between errors of one cause.
 var varies = regexp.MustCompile(`"[^"]*"|https?://[^\s"]+|(sha256:)?[0-9a-f]{64}`)
 
-// Unreachable reports that err is about the way to a place: a name that is not known,
-// no route, nothing that listens, no answer.
+// Unreachable reports whether err means that a place cannot be reached: an unknown name,
+// no route, a refused connection, no answer.
 func Unreachable(err error) bool {
 	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*net.DNSError))
 }

@@ -5,35 +5,34 @@ import (
 	"time"
 )
 
-// gain is how many bytes make a round that failed worth not counting.
+// gain is how many bytes a failed round must have received not to be counted.
 const gain = 1 << 20
 
-// Rounds ask places for one thing. In the first round, if there are several places, one
-// that fails is given up for the next at once. Those that may do better are asked
-// again in further rounds, and a request may then be repeated: waiting is better than
-// nothing. A round that brought the file forward is not counted, so that a line that
-// breaks now and then gets there.
+// Rounds asks places for one file or document, in rounds. In the first round, if there
+// are several places, requests are not retried: the next place is asked at once. Places
+// whose failures may be temporary are asked again in further rounds, in which requests
+// are retried. A round in which the file grew is not counted, so that a download over an
+// unreliable connection completes.
 type Rounds[P comparable] struct {
 	Retries int // further rounds, and further tries of a request
 	Backoff func(n int) time.Duration
 	// Order lists the places to ask in this round; those that are given up are skipped.
 	Order func() []P
-	// Ask asks one place, and repeats a request as often as retries says.
+	// Ask asks one place, and retries a request up to retries times.
 	Ask func(ctx context.Context, place P, retries int) error
-	// GaveUp is called each time that a place fails. again reports that it failed for
-	// the same cause the time before, which users need not be told twice.
+	// GaveUp is called each time that a place fails. again reports whether it failed for
+	// the same cause the time before: users need to be told only once.
 	GaveUp func(place P, err error, again bool)
-	// Size is how many bytes are here.
+	// Size returns how many bytes have been received.
 	Size func() int64
 	// Rest is called between rounds, and returns the least time to wait.
 	Rest func() time.Duration
-	// Said is the last failure of each place. It may be filled before Run.
+	// Said has the last failure of each place. It may be filled before Run.
 	Said map[P]error
 }
 
-// Run returns the place that had what was asked for. If none had it, found is false and
-// Said has the reasons. An error is one that no place cures, or the reason for which
-// ctx ended.
+// Run returns the place that succeeded. If none did, found is false and Said has the
+// reasons. An error is one for which no place can succeed, or ctx's cause.
 func (r *Rounds[P]) Run(ctx context.Context) (place P, found bool, err error) {
 	retries := 0
 	if len(r.open()) == 1 {
@@ -68,7 +67,7 @@ func (r *Rounds[P]) Run(ctx context.Context) (place P, found bool, err error) {
 	return place, false, nil
 }
 
-// open lists the places that are not given up.
+// open lists the places to ask in this round, without those given up.
 func (r *Rounds[P]) open() (places []P) {
 	for _, p := range r.Order() {
 		if err := r.Said[p]; err == nil || OutcomeOf(err) == Passes {

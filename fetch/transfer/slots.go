@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// Slots limit requests, in all and to each host. A request that waits for a busy host
-// does not delay requests to others; of those that could go, the lowest seq goes.
+// Slots limits concurrent requests, in total and per host. A request that waits for a
+// busy host does not delay requests to other hosts; among the rest, the lowest seq goes
+// first.
 type Slots struct {
 	perHost int
 
@@ -22,17 +23,17 @@ type Slot struct {
 	limiter *Slots
 	seq     int
 	granted chan struct{}
-	hosts   []string // the first is the one asked for, others were redirected to
+	hosts   []string // the requested one, then those that it redirected to
 }
 
-// NewSlots allows total requests at once, perHost to each host.
+// NewSlots returns Slots for total concurrent requests, perHost to each host.
 func NewSlots(total, perHost int) *Slots {
 	return &Slots{perHost: perHost, free: total, used: map[string]int{}, queue: map[string][]*Slot{}}
 }
 
-// Acquire waits for a slot. It gives back prev (nil: none) only once it stands
-// in the queue itself, so that a source that goes on to its next mirror is not
-// overtaken by later ones.
+// Acquire waits for a slot. It releases prev (nil: none) only after it has joined the
+// queue, so that a source that moves on to its next mirror is not overtaken by later
+// sources.
 func (l *Slots) Acquire(ctx context.Context, host string, seq int, prev *Slot) (*Slot, error) {
 	s := &Slot{limiter: l, seq: seq, granted: make(chan struct{}), hosts: []string{host}}
 	l.mu.Lock()
@@ -51,7 +52,7 @@ func (l *Slots) Acquire(ctx context.Context, host string, seq int, prev *Slot) (
 	}
 }
 
-// leave takes s out of the queue, or releases it if it was granted meanwhile.
+// leave removes s from the queue, or releases it if it was granted meanwhile.
 func (l *Slots) leave(s *Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,7 +65,7 @@ func (l *Slots) leave(s *Slot) {
 	l.grant()
 }
 
-// Release gives s back; a second time, or on nil, it does nothing.
+// Release releases s. A second call, or one on nil, does nothing.
 func (s *Slot) Release() {
 	if s == nil {
 		return
@@ -75,8 +76,8 @@ func (s *Slot) Release() {
 	s.limiter.grant()
 }
 
-// Visit counts s for a host that it was redirected to, above the limit if need
-// be: to wait here would hold two hosts' slots.
+// Visit also counts s for a host that it was redirected to, even above the limit: waiting
+// would block the slots of two hosts.
 func (s *Slot) Visit(host string) {
 	s.limiter.mu.Lock()
 	defer s.limiter.mu.Unlock()
@@ -86,7 +87,7 @@ func (s *Slot) Visit(host string) {
 	}
 }
 
-// clear takes s out of the hosts' counts and returns how many slots that frees.
+// clear removes s from the counts of its hosts and returns how many slots that frees.
 func (s *Slot) clear() int {
 	if s == nil || len(s.hosts) == 0 {
 		return 0

@@ -17,11 +17,11 @@ const (
 	DefaultMinRate = 1 << 10
 )
 
-// Limits say for how long a server is waited for.
+// Limits are the time limits of requests.
 type Limits struct {
 	Connect time.Duration // DNS and TCP, and again for TLS; default DefaultConnect
 	Header  time.Duration // from the request, or what is sent of its body, to the answer's headers; default DefaultHeader
-	Stall   time.Duration // a body without a byte for so long is broken; default DefaultStall
+	Stall   time.Duration // the longest time without a byte of the body; default DefaultStall
 	MinRate int64         // bytes per second, averaged over twice Stall; default DefaultMinRate, negative: none
 	Now     func() time.Time
 }
@@ -46,7 +46,7 @@ func Default[T comparable](field *T, value T) {
 	}
 }
 
-// because returns the reason for which ctx ended, if it did: that explains err.
+// because returns ctx's cause if ctx has ended, else err.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -54,14 +54,14 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// pace measures a server, in windows of twice Stall.
+// pace measures a server's rate, in windows of twice Stall.
 type pace struct {
 	limits Limits
 	waited time.Duration // for the server, in this window
 	bytes  int64         // in this window
 }
 
-// add returns a *StallError at the end of a window that brought too little.
+// add returns a *StallError at the end of a window in which too little was received.
 func (p *pace) add(waited time.Duration, n int) error {
 	p.waited += waited
 	p.bytes += int64(n)
@@ -77,9 +77,9 @@ func (p *pace) add(waited time.Duration, n int) error {
 	return &StallError{fmt.Sprintf("%d bytes per second on average", rate), window}
 }
 
-// body watches the body of an answer, and ends its request by a *StallError. It
-// watches only while a Read waits: time that the reader spends on a slow disk is not
-// the server's.
+// body watches the body of an answer, and ends its request with a *StallError if it
+// stalls. It watches only while a Read waits: time that the reader spends on a slow disk
+// does not count.
 type body struct {
 	io.ReadCloser
 	pace   pace
@@ -115,8 +115,8 @@ func (b *body) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// answerTimer runs while a server has the word: what it takes of a request's body
-// begins the time anew.
+// answerTimer runs while a server must answer. Each part of a request's body that the
+// server reads restarts it.
 type answerTimer struct {
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -143,8 +143,8 @@ func (t *answerTimer) stop() {
 	t.timer.Stop()
 }
 
-// upload is the body of a request: it is read as fast as the server takes it, which
-// must not be too slowly.
+// upload is the body of a request. The transport reads it as fast as the server accepts
+// it; a server that is too slow is given up.
 type upload struct {
 	io.ReadCloser
 	wait   *answerTimer

@@ -5,27 +5,28 @@ import (
 	"time"
 )
 
-// Status is told what a run does with its items. Calls never overlap; they must be
-// quick and must not call back. Sizes are bytes, -1 if unknown.
+// Status receives the progress of a run. Calls never overlap; they must be quick and must
+// not call back. Sizes are in bytes, -1 if unknown.
 type Status[T any] interface {
-	// Begin comes first: n is how many items there are.
+	// Begin is called first, with the number of items.
 	Begin(n int)
-	// Start: a place (without credentials) sends; done bytes of size are here
-	// already. It may come again for the same item: from a next place, from a lower
-	// offset, or with a larger size.
+	// Start means that a place (without credentials) begins to send; done bytes of size
+	// are here already. It may be called again for the same item, with another place, a
+	// lower offset or a larger size.
 	Start(item T, place string, done, size int64)
-	// Advance: done of size bytes are here. At most ten a second for an item, and
-	// one when a transfer ends.
+	// Advance means that done of size bytes are here. It is called at most ten times a
+	// second for an item, and once when a transfer ends.
 	Advance(item T, done, size int64)
-	// Done comes once for each item that is here; how is a constant of the package
-	// that runs.
+	// Done is called once for each item that is complete; how is a constant of the
+	// package that runs.
 	Done(item T, how string)
-	// Fail: a place was given up for now; with place "" the item was, for good. A place
-	// that fails for the same cause in further rounds is told of once.
+	// Fail means that a place was given up for now or, with place "", that the item
+	// failed for good. It is called once for a place that fails for the same cause in
+	// several rounds.
 	Fail(item T, place string, err error)
-	// Warn: something that the user should know and that does not stop the run.
+	// Warn has a message for the user that does not stop the run.
 	Warn(text string)
-	// End comes last, also after an error.
+	// End is called last, also after an error.
 	End()
 }
 
@@ -59,7 +60,7 @@ type Serial[T any] struct {
 	status Status[T]
 }
 
-// NewSerial takes nil for a Silent.
+// NewSerial returns a Serial for status; nil means a Silent.
 func NewSerial[T any](status Status[T]) *Serial[T] {
 	if status == nil {
 		status = Silent[T]{}
@@ -76,8 +77,8 @@ func (s *Serial[T]) Tell(f func(Status[T])) {
 
 const advanceEvery = 100 * time.Millisecond
 
-// Progress tells a Status how far one item is. Several transfers may be on their way
-// for it at once.
+// Progress reports the progress of one item to a Status. Several transfers for the item
+// may run at once.
 type Progress[T any] struct {
 	Status *Serial[T]
 	Item   T
@@ -90,14 +91,14 @@ type Progress[T any] struct {
 	told       int64
 }
 
-// Start tells that the item's transfer begins, or begins anew.
+// Start reports that the item's transfer begins, or begins again.
 func (p *Progress[T]) Start(place string, done, size int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.start(place, done, size)
 }
 
-// StartAnother tells that one more transfer for the item begins.
+// StartAnother reports that one more transfer for the item begins.
 func (p *Progress[T]) StartAnother(place string, done, size int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +110,7 @@ func (p *Progress[T]) start(place string, done, size int64) {
 	p.Status.Tell(func(s Status[T]) { s.Start(p.Item, place, done, size) })
 }
 
-// Add counts n more bytes since Start; n is negative if some were thrown away.
+// Add counts n more bytes since Start; n is negative if bytes were discarded.
 func (p *Progress[T]) Add(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +124,7 @@ func (p *Progress[T]) Add(n int64) {
 	}
 }
 
-// Finish tells how far the item is, unless that was told.
+// Finish reports the item's present progress, unless it was reported already.
 func (p *Progress[T]) Finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// maxHeaders bounds the headers of an answer, in bytes.
+// maxHeaders is the maximum size of an answer's headers, in bytes.
 const maxHeaders = 256 << 10
 
-// NewTransport returns the transport to use below a Transport. It takes proxies from the
-// environment; config may be nil.
+// NewTransport returns the transport to use below a Transport, with proxies from the
+// environment. config may be nil.
 func NewTransport(l Limits, perHost int, config *tls.Config) *http.Transport {
 	l = l.WithDefaults()
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -28,8 +28,8 @@ func NewTransport(l Limits, perHost int, config *tls.Config) *http.Transport {
 	return t
 }
 
-// Transport gives up on a server that does not answer, or whose body stalls or drips. It
-// belongs below everything that repeats requests, so that each try is watched.
+// Transport gives up on a server that does not answer or sends its body too slowly. It
+// belongs below everything that retries requests, so that each try is watched.
 type Transport struct {
 	Base      http.RoundTripper
 	Limits    Limits // with defaults
@@ -39,8 +39,8 @@ type Transport struct {
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-// RoundTrip implements http.RoundTripper. The time limits hold for name resolution,
-// proxies and TLS too.
+// RoundTrip implements http.RoundTripper. The time limits include name resolution,
+// proxies and TLS.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := t.Breaker.check(t.Limits.Now()); err != nil {
 		return nil, err
@@ -69,10 +69,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// MaxRedirects is what browsers and registries' clients follow.
+// MaxRedirects is how many redirects are followed, as by browsers and registry clients.
 const MaxRedirects = 10
 
-// CheckRedirect follows MaxRedirects redirects, to http and https.
+// CheckRedirect allows up to MaxRedirects redirects, to http and https URLs.
 func CheckRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > MaxRedirects {
 		return &RedirectError{fmt.Sprintf("more than %d", MaxRedirects)}
@@ -83,7 +83,7 @@ func CheckRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// CheckURL wants an http or https URL with a host. The error is an *AnswerError.
+// CheckURL returns an *AnswerError unless u is an http or https URL with a host.
 func CheckURL(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return Answerf("scheme %q is neither http nor https", u.Scheme)
@@ -94,5 +94,5 @@ func CheckURL(u *url.URL) error {
 	return nil
 }
 
-// Hostname is what a limit per host counts: a machine, whatever the port.
+// Hostname returns the host that a limit per host counts: without the port, in lower case.
 func Hostname(u *url.URL) string { return strings.ToLower(u.Hostname()) }
