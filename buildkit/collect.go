@@ -50,7 +50,7 @@ func (c *collector) take(desc ocispecs.Descriptor) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the engine named blob %s and did not send it", d)
 	}
-	var damaged *cache.DamagedError
+	var damaged *oci.DamagedError
 	if errors.As(err, &damaged) {
 		os.Remove(c.sink.path(desc.Digest)) // or the next export would find it there
 	}
@@ -75,7 +75,7 @@ func (c *collector) checkSent(d digest.Digest) error {
 
 func damagedBlobError(want, got digest.Digest) error {
 	d, err := oci.ParseDigest(want.String())
-	return errors.Join(err, &cache.DamagedError{Digest: d, Err: fmt.Errorf("reading blob %s: its digest is %s", want, got)})
+	return errors.Join(err, &oci.DamagedError{Digest: d, Err: fmt.Errorf("reading blob %s: its digest is %s", want, got)})
 }
 
 // read takes a document and decodes it.
@@ -84,7 +84,7 @@ func (c *collector) read(desc ocispecs.Descriptor, into any) error {
 		return err
 	}
 	err := decode(c.sink.path(desc.Digest), desc.Digest, into)
-	if errors.As(err, new(*cache.DamagedError)) { // out/ had a whole one
+	if errors.As(err, new(*oci.DamagedError)) { // out/ had a whole one
 		os.Remove(c.sink.path(desc.Digest))
 	}
 	return err

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -128,7 +128,7 @@ func Damaged(err error) bool {
 		return false
 	}
 	m := err.Error()
-	return errors.As(err, new(*cache.DamagedError)) || strings.Contains(m, DamagedBlob) ||
+	return errors.As(err, new(*oci.DamagedError)) || strings.Contains(m, DamagedBlob) ||
 		strings.Contains(m, "invalid desc sha256:") || strings.Contains(m, "unexpected commit digest") ||
 		strings.Contains(m, "unexpected commit size") || strings.Contains(m, "failed size validation")
 }

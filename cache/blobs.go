@@ -18,14 +18,19 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Shared blobs lie at .sx/blobs/sha256/<hex>, hard links of those in out/. They
-// are put there only once synced and verified.
+// blobs are the shared blobs of a store: .sx/blobs/sha256/<hex>, hard links of the blobs
+// in out/. A file gets such a name only once it is synced and its digest is verified.
+type blobs struct {
+	*folders
+	stats *memo.Stats
+	link  func(old, name string) error
+}
 
-func (s *Store) shared(d oci.Digest) string { return s.Dir("blobs", "sha256", d.Hex()) }
+func (s *blobs) shared(d oci.Digest) string { return s.Dir("blobs", "sha256", d.Hex()) }
 
-// BlobPath returns the path of a shared blob that is whole; fs.ErrNotExist when
-// there is none. The file must not be written to, nor linked but by Link.
-func (s *Store) BlobPath(d oci.Digest) (string, error) {
+// BlobPath returns the path of a shared blob after checking its digest; fs.ErrNotExist if
+// there is none. The caller must not write to the file, nor link it but by Link.
+func (s *blobs) BlobPath(d oci.Digest) (string, error) {
 	f, err := s.openShared(d)
 	if err != nil {
 		return "", fmt.Errorf("finding blob %s: %w", d, err)
@@ -34,15 +39,14 @@ func (s *Store) BlobPath(d oci.Digest) (string, error) {
 	return s.shared(d), nil
 }
 
-// openShared says fs.ErrNotExist also of a blob that is not whole; share will
-// replace it.
-func (s *Store) openShared(d oci.Digest) (*os.File, error) {
+// openShared fails with fs.ErrNotExist for a damaged blob too; share will replace it.
+func (s *blobs) openShared(d oci.Digest) (*os.File, error) {
 	f, err := disk.OpenRegular(unix.AT_FDCWD, s.shared(d), s.shared(d))
 	if err != nil {
 		return nil, err
 	}
-	whole, err := s.holds(f, d)
-	if err == nil && !whole {
+	sound, err := s.hasDigest(f, d)
+	if err == nil && !sound {
 		s.log.Warn("shared blob is damaged", zap.String("digest", d.String()))
 		err = &fs.PathError{Op: "open", Path: s.shared(d), Err: fs.ErrNotExist}
 	}
@@ -53,9 +57,9 @@ func (s *Store) openShared(d oci.Digest) (*os.File, error) {
 	return f, nil
 }
 
-// holds reports whether f, a blob of ours, has digest d. One that cannot be read does
+// hasDigest reports whether f, a shared blob, has digest d. One that cannot be read has
 // not: it is as good as gone.
-func (s *Store) holds(f *os.File, d oci.Digest) (bool, error) {
+func (s *blobs) hasDigest(f *os.File, d oci.Digest) (bool, error) {
 	st, err := disk.StatFile(f)
 	if err != nil {
 		return false, err
@@ -71,10 +75,10 @@ func (s *Store) holds(f *os.File, d oci.Digest) (bool, error) {
 	return err == nil, err
 }
 
-// Link makes dst a hard link of a whole shared blob, or a copy where links are not
-// possible, and keeps the stat cache true. fs.ErrNotExist when there is no such
-// blob, fs.ErrExist when dst exists.
-func (s *Store) Link(d oci.Digest, dst string) error {
+// Link makes dst a hard link of a shared blob, or a copy if links are not possible, and
+// keeps the stat cache true. The error is fs.ErrNotExist if there is no such blob, and
+// fs.ErrExist if dst exists.
+func (s *blobs) Link(d oci.Digest, dst string) error {
 	f, err := s.openShared(d)
 	if err != nil {
 		return fmt.Errorf("linking blob %s: %w", d, err)
@@ -86,9 +90,9 @@ func (s *Store) Link(d oci.Digest, dst string) error {
 	return nil
 }
 
-// share makes f, verified, sealed and at path, the shared blob, unless a whole one
-// is there.
-func (s *Store) share(d oci.Digest, f *os.File, path string) error {
+// share makes f, which is verified, sealed and at path, the shared blob, unless a sound
+// one is there.
+func (s *blobs) share(d oci.Digest, f *os.File, path string) error {
 	if old, err := s.openShared(d); err == nil {
 		return old.Close()
 	}
@@ -101,20 +105,20 @@ func (s *Store) share(d oci.Digest, f *os.File, path string) error {
 	return nil // another process shared it meanwhile
 }
 
-// linkOrCopy makes dst of f, which lies at path and has digest d.
-func (s *Store) linkOrCopy(d oci.Digest, f *os.File, path, dst string) error {
+// linkOrCopy makes dst a link or copy of f, which is at path and has digest d.
+func (s *blobs) linkOrCopy(d oci.Digest, f *os.File, path, dst string) error {
 	err := s.stats.Keep(f, 1, func() error { return s.linkOpen(f, path, dst) })
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// EXDEV, EPERM or EMLINK; with anything else the copy fails too, and says why.
+	// EXDEV, EPERM or EMLINK; after any other error the copy fails too, and says why.
 	s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
 	return s.copyBlob(d, f, dst)
 }
 
-// linkOpen makes dst a hard link of path, and makes sure that it became f and
-// nothing that took its name meanwhile.
-func (s *Store) linkOpen(f *os.File, path, dst string) error {
+// linkOpen makes dst a hard link of path, and checks that the link is to f and not to a
+// file that took its name meanwhile.
+func (s *blobs) linkOpen(f *os.File, path, dst string) error {
 	if err := s.link(path, dst); err != nil {
 		return err
 	}
@@ -130,8 +134,8 @@ func (s *Store) linkOpen(f *os.File, path, dst string) error {
 	return err
 }
 
-// copyBlob copies f, at whatever offset it is, to dst: whole or not at all.
-func (s *Store) copyBlob(d oci.Digest, f *os.File, dst string) error {
+// copyBlob copies all of f to dst, which then is complete or does not exist.
+func (s *blobs) copyBlob(d oci.Digest, f *os.File, dst string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -143,7 +147,7 @@ func (s *Store) copyBlob(d oci.Digest, f *os.File, dst string) error {
 	return err
 }
 
-func (s *Store) copyVia(folder string, d oci.Digest, size int64, f *os.File, dst string) error {
+func (s *blobs) copyVia(folder string, d oci.Digest, size int64, f *os.File, dst string) error {
 	tmp, err := disk.CreateTemp(folder)
 	if err != nil {
 		return err
@@ -155,9 +159,10 @@ func (s *Store) copyVia(folder string, d oci.Digest, size int64, f *os.File, dst
 	return s.stats.Keep(tmp.File, 0, func() error { return os.Rename(tmp.Path, dst) })
 }
 
-// fill makes tmp, new and known to nobody else, a synced blob, and remembers it.
-func (s *Store) fill(tmp disk.Temp, d oci.Digest, size int64, r io.Reader) error {
-	if err := copyVerified(tmp, r, d, size); err != nil {
+// fill writes a blob to tmp, a new file that no other process knows, syncs it and
+// remembers its hash.
+func (s *blobs) fill(tmp disk.Temp, d oci.Digest, size int64, r io.Reader) error {
+	if err := oci.CopyVerified(tmp, r, d, size); err != nil {
 		return err
 	}
 	if err := errors.Join(seal(tmp.Path), tmp.Sync()); err != nil {
@@ -166,10 +171,10 @@ func (s *Store) fill(tmp disk.Temp, d oci.Digest, size int64, r io.Reader) error
 	return s.rememberSealed(tmp.File, d)
 }
 
-// rememberSealed takes a file that was sealed before it was hashed or seen by
-// anybody: its mtime lies in the past, so any write from now on shows in it,
-// however close to its ctime.
-func (s *Store) rememberSealed(f *os.File, d oci.Digest) error {
+// rememberSealed remembers the hash of a file that was sealed before it was hashed, and
+// before any other process could see it: its mtime is in the past, so every later write
+// changes it, however soon after.
+func (s *blobs) rememberSealed(f *os.File, d oci.Digest) error {
 	st, err := disk.StatFile(f)
 	if err != nil {
 		return err
@@ -179,15 +184,96 @@ func (s *Store) rememberSealed(f *os.File, d oci.Digest) error {
 	return nil
 }
 
-// blobTime is the mtime of blobs that sx writes, SOURCE_DATE_EPOCH of every build.
-// Being in the past, it changes with any later write to the file, so that such a
-// blob may be remembered at once.
+// blobTime is the mtime of blobs that sx writes, SOURCE_DATE_EPOCH of every build. It is in
+// the past, see rememberSealed.
 var blobTime = time.Unix(1, 0)
 
-// seal gives a file of ours the mode and mtime of a blob.
+// seal gives a file of this user the mode and mtime of a blob.
 func seal(path string) error {
 	if err := os.Chmod(path, 0o444); err != nil {
 		return err
 	}
 	return os.Chtimes(path, blobTime, blobTime)
+}
+
+// clearDead removes temporaries whose process is gone. Failures are only logged.
+func (s *blobs) clearDead() {
+	entries, err := os.ReadDir(s.Dir("tmp"))
+	if err != nil {
+		s.log.Warn("temporaries are not cleared", zap.Error(err))
+	}
+	for _, e := range entries {
+		if err := s.clear(s.Dir("tmp", e.Name())); err != nil {
+			s.log.Warn("temporary is left behind", zap.String("path", e.Name()), zap.Error(err))
+		}
+	}
+}
+
+func (s *blobs) clear(path string) error {
+	f, err := disk.OpenAt(unix.AT_FDCWD, path, path, unix.O_NONBLOCK)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return os.Remove(path) // a link, say, which sx does not make here
+	}
+	defer f.Close()
+	if !disk.TryClaim(f, path) {
+		return nil
+	}
+	return s.discard(path)
+}
+
+// discard removes a folder in tmp/, or a file, with the layouts in it. Shared blobs stay,
+// also those that no layout has: the next run may need them.
+func (s *blobs) discard(path string) error {
+	return errors.Join(s.unlinkBlobs(path, false), os.RemoveAll(path))
+}
+
+// discardReplaced is discard for a layout that was replaced: shared blobs that only it had
+// are removed too.
+func (s *blobs) discardReplaced(path string) error {
+	return errors.Join(s.unlinkBlobs(path, true), os.RemoveAll(path))
+}
+
+// unlinkBlobs runs before RemoveAll, so that blobs which lose a name stay in the stat
+// cache.
+func (s *blobs) unlinkBlobs(path string, unused bool) error {
+	return filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		d, err := oci.ParseHexDigest(e.Name())
+		if err != nil {
+			if st, err := disk.StatPath(path); err == nil && st.Nlink == 1 {
+				s.stats.Sound(st.Inode) // another file will get its number
+			}
+			return nil
+		}
+		return s.unlink(d, path, unused)
+	})
+}
+
+// unlink removes a name of blob d. With unused it also removes the shared blob, if that is
+// the only name left.
+func (s *blobs) unlink(d oci.Digest, path string, unused bool) error {
+	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
+	if err != nil {
+		return os.Remove(path)
+	}
+	defer f.Close()
+	if err := s.stats.Keep(f, -1, func() error { return os.Remove(path) }); err != nil || !unused {
+		return err
+	}
+	left, err := disk.StatFile(f)
+	if err != nil || left.Nlink != 1 {
+		return err
+	}
+	if shared, err := disk.StatPath(s.shared(d)); err != nil || shared.Inode != left.Inode {
+		return nil
+	}
+	return os.Remove(s.shared(d))
 }

@@ -39,7 +39,7 @@ func rot(t testing.TB, s *Store, path string) {
 
 // layerOf is the path of a layer in a layout.
 func layerOf(s *Store, output, layer string) string {
-	return filepath.Join(s.out(output), "blobs", "sha256", oci.DigestOf([]byte(layer)).Hex())
+	return filepath.Join(s.Out(output), "blobs", "sha256", oci.DigestOf([]byte(layer)).Hex())
 }
 
 // TestDamageIsNotForgotten: a layer that is in two outputs changes without a trace.

@@ -78,7 +78,7 @@ func (p Published) add(line, stage string) error {
 	if err != nil {
 		return fmt.Errorf("parsing digest %q: %w", digits, err)
 	}
-	if err := checkOutput(output); err != nil {
+	if err := CheckName(output); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(output, stage+"-") {
@@ -206,7 +206,7 @@ func (p Published) format() (map[string][]byte, error) {
 		if !slices.Contains(stages, stage) {
 			return nil, fmt.Errorf("output %q is of no stage", output)
 		}
-		if err := checkOutput(output); err != nil || p[output].IsZero() {
+		if err := CheckName(output); err != nil || p[output].IsZero() {
 			return nil, fmt.Errorf("output %q has no digest or no valid name", output)
 		}
 		files[stage] = fmt.Appendf(files[stage], "%s %s\n", p[output].Hex(), output)

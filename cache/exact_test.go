@@ -26,8 +26,8 @@ func TestExact(t *testing.T) {
 	i := buildImage("layer")
 	r := built(t, s, "core-x", i)
 	must(0, r.Exact(must(s.Verify(t.Context(), "core-x"))(t)))(t)
-	must(0, os.RemoveAll(s.out("core-x")))(t)
-	i.write(t, s.out("core-x")) // as make leaves the same build
+	must(0, os.RemoveAll(s.Out("core-x")))(t)
+	i.write(t, s.Out("core-x")) // as make leaves the same build
 	for _, l := range []Layout{must(s.Whole("core-x"))(t), must(s.Adopt(t.Context(), "core-x"))(t)} {
 		must(0, r.Exact(l))(t)
 	}
@@ -39,13 +39,13 @@ func TestExact(t *testing.T) {
 	// The same image, named by another index or by index.json itself.
 	twofold := *i
 	twofold.top = i.index(i.manifest(amd64, "layer"), i.manifest(unknown, "provenance"))
-	twofold.write(t, s.out("core-x"))
+	twofold.write(t, s.Out("core-x"))
 	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its image index is not")
 	twofold.top = i.manifest(amd64, "layer")
 	twofold.top.Annotations = nil
-	twofold.write(t, s.out("core-x"))
+	twofold.write(t, s.Out("core-x"))
 	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its image index is not")
-	buildImage("evil").write(t, s.out("core-x"))
+	buildImage("evil").write(t, s.Out("core-x"))
 	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "other images")
 }
 
@@ -69,7 +69,7 @@ func TestStray(t *testing.T) {
 	} {
 		s := newStore(t)
 		r := built(t, s, "core-x", buildImage("layer"))
-		must(0, change(s.out("core-x/"+name)))(t)
+		must(0, change(s.Out("core-x/"+name)))(t)
 		for _, l := range []Layout{
 			must(s.Whole("core-x"))(t), must(s.Verify(t.Context(), "core-x"))(t), must(s.Adopt(t.Context(), "core-x"))(t),
 		} {
@@ -81,18 +81,18 @@ func TestStray(t *testing.T) {
 	}
 	s := newStore(t)
 	r := built(t, s, "core-x", buildImage("layer"))
-	must(0, newline(s.out("core-x/index.json")))(t)
+	must(0, newline(s.Out("core-x/index.json")))(t)
 	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its index.json is not")
 }
 
 func TestStrayIsBounded(t *testing.T) {
 	s := newStore(t)
 	buildImage("layer").commit(t, s, "core-x")
-	for n := range 2 * maxStray {
-		write(t, s.out(fmt.Sprintf("core-x/%02d", n)), nil)
+	for n := range 2 * 8 {
+		write(t, s.Out(fmt.Sprintf("core-x/%02d", n)), nil)
 	}
 	stray := must(s.Whole("core-x"))(t).Stray
-	if len(stray) != maxStray || stray[0] != "00" || !slices.IsSorted(stray) {
+	if len(stray) != 8 || stray[0] != "00" || !slices.IsSorted(stray) {
 		t.Errorf("stray is %q", stray)
 	}
 }
@@ -102,13 +102,13 @@ func TestStrayOneLevel(t *testing.T) {
 	s := newStore(t)
 	i := newImage()
 	i.top = i.manifest(amd64, "layer")
-	i.write(t, s.out("core-x"))
-	write(t, s.out("core-x/manifest.json"), []byte("[]"))
-	write(t, s.out("core-x/repositories"), []byte("{}"))
+	i.write(t, s.Out("core-x"))
+	write(t, s.Out("core-x/manifest.json"), []byte("[]"))
+	write(t, s.Out("core-x/repositories"), []byte("{}"))
 	if l := must(s.Whole("core-x"))(t); len(l.Stray) != 0 {
 		t.Errorf("stray is %q", l.Stray)
 	}
-	write(t, s.out("core-x/other"), nil)
+	write(t, s.Out("core-x/other"), nil)
 	if l := must(s.Whole("core-x"))(t); !slices.Equal(l.Stray, []string{"other"}) {
 		t.Errorf("stray is %q", l.Stray)
 	}
@@ -124,7 +124,7 @@ func TestCommitLeavesNothingStray(t *testing.T) {
 	if len(l.Stray) != 0 || l.Top != top || top.IsZero() {
 		t.Errorf("stray is %q, index.json %s, not %s", l.Stray, l.Top, top)
 	}
-	data := must(os.ReadFile(filepath.Join(s.out("core-x"), "index.json")))(t)
+	data := must(os.ReadFile(filepath.Join(s.Out("core-x"), "index.json")))(t)
 	if !bytes.Equal(data, must(oci.IndexJSON(i.top.Descriptor, i.top.Annotations))(t)) || oci.DigestOf(data) != top {
 		t.Errorf("index.json is %s", data)
 	}

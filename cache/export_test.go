@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestSameAsBuildKit(t *testing.T) {
 
 	s := newStore(t)
 	i.commit(t, s, "core-x")
-	if text := diff(untar(t, &buf), files(t, s.out("core-x"))); text != "" {
+	if text := diff(untar(t, &buf), files(t, s.Out("core-x"))); text != "" {
 		t.Errorf("the folders differ:\n%s", text)
 	}
 }
@@ -83,7 +84,7 @@ func (p provider) ReaderAt(_ context.Context, d ocispec.Descriptor) (content.Rea
 	parsed, err := oci.ParseDigest(d.Digest.String())
 	data, ok := p.i.blobs[parsed]
 	if !ok {
-		return nil, errors.Join(err, &MissingBlobError{parsed})
+		return nil, errors.Join(err, fs.ErrNotExist)
 	}
 	return blobReader{bytes.NewReader(data)}, err
 }
@@ -122,7 +123,7 @@ func TestOtherToolValidates(t *testing.T) {
 	}
 	committed := must(st.Commit(t.Context(), i.top.Descriptor, annotations))(t)
 
-	root := must(layout.ImageIndexFromPath(s.out("core-x")))(t)
+	root := must(layout.ImageIndexFromPath(s.Out("core-x")))(t)
 	if err := validate.Index(root); err != nil {
 		t.Error(err)
 	}

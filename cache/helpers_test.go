@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
 
+	"codeberg.org/stagex/sx/cache/layout"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -107,7 +108,7 @@ func (i *image) write(t testing.TB, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(folder, "oci-layout"), []byte(ociLayout))
+	write(t, filepath.Join(folder, "oci-layout"), []byte(layout.VersionFile))
 	write(t, filepath.Join(folder, "index.json"), data)
 	for d, data := range i.blobs {
 		write(t, filepath.Join(folder, "blobs", "sha256", d.Hex()), data)

@@ -20,8 +20,8 @@ func TestHostileFiles(t *testing.T) {
 	write(t, secret, []byte("layer"))
 	for _, name := range []string{"", "index.json", "oci-layout", "blobs", "blobs/sha256", "blobs/sha256/" + layer} {
 		s := newStore(t)
-		buildImage("layer").write(t, s.out("core-x"))
-		path := filepath.Join(s.out("core-x"), name)
+		buildImage("layer").write(t, s.Out("core-x"))
+		path := filepath.Join(s.Out("core-x"), name)
 		moved := filepath.Join(t.TempDir(), "moved")
 		if err := errors.Join(os.Rename(path, moved), os.Symlink(moved, path)); err != nil {
 			t.Fatal(err)
@@ -120,9 +120,9 @@ func TestHostileJSON(t *testing.T) {
 		"too many":              many,
 	} {
 		s := newStore(t)
-		i.write(t, s.out("core-x"))
+		i.write(t, s.Out("core-x"))
 		data := i.blobs[i.json(oci.MediaTypeIndex, oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: tops}).Digest]
-		write(t, filepath.Join(s.out("core-x"), "index.json"), data)
+		write(t, filepath.Join(s.Out("core-x"), "index.json"), data)
 		if l, err := s.Whole("core-x"); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, l)
 		}
@@ -131,9 +131,9 @@ func TestHostileJSON(t *testing.T) {
 
 func TestHostileSizes(t *testing.T) {
 	s := newStore(t)
-	buildImage("layer").write(t, s.out("core-x"))
+	buildImage("layer").write(t, s.Out("core-x"))
 	for _, name := range []string{"index.json", "oci-layout"} {
-		path := filepath.Join(s.out("core-x"), name)
+		path := filepath.Join(s.Out("core-x"), name)
 		if err := os.Truncate(path, 1<<40); err != nil { // sparse
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestHostileSizes(t *testing.T) {
 	}
 	deep := strings.Repeat(`{"manifests":[`, 1<<17)
 	for _, text := range []string{"", "null", "[]", "{", deep, `{"schemaVersion":2}{}`, `{"schemaVersion":1,"manifests":[]}`} {
-		write(t, filepath.Join(s.out("core-x"), "index.json"), []byte(text))
+		write(t, filepath.Join(s.Out("core-x"), "index.json"), []byte(text))
 		if _, err := s.Layout("core-x"); err == nil {
 			t.Errorf("index.json %.20q was accepted", text)
 		}
@@ -151,9 +151,9 @@ func TestHostileSizes(t *testing.T) {
 
 func TestOciLayoutVersion(t *testing.T) {
 	s := newStore(t)
-	buildImage("layer").write(t, s.out("core-x"))
+	buildImage("layer").write(t, s.Out("core-x"))
 	for _, text := range []string{"", "{}", `{"imageLayoutVersion":"2.0.0"}`, `{"imageLayoutVersion":1}`} {
-		write(t, filepath.Join(s.out("core-x"), "oci-layout"), []byte(text))
+		write(t, filepath.Join(s.Out("core-x"), "oci-layout"), []byte(text))
 		_, err := s.Layout("core-x")
 		wantError(t, err, "oci-layout")
 	}

@@ -2,25 +2,31 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
+	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Image is a whole output held open, so that it can be sent elsewhere: to a
-// registry, or into docker. Close it when done. Open is safe for concurrent use.
+// Image is a whole output held open, so that it can be sent elsewhere: to a registry, or
+// into docker. Close it when done. Open is safe for concurrent use.
 type Image struct {
 	Layout
-	Root   oci.Descriptor  // what index.json names: the image index, or in the one-level form the manifest
+	Root   oci.Descriptor  // of the image index, or in the one-level form of the manifest
 	Images []PlatformImage // one for each of Manifests, in their order
 
-	// Blobs are everything that Root leads to and Root itself, each once, and each
-	// after all that it names: a registry that takes them in this order never holds
-	// a manifest of what it lacks.
+	// Blobs are Root and all that it leads to, each once, and each after all blobs that
+	// it names: a registry that takes them in this order never holds a manifest without
+	// its blobs.
 	Blobs []oci.Descriptor
 
-	reader *reader
+	reader *layout.Reader
+	stats  *memo.Stats
 }
 
 // PlatformImage is one image manifest and what it names.
@@ -29,34 +35,34 @@ type PlatformImage struct {
 	Manifest oci.Descriptor
 	Config   oci.Descriptor
 	Layers   []oci.Descriptor // from the bottom
-	Version  string           // org.opencontainers.image.version of the manifest; "" where it says none
+	Version  string           // org.opencontainers.image.version of the manifest; "" if it has none
 }
 
-// Image is Whole for one who means to read the blobs. What lies in the folder
-// beside the layout (Stray) is not looked for: it is no part of the image.
+// Image is Whole for a caller that will read the blobs. It does not look for Stray files,
+// which are not part of the image.
 func (s *Store) Image(output string) (*Image, error) {
 	r, err := s.openLayout(output)
 	if err != nil {
 		return nil, fmt.Errorf("reading output %q: %w", output, err)
 	}
-	img, err := s.image(r)
+	img, err := readImage(r)
 	if err != nil {
-		r.close()
-		return nil, fmt.Errorf("reading output %q: %w", output, broken(err))
+		r.Close()
+		return nil, fmt.Errorf("reading output %q: %w", output, layout.Broken(err))
 	}
-	img.Output = output
+	img.Output, img.stats = output, s.stats
 	return img, nil
 }
 
-func (s *Store) image(r *reader) (*Image, error) {
-	c, err := r.whole(context.Background(), s.stats, true)
+func readImage(r *layout.Reader) (*Image, error) {
+	c, err := r.Check(context.Background(), true)
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{Layout: c.Layout, Root: c.top.Descriptor, reader: r}
+	img := &Image{Layout: c.Layout, Root: c.Root.Descriptor, reader: r}
 	set := oci.BlobSet{Seen: map[oci.Digest]int64{}}
-	for i, d := range c.images {
-		m, err := r.manifest(d.Descriptor)
+	for i, d := range c.Images {
+		m, err := r.Manifest(d.Descriptor)
 		if err != nil {
 			return nil, fmt.Errorf("parsing image manifest %s: %w", d.Digest, err)
 		}
@@ -67,7 +73,7 @@ func (s *Store) image(r *reader) (*Image, error) {
 			img.Images = append(img.Images, platformImage(c.Manifests[i].Platform, d, m))
 		}
 	}
-	err = set.Add(c.top)
+	err = set.Add(c.Root)
 	img.Blobs = set.List
 	return img, err
 }
@@ -80,15 +86,82 @@ func platformImage(p oci.Platform, d oci.AnnotatedDescriptor, m oci.ManifestDocu
 	return image
 }
 
-// Open reads one of Blobs. The last Read, the one that reaches the end, fails
-// where the bytes are not those that d names.
+// Open reads one of Blobs. The last Read, the one that reaches the end, fails if the bytes
+// are not those that d names.
 func (i *Image) Open(d oci.Descriptor) (io.ReadCloser, error) {
-	f, err := i.reader.open(d)
+	f, err := i.reader.OpenBlob(d)
 	if err != nil {
-		return nil, fmt.Errorf("reading output %q: %w", i.Output, broken(err))
+		return nil, fmt.Errorf("reading output %q: %w", i.Output, layout.Broken(err))
 	}
-	return i.reader.stats.Verified(f, d), nil
+	return i.stats.Verified(f, d), nil
 }
 
-// Close lets go of the folder. What Open gave stays readable.
-func (i *Image) Close() { i.reader.close() }
+// Close closes the folder. What Open returned stays readable.
+func (i *Image) Close() { i.reader.Close() }
+
+// Adopt is Whole, and makes every blob of the layout a shared blob, those of attestations
+// too, so that BlobPath finds them: also if make wrote the layout, or somebody removed the
+// shared blobs. If none is missing, nothing is written.
+//
+// A shared blob is a hard link of the layout's file, whose mode becomes 0444 like that of
+// every blob (make leaves that mode, `docker save` does not), if the file belongs to this
+// user and has no other name that would change with it. Otherwise it is a copy, and the
+// layout's file stays as it is.
+func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
+	if s.readOnly != nil {
+		return Layout{}, fmt.Errorf("adopting output %q: %w", output, s.readOnly)
+	}
+	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+		c, err := r.Check(ctx, true)
+		if err != nil {
+			return layout.Contents{}, err
+		}
+		blobs, err := r.Blobs(c)
+		if err != nil {
+			return layout.Contents{}, err
+		}
+		if err := s.adoptAll(r, blobs); err != nil {
+			return layout.Contents{}, err
+		}
+		c.Stray, err = r.Strays(c)
+		return c, err
+	})
+}
+
+func (s *blobs) adoptAll(r *layout.Reader, blobs []oci.Descriptor) error {
+	adopted := false
+	for _, d := range blobs {
+		if shared, err := s.openShared(d.Digest); err == nil {
+			shared.Close()
+			continue
+		}
+		if err := s.adopt(r, d); err != nil {
+			return fmt.Errorf("adopting blob %s: %w", d.Digest, err)
+		}
+		adopted = true
+	}
+	if !adopted {
+		return nil
+	}
+	return disk.SyncDir(s.Dir("blobs", "sha256"))
+}
+
+func (s *blobs) adopt(r *layout.Reader, d oci.Descriptor) error {
+	f, err := r.OpenBlob(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := disk.StatFile(f)
+	if err != nil {
+		return err
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode != 0o444 && st.Nlink != 1 {
+		return s.copyBlob(d.Digest, f, s.shared(d.Digest))
+	}
+	chmod := func() error { return f.Chmod(0o444) }
+	if err := errors.Join(s.stats.Keep(f, 0, chmod), f.Sync()); err != nil {
+		return err
+	}
+	return s.share(d.Digest, f, r.BlobPath(d.Digest))
+}

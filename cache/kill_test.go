@@ -90,7 +90,9 @@ func TestKill(t *testing.T) {
 			for range rounds {
 				killOnce(t, tree, swap)
 				if swap == "exchange" {
-					checkKilled(t, &Store{tree: tree, stats: memo.NewStats("", disk.Key{}, time.Now, zap.NewNop())})
+					dead := &folders{tree: tree}
+					stats := memo.NewStats("", disk.Key{}, time.Now, zap.NewNop())
+					checkKilled(t, &Store{folders: dead, blobs: &blobs{folders: dead, stats: stats}})
 				}
 				s := open(t, tree)
 				checkKilled(t, s)
@@ -132,7 +134,7 @@ func checkKilled(t *testing.T, s *Store) {
 			t.Errorf("after a kill: %v", err)
 			continue
 		}
-		if got := files(t, s.out(output)); len(got) != len(killImage(output, "one").blobs)+4 || !isVersion(output, l) {
+		if got := files(t, s.Out(output)); len(got) != len(killImage(output, "one").blobs)+4 || !isVersion(output, l) {
 			t.Errorf("after a kill: %s holds %d files, image %s", output, len(got), l.Digest())
 		}
 	}
@@ -175,7 +177,7 @@ func checkStart(t *testing.T, s *Store) {
 	for _, entry := range logs.All() {
 		t.Errorf("after a kill: %s: %v", entry.Message, entry.ContextMap())
 	}
-	if _, err := s.FindWaste(func(string) bool { return true }); err != nil {
+	if _, err := s.Keys(func(string) bool { return true }); err != nil {
 		t.Errorf("after a kill: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -16,11 +17,11 @@ func TestLayoutForms(t *testing.T) {
 
 	two := buildImage("layer")
 	two.top.Annotations = map[string]string{oci.AnnotationName: "docker.io/stagex/core-two:1", oci.AnnotationRefName: "1"}
-	two.write(t, s.out("core-two"))
+	two.write(t, s.Out("core-two"))
 	got, err := s.Layout("core-two")
 	want := Layout{
 		Output: "core-two", Index: two.top.Digest, Manifests: got.Manifests,
-		Top:  oci.DigestOf(must(os.ReadFile(s.out("core-two/index.json")))(t)),
+		Top:  oci.DigestOf(must(os.ReadFile(s.Out("core-two/index.json")))(t)),
 		Name: "docker.io/stagex/core-two:1", RefName: "1",
 	}
 	if text := diff(want, got); err != nil || text != "" {
@@ -30,8 +31,8 @@ func TestLayoutForms(t *testing.T) {
 	// What `docker save` leaves: the manifest directly, without a platform.
 	one := newImage()
 	one.top = one.manifest(amd64, "layer")
-	one.write(t, s.out("core-one"))
-	write(t, filepath.Join(s.out("core-one"), "manifest.json"), []byte("[]"))
+	one.write(t, s.Out("core-one"))
+	write(t, filepath.Join(s.Out("core-one"), "manifest.json"), []byte("[]"))
 	single, err := s.Whole("core-one")
 	if err != nil || !single.OneLevel || !single.Index.IsZero() {
 		t.Errorf("one-level: got %+v, %v", single, err)
@@ -50,7 +51,7 @@ func TestLayoutPlatforms(t *testing.T) {
 	first, second := i.manifest(arm64, "a"), i.manifest(amd64, "b")
 	attestation := i.manifest(unknown, "provenance")
 	i.top = i.index(first, second, attestation)
-	i.write(t, s.out("core-multi"))
+	i.write(t, s.Out("core-multi"))
 	l, err := s.Verify(t.Context(), "core-multi")
 	if err != nil {
 		t.Fatal(err)
@@ -75,14 +76,14 @@ func TestLayoutMissing(t *testing.T) {
 	if _, err := s.Layout("core-none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no out/: got %v", err)
 	}
-	mkdir(t, s.out("core-empty")) // make leaves this where a build fails
+	mkdir(t, s.Out("core-empty")) // make leaves this where a build fails
 	if _, err := s.Whole("core-empty"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty folder: got %v", err)
 	}
 	for _, gone := range []string{"oci-layout", "blobs", "blobs/sha256"} {
 		i := buildImage("layer")
-		i.write(t, s.out("core-x"))
-		if err := os.RemoveAll(filepath.Join(s.out("core-x"), gone)); err != nil {
+		i.write(t, s.Out("core-x"))
+		if err := os.RemoveAll(filepath.Join(s.Out("core-x"), gone)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Layout("core-x"); err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -102,18 +103,18 @@ func TestWholeFindsDamage(t *testing.T) {
 			"changed": func(path string) error { return os.WriteFile(path, flipped(data), 0o644) },
 		} {
 			s := newStore(t)
-			i.write(t, s.out("core-x"))
+			i.write(t, s.Out("core-x"))
 			if _, err := s.Whole("core-x"); err != nil {
 				t.Fatal(err)
 			}
-			if err := damage(filepath.Join(s.out("core-x"), "blobs", "sha256", d.Hex())); err != nil {
+			if err := damage(filepath.Join(s.Out("core-x"), "blobs", "sha256", d.Hex())); err != nil {
 				t.Fatal(err)
 			}
 			_, err := s.Whole("core-x")
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s %q: Whole says %v", name, data, err)
 			}
-			var missing *MissingBlobError
+			var missing *layout.MissingBlobError
 			if errors.As(err, &missing) != (name == "missing") {
 				t.Errorf("%s: got %v", name, err)
 			}
@@ -131,8 +132,8 @@ func TestWholeFindsDamage(t *testing.T) {
 // A disk that changes a byte and no stamp: Verify sees it, and from then on Whole does.
 func TestVerifyCorrectsTheStatCache(t *testing.T) {
 	s := newStoreLater(t)
-	buildImage("layer").write(t, s.out("core-x"))
-	path := filepath.Join(s.out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("layer")).Hex())
+	buildImage("layer").write(t, s.Out("core-x"))
+	path := filepath.Join(s.Out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("layer")).Hex())
 	write(t, path, []byte("lazer"))
 	s.stats.Remember(must(disk.StatPath(path))(t), oci.DigestOf([]byte("layer")).Sum())
 	must(s.Whole("core-x"))(t)
@@ -161,9 +162,9 @@ func TestVerifyComparesConfig(t *testing.T) {
 	m := i.manifest(amd64, "layer")
 	m.Platform = &arm64
 	i.top = i.index(m)
-	i.write(t, s.out("core-x"))
+	i.write(t, s.Out("core-x"))
 	_, err := s.Verify(t.Context(), "core-x")
-	wantError(t, err, "is said to be for linux/arm64, but its config says linux/amd64")
+	wantError(t, err, "is listed for linux/arm64, but its config says linux/amd64")
 }
 
 func TestSamePlatform(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestOutputLock(t *testing.T) {
@@ -70,5 +71,32 @@ func TestOutputLockThroughLink(t *testing.T) {
 	}
 	if data, _ := os.ReadFile(victim); string(data) != "kept" {
 		t.Errorf("the link's target holds %q", data)
+	}
+}
+
+// TestAlone: Alone fails beside another process, and one that opens the store meanwhile waits.
+func TestAlone(t *testing.T) {
+	s := newStore(t)
+	other := open(t, s.tree)
+	never := func() error { t.Error("not alone"); return nil }
+	if err := s.Alone(never); !errors.Is(err, ErrInUse) {
+		t.Errorf("beside another: %v", err)
+	}
+	if err := other.Alone(never); !errors.Is(err, ErrInUse) {
+		t.Errorf("beside one that tried: %v", err)
+	}
+	must(0, other.Close())(t)
+	opened := make(chan *Store)
+	must(0, s.Alone(func() error {
+		go func() { opened <- open(t, s.tree) }()
+		select {
+		case <-opened:
+			t.Error("another one opened the store meanwhile")
+		case <-time.After(50 * time.Millisecond): // long for an open; a slow one cannot fail the test
+		}
+		return nil
+	}))(t)
+	if err := (<-opened).Alone(never); !errors.Is(err, ErrInUse) {
+		t.Errorf("after having been alone: %v", err)
 	}
 }

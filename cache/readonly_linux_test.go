@@ -55,7 +55,7 @@ func TestOpenReadOnly(t *testing.T) {
 // no error, where this user may not write.
 func TestSaveReadOnly(t *testing.T) {
 	s := newStoreLater(t)
-	buildImage("layer").write(t, s.out("core-x"))
+	buildImage("layer").write(t, s.Out("core-x"))
 	must(s.Whole("core-x"))(t)
 	must(0, s.PutRecord(sample("core-y", BuiltHere, "one")))(t)
 	must(0, os.Chmod(s.dir, 0o500))(t)
@@ -79,8 +79,8 @@ func TestSaveReadOnly(t *testing.T) {
 func TestReplaceable(t *testing.T) {
 	s := newStore(t)
 	must(0, s.Replaceable([]string{"core-x"}))(t)
-	buildImage("layer").write(t, s.out("core-x"))
-	for _, path := range []string{s.out("core-x"), filepath.Join(s.tree, "out")} {
+	buildImage("layer").write(t, s.Out("core-x"))
+	for _, path := range []string{s.Out("core-x"), filepath.Join(s.tree, "out")} {
 		must(0, os.Chmod(path, 0o555))(t)
 		asNobody(t, func() {
 			err := s.Replaceable([]string{"core-x"})

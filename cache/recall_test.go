@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cache/pack"
 )
 
 // fill gives every field a value of its own, down to the last, so that a field
@@ -67,7 +66,7 @@ func TestPackedIsAll(t *testing.T) {
 	for _, r := range []Record{r, {}} {
 		r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
 		sums := [][32]byte{{1}, {2}}
-		u := unpacker{pack.Unpacker{Rest: packRecord(r, sums)}}
+		u := unpackerOf(packRecord(r, sums))
 		if got := u.record(); !reflect.DeepEqual(got, r) {
 			t.Errorf("unpacked record\n%+v, want\n%+v", got, r)
 		}
@@ -77,12 +76,12 @@ func TestPackedIsAll(t *testing.T) {
 	}
 	for _, l := range []Layout{l, {}} {
 		packed := packLayout(l)
-		u := unpacker{pack.Unpacker{Rest: packed}}
+		u := unpackerOf(packed)
 		if got := u.layout(); u.Failed || u.Rest != "" || !reflect.DeepEqual(got, l) {
 			t.Errorf("unpacked layout\n%+v, want\n%+v", got, l)
 		}
 		for n := range packed {
-			u := unpacker{pack.Unpacker{Rest: packed[:n]}}
+			u := unpackerOf(packed[:n])
 			if u.layout(); !u.Failed {
 				t.Errorf("%d bytes of %d are a layout", n, len(packed))
 			}
@@ -143,10 +142,10 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 				t.Fatal(err)
 			}
 			s = recalling(t, s.tree)
-			if _, ok := s.glanceLayout("core-x"); !ok {
+			if _, ok := s.peekLayout("core-x"); !ok {
 				t.Fatal("it is not remembered")
 			}
-			if err := change(s.out("core-x")); err != nil {
+			if err := change(s.Out("core-x")); err != nil {
 				t.Fatal(err)
 			}
 			got, gotErr := recalling(t, s.tree).Whole("core-x")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -175,7 +176,7 @@ func parseRecord(data []byte, key disk.Key) (Record, error) {
 }
 
 func (r Record) check() error {
-	if err := checkOutput(r.Output); err != nil {
+	if err := CheckName(r.Output); err != nil {
 		return err
 	}
 	if r.Origin != BuiltHere && r.Origin != Preseeded {
@@ -188,6 +189,28 @@ func (r Record) check() error {
 		if m.Digest.IsZero() {
 			return errors.New("a manifest has no digest")
 		}
+	}
+	return nil
+}
+
+// Exact says in what l, which Whole or Verify gave, is not the folder that the
+// build of r left, down to the bytes of index.json; nil when it is. Other tools
+// than sx read an output from its index.json, so a digest in it proves little
+// while anything else lies there too.
+func (r Record) Exact(l layout.Layout) error {
+	switch {
+	case r.Output != l.Output:
+		return fmt.Errorf("the record is of output %q", r.Output)
+	case !slices.Equal(r.Manifests, l.Manifests):
+		return errors.New("it holds other images than those of its record")
+	case r.Index.IsZero() || r.Top.IsZero():
+		return errors.New("its record does not say what index.json was")
+	case l.OneLevel || r.Index != l.Index:
+		return errors.New("its image index is not that of its record")
+	case r.Top != l.Top:
+		return errors.New("its index.json is not that of its record")
+	case len(l.Stray) > 0:
+		return &layout.StrayError{Paths: l.Stray}
 	}
 	return nil
 }

@@ -1,42 +1,59 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 
 	"go.uber.org/zap"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// records/<output>.json says how the layout now in out/ came to be.
-// proofs/<output>/<hex>.json keeps, for every manifest digest that was ever built
-// here, the last record of that, whatever lies in out/ now.
+// records are the store's files that say how outputs came to be:
+//
+//	records/<output>.json        of the layout that is in out/ now
+//	proofs/<output>/<hex>.json   for every manifest digest that was ever built here,
+//	                             the last record with it, whatever is in out/ now
+//	inputs/<key>                 what a key is the hash of
+type records struct {
+	*folders
+	key  disk.Key
+	memo *memo.Memo // of the store's own folder; nil if nothing is remembered
 
-func (s *Store) recordPath(output string) string { return s.Dir("records", output+".json") }
+	mu      sync.Mutex
+	vouched map[[32]byte]bool
+}
 
-func (s *Store) proofPath(output string, d oci.Digest) string {
+func (s *records) recordPath(output string) string { return s.Dir("records", output+".json") }
+
+func (s *records) proofPath(output string, d oci.Digest) string {
 	return s.Dir("proofs", output, d.Hex()+".json")
 }
 
-// Record returns how an output came to be. Without a record the error is
-// fs.ErrNotExist, also a *VersionError where another version of sx left one, for one with a wrong MAC it is a *ForgedError, and one that is
-// damaged is some other error.
-func (s *Store) Record(output string) (Record, error) {
-	if err := checkOutput(output); err != nil {
+// Record returns how an output came to be. The error is fs.ErrNotExist if there is no
+// record (a *VersionError, which is one too, if another version of sx wrote it), a
+// *ForgedError for a record with a wrong MAC, and another error for a damaged one.
+func (s *records) Record(output string) (Record, error) {
+	if err := CheckName(output); err != nil {
 		return Record{}, err
 	}
 	return s.readRecord(s.recordPath(output), output)
 }
 
-// PutRecord writes an output's record. One that says "built here" also becomes
-// the proof of each of its digests. "Preseeded" does not take the place of "built
-// here" for the same key and manifests.
-func (s *Store) PutRecord(r Record) error {
+// PutRecord writes an output's record. One that says "built here" also becomes the proof
+// of each of its digests. "Preseeded" does not replace "built here" for the same key and
+// manifests.
+func (s *records) PutRecord(r Record) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("recording output %q: %w", r.Output, s.readOnly)
 	}
@@ -55,11 +72,10 @@ func (s *Store) PutRecord(r Record) error {
 	return disk.WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
 }
 
-// Proof returns the record of building that very digest of that output here: the
-// one kept for the digest, or else the output's own. What cannot be believed is no
-// proof.
-func (s *Store) Proof(output string, d oci.Digest) (Record, bool) {
-	if checkOutput(output) != nil || d.IsZero() {
+// Proof returns the record of a build here of output that had digest d: the proof of d, or
+// else the output's own record. A record that cannot be trusted is not a proof.
+func (s *records) Proof(output string, d oci.Digest) (Record, bool) {
+	if CheckName(output) != nil || d.IsZero() {
 		return Record{}, false
 	}
 	for _, path := range []string{s.proofPath(output, d), s.recordPath(output)} {
@@ -78,8 +94,8 @@ func (r Record) has(d oci.Digest) bool {
 	return slices.ContainsFunc(r.Manifests, func(m oci.Manifest) bool { return m.Digest == d })
 }
 
-// putProofs goes before the record, so that a kill in between loses nothing.
-func (s *Store) putProofs(r Record, data []byte) error {
+// putProofs runs before the record is written, so that a kill in between loses nothing.
+func (s *records) putProofs(r Record, data []byte) error {
 	folder := s.Dir("proofs", r.Output)
 	if err := disk.EnsurePrivate(folder); err != nil {
 		return err
@@ -92,12 +108,33 @@ func (s *Store) putProofs(r Record, data []byte) error {
 	return disk.SyncDir(s.Dir("proofs"))
 }
 
-func (s *Store) readRecord(path, output string) (Record, error) {
+// Keys returns the keys of all records and proofs of the outputs that wanted accepts.
+// Files that cannot be read have none.
+func (s *records) Keys(wanted func(output string) bool) (map[Key]bool, error) {
+	keys := map[Key]bool{}
+	files, err := filepath.Glob(s.Dir("records", "*.json"))
+	proofs, perr := filepath.Glob(s.Dir("proofs", "*", "*.json"))
+	for _, path := range slices.Concat(files, proofs) {
+		output := strings.TrimSuffix(filepath.Base(path), ".json")
+		if folder := filepath.Base(filepath.Dir(path)); folder != "records" {
+			output = folder
+		}
+		if !wanted(output) {
+			continue
+		}
+		if rec, err := s.readRecord(path, output); err == nil {
+			keys[rec.Key] = true
+		}
+	}
+	return keys, errors.Join(err, perr)
+}
+
+func (s *records) readRecord(path, output string) (Record, error) {
 	if r, ok := s.recallRecord(path, output); ok {
 		return r, nil
 	}
-	name, _ := s.below(path)
-	remember := s.learning(s.records, name)
+	name, _ := s.memoName(path)
+	remember := observe(s.memo, name)
 	data, err := disk.ReadFile(path, recordLimit)
 	if err != nil {
 		return Record{}, fmt.Errorf("reading record: %w", err)
@@ -118,13 +155,133 @@ func (s *Store) readRecord(path, output string) (Record, error) {
 	return r, nil
 }
 
-// Forget removes the record of an output that is no more; proofs stay.
-func (s *Store) Forget(output string) error {
-	if err := checkOutput(output); err != nil {
+// Forget removes the record of an output; proofs stay.
+func (s *records) Forget(output string) error {
+	if err := CheckName(output); err != nil {
 		return err
 	}
 	if err := os.Remove(s.recordPath(output)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forgetting output %q: %w", output, err)
 	}
 	return nil
+}
+
+// inputsLimit bounds a file of inputs: a listing of some thousand files.
+const inputsLimit = 16 << 20
+
+func (s *records) inputsPath(k Key) string { return s.Dir("inputs", k.String()) }
+
+// PutInputs is NewKey, and keeps v for Inputs: as the canonical JSON that was hashed, so
+// that the file verifies itself and equal inputs are kept once. No decision depends on
+// inputs; they tell which part of a key changed.
+func (s *records) PutInputs(v any) (Key, error) {
+	data, err := canonical(v)
+	if err != nil {
+		return Key{}, fmt.Errorf("hashing a key: %w", err)
+	}
+	key := Key{sha256.Sum256(data)}
+	if s.readOnly != nil {
+		return key, fmt.Errorf("keeping inputs: %w", s.readOnly)
+	}
+	if _, err := s.readInputs(key); err == nil {
+		return key, nil
+	}
+	if _, err := s.Folder("inputs"); err != nil {
+		return key, err
+	}
+	return key, disk.WriteFile(s.inputsPath(key), data, 0o600, s.Dir("tmp"))
+}
+
+// Inputs reads what PutInputs kept under a key into v. If there is no such file, or its
+// hash is not the key, the error is fs.ErrNotExist.
+func (s *records) Inputs(k Key, v any) error {
+	data, err := s.readInputs(k)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("reading the inputs of key %s: %w", k, err)
+	}
+	return nil
+}
+
+func (s *records) readInputs(k Key) ([]byte, error) {
+	data, err := disk.ReadFile(s.inputsPath(k), inputsLimit)
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(data) != k.sum {
+		return nil, &fs.PathError{Op: "read", Path: s.inputsPath(k), Err: fs.ErrNotExist}
+	}
+	return data, nil
+}
+
+// recallRecord is readRecord for a file that has not changed.
+func (s *records) recallRecord(path, output string) (Record, bool) {
+	name, ok := s.memoName(path)
+	if !ok {
+		return Record{}, false
+	}
+	value, ok := s.memo.Get(name, nil)
+	if !ok {
+		return Record{}, false
+	}
+	u := unpackerOf(value)
+	r := u.record()
+	vouched := u.sums()
+	if !u.Done() || r.Output != output {
+		s.memo.Forget(name)
+		return Record{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sum := range vouched {
+		s.vouched[sum] = true
+	}
+	return r, true
+}
+
+// memoName returns the path of a record in the memo.
+func (s *records) memoName(path string) (string, bool) {
+	if s.memo == nil || len(path) <= len(s.dir)+1 {
+		return "", false
+	}
+	return path[len(s.dir)+1:], true
+}
+
+// maxVouched bounds what is vouched for with one record: more than one is of a user who
+// builds for several platforms in turns.
+const maxVouched = 4
+
+// Vouch keeps a sum with an output's record for as long as that record is there: the sum
+// stands for a question about the record that takes long to answer, and was answered with
+// yes. All that the answer depends on must be in the sum.
+func (s *records) Vouch(r Record, sum [32]byte) {
+	if s.memo == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vouched[sum] {
+		return
+	}
+	s.vouched[sum] = true
+	name, _ := s.memoName(s.recordPath(r.Output))
+	s.memo.Update(name, func(value string) string {
+		u := unpackerOf(value)
+		was := u.record()
+		sums := append([][32]byte{sum}, u.sums()...)
+		if u.Failed || was.Key != r.Key {
+			return value
+		}
+		return packRecord(was, sums[:min(len(sums), maxVouched)])
+	})
+}
+
+// Vouched reports whether Vouch was called with sum, in this process or in one before
+// whose records were read in this.
+func (s *records) Vouched(sum [32]byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vouched[sum]
 }

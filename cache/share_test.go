@@ -23,11 +23,11 @@ func TestBlobsAreShared(t *testing.T) {
 	buildImage("common", "one").commit(t, s, "core-one")
 	buildImage("common", "two").commit(t, s, "core-two")
 	name := filepath.Join("blobs", "sha256", oci.DigestOf([]byte("common")).Hex())
-	one, two := filepath.Join(s.out("core-one"), name), filepath.Join(s.out("core-two"), name)
+	one, two := filepath.Join(s.Out("core-one"), name), filepath.Join(s.Out("core-two"), name)
 	if inodeOf(t, one) != inodeOf(t, two) || inodeOf(t, one) != inodeOf(t, s.Dir(name)) {
 		t.Error("the common blob must be one file")
 	}
-	if a, b := s.out("core-one/index.json"), s.out("core-two/index.json"); inodeOf(t, a) == inodeOf(t, b) {
+	if a, b := s.Out("core-one/index.json"), s.Out("core-two/index.json"); inodeOf(t, a) == inodeOf(t, b) {
 		t.Error("index.json must not be shared")
 	}
 	path := must(s.BlobPath(oci.DigestOf([]byte("common"))))(t)
@@ -121,8 +121,8 @@ func TestDamagedSharedBlobIsReplaced(t *testing.T) {
 
 func TestAdopt(t *testing.T) {
 	s := newStoreLater(t)
-	buildImage("layer", "kept").write(t, s.out("core-x"))
-	blobs := filepath.Join(s.out("core-x"), "blobs", "sha256")
+	buildImage("layer", "kept").write(t, s.Out("core-x"))
+	blobs := filepath.Join(s.Out("core-x"), "blobs", "sha256")
 	layer, kept := oci.DigestOf([]byte("layer")), oci.DigestOf([]byte("kept"))
 	must(0, os.Link(filepath.Join(blobs, kept.Hex()), filepath.Join(s.tree, "elsewhere")))(t)
 	must(s.Adopt(t.Context(), "core-x"))(t)
@@ -136,7 +136,7 @@ func TestAdopt(t *testing.T) {
 	if elsewhere.Mode != 0o644 || inodeOf(t, s.shared(kept)) == elsewhere.Inode {
 		t.Error("a writable file with another name must be copied")
 	}
-	write(t, filepath.Join(s.out("core-y"), "index.json"), nil)
+	write(t, filepath.Join(s.Out("core-y"), "index.json"), nil)
 	if _, err := s.Adopt(t.Context(), "core-y"); err == nil {
 		t.Error("a broken layout was adopted")
 	}
@@ -161,7 +161,7 @@ func TestAdoptAgain(t *testing.T) {
 	}
 	for d := range i.blobs {
 		path := must(s.BlobPath(d))(t)
-		if inodeOf(t, path) != inodeOf(t, s.out("core-x/blobs/sha256/"+d.Hex())) {
+		if inodeOf(t, path) != inodeOf(t, s.Out("core-x/blobs/sha256/"+d.Hex())) {
 			t.Errorf("%s is a copy", d)
 		}
 	}
@@ -171,7 +171,7 @@ func TestAdoptAgain(t *testing.T) {
 func TestAdoptReplacesDamaged(t *testing.T) {
 	s := newStore(t)
 	i := buildImage("layer", "gone")
-	i.write(t, s.out("core-x"))
+	i.write(t, s.Out("core-x"))
 	layer := s.shared(oci.DigestOf([]byte("layer")))
 	write(t, layer, []byte("lazer"))
 	must(s.Adopt(t.Context(), "core-x"))(t)

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Staging is a layout written aside, in a folder of .sx/tmp that this process has
-// locked. Blobs may be added concurrently. Close it always; Commit makes it the
-// output.
+// Staging is a layout in a folder of .sx/tmp that this process has locked. Blobs may be
+// added concurrently. Close it in any case; Commit makes it the output.
 type Staging struct {
 	s      *Store
 	output string
@@ -33,7 +34,7 @@ type Staging struct {
 
 // Stage begins a new layout for an output.
 func (s *Store) Stage(output string) (*Staging, error) {
-	if err := checkOutput(output); err != nil {
+	if err := CheckName(output); err != nil {
 		return nil, err
 	}
 	if s.readOnly != nil {
@@ -69,8 +70,8 @@ func (t *Staging) layout(elem ...string) string {
 
 func (t *Staging) blob(d oci.Digest) string { return t.layout("blobs", "sha256", d.Hex()) }
 
-// Has reports whether the layout holds a blob, taking it from the shared blobs
-// when they do.
+// Has reports whether the layout holds a blob, after linking it from the shared blobs if
+// these have it.
 func (t *Staging) Has(d oci.Digest) bool {
 	t.mu.Lock()
 	_, ok := t.sizes[d]
@@ -96,10 +97,9 @@ func (t *Staging) add(d oci.Digest, size int64) {
 	t.sizes[d] = size
 }
 
-// LinkBlob adds the file at path without copying it where a hard link is possible;
-// the file is then made 0444 and gets the mtime that all blobs of sx have. Its
-// bytes are hashed unless the shared blobs already hold d, and then path is not
-// looked at. Nobody may write to the file any more, here or at path.
+// LinkBlob adds the file at path, as a hard link if possible, and else as a copy. The file
+// gets mode 0444 and the mtime that all blobs of sx have; nothing may write to it any more.
+// Its bytes are hashed, unless the shared blobs already hold d: then path is not opened.
 func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if t.Has(d) {
 		return t.checkSize(d, size)
@@ -115,7 +115,7 @@ func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 		t.s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
 		return t.WriteBlob(d, size, f)
 	}
-	if err := errors.Join(copyVerified(io.Discard, f, d, size), f.Sync()); err != nil {
+	if err := errors.Join(oci.CopyVerified(io.Discard, f, d, size), f.Sync()); err != nil {
 		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
 	}
 	if err := t.s.rememberSealed(f, d); err != nil {
@@ -147,13 +147,13 @@ func (t *Staging) checkSize(d oci.Digest, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sizes[d] != size {
-		return &DamagedError{d, fmt.Errorf("adding blob %s: size is %d, not %d", d, t.sizes[d], size)}
+		return &oci.DamagedError{Digest: d, Err: fmt.Errorf("adding blob %s: size is %d, not %d", d, t.sizes[d], size)}
 	}
 	return nil
 }
 
-// place moves a sealed, synced and verified file from tmp into the layout, and
-// makes it the shared blob.
+// place makes a sealed, synced and verified file at tmp the shared blob, and moves it into
+// the layout.
 func (t *Staging) place(d oci.Digest, size int64, f *os.File, tmp string) error {
 	if err := t.s.share(d, f, tmp); err != nil {
 		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
@@ -166,7 +166,107 @@ func (t *Staging) place(d oci.Digest, size int64, f *os.File, tmp string) error 
 	return nil
 }
 
-// Close gives the staged layout up, unless it was committed.
+// Commit makes the staged layout out/<output>: it writes oci-layout and index.json exactly
+// as `docker buildx build -o type=oci` leaves them, checks that the folder holds every blob
+// that index leads to and no other, syncs, and swaps the folder into place. After an error
+// or a kill out/<output> is the old layout or the new one. The staging is used up, also by
+// an error.
+func (t *Staging) Commit(ctx context.Context, index oci.Descriptor, annotations map[string]string) (Layout, error) {
+	l, err := t.commit(ctx, index, annotations)
+	if err != nil {
+		return Layout{}, errors.Join(fmt.Errorf("committing output %q: %w", t.output, err), t.Close())
+	}
+	if err := errors.Join(t.s.discardReplaced(t.layout()), t.Close()); err != nil {
+		t.s.log.Warn("old layout is left behind", zap.String("output", t.output), zap.Error(err))
+	}
+	return l, nil
+}
+
+func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations map[string]string) (Layout, error) {
+	if t.isDone() {
+		return Layout{}, errors.New("the staging is closed")
+	}
+	if err := t.writeFiles(index, annotations); err != nil {
+		return Layout{}, err
+	}
+	l, err := t.check(ctx)
+	if err != nil {
+		return Layout{}, err
+	}
+	for _, path := range []string{
+		t.layout("blobs", "sha256"), t.layout("blobs"), t.layout(), t.s.Dir("blobs", "sha256"),
+	} {
+		if err := disk.SyncDir(path); err != nil {
+			return Layout{}, err
+		}
+	}
+	if ctx.Err() != nil {
+		return Layout{}, context.Cause(ctx)
+	}
+	l.Output = t.output
+	return l, t.s.swap(t.layout(), t.output)
+}
+
+func (t *Staging) isDone() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done
+}
+
+func (t *Staging) writeFiles(top oci.Descriptor, annotations map[string]string) error {
+	data, err := oci.IndexJSON(top, annotations)
+	if err != nil {
+		return err
+	}
+	if err := disk.WriteNew(t.layout(layout.VersionName), []byte(layout.VersionFile), 0o644); err != nil {
+		return err
+	}
+	return disk.WriteNew(t.layout(layout.IndexName), data, 0o644)
+}
+
+// check reads the staged layout like any other; its blobs were hashed when added.
+func (t *Staging) check(ctx context.Context) (Layout, error) {
+	folder, err := disk.OpenDir(t.layout())
+	if err != nil {
+		return Layout{}, err
+	}
+	r, err := layout.Open(folder, t.s.stats)
+	if err != nil {
+		return Layout{}, err
+	}
+	defer r.Close()
+	c, err := r.Check(ctx, true)
+	if err != nil {
+		return Layout{}, err
+	}
+	blobs, err := r.Blobs(c)
+	if err != nil {
+		return Layout{}, err
+	}
+	return c.Layout, t.drop(blobs)
+}
+
+// drop removes staged blobs that the layout does not name.
+func (t *Staging) drop(wanted []oci.Descriptor) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stray := map[oci.Digest]bool{}
+	for d := range t.sizes {
+		stray[d] = true
+	}
+	for _, d := range wanted {
+		delete(stray, d.Digest)
+	}
+	for d := range stray {
+		if err := t.s.unlink(d, t.blob(d), false); err != nil {
+			return err
+		}
+		delete(t.sizes, d)
+	}
+	return nil
+}
+
+// Close discards the staged layout, unless it was committed.
 func (t *Staging) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

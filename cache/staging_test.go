@@ -27,15 +27,15 @@ func TestCommitFiles(t *testing.T) {
 	if text := diff(l, must(s.Verify(t.Context(), "core-x"))(t)); text != "" {
 		t.Errorf("Commit and Verify differ:\n%s", text)
 	}
-	for path := range files(t, s.out("")) {
+	for path := range files(t, s.Out("")) {
 		want := fs.FileMode(0o644)
-		switch info := must(os.Lstat(s.out(path)))(t); {
+		switch info := must(os.Lstat(s.Out(path)))(t); {
 		case info.IsDir():
 			want = 0o755
 		case len(filepath.Base(path)) == 64:
 			want = 0o444
 		}
-		if got := must(os.Lstat(s.out(path)))(t).Mode().Perm(); got != want {
+		if got := must(os.Lstat(s.Out(path)))(t).Mode().Perm(); got != want {
 			t.Errorf("%s has mode %o, want %o", path, got, want)
 		}
 	}
@@ -66,18 +66,18 @@ func TestCommitReplaces(t *testing.T) {
 		s.exchange = exchange
 		for _, before := range []func(){
 			func() {},
-			func() { buildImage("by make").write(t, s.out("core-x")) },
-			func() { mkdir(t, s.out("core-x")) },
-			func() { write(t, s.out("core-x"), []byte("a file")) },
-			func() { must(0, os.Symlink(t.TempDir(), s.out("core-x")))(t) },
+			func() { buildImage("by make").write(t, s.Out("core-x")) },
+			func() { mkdir(t, s.Out("core-x")) },
+			func() { write(t, s.Out("core-x"), []byte("a file")) },
+			func() { must(0, os.Symlink(t.TempDir(), s.Out("core-x")))(t) },
 			func() { buildImage("first").commit(t, s, "core-x") },
 		} {
-			must(0, os.RemoveAll(s.out("core-x")))(t)
+			must(0, os.RemoveAll(s.Out("core-x")))(t)
 			before()
 			i := buildImage("second")
 			i.commit(t, s, "core-x")
-			if len(files(t, s.out("core-x"))) != len(i.blobs)+4 {
-				t.Errorf("%s: out holds %v", name, files(t, s.out("core-x")))
+			if len(files(t, s.Out("core-x"))) != len(i.blobs)+4 {
+				t.Errorf("%s: out holds %v", name, files(t, s.Out("core-x")))
 			}
 			must(s.Verify(t.Context(), "core-x"))(t)
 			if left := len(files(t, s.Dir("tmp"))) + len(files(t, s.Dir("swap"))); left != 0 {
@@ -160,7 +160,7 @@ func TestCommitDropsStrays(t *testing.T) {
 	i := buildImage("layer")
 	i.add("stray", []byte("stray"))
 	i.commit(t, s, "core-x")
-	stray := filepath.Join(s.out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("stray")).Hex())
+	stray := filepath.Join(s.Out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("stray")).Hex())
 	if _, err := os.Lstat(stray); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("stray blob: %v", err)
 	}

@@ -49,7 +49,7 @@ func TestStatsSurviveOurLinks(t *testing.T) {
 	must(0, s.Stats().Save())(t)
 	again := open(t, s.tree)
 	for _, output := range []string{"core-one", "core-two"} {
-		known, all := remembered(t, again, filepath.Join(again.out(output), "blobs"))
+		known, all := remembered(t, again, filepath.Join(again.Out(output), "blobs"))
 		if known != all || all < 5 {
 			t.Errorf("%s: %d of %d blobs are remembered", output, known, all)
 		}

@@ -1,13 +1,12 @@
 package cache
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,42 +18,75 @@ import (
 // Options of Open. Only KeyFile must be set.
 type Options struct {
 	Dir     string           // the store's own folder, made with its parents; "" is .sx at the tree's root
-	KeyFile string           // key of the records' MAC; made, mode 0600, when missing
-	Build   string           // of sx: another build's memory is not used; "" keeps none
+	KeyFile string           // key of the records' MAC; made, mode 0600, if missing
+	Build   string           // of sx: what another build remembered is not used; "" remembers nothing
 	Now     func() time.Time // nil is time.Now
 	Log     *zap.Logger      // nil is silence
 }
 
-// Store is a tree's out/ and digests/ and the folder .sx/ beside them. It is safe
-// for concurrent use, and several processes may have one open on the same tree.
+// Store is a tree's out/ and digests/ and the folder .sx/ beside them. It is safe for
+// concurrent use, and several processes may have one open on the same tree.
 type Store struct {
-	tree, dir string
-	key       disk.Key
-	build     string
-	stats     *memo.Stats
-	layouts   *memo.Memo              // of out/, nil like records where the build is not known
-	records   *memo.Memo              // of the store's own folder
-	exchange  func(a, b string) error // swaps two folders, or says errors.ErrUnsupported
-	link      func(old, name string) error
-	readOnly  error    // why nothing can be written
-	open      *os.File // locked, see alone.go; nil where there are no locks
-	now       func() time.Time
-	log       *zap.Logger
+	*folders
+	*blobs
+	*records
 
-	vouchMu sync.Mutex
-	vouched map[[32]byte]bool
+	key      disk.Key
+	build    string
+	layouts  *memo.Memo              // of out/; nil if Options.Build is empty
+	exchange func(a, b string) error // swaps two folders, or fails with errors.ErrUnsupported
+	open     *os.File                // locked, see locks.go; nil on a filesystem without locks
+	now      func() time.Time
 }
 
-// Open opens the store of a tree: makes its folder where missing, finishes or
+// Open opens the store of a tree: it makes the store's folder if missing, finishes or
 // undoes what a killed process left, and loads the stat cache. It refuses, with an
-// UnsafeError, a folder that somebody else could have written. Where nothing may
-// be written the store is read-only, see ReadOnly.
+// UnsafeError, a folder that another user could have written. If nothing may be written
+// the store is read-only, see ReadOnly.
 func Open(tree string, opts Options) (*Store, error) {
+	s, err := withDefaults(tree, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	if s.key, err = disk.LoadKey(opts.KeyFile); err != nil {
+		return nil, err
+	}
+	s.blobs = &blobs{folders: s.folders, link: os.Link, stats: memo.NewStats(s.Dir("stats"), s.key, s.now, s.log)}
+	s.records = &records{folders: s.folders, key: s.key}
+	if s.build != "" {
+		s.layouts = memo.New(s.tree, "")
+		s.layouts.Stats, s.stats.InUse = s.stats, s.layouts.Files
+		s.layouts.Attach(s.MemoryHome(), "layouts")
+		s.records.memo, s.records.vouched = memo.New(s.dir, ""), map[[32]byte]bool{}
+		s.records.memo.Attach(s.MemoryHome(), "records")
+	}
+	if s.readOnly != nil {
+		s.stats.ReadOnly = true
+		return s, nil
+	}
+	s.lockShared()
+	if err := s.recoverSwaps(); err != nil {
+		return nil, err
+	}
+	s.clearDead()
+	return s, nil
+}
+
+// withDefaults fills in the defaults of the options.
+func withDefaults(tree string, opts Options) (*Store, error) {
 	tree, err := filepath.Abs(tree)
 	if err != nil {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
-	s := &Store{tree: tree, dir: opts.Dir, build: opts.Build, exchange: disk.Exchange, link: os.Link, now: opts.Now, log: opts.Log}
+	s := &Store{
+		folders:  &folders{tree: tree, dir: opts.Dir, log: opts.Log},
+		build:    opts.Build,
+		exchange: disk.Exchange,
+		now:      opts.Now,
+	}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
 	} else if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
@@ -66,37 +98,10 @@ func Open(tree string, opts Options) (*Store, error) {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	if s.key, err = disk.LoadKey(opts.KeyFile); err != nil {
-		return nil, err
-	}
-	s.stats = memo.NewStats(s.Dir("stats"), s.key, s.now, s.log)
-	if s.build != "" {
-		s.layouts, s.records, s.vouched = memo.New(s.tree, ""), memo.New(s.dir, ""), map[[32]byte]bool{}
-		s.layouts.Stats, s.stats.InUse = s.stats, s.layouts.Files
-		s.layouts.Attach(s.MemoryHome(), "layouts")
-		s.records.Attach(s.MemoryHome(), "records")
-	}
-	if s.readOnly != nil {
-		s.stats.ReadOnly = true
-		return s, nil
-	}
-	s.hold()
-	if err := s.heal(); err != nil {
-		return nil, err
-	}
-	s.clearDead()
 	return s, nil
 }
 
-// Dir returns a path in the store's own folder.
-func (s *Store) Dir(elem ...string) string {
-	return filepath.Join(append([]string{s.dir}, elem...)...)
-}
-
-// MemoryHome is where memories of this tree lie between runs.
+// MemoryHome describes where what is remembered of this tree lies between runs.
 func (s *Store) MemoryHome() memo.Home {
 	make := func() error {
 		_, err := s.Folder("memory")
@@ -111,97 +116,88 @@ func (s *Store) MemoryHome() memo.Home {
 // Stats returns the store's stat cache.
 func (s *Store) Stats() *memo.Stats { return s.stats }
 
-// Save keeps what spares the next run work: the stat cache, and what was learnt of
+// Save writes what spares the next run work: the stat cache, and what is remembered of
 // layouts and records.
 func (s *Store) Save() error {
 	errs := []error{s.stats.Save()}
 	if s.build != "" {
-		errs = append(errs, s.layouts.Save(), s.records.Save())
+		errs = append(errs, s.layouts.Save(), s.records.memo.Save())
 	}
 	return errors.Join(errs...)
 }
 
-// out returns the path of an output's folder.
-func (s *Store) out(output string) string { return filepath.Join(s.tree, "out", output) }
-
-// prepare makes and checks the folders. Those inside the store's own are checked
-// too: a copied tree may bring a .sx full of links.
-func (s *Store) prepare() error {
-	err := s.makeFolders()
-	if err == nil {
-		err = writable(s.dir)
+// Close is Save, and releases the store.
+func (s *Store) Close() error {
+	err := s.Save()
+	if s.open != nil {
+		err = errors.Join(err, s.open.Close())
 	}
-	if disk.IsReadOnly(err) {
-		s.readOnly = &ReadOnlyError{s.dir, err}
-		s.log.Debug("nothing is recorded", zap.Error(err))
-	} else if err != nil {
-		return err
-	}
-	if err := s.checkOut(); err != nil || s.readOnly != nil {
-		return err
-	}
-	ignore := s.Dir(".gitignore")
-	if _, err := os.Lstat(ignore); errors.Is(err, fs.ErrNotExist) {
-		return disk.WriteFile(ignore, []byte("*\n"), 0o644, s.Dir("tmp"))
-	}
-	return nil
+	return err
 }
 
-// makeFolders checks every folder, also after one that cannot be made.
-func (s *Store) makeFolders() error {
-	if err := disk.EnsurePrivate(s.dir); err != nil {
-		return err
-	}
-	var readOnly error
-	for _, name := range []string{"tmp", "swap", "records", "proofs", "blobs/sha256"} {
-		_, err := s.Folder(strings.Split(name, "/")...)
-		if err != nil && !disk.IsReadOnly(err) {
-			return err
-		}
-		if readOnly == nil {
-			readOnly = err
-		}
-	}
-	return readOnly
+// TempDir is a folder below the store's own that lives as long as this process: another
+// process removes it only if this one is gone.
+type TempDir struct {
+	Path  string
+	blobs *blobs
+	lock  *os.File
 }
 
-// Folder makes a folder below the store's own, mode 0700, and returns its path.
-// On the way it refuses, with an UnsafeError, links and what others may write to.
-func (s *Store) Folder(elem ...string) (string, error) {
-	for i := range elem {
-		if err := disk.EnsurePrivate(s.Dir(elem[:i+1]...)); err != nil {
-			return "", err
-		}
+// TempDir makes one, on the filesystem of out/.
+func (s *Store) TempDir(name string) (*TempDir, error) {
+	if s.readOnly != nil {
+		return nil, fmt.Errorf("making a folder for %s: %w", name, s.readOnly)
 	}
-	return s.Dir(elem...), nil
-}
-
-// checkOut refuses an out/ that leads elsewhere, or lies where neither rename nor
-// hard link reaches from the store's folder.
-func (s *Store) checkOut() error {
-	out := filepath.Join(s.tree, "out")
-	info, err := os.Lstat(out)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		out = s.tree
-	case err != nil:
-		return fmt.Errorf("opening %q: %w", out, err)
-	case !info.IsDir():
-		return disk.NotFolder(out, info)
-	}
-	a, err := disk.StatPath(out)
+	path, lock, err := disk.ClaimDir(s.Dir("tmp"), name)
 	if err != nil {
-		return fmt.Errorf("opening %q: %w", out, err)
+		return nil, fmt.Errorf("making a folder for %s: %w", name, err)
 	}
-	b, err := disk.StatPath(s.dir)
-	if s.readOnly != nil && errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	return &TempDir{path, s.blobs, lock}, nil
+}
+
+// Close removes the folder. Blobs in it that out/ has too are not hashed again for the
+// name that they lose.
+func (t *TempDir) Close() error {
+	defer t.lock.Close()
+	return t.blobs.discard(t.Path)
+}
+
+// markFile marks a folder whose contents this user's sx made.
+const markFile = "made-here"
+
+// Mark marks the folder at path as filled by this user's sx from now on. The mark holds
+// for that very folder: a copy of it, here or elsewhere, is not marked.
+func (s *Store) Mark(path string) error {
+	id, err := folderID(path)
 	if err != nil {
-		return fmt.Errorf("opening %q: %w", s.dir, err)
+		return fmt.Errorf("marking %q: %w", path, err)
 	}
-	if a.Dev != b.Dev {
-		return fmt.Errorf("opening %q: must be on the filesystem of %q", s.dir, out)
+	mark := hex.EncodeToString(s.key.MAC("folder", id)) + "\n"
+	return disk.WriteFile(filepath.Join(path, markFile), []byte(mark), 0o600, path)
+}
+
+// Marked reports whether Mark marked the folder at path.
+func (s *Store) Marked(path string) bool {
+	id, err := folderID(path)
+	if err != nil {
+		return false
 	}
-	return nil
+	mark, err := disk.ReadFile(filepath.Join(path, markFile), 1024)
+	return err == nil && s.key.Verify("folder", id, strings.TrimSuffix(string(mark), "\n"))
+}
+
+// folderID differs for all folders that exist on this machine at one time.
+func folderID(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("it is not a folder")
+	}
+	st, err := disk.StatPath(path)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%d:%d", st.Dev, st.Ino), nil
 }

@@ -25,7 +25,7 @@ func TestOpenMakesItsFolder(t *testing.T) {
 	if text := string(must(os.ReadFile(s.Dir(".gitignore")))(t)); text != "*\n" {
 		t.Errorf(".gitignore is %q", text)
 	}
-	if _, err := os.Lstat(s.out("")); err == nil {
+	if _, err := os.Lstat(s.Out("")); err == nil {
 		t.Error("opening must not make out/")
 	}
 	open(t, s.tree)
@@ -118,7 +118,7 @@ func TestOpenClearsDead(t *testing.T) {
 func TestOpenHeals(t *testing.T) {
 	s := newStore(t)
 	old := buildImage("old").commit(t, s, "core-x")
-	must(0, os.Rename(s.out("core-x"), s.Dir("swap", "core-x")))(t)
+	must(0, os.Rename(s.Out("core-x"), s.Dir("swap", "core-x")))(t)
 	s = open(t, s.tree)
 	if l := must(s.Verify(t.Context(), "core-x"))(t); l.Index != old.Index {
 		t.Error("the old layout must be put back")
@@ -139,11 +139,11 @@ func TestTouch(t *testing.T) {
 	for _, output := range []string{"core-a", "core-b"} {
 		buildImage("common", output).commit(t, s, output)
 	}
-	must(0, os.Link(s.out("core-b/index.json"), filepath.Join(s.tree, "other")))(t)
+	must(0, os.Link(s.Out("core-b/index.json"), filepath.Join(s.tree, "other")))(t)
 	when := time.Unix(1234567, 891)
 	must(0, s.Touch([]string{"core-a", "core-b"}, when))(t)
-	for path := range files(t, s.out("")) {
-		info := must(os.Lstat(s.out(path)))(t)
+	for path := range files(t, s.Out("")) {
+		info := must(os.Lstat(s.Out(path)))(t)
 		if touched := info.ModTime().Equal(when); touched != (filepath.Base(path) == "index.json") {
 			t.Errorf("%s has time %v", path, info.ModTime())
 		}
@@ -154,7 +154,7 @@ func TestTouch(t *testing.T) {
 	must(s.Verify(t.Context(), "core-b"))(t)
 	err := s.Touch([]string{"core-none", "core-a"}, when.Add(1))
 	wantError(t, err, "core-none")
-	if info := must(os.Lstat(s.out("core-a/index.json")))(t); !info.ModTime().Equal(when.Add(1)) {
+	if info := must(os.Lstat(s.Out("core-a/index.json")))(t); !info.ModTime().Equal(when.Add(1)) {
 		t.Error("one missing output must not keep others from being touched")
 	}
 }

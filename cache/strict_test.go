@@ -15,9 +15,9 @@ func put(t *testing.T, s *Store, i *image, text string, inner bool) {
 	if inner {
 		i.top = i.add(oci.MediaTypeIndex, []byte(text))
 	}
-	i.write(t, s.out("core-x"))
+	i.write(t, s.Out("core-x"))
 	if !inner {
-		write(t, filepath.Join(s.out("core-x"), "index.json"), []byte(text))
+		write(t, filepath.Join(s.Out("core-x"), "index.json"), []byte(text))
 	}
 }
 
@@ -78,7 +78,7 @@ func TestTwoFacedManifest(t *testing.T) {
 		text := strings.Replace(string(i.blobs[m.Digest]), `"layers"`, change, 1)
 		i.top = i.add(oci.MediaTypeManifest, []byte(text))
 		s := newStore(t)
-		i.write(t, s.out("core-x"))
+		i.write(t, s.Out("core-x"))
 		if _, err := s.Whole("core-x"); err == nil {
 			t.Errorf("%s was accepted", text)
 		}
@@ -87,9 +87,9 @@ func TestTwoFacedManifest(t *testing.T) {
 
 func TestTwoFacedOciLayout(t *testing.T) {
 	s := newStore(t)
-	buildImage("layer").write(t, s.out("core-x"))
+	buildImage("layer").write(t, s.Out("core-x"))
 	text := `{"imageLayoutVersion":"2.0.0","imageLayoutVersion":"1.0.0"}`
-	write(t, filepath.Join(s.out("core-x"), "oci-layout"), []byte(text))
+	write(t, filepath.Join(s.Out("core-x"), "oci-layout"), []byte(text))
 	_, err := s.Layout("core-x")
 	wantError(t, err, `it names "imageLayoutVersion" twice`)
 }

@@ -12,14 +12,14 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// swap puts the folder staged in place of out/<output> and leaves the old one, if
-// there was one, at staged. Everything in staged is synced.
+// swap puts the folder staged in the place of out/<output> and leaves the old one, if there
+// was one, at staged. Everything in staged is synced.
 func (s *Store) swap(staged, output string) error {
-	out := filepath.Join(s.tree, "out")
+	out := s.Out("")
 	if err := ensureOut(out); err != nil {
 		return err
 	}
-	if err := s.swapInto(staged, s.out(output), output); err != nil {
+	if err := s.swapInto(staged, s.Out(output), output); err != nil {
 		if errors.Is(err, unix.EXDEV) {
 			err = fmt.Errorf("%q must be on the filesystem of %q: %w", s.dir, out, err)
 		}
@@ -39,7 +39,7 @@ func ensureOut(out string) error {
 	return err
 }
 
-// swapInto tries again when the output came or went between two attempts.
+// swapInto tries again if the output appeared or disappeared between two attempts.
 func (s *Store) swapInto(staged, final, output string) (err error) {
 	for range 8 {
 		err = s.exchange(staged, final)
@@ -56,8 +56,8 @@ func (s *Store) swapInto(staged, final, output string) (err error) {
 	return err
 }
 
-// swapAside is swap where folders cannot be exchanged: the old one waits in
-// .sx/swap, from where heal puts it back if this process dies in between.
+// swapAside is swap on a filesystem that cannot exchange folders: the old one waits in
+// .sx/swap, from where recoverSwaps puts it back if this process dies in between.
 func (s *Store) swapAside(staged, final, output string) error {
 	lock, err := disk.LockFile(s.Dir("swap.lock"))
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Store) swapAside(staged, final, output string) error {
 	}
 	defer lock.Close()
 	aside := s.Dir("swap", output)
-	if err := s.healOne(output); err != nil {
+	if err := s.recoverSwap(output); err != nil {
 		return err
 	}
 	err = os.Rename(final, aside)
@@ -81,44 +81,44 @@ func (s *Store) swapAside(staged, final, output string) error {
 	return errors.Join(disk.SyncDir(filepath.Dir(final)), os.Rename(aside, staged))
 }
 
-// heal finishes what swapAside of a killed process began.
-func (s *Store) heal() error {
+// recoverSwaps finishes or undoes what swapAside of a killed process began.
+func (s *Store) recoverSwaps() error {
 	entries, err := os.ReadDir(s.Dir("swap"))
 	if err != nil || len(entries) == 0 {
 		return err
 	}
 	lock, err := disk.LockFile(s.Dir("swap.lock"))
 	if err != nil {
-		return fmt.Errorf("healing out/: %w", err)
+		return fmt.Errorf("recovering out/: %w", err)
 	}
 	defer lock.Close()
 	for _, e := range entries {
-		if checkOutput(e.Name()) != nil {
+		if CheckName(e.Name()) != nil {
 			continue
 		}
-		if err := s.healOne(e.Name()); err != nil {
-			return fmt.Errorf("healing output %q: %w", e.Name(), err)
+		if err := s.recoverSwap(e.Name()); err != nil {
+			return fmt.Errorf("recovering output %q: %w", e.Name(), err)
 		}
 	}
 	return nil
 }
 
-// healOne puts the old layout back where no new one came, else removes it. The
-// swap lock is held.
-func (s *Store) healOne(output string) error {
+// recoverSwap puts the old layout back if no new one came, and else removes it. The caller
+// holds the swap lock.
+func (s *Store) recoverSwap(output string) error {
 	aside := s.Dir("swap", output)
 	if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	_, err := os.Lstat(s.out(output))
+	_, err := os.Lstat(s.Out(output))
 	switch {
 	case err == nil:
-		return s.retire(aside)
+		return s.discardReplaced(aside)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := ensureOut(filepath.Dir(s.out(output))); err != nil {
+	if err := ensureOut(s.Out("")); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(aside, s.out(output)), disk.SyncDir(filepath.Dir(s.out(output))))
+	return errors.Join(os.Rename(aside, s.Out(output)), disk.SyncDir(s.Out("")))
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
@@ -156,16 +155,16 @@ func (r *run) foreign(ctx context.Context, f Foreign, img Image) error {
 }
 
 // root fetches the document whose digest the definition names.
-func (p *pull) root(ctx context.Context, d oci.Digest) (root cache.Root, err error) {
+func (p *pull) root(ctx context.Context, d oci.Digest) (root oci.Root, err error) {
 	err = p.named(ctx, d, func(data []byte) (err error) {
-		root, err = cache.ParseRoot(data)
+		root, err = oci.ParseRoot(data)
 		return err
 	})
 	return root, err
 }
 
 // ofIndex fetches the image manifest of an index for a platform.
-func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform oci.Platform) (m oci.ImageManifest, err error) {
+func (p *pull) ofIndex(ctx context.Context, root oci.Root, platform oci.Platform) (m oci.ImageManifest, err error) {
 	d, err := root.Image(platform)
 	if err != nil {
 		return m, &imageError{err}
@@ -174,7 +173,7 @@ func (p *pull) ofIndex(ctx context.Context, root cache.Root, platform oci.Platfo
 		if int64(len(data)) != d.Size {
 			return fmt.Errorf("the manifest %s has %d bytes, the image index says %d", d.Digest, len(data), d.Size)
 		}
-		m, err = cache.ParseForeign(data, d.MediaType)
+		m, err = oci.ParseForeign(data, d.MediaType)
 		return err
 	})
 	return m, err

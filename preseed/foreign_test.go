@@ -220,7 +220,7 @@ func TestPullHostile(t *testing.T) {
 				manifest["config"] = object{"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.DigestOf([]byte("{}")).String(), "size": 2}
 			}, noise(1, 1000))
 			return a.serveIndex(img.manifest)
-		}, `its config is a "application/vnd.oci.empty.v1+json", so it is no image`},
+		}, `its config is a "application/vnd.oci.empty.v1+json", so it is not an image`},
 		"a foreign layer": {func(a *abroad) oci.Digest {
 			img := makeImage("base", func(manifest, _ object) { layerOf(manifest, 0)["urls"] = []string{"https://example.org"} }, noise(1, 1000))
 			return a.serveIndex(img.manifest)

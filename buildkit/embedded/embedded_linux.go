@@ -132,7 +132,7 @@ func tryLock(path string) (*os.File, error) {
 
 // attach dials the engine's socket and makes sure that it answers.
 func (e *Engine) attach(ctx context.Context, id string) (*buildkit.Conn, error) {
-	if !e.Store.Owned(e.Dir) {
+	if !e.Store.Marked(e.Dir) {
 		return nil, fmt.Errorf("no engine of this user ever ran in %q", e.Dir)
 	}
 	nc, err := e.dial(ctx, id)

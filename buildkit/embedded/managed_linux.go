@@ -38,7 +38,7 @@ func (e *Engine) Status(ctx context.Context) (*buildkit.Status, error) {
 // running fills in what a live engine tells, of whatever build of sx it is. One
 // that came with a copied tree is not asked.
 func (e *Engine) running(ctx context.Context, s *buildkit.Status) error {
-	if !e.Store.Owned(e.Dir) {
+	if !e.Store.Marked(e.Dir) {
 		return nil
 	}
 	sockets, err := filepath.Glob(filepath.Join(globEscape(e.Dir), socketName("*")))

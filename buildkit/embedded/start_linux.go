@@ -20,7 +20,7 @@ import (
 // own makes sure that the engine begins with nothing but what an engine of this
 // user left in this very folder. It is called under the lock.
 func (e *Engine) own(ctx context.Context, lock *os.File) error {
-	if e.Store.Owned(e.Dir) {
+	if e.Store.Marked(e.Dir) {
 		return nil
 	}
 	if err := e.removeAll(ctx, lock, "."); err != nil {
@@ -29,7 +29,7 @@ func (e *Engine) own(ctx context.Context, lock *os.File) error {
 	if err := os.Mkdir(e.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the engine's folder: %w", err)
 	}
-	return e.Store.Own(e.Dir)
+	return e.Store.Mark(e.Dir)
 }
 
 // childConfig travels from sx to its child as an argument.

@@ -1,24 +1,46 @@
 package oci
 
 import (
+	"errors"
 	"io"
 
 	godigest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/umoci/pkg/hardening"
 )
 
-// Verified reads r as the bytes that d names: the Read that reaches the end fails
-// where they are others. Closing it closes r and nothing else.
-func Verified(r io.ReadCloser, d Descriptor) io.ReadCloser {
-	return &verified{&hardening.VerifiedReadCloser{
-		Reader:         r,
-		ExpectedDigest: godigest.Digest(d.Digest.String()),
-		ExpectedSize:   d.Size,
-	}, r}
+// DamagedError says that a blob's bytes are not those that its digest names.
+type DamagedError struct {
+	Digest Digest
+	Err    error
 }
 
-// verified passes by the library's Close, which would read the rest, and log.
+func (e *DamagedError) Error() string { return e.Err.Error() }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Verified reads r as the bytes that d names: the Read that reaches the end fails if they
+// are not. Closing it closes r.
+func Verified(r io.ReadCloser, d Descriptor) io.ReadCloser {
+	return &verified{verifying(r, d.Digest, d.Size), r}
+}
+
+// verified leaves out the library's Close, which would read the rest of the stream and
+// write to a log.
 type verified struct {
 	io.Reader
 	io.Closer
+}
+
+func verifying(r io.ReadCloser, d Digest, size int64) io.Reader {
+	return &hardening.VerifiedReadCloser{Reader: r, ExpectedDigest: godigest.Digest(d.String()), ExpectedSize: size}
+}
+
+// CopyVerified copies exactly size bytes that have digest d, or fails: with a
+// *DamagedError if r holds others. After an error w may hold any bytes.
+func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
+	_, err := io.Copy(w, verifying(io.NopCloser(r), d, size))
+	if errors.Is(err, hardening.ErrDigestMismatch) || errors.Is(err, hardening.ErrSizeMismatch) {
+		return &DamagedError{d, err}
+	}
+	return err
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/space"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -32,7 +32,7 @@ embedded one is counted.`,
 				if json {
 					return printJSON(a.stdout, struct {
 						driver.Usage
-						Total cache.Usage `json:"total"`
+						Total space.Usage `json:"total"`
 					}{u, u.Total()})
 				}
 				printUsage(a.stdout, u)
@@ -55,7 +55,7 @@ func noArguments(c *cobra.Command, args []string) error {
 func printUsage(w io.Writer, u driver.Usage) {
 	for _, line := range []struct {
 		name string
-		of   cache.Usage
+		of   space.Usage
 	}{
 		{"out/", u.Out},
 		{"blobs that no output uses", u.Blobs},
@@ -69,7 +69,7 @@ func printUsage(w io.Writer, u driver.Usage) {
 	}
 }
 
-func remarks(u cache.Usage) string {
+func remarks(u space.Usage) string {
 	s := ""
 	if u.Shared > 0 {
 		s = fmt.Sprintf(" (%s more are shared)", text.Bytes(u.Shared))

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -60,7 +59,7 @@ func foreign(ts *testscript.TestScript, neg bool, args []string) {
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		ts.Check(err)
-		if root, err := cache.ParseRoot(data); err == nil && root.IsIndex() {
+		if root, err := oci.ParseRoot(data); err == nil && root.IsIndex() {
 			index = data
 		} else if err == nil {
 			manifest = data

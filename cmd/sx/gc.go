@@ -83,7 +83,7 @@ func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error 
 
 // collected is what sx gc removed, or would remove.
 type collected struct {
-	waste   driver.Waste
+	garbage driver.Garbage
 	trimmed int64 // of the engine's cache, in bytes
 	freed   int64 // in all
 	keep    int64 // what the engine's cache is trimmed to
@@ -92,24 +92,24 @@ type collected struct {
 // json is what --json prints. It only gains fields.
 func (c collected) json(tree string) map[string]any {
 	kept := []map[string]string{}
-	for _, k := range c.waste.Kept {
+	for _, k := range c.garbage.Kept {
 		kept = append(kept, map[string]string{"path": below(tree, k.Path), "why": k.Why})
 	}
-	for _, k := range c.waste.Sources.Kept {
+	for _, k := range c.garbage.Sources.Kept {
 		kept = append(kept, map[string]string{"path": below(tree, k.Path), "why": k.Why})
 	}
 	removed := []string{}
-	for _, path := range slices.Concat(c.waste.Outputs, c.waste.Sources.Files) {
+	for _, path := range slices.Concat(c.garbage.Outputs, c.garbage.Sources.Files) {
 		removed = append(removed, below(tree, path))
 	}
 	return map[string]any{
-		"removed": removed, "kept": kept, "downloads": len(c.waste.Sources.Partial), "blobs": len(c.waste.Blobs),
-		"metadata": len(c.waste.Notes), "trimmed": c.trimmed, "freed": c.freed,
+		"removed": removed, "kept": kept, "downloads": len(c.garbage.Sources.Partial), "blobs": len(c.garbage.Blobs),
+		"metadata": len(c.garbage.Metadata), "trimmed": c.trimmed, "freed": c.freed,
 	}
 }
 
 func printCollected(w io.Writer, c collected, tree string, dryRun bool) {
-	printWaste(w, c.waste, tree)
+	printGarbage(w, c.garbage, tree)
 	if c.trimmed > 0 && dryRun {
 		fmt.Fprintf(w, "trim    the engine's cache by about %s, to %s\n", text.Bytes(c.trimmed), text.Bytes(c.keep))
 	} else if c.trimmed > 0 {
@@ -131,15 +131,15 @@ func below(tree, path string) string {
 }
 
 func wouldCollect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, keep int64) (collected, error) {
-	waste, err := driver.FindGarbage(t)
-	c := collected{waste: waste, keep: keep}
+	garbage, err := driver.FindGarbage(t)
+	c := collected{garbage: garbage, keep: keep}
 	switch {
 	case isBroken(err):
 		a.keepAll()
 	case err != nil:
 		return c, err
 	default:
-		c.freed = driver.Frees(t, waste)
+		c.freed = driver.Frees(t, garbage)
 	}
 	c.trimmed = max(0, driver.DiskUsage(ctx, t, a.embedded(t.Store, set)).Engine.Bytes-keep)
 	c.freed += c.trimmed
@@ -149,20 +149,20 @@ func wouldCollect(ctx context.Context, a *app, t *tree.Tree, set settings.Settin
 // collect removes garbage. If the cache of the embedded engine is too large it starts
 // the engine, which alone knows when each result was last used.
 func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, keep int64) (collected, error) {
-	waste, freed, err := driver.RemoveGarbage(t)
+	garbage, freed, err := driver.RemoveGarbage(t)
 	switch {
 	case isBroken(err):
 		a.keepAll()
-		waste, freed, err = driver.Waste{}, 0, nil
+		garbage, freed, err = driver.Garbage{}, 0, nil
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again later\n", err)
-		waste, freed, err = driver.Waste{}, 0, nil
+		garbage, freed, err = driver.Garbage{}, 0, nil
 	}
 	if err != nil {
 		return collected{}, err
 	}
 	trimmed, err := driver.TrimEngine(ctx, t, a.embedded(t.Store, set), keep)
-	return collected{waste, trimmed, freed + trimmed, keep}, err
+	return collected{garbage, trimmed, freed + trimmed, keep}, err
 }
 
 func isBroken(err error) bool { return errors.As(err, new(*graph.BrokenError)) }
@@ -171,32 +171,32 @@ func (a *app) keepAll() {
 	fmt.Fprintln(a.stderr, "sx: a definition is broken, so it is not known what it uses: nothing is removed, only the engine's cache is trimmed")
 }
 
-// printWaste lists outputs and sources one by one, counts sx's own files, and lists the
+// printGarbage lists outputs and sources one by one, counts sx's own files, and lists the
 // files that are kept although the tree does not use them.
-func printWaste(w io.Writer, waste driver.Waste, tree string) {
+func printGarbage(w io.Writer, garbage driver.Garbage, tree string) {
 	show := func(path string) string { return text.Field(below(tree, path)) }
-	for _, path := range waste.Outputs {
+	for _, path := range garbage.Outputs {
 		fmt.Fprintf(w, "remove  %s\n", show(path))
 	}
-	for _, path := range waste.Sources.Files {
+	for _, path := range garbage.Sources.Files {
 		fmt.Fprintf(w, "remove  %s\n", show(path))
 	}
 	for _, sum := range []struct {
 		n              int
 		noun, whatever string
 	}{
-		{len(waste.Sources.Partial), "unfinished or wrong download", ""},
-		{len(waste.Blobs), "blob", " that no output uses"},
-		{len(waste.Notes), "file", " of records, proofs, inputs and logs"},
+		{len(garbage.Sources.Partial), "unfinished or wrong download", ""},
+		{len(garbage.Blobs), "blob", " that no output uses"},
+		{len(garbage.Metadata), "file", " of records, proofs, inputs and logs"},
 	} {
 		if sum.n > 0 {
 			fmt.Fprintf(w, "remove  %s%s\n", count(sum.n, sum.noun), sum.whatever)
 		}
 	}
-	for _, kept := range waste.Kept {
+	for _, kept := range garbage.Kept {
 		fmt.Fprintf(w, "keep    %s: %s\n", show(kept.Path), kept.Why)
 	}
-	for _, kept := range waste.Sources.Kept {
+	for _, kept := range garbage.Sources.Kept {
 		fmt.Fprintf(w, "keep    %s: %s\n", show(kept.Path), kept.Why)
 	}
 }

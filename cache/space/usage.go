@@ -1,4 +1,4 @@
-package cache
+package space
 
 import (
 	"errors"
@@ -11,19 +11,19 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// Usage is what files take on a disk: allocated blocks, not sizes.
+// Usage is what files take on a disk: allocated blocks, in bytes, not sizes.
 type Usage struct {
-	Files  int   `json:"files"`  // that were not counted before under another name
+	Files  int   `json:"files"`  // not counted before under another name
 	Bytes  int64 `json:"bytes"`  // of those, and of the folders
 	Shared int64 `json:"shared"` // of files that were counted before
 	Unread int   `json:"unread"` // folders that could not be read
 }
 
-// Tally adds up files, each once however many names it has. The zero Tally is
-// ready for use.
+// Tally adds up files, each once, however many hard links it has. The zero Tally is ready
+// for use.
 type Tally struct {
-	linked map[disk.Inode]*names // of files with several names
-	whole  int64                 // of all others
+	linked map[disk.Inode]*names // files with several hard links
+	single int64                 // bytes of all others
 }
 
 type names struct {
@@ -31,8 +31,8 @@ type names struct {
 	bytes     int64
 }
 
-// Add counts what lies at path and below it. No link is followed, and what is not
-// there takes nothing.
+// Add counts the file or folder at path and all below it. It follows no link. A missing
+// file counts as nothing.
 func (t *Tally) Add(path string) Usage {
 	var u Usage
 	filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
@@ -58,7 +58,7 @@ func (t *Tally) add(u *Usage, st *unix.Stat_t) {
 			u.Files++
 		}
 		u.Bytes += bytes
-		t.whole += bytes
+		t.single += bytes
 		return
 	}
 	if n := t.linked[s.Inode]; n != nil {
@@ -74,10 +74,10 @@ func (t *Tally) add(u *Usage, st *unix.Stat_t) {
 	u.Bytes += bytes
 }
 
-// Frees is what removing all that was added would free: the bytes of files all of
-// whose names were.
+// Frees returns how many bytes are freed if all that was added is removed: those of files
+// of which every hard link was added.
 func (t *Tally) Frees() int64 {
-	sum := t.whole
+	sum := t.single
 	for _, n := range t.linked {
 		if n.seen >= n.all {
 			sum += n.bytes
@@ -86,7 +86,7 @@ func (t *Tally) Frees() int64 {
 	return sum
 }
 
-// Rest is Add of a folder without some of what lies in it.
+// Rest is Add of the entries of a folder except some.
 func (t *Tally) Rest(folder string, without ...string) Usage {
 	var sum Usage
 	entries, err := disk.List(folder)

@@ -9,23 +9,64 @@ import (
 	"strconv"
 	"strings"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// OutputLock says that one process alone is making an output. It is an flock on
-// .sx/locks/<output>, so it ends with its process, however that ends. The file
-// holds the process's id, for those who wait.
+// A process that has a store open holds a shared flock on .sx/open.lock. An operation that
+// no other process may disturb, such as gc, takes that lock exclusively.
+
+// ErrInUse says that another process has the store open.
+var ErrInUse = errors.New("another sx works in this tree")
+
+// lockShared waits for a process in Alone, which takes no longer than some renames. On a
+// filesystem without locks Alone always fails.
+func (s *Store) lockShared() {
+	f, err := os.OpenFile(s.Dir("open.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err == nil {
+		if err = disk.Flock(f, unix.LOCK_SH); err == nil {
+			s.open = f
+			return
+		}
+		f.Close()
+	}
+	s.log.Debug("the store is not locked", zap.Error(err))
+}
+
+// Alone calls do while no other process has the store open. If one has, the error is
+// ErrInUse. Processes that want to open the store wait for do, which must be short.
+func (s *Store) Alone(do func() error) error {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	if s.open == nil {
+		return fmt.Errorf("locking %q: its filesystem has no locks", s.Dir("open.lock"))
+	}
+	// Converting a flock releases it for a moment: after a failure it must be taken again.
+	err := disk.Flock(s.open, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrInUse
+	}
+	if err == nil {
+		err = do()
+	}
+	return errors.Join(err, disk.Flock(s.open, unix.LOCK_SH))
+}
+
+// OutputLock is held by the one process that makes an output. It is a flock on
+// .sx/locks/<output>, so it ends with its process, however that ends. The file holds the
+// process's id, for those who wait.
 type OutputLock struct{ f *os.File }
 
-// Unlock lets the next one have it.
+// Unlock releases the lock.
 func (l *OutputLock) Unlock() error { return l.f.Close() }
 
 // LockedError says that another process is making an output.
 type LockedError struct {
 	Output string
-	PID    int // of that process; 0 when it did not say
+	PID    int // of that process; 0 if it did not say
 }
 
 func (e *LockedError) Error() string {
@@ -37,7 +78,7 @@ func (e *LockedError) Error() string {
 
 // TryLock takes the lock of an output, or returns a *LockedError at once.
 func (s *Store) TryLock(output string) (*OutputLock, error) {
-	if err := checkOutput(output); err != nil {
+	if err := CheckName(output); err != nil {
 		return nil, err
 	}
 	if s.readOnly != nil {
@@ -48,7 +89,7 @@ func (s *Store) TryLock(output string) (*OutputLock, error) {
 	}
 	for {
 		l, err := s.tryLock(output)
-		if errors.Is(err, fs.ErrNotExist) { // somebody removed the file meanwhile
+		if errors.Is(err, fs.ErrNotExist) { // the file was removed meanwhile
 			continue
 		}
 		var locked *LockedError
@@ -69,7 +110,7 @@ func (s *Store) tryLock(output string) (*OutputLock, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = &LockedError{output, readPID(f)}
 	}
-	if err == nil && !disk.TryClaim(f, path) { // the lock of a file that is gone holds nobody off
+	if err == nil && !disk.TryClaim(f, path) { // a lock on a removed file excludes no other process
 		err = fs.ErrNotExist
 	}
 	if err == nil {

@@ -1,0 +1,282 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
+)
+
+// Layout is what out/<output> holds, see [layout.Layout].
+type Layout = layout.Layout
+
+// CheckName returns an error unless output can be the name of a folder in out/.
+func CheckName(output string) error {
+	valid := len(output) > 0 && len(output) <= 200 && isAlphanumeric(output[0])
+	for i := range len(output) {
+		valid = valid && (isAlphanumeric(output[i]) || strings.IndexByte("._+-", output[i]) >= 0)
+	}
+	if !valid {
+		return fmt.Errorf("naming output %.100q: want lower-case letters, digits and . _ + - after the first", output)
+	}
+	return nil
+}
+
+func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+
+// Layout reads what out/<output> claims to hold: the documents, each checked against the
+// digest that names it, but neither layers nor configs, which Whole checks. Without a
+// layout the error is fs.ErrNotExist; if only part of one is missing it never is.
+func (s *Store) Layout(output string) (Layout, error) {
+	if l, ok := s.peekLayout(output); ok {
+		l.Stray = nil
+		return l, nil
+	}
+	return s.read(output, (*layout.Reader).Contents)
+}
+
+// Present is Layout, and checks that every blob is there with its size. Only blobs that
+// were once found damaged are read.
+func (s *Store) Present(output string) (Layout, error) {
+	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+		return r.CheckPresent(context.Background())
+	})
+}
+
+// Whole is Layout, and checks that every blob is there with the bytes that its digest
+// names. It looks for [Layout.Stray] too. Blobs that the stat cache knows are not read.
+func (s *Store) Whole(output string) (Layout, error) {
+	l, _, err := s.WholeTime(output)
+	return l, err
+}
+
+// WholeTime is Whole, and returns the mtime of index.json, which is all that make looks at.
+func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
+	if l, at, ok := s.recallLayout(output); ok {
+		return l, at, nil
+	}
+	var at disk.Stamp
+	remember := observe(s.layouts, outName(output))
+	l, err := s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+		c, err := r.Check(context.Background(), true)
+		if err == nil {
+			c.Stray, err = r.Strays(c)
+		}
+		if err == nil {
+			folder, _ := r.Folder()
+			at, err = folder.Stat(layout.IndexName)
+		}
+		return c, err
+	})
+	if err == nil {
+		remember(packLayout(l))
+	}
+	return l, time.Unix(0, at.Mtime), err
+}
+
+// Verify is Whole, but reads and hashes every blob, and compares the images' configs with
+// the platforms that the index gives. If the result differs from what is remembered, that
+// is forgotten for good.
+func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
+	known, remembered := s.peekLayout(output)
+	l, err := s.verify(ctx, output)
+	if remembered && ctx.Err() == nil && (err != nil || packLayout(known) != packLayout(l)) {
+		s.layouts.Forget(outName(output))
+		for _, name := range []string{layout.IndexName, layout.VersionName} {
+			if st, err := disk.StatPath(filepath.Join(s.Out(output), name)); err == nil {
+				s.stats.Damage(st.Inode)
+			}
+		}
+	}
+	return l, err
+}
+
+func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
+	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+		c, err := r.Check(ctx, false)
+		if err == nil {
+			err = r.CheckPlatforms(c)
+		}
+		if err == nil {
+			c.Stray, err = r.Strays(c)
+		}
+		return c, err
+	})
+}
+
+func (s *Store) read(output string, do func(*layout.Reader) (layout.Contents, error)) (Layout, error) {
+	r, err := s.openLayout(output)
+	if err != nil {
+		return Layout{}, fmt.Errorf("reading output %q: %w", output, err)
+	}
+	defer r.Close()
+	c, err := do(r)
+	if err != nil {
+		return Layout{}, fmt.Errorf("reading output %q: %w", output, layout.Broken(err))
+	}
+	c.Output = output
+	return c.Layout, nil
+}
+
+// openLayout fails with fs.ErrNotExist if there is no folder, or no index.json in it.
+func (s *Store) openLayout(output string) (*layout.Reader, error) {
+	if err := CheckName(output); err != nil {
+		return nil, err
+	}
+	out, err := disk.OpenDir(s.Out(""))
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	folder, err := out.Sub(output)
+	if err != nil {
+		return nil, err
+	}
+	return layout.Open(folder, s.stats)
+}
+
+// recallLayout is WholeTime for a layout that was whole before and has not changed since.
+func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
+	if s.layouts == nil || CheckName(output) != nil {
+		return Layout{}, at, false
+	}
+	value, ok := s.layouts.Get(outName(output), func(i memo.Item) {
+		if i.Path == layout.IndexName {
+			at = i.ModTime()
+		}
+	})
+	if !ok {
+		return Layout{}, at, false
+	}
+	l, ok = s.unpackLayout(output, value)
+	return l, at, ok
+}
+
+// peekLayout returns what recallLayout would, if that needs no file to be read.
+func (s *Store) peekLayout(output string) (Layout, bool) {
+	if s.layouts == nil || CheckName(output) != nil {
+		return Layout{}, false
+	}
+	value, ok := s.layouts.Peek(outName(output))
+	if !ok {
+		return Layout{}, false
+	}
+	return s.unpackLayout(output, value)
+}
+
+func (s *Store) unpackLayout(output, value string) (Layout, bool) {
+	u := unpackerOf(value)
+	l := u.layout()
+	if !u.Done() || l.Output != output {
+		s.layouts.Forget(outName(output))
+		return Layout{}, false
+	}
+	return l, true
+}
+
+// outName is the path of an output's folder in the memo of layouts.
+func outName(output string) string { return "out/" + output }
+
+// Remembered names the outputs whose layouts were whole when sx last looked, in no order.
+func (s *Store) Remembered() (outputs []string) {
+	if s.layouts == nil {
+		return nil
+	}
+	for _, path := range s.layouts.Paths() {
+		outputs = append(outputs, strings.TrimPrefix(path, outName("")))
+	}
+	return outputs
+}
+
+// Held lists, for each blob that a folder in out/ has a file for, the outputs of those
+// folders, sorted. It reads names only; Adopt finds out what the files hold.
+func (s *Store) Held() (map[oci.Digest][]string, error) {
+	held := map[oci.Digest][]string{}
+	out, err := disk.OpenDir(s.Out(""))
+	if errors.Is(err, fs.ErrNotExist) {
+		return held, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing blobs: %w", err)
+	}
+	defer out.Close()
+	entries, err := out.F.ReadDir(-1)
+	if err != nil {
+		return nil, fmt.Errorf("listing blobs: %w", err)
+	}
+	for _, e := range entries {
+		if CheckName(e.Name()) == nil {
+			addHeld(out, held, e.Name())
+		}
+	}
+	for _, outputs := range held {
+		slices.Sort(outputs)
+	}
+	return held, nil
+}
+
+// addHeld ignores a folder that is not a layout.
+func addHeld(d disk.Dir, held map[oci.Digest][]string, output string) {
+	blobs, err := d.Sub(output, "blobs", "sha256")
+	if err != nil {
+		return
+	}
+	defer blobs.Close()
+	entries, _ := blobs.F.ReadDir(-1)
+	for _, e := range entries {
+		if digest, err := oci.ParseHexDigest(e.Name()); err == nil {
+			held[digest] = append(held[digest], output)
+		}
+	}
+}
+
+// Touch sets the mtime of the outputs' index.json, which is all that make looks at. No
+// blob is touched. An index.json with several hard links is first replaced by a copy, so
+// that the others keep their time.
+//
+// Source: upstream's src/targets.py.
+func (s *Store) Touch(outputs []string, t time.Time) error {
+	var errs []error
+	for _, output := range outputs {
+		if err := s.touch(output, t); err != nil {
+			errs = append(errs, fmt.Errorf("touching output %q: %w", output, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) touch(output string, t time.Time) error {
+	r, err := s.openLayout(output)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	folder, index := r.Folder()
+	path := filepath.Join(folder.Path, layout.IndexName)
+	st, err := disk.StatPath(path)
+	if err != nil {
+		return err
+	}
+	if st.Nlink != 1 {
+		if err := disk.WriteFile(path, index, 0o644, s.Dir("tmp")); err != nil {
+			return err
+		}
+	}
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil {
+		return err
+	}
+	times := []unix.Timespec{ts, ts} // access, modification
+	return unix.UtimesNanoAt(int(folder.F.Fd()), layout.IndexName, times, unix.AT_SYMLINK_NOFOLLOW)
+}
