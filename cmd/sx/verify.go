@@ -253,6 +253,10 @@ func namesOf(lines []driver.Line) []string {
 
 func printWrongSources(w io.Writer, wrong []driver.WrongSource) {
 	for _, s := range wrong {
+		if s.Unreached {
+			fmt.Fprintf(w, "sx: %s cannot be checked: %s; sx follows no link: every folder above it must be one itself\n", text.Field(s.Path), text.Field(s.Err.Error()))
+			continue
+		}
 		fmt.Fprintf(w, "sx: %s is damaged or a different file: %s; sx fetch %s downloads it again\n",
 			text.Field(s.Path), text.Field(s.Err.Error()), s.Definition.Outputs[0])
 	}

@@ -18,10 +18,11 @@ import (
 )
 
 // TestVerifySources: a source in fetch/ that is not what the definition names is
-// found, whatever its times say; one that is missing is not wrong.
+// found, whatever its times say; one that is missing is not wrong, and one behind a link
+// is not called damaged.
 func TestVerifySources(t *testing.T) {
 	p := newPretender(t)
-	for _, name := range []string{"good", "bad", "missing", "folder"} {
+	for _, name := range []string{"good", "bad", "missing", "folder", "linked"} {
 		sum := strings.TrimPrefix(oci.DigestOf([]byte(name)).String(), "sha256:")
 		p.write("core/"+name+"/package.toml", fmt.Sprintf(`[package]
 name = %q
@@ -36,14 +37,17 @@ mirrors = ["https://example.org/file"]
 	edit(t, filepath.Join(p.dir, "fetch/core/good/file"), "good")
 	edit(t, filepath.Join(p.dir, "fetch/core/bad/file"), "bat")
 	p.must(os.MkdirAll(filepath.Join(p.dir, "fetch/core/folder/file"), 0o755))
+	elsewhere := t.TempDir()
+	edit(t, filepath.Join(elsewhere, "file"), "linked")
+	p.must(os.Symlink(elsewhere, filepath.Join(p.dir, "fetch/core/linked")))
 	tree := p.open()
 	wrong, err := VerifySources(t.Context(), tree, tree.Graph.Definitions())
 	p.must(err)
 	var got []string
 	for _, w := range wrong {
-		got = append(got, w.Path)
+		got = append(got, fmt.Sprint(w.Path, " ", w.Unreached))
 	}
-	if fmt.Sprint(got) != "[fetch/core/bad/file fetch/core/folder/file]" {
+	if fmt.Sprint(got) != "[fetch/core/bad/file false fetch/core/folder/file false fetch/core/linked/file true]" {
 		t.Errorf("wrong are %v", wrong)
 	}
 }

@@ -214,6 +214,7 @@ type WrongSource struct {
 	Definition *graph.Definition
 	Path       string // in the tree
 	Err        error
+	Unreached  bool // nothing is known of the file, because its path cannot be followed
 }
 
 // VerifySources reads and hashes the sources of definitions that lie in fetch/,
@@ -228,17 +229,24 @@ func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Defin
 				return wrong, context.Cause(ctx)
 			}
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				wrong = append(wrong, WrongSource{d, s.Path, err})
+				var unreached *unreachedError
+				wrong = append(wrong, WrongSource{d, s.Path, err, errors.As(err, &unreached)})
 			}
 		}
 	}
 	return wrong, nil
 }
 
+// unreachedError reports that nothing is known of a source, because its path leads through something that is no folder of
+// the tree.
+type unreachedError struct{ error }
+
+func (e *unreachedError) Unwrap() error { return e.error }
+
 func verifySource(ctx context.Context, t *tree.Tree, s graph.Source) error {
 	info, err := fs.Lstat(t.FS, s.Path)
 	if err != nil {
-		return err
+		return &unreachedError{err}
 	}
 	if !info.Mode().IsRegular() {
 		return errors.New("it is not a regular file")
