@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -30,8 +32,9 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 	}
 	c := capacity(s.set)
 	f := schedule.NewForecast(s.tree, p, c)
+	permitted := driver.Permitted(ctx, s.tree, sub, p)
 	if o.json {
-		return planJSON(w, p, f)
+		return errors.Join(permitted, planJSON(w, p, f))
 	}
 	for _, step := range p.Steps {
 		printStep(w, step)
@@ -46,7 +49,7 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
 	printForecast(w, p.Count(plan.ActionBuild), f, c.Jobs)
-	return nil
+	return permitted
 }
 
 // printStep writes the action for an output and its reason. It writes nothing for an

@@ -94,12 +94,12 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 			fmt.Fprintln(a.stderr, "sx: the selected outputs have no dependencies: there is no image to preseed")
 			return nil
 		}
-		if o.preview.dryRun {
-			return wouldPreseed(a.stdout, s.tree, refs, o.preview.json)
-		}
 		refs, unsigned := o.require.permitted(ctx, s.tree, s.set, refs)
-		if len(refs) == 0 {
+		switch {
+		case len(refs) == 0:
 			return unsigned
+		case o.preview.dryRun:
+			return errors.Join(unsigned, wouldPreseed(a.stdout, s.tree, refs, o.preview.json))
 		}
 		return errors.Join(unsigned, s.withDisplay(ctx, func(d *progress.Display) error {
 			return s.preseedRefs(ctx, refs, len(selectors) == 0, d)

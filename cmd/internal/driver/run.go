@@ -106,7 +106,7 @@ func Build(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts Options)
 	if err != nil {
 		return nil, tree.AsDiskFull(err)
 	}
-	if err := r.permitted(ctx, p); err != nil {
+	if err := Permitted(ctx, t, opts.Substitution, p); err != nil {
 		return nil, err
 	}
 	report := &Report{Plan: p}

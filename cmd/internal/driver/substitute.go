@@ -13,15 +13,15 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// permitted asks whether the published images that plan uses may be used: those to be
-// pulled, and those that were.
-func (r *run) permitted(ctx context.Context, p *plan.Plan) error {
-	if r.opts.Substitution == nil || r.opts.Substitution.Permit == nil {
+// Permitted asks whether the published images that p uses may be used: those to be
+// pulled, and those that were. The error is that of [plan.Substitution].Permit.
+func Permitted(ctx context.Context, t *tree.Tree, sub *plan.Substitution, p *plan.Plan) error {
+	if sub == nil || sub.Permit == nil {
 		return nil
 	}
 	var refs []graph.Ref
 	for _, s := range p.Steps {
-		rec, err := r.Record(s.Output)
+		rec, err := t.Record(s.Output)
 		if s.Action == plan.ActionPreseed || s.Taken && err == nil && rec.Origin == cache.Preseeded {
 			refs = append(refs, s.Output.Ref)
 		}
@@ -29,7 +29,7 @@ func (r *run) permitted(ctx context.Context, p *plan.Plan) error {
 	if len(refs) == 0 {
 		return nil
 	}
-	return r.opts.Substitution.Permit(ctx, refs)
+	return sub.Permit(ctx, refs)
 }
 
 // pull preseeds what the schedule takes from registries, while it builds what needs
