@@ -4,39 +4,41 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// The limits of words with variables, in bytes: BuildKit has none, and a few lines
-// that each double the one before make gigabytes, in the engine too.
+// The limits of words with variables, in bytes. BuildKit has none, and a few lines that
+// each double the one before make gigabytes, in the engine too.
 const (
-	maxWord    = 16 << 10  // of a word before the first FROM or in one, and of the values in it
-	maxText    = 256 << 10 // the same in a stage, where here-documents are words too
-	maxPattern = 4 << 10   // the same if ${name%pattern} or ${name//pattern/text} multiplies lengths
-	maxWords   = 16 << 20  // of all words of a Containerfile, with their values
+	maxWord    = 16 << 10  // a word before the first FROM or in one, and the values in it
+	maxText    = 256 << 10 // a word in a stage; here-documents are words too
+	maxPattern = 4 << 10   // a word with ${name%pattern} or ${name//pattern/text}, which multiply lengths
+	maxWords   = 16 << 20  // all words of a Containerfile, with their values
 )
 
-// argScope is variables as far as the Containerfile sets them: the ARGs before the
-// first FROM, or those of a stage.
+// argScope holds the variables that the Containerfile sets: the ARGs before the first
+// FROM, or those of a stage.
 type argScope struct {
 	lex    *shell.Lex
 	values map[string]string
-	varies map[string]bool // those that are not the same in every build
+	varies map[string]bool // variables whose value differs between builds
 	limit  int             // maxWord or maxText
 	spent  *int            // of maxWords
 
-	// Of the word at hand:
-	unset  string // the first that is asked for and not set
-	varied string // the first that is asked for and not the same in every build
+	// State of the word that is being expanded:
+	unset  string // the first variable in it that is not set
+	varied string // the first variable in it whose value differs between builds
 	left   int    // bytes of values that it may still hold
 }
 
 var _ shell.EnvGetter = (*argScope)(nil)
 
-// platformArgs are set by BuildKit for each build, and may be set anew.
+// platformArgs are set by BuildKit for each build; an ARG may override them.
 //
 // Source: BuildKit's dockerfile2llb, defaultArgs.
 var platformArgs = []string{
@@ -91,8 +93,8 @@ func (s *argScope) base(word string) (string, error) {
 	return value, nil
 }
 
-// expand makes of a word what BuildKit does, within limits: beyond them the error is
-// a *limitError.
+// expand expands a word as BuildKit does, within limits: beyond them the error is a
+// *limitError.
 func (s *argScope) expand(word string) (string, error) {
 	s.unset, s.varied, s.left = "", "", s.limit
 	if !strings.Contains(word, "$") {
@@ -118,7 +120,7 @@ func (s *argScope) expand(word string) (string, error) {
 	return value, err
 }
 
-// limitError says that a word is not expanded.
+// limitError says why a word is not expanded.
 type limitError struct {
 	text string
 	long bool // the word itself is too long, so it may well expand to something short
@@ -131,14 +133,14 @@ var (
 	replaceAll  = regexp.MustCompile(`\$\{[^{}:/$]*//`)
 )
 
-// replacesInReplacement reports whether one ${name//pattern/text} may be inside
-// another, which would multiply lengths again.
+// replacesInReplacement reports whether one ${name//pattern/text} may be inside another,
+// which would multiply lengths again.
 func replacesInReplacement(word string) bool {
 	starts := replaceAll.FindAllStringIndex(word, -1)
 	if len(starts) < 2 {
 		return false
 	}
-	if strings.ContainsAny(word, "\\`'\"") { // which may hide where one ends
+	if strings.ContainsAny(word, "\\`'\"") { // these may hide where one ends
 		return true
 	}
 	for i, start := range starts[1:] {
@@ -167,3 +169,71 @@ func (s *argScope) Get(name string) (string, bool) {
 
 // Keys implements shell.EnvGetter.
 func (s *argScope) Keys() []string { return nil }
+
+// checkWords expands the words of stage number i, as far as its Containerfile sets their
+// variables, to find those that exceed a limit. It returns the variables of the stage,
+// for stages that are built on it. Other errors are left to the engine, which knows the
+// variables of images.
+//
+// Source: BuildKit's dockerfile2llb, dispatch and dispatchArg.
+func (r *resolver) checkWords(i int, global, base *argScope, args map[string]string) *argScope {
+	s := &argScope{lex: global.lex, values: map[string]string{}, limit: maxText, spent: global.spent}
+	if base != nil {
+		maps.Copy(s.values, base.values)
+	}
+	for _, command := range r.file.stages[i].commands {
+		var err error
+		switch c := command.(type) {
+		case *instructions.ArgCommand:
+			err = s.declare(c, global, args)
+		case *instructions.EnvCommand:
+			if err = s.expandAll(c, true); err == nil {
+				for _, pair := range c.Env {
+					s.values[pair.Key] = pair.Value
+				}
+			}
+		case instructions.SupportsSingleWordExpansion:
+			err = s.expandAll(c, false)
+		}
+		if err != nil {
+			r.problems = append(r.problems, problemf(firstLine(command.Location()), "%s: %w", command.Name(), err))
+			return s
+		}
+	}
+	return s
+}
+
+// declare sets the variables of an ARG.
+func (s *argScope) declare(c *instructions.ArgCommand, global *argScope, args map[string]string) error {
+	for _, arg := range c.Args {
+		value, ok := args[arg.Key]
+		if !ok && arg.Value == nil {
+			value, ok = global.values[arg.Key]
+		} else if !ok {
+			var err error
+			if value, err = s.expand(*arg.Value); errors.As(err, new(*limitError)) {
+				return err
+			}
+			ok = err == nil
+		}
+		if ok {
+			s.values[arg.Key] = value
+		}
+	}
+	return nil
+}
+
+// expandAll expands the words of c in place. It fails only if a limit is exceeded; a word
+// that is itself too long counts only if it sets a variable.
+func (s *argScope) expandAll(c instructions.SupportsSingleWordExpansion, sets bool) error {
+	var limit error
+	_ = c.Expand(func(word string) (string, error) {
+		value, err := s.expand(word)
+		var e *limitError
+		if errors.As(err, &e) && (sets || !e.long) {
+			limit = err
+		}
+		return value, err
+	})
+	return limit
+}

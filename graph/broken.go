@@ -9,32 +9,32 @@ import (
 	"strings"
 )
 
-// Broken is a definition whose outputs cannot be built, because something in it is
-// wrong or because it depends on an output of another that is broken: by FROM,
-// COPY --from, RUN --mount or version_from.
+// Broken is a definition whose outputs cannot be built, because it has errors or because
+// it depends on an output of another broken definition: by FROM, COPY --from, RUN --mount
+// or version_from.
 type Broken struct {
-	Dir string // "packages/core/x"; of a stage that cannot be read its folder
-	// Outputs are the definition's, sorted. Of one whose package.toml cannot be
-	// read they are those that it most likely has.
+	Dir string // "packages/core/x"; for a stage that cannot be read, its folder
+	// Outputs are the definition's, sorted. If package.toml cannot be read, they are
+	// guessed from its text.
 	Outputs []Ref
-	Errors  []*FileError // sorted; empty if only another definition is to blame
-	// Because is the broken output that it depends on, and Root the definition
-	// with errors at the end of that chain; zero and nil if it has errors itself.
+	Errors  []*FileError // sorted; empty if only another definition has errors
+	// Because is the broken output that the definition depends on, and Root the
+	// definition with errors at the end of that chain; zero and nil if it has errors
+	// itself.
 	Because Ref
 	Root    *Broken
 
 	draft *draft
 }
 
-// BrokenError tells what is wrong with definitions and what that breaks.
+// BrokenError lists the errors of definitions and what they break.
 type BrokenError struct{ Broken []*Broken }
 
-// Error is a line for each error, and one for each definition that others depend
-// on.
+// Error has a line for each error, and one for each definition that breaks others.
 func (e *BrokenError) Error() string {
 	var errs []*FileError
 	var roots []*Broken
-	behind := map[*Broken][]Ref{}
+	dependents := map[*Broken][]Ref{}
 	for _, b := range e.Broken {
 		root := cmp.Or(b.Root, b)
 		if !slices.Contains(roots, root) {
@@ -42,7 +42,7 @@ func (e *BrokenError) Error() string {
 			errs = append(errs, root.Errors...)
 		}
 		if b.Root != nil {
-			behind[root] = append(behind[root], b.Outputs...)
+			dependents[root] = append(dependents[root], b.Outputs...)
 		}
 	}
 	var lines []string
@@ -50,14 +50,14 @@ func (e *BrokenError) Error() string {
 		lines = append(lines, err.Error())
 	}
 	for _, root := range roots {
-		if refs := behind[root]; len(refs) > 0 {
+		if refs := dependents[root]; len(refs) > 0 {
 			lines = append(lines, fmt.Sprintf("%s breaks what depends on it: %s", printable(root.Dir), someRefs(refs)))
 		}
 	}
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap returns the *FileError of all.
+// Unwrap returns the *FileError of all definitions.
 func (e *BrokenError) Unwrap() []error {
 	var errs []error
 	for _, b := range e.Broken {
@@ -77,18 +77,18 @@ func someRefs(refs []Ref) string {
 	for _, r := range refs[:min(len(refs), maxRefs)] {
 		names = append(names, r.String())
 	}
-	said := strings.Join(names, ", ")
+	text := strings.Join(names, ", ")
 	if more := len(refs) - len(names); more > 0 {
-		said += fmt.Sprintf(" and %d more", more)
+		text += fmt.Sprintf(" and %d more", more)
 	}
-	return said
+	return text
 }
 
 // Broken returns the definitions whose outputs cannot be built, sorted by folder.
 func (g *Graph) Broken() []*Broken { return slices.Clone(g.broken) }
 
-// BrokenOutput returns the definition that has the output r, or may have it, and
-// is broken; nil if there is none.
+// BrokenOutput returns the broken definition that has, or may have, the output r; nil if
+// there is none.
 func (g *Graph) BrokenOutput(r Ref) *Broken {
 	if b := g.brokenBy[r]; b != nil || g.index[r] != nil {
 		return b
@@ -105,11 +105,11 @@ var (
 	quotedText      = regexp.MustCompile(`"[^"\n]*"|'[^'\n]*'`)
 )
 
-// maxGuess bounds the text that guess looks at, in bytes.
+// maxGuess bounds the text that guess searches, in bytes.
 const maxGuess = 16 << 10
 
-// guess is which outputs a definition has whose package.toml cannot be read, as
-// far as its text shows.
+// guess returns the outputs of a definition whose package.toml cannot be read, as far as
+// its text shows them.
 func (d *draft) guess() (refs []Ref) {
 	names := []string{d.def.Name}
 	text := d.def.PackageTOML[:min(len(d.def.PackageTOML), maxGuess)]
@@ -137,14 +137,15 @@ func (d *draft) mentions(r Ref) bool {
 			strings.Contains(string(d.def.PackageTOML), "'"+r.Name+"'"))
 }
 
-// hides reports whether nothing is known of which outputs d has.
+// hides reports whether d is of that stage and its outputs are unknown, because
+// package.toml was not read.
 func (d *draft) hides(stage string) bool {
 	return d.manifest == nil && d.def.Stage == stage && d.def.PackageTOML == nil
 }
 
-// settle finds the definitions that are broken: those with errors, and what
-// depends on them.
-func (l *loader) settle() (broken []*Broken) {
+// findBroken returns the definitions that are broken: those with errors, and their
+// dependents.
+func (l *loader) findBroken() (broken []*Broken) {
 	var queue []*draft
 	for _, d := range l.drafts {
 		if len(d.errs) > 0 {
@@ -176,7 +177,7 @@ type dependent struct {
 	on    Ref
 }
 
-// dependents returns those of each definition.
+// dependents returns the dependents of each definition.
 func (l *loader) dependents() map[*draft][]dependent {
 	of := map[*draft][]dependent{}
 	for _, d := range l.drafts {
@@ -188,15 +189,15 @@ func (l *loader) dependents() map[*draft][]dependent {
 			}
 		}
 		if d.versionOwner != nil {
-			from, _ := ParseRef(*d.manifest.Package.VersionFrom) // versionOwner parsed it
+			from, _ := ParseRef(*d.manifest.Package.VersionFrom) // versionOwner has parsed it
 			of[d.versionOwner] = append(of[d.versionOwner], dependent{d, from})
 		}
 	}
 	return of
 }
 
-// keepSound takes the outputs of broken definitions out of the graph.
-func (l *loader) keepSound(g *Graph) {
+// removeBroken removes the outputs of broken definitions from the graph.
+func (l *loader) removeBroken(g *Graph) {
 	g.brokenBy = make(map[Ref]*Broken)
 	for _, b := range g.broken {
 		for _, r := range b.Outputs {

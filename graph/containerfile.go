@@ -11,44 +11,44 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// containerfile is a Containerfile as BuildKit reads it, reduced to what can
-// lead out of it.
+// containerfile is a Containerfile as BuildKit parses it, reduced to what can refer to
+// something outside it.
 type containerfile struct {
 	escape rune
 	args   []instructions.ArgCommand // before the first FROM
 	stages []buildStage
 }
 
-// maxInstructions bounds the time that a Containerfile takes. Upstream's longest has
-// about 400 lines.
+// maxInstructions bounds the time that parsing a Containerfile takes. Upstream's longest
+// has about 400 lines.
 const maxInstructions = 2000
 
 // buildStage is one FROM and what follows it.
 type buildStage struct {
-	name string // lower case; "" when it has none
-	base string // not expanded, as platform
+	name string // lower case; "" if it has none
+	base string // not expanded, like platform
 	line int
 	uses []use
 
 	platform string                 // FROM --platform
-	commands []instructions.Command // that expand words, or set what is in them
+	commands []instructions.Command // that expand words or set variables
 }
 
-// use is another image, stage or context that an instruction names.
+// use is a reference of an instruction to another image, stage or context.
 type use struct {
 	how     string // "FROM", "COPY --from" or "RUN --mount=from"
 	text    string
 	line    int
-	trigger bool   // behind ONBUILD
-	unset   string // a variable that is expanded to nothing, in FROM
+	trigger bool   // of an ONBUILD instruction
+	unset   string // in FROM: a variable that is not set
 
-	// platform is FROM's, of which only an image of another registry knows
-	// several; nil stands for the target's.
+	// platform returns FROM's --platform, which matters only for images of other
+	// registries; nil stands for the target's.
 	platform func() (string, error)
 }
 
-// parseContainerfile reads data. A nil containerfile comes with the problem
-// that stopped it; others are told together.
+// parseContainerfile parses data. It returns all problems; a nil containerfile comes with
+// the one that stopped it.
 func parseContainerfile(data []byte) (*containerfile, []problem) {
 	if syntax, _, ranges, ok := detectSyntax(data); ok {
 		return nil, []problem{problemf(firstLine(ranges), "syntax directive %q: BuildKit would pull another frontend from a registry", syntax)}
@@ -67,9 +67,9 @@ func parseContainerfile(data []byte) (*containerfile, []problem) {
 	return c, problems
 }
 
-// detectSyntax is BuildKit's, which finds the directive in comments of two styles
-// and in JSON, and is not asked where the file begins with none of them: it costs
-// a tenth of reading a definition.
+// detectSyntax is parser.DetectSyntax, which finds the directive in comments of two
+// styles and in JSON. It is not called for a file that begins with none of them, because
+// it takes a tenth of the time of reading a definition.
 func detectSyntax(data []byte) (ref, command string, at []parser.Range, ok bool) {
 	start := bytes.TrimLeft(data, "\xef\xbb\xbf \t\r\n")
 	if len(start) == 0 || !bytes.ContainsRune([]byte("#/{"), rune(start[0])) {
@@ -78,8 +78,8 @@ func detectSyntax(data []byte) (ref, command string, at []parser.Range, ok bool)
 	return parser.DetectSyntax(data)
 }
 
-// parseInstructions guards against a panic in the parser, whose input is
-// somebody else's file.
+// parseInstructions turns a panic of the parser, whose input is not trusted, into an
+// error.
 func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.Stage, args []instructions.ArgCommand, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -100,7 +100,7 @@ func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.S
 	return ast, stages, args, err
 }
 
-// parserProblem takes the position out of an error of BuildKit's parser.
+// parserProblem extracts the line from an error of BuildKit's parser.
 func parserProblem(err error) problem {
 	line := 0
 	var located *parser.LocationError
@@ -145,9 +145,9 @@ func (c *containerfile) readStage(s instructions.Stage) (buildStage, []problem) 
 	return stage, problems
 }
 
-// checkStageName refuses names that mean something else to BuildKit: a stage
-// with the name of a named context is replaced by it, and a second stage of one
-// name takes the place of the first only in what follows.
+// checkStageName refuses names that mean something else to BuildKit: a stage with the
+// name of a named context is replaced by that, and a second stage of one name replaces
+// the first only for the stages after it.
 //
 // Source: BuildKit's dockerfile2llb, buildDispatchStates.
 func (c *containerfile) checkStageName(name string) error {

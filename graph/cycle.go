@@ -2,12 +2,11 @@ package graph
 
 import "slices"
 
-// cycles returns, for each knot of outputs that depend on one another, the
-// shortest way from its first output back to it. None means that there is an
-// order to build in.
+// cycles returns the shortest cycle through the first output of each component of outputs
+// that depend on one another. None means that there is an order to build in.
 func (g *Graph) cycles() [][]Ref {
 	var cycles [][]Ref
-	for _, knot := range g.knots() {
+	for _, knot := range g.components() {
 		slices.SortFunc(knot, Ref.Compare)
 		cycles = append(cycles, g.shortestCycle(knot))
 	}
@@ -15,10 +14,10 @@ func (g *Graph) cycles() [][]Ref {
 	return cycles
 }
 
-// knots are the strongly connected components that hold a cycle.
+// components returns the strongly connected components that contain a cycle.
 //
 // Source: R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
-func (g *Graph) knots() [][]Ref {
+func (g *Graph) components() [][]Ref {
 	var knots [][]Ref
 	var stack []*Output
 	arrived := 0
@@ -60,7 +59,7 @@ func (g *Graph) knots() [][]Ref {
 	return knots
 }
 
-// depsOf leaves out what is no output, which is an error of its own.
+// depsOf leaves out dependencies that are not outputs; these are an error of their own.
 func (g *Graph) depsOf(r Ref) []Ref {
 	if o := g.index[r]; o != nil {
 		return o.Deps
@@ -68,7 +67,7 @@ func (g *Graph) depsOf(r Ref) []Ref {
 	return nil
 }
 
-// shortestCycle searches breadth first within the knot from its first output.
+// shortestCycle searches the component breadth first from its first output.
 func (g *Graph) shortestCycle(knot []Ref) []Ref {
 	start := knot[0]
 	inside := make(map[Ref]bool, len(knot))

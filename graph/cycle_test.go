@@ -122,7 +122,7 @@ FROM scratch
 	checkError(t, err,
 		`packages/core/No: output "core-No": not a repository component: want lower-case letters and digits, with single . or _, or hyphens, between them`,
 		`packages/core/broken/package.toml:3: reading "package.subpackages": expected a comma (',') or array terminator (']'), but got end of file`,
-		`packages/core/hash/package.toml:3: version "not a tag" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`,
+		`packages/core/hash/package.toml:3: version "not a tag" is not a valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`,
 		`packages/core/hash/package.toml:5: source "a": parsing sha256 "0": want 64 hexadecimal digits, got 1 characters`,
 		`packages/core/user/Containerfile:3: unknown output "core-bas"; did you mean core-base?`,
 		`packages/core/user/Containerfile:4: unknown output "core-bas"; did you mean core-base?`,

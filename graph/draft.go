@@ -7,26 +7,25 @@ import (
 	"strings"
 )
 
-// draft is a definition on its way into the graph. One goroutine at a time
-// touches it.
+// draft is a definition while it is loaded. One goroutine at a time uses it.
 type draft struct {
 	def      *Definition
-	read     bool   // there is nothing more to read
-	skip     string // why it is passed over, for a warning; hidden: no warning
+	read     bool   // nothing is left to read
+	skip     string // why it is skipped, for a warning; hidden: no warning
 	recalled *recalled
 	manifest *manifest
 	file     *containerfile
-	targets  []string // stages of the Containerfile that are outputs; none: the last
+	targets  []string // stages of the Containerfile that are outputs; none means the last
 	edges    []edge
 	owns     []*Output
-	loose    []edge // that lead to no output
+	loose    []edge // to unknown outputs
 	version  progress
 	errs     []*FileError
 	notes    []note
 	broken   *Broken
 
-	versionOwner *draft // whose version it takes
-	unsure       bool   // that version is not known, so what is made of it means nothing
+	versionOwner *draft // the definition whose version it takes
+	unsure       bool   // that version is unknown, so errors that depend on it are not reported
 }
 
 // note is a warning about a line of package.toml.
@@ -40,17 +39,17 @@ type noteKind int
 
 const (
 	noteUnknown noteKind = iota // a key
-	noteNewer                   // what upstream's parser of TOML refuses
+	noteNewer                   // syntax that upstream's TOML parser refuses
 )
 
-// maxErrors bounds what is told of one definition.
+// maxErrors bounds the errors that are reported of one definition.
 const maxErrors = 20
 
-// hidden skips a folder that does not look like a definition at all.
+// hidden is the skip of a folder that does not look like a definition at all.
 const hidden = "hidden"
 
-// refusedVersion stands for one that was reported, so that what is made of it is
-// checked all the same, and not reported as missing.
+// refusedVersion replaces a version that was reported, so that what depends on it is
+// still checked and not reported as missing.
 const refusedVersion = "0"
 
 var platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
@@ -71,12 +70,12 @@ func (d *draft) failAt(path string, p problem) {
 	}
 }
 
-// refuse adds a problem with a key of [package].
+// refuse adds a problem of a key of [package].
 func (d *draft) refuse(key, format string, args ...any) {
 	d.fail(manifestName, problemf(d.manifest.line("package", key), format, args...))
 }
 
-// describe takes over what package.toml says by itself.
+// describe copies what package.toml says by itself into the definition.
 func (d *draft) describe() {
 	if d.manifest == nil {
 		return

@@ -13,16 +13,15 @@ import (
 // FileError says where in the tree something is wrong.
 type FileError struct {
 	File string // relative to the tree, slashes
-	Line int    // from 1; 0 when it is about the whole file
+	Line int    // from 1; 0 for the whole file
 	Err  error
 }
 
-// maxMessage is how many bytes of a message are printed. What a definition holds
-// may be a thousand times as long.
+// maxMessage bounds the printed bytes of a message; a definition may hold a thousand
+// times as many.
 const maxMessage = 1000
 
-// Error is one line, with nothing in it that could paint on a terminal. Of a long
-// one the middle is left out.
+// Error is one line without control characters. The middle of a long one is left out.
 func (e *FileError) Error() string {
 	if e.Line == 0 {
 		return printable(shorten(fmt.Sprintf("%s: %v", e.File, e.Err)))
@@ -44,7 +43,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 // CycleError is a chain of outputs that ends where it begins.
 type CycleError struct {
 	Path []Ref  // the first is also the last
-	Kind string // what the chain is made of: "dependencies" or "version_from"
+	Kind string // of the links of the chain: "dependencies" or "version_from"
 }
 
 func (e *CycleError) Error() string {
@@ -58,9 +57,9 @@ func (e *CycleError) Error() string {
 // UnknownTargetError is a selector that matches nothing.
 type UnknownTargetError struct {
 	Name        string
-	Suggestions []string // the nearest that would have matched
+	Suggestions []string // the nearest selectors that match
 	Reason      string   // "" is "no such target"
-	Hidden      []string // folders that cannot be read and may have it
+	Hidden      []string // folders that cannot be read and may contain it
 }
 
 func (e *UnknownTargetError) Error() string {
@@ -71,7 +70,7 @@ func (e *UnknownTargetError) Error() string {
 type UnknownDependencyError struct {
 	Name        string // "core-rsut"
 	Suggestions []string
-	Skipped     string   // the folder that would have it, and why it is passed over; "" where none would
+	Skipped     string   // the folder that would have it, and why it is skipped; "" if there is none
 	Hidden      []string // folders that cannot be read and may have it
 }
 
@@ -82,7 +81,7 @@ func (e *UnknownDependencyError) Error() string {
 	return fmt.Sprintf("unknown output %q%s%s", e.Name, didYouMean(e.Suggestions), mayHave(e.Hidden))
 }
 
-// mayHave ends a message; it is empty if there are no such folders.
+// mayHave returns the end of a message about hidden folders; "" if there are none.
 func mayHave(folders []string) string {
 	if len(folders) == 0 {
 		return ""
@@ -90,7 +89,7 @@ func mayHave(folders []string) string {
 	return fmt.Sprintf("; %s cannot be read and may have it", printable(strings.Join(folders, ", ")))
 }
 
-// sortErrors sorts errs by file, line and text, and tells equal ones once.
+// sortErrors sorts errs by file, line and text, and removes duplicates.
 func sortErrors(errs []*FileError) []*FileError {
 	slices.SortFunc(errs, func(a, b *FileError) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line),
@@ -99,8 +98,7 @@ func sortErrors(errs []*FileError) []*FileError {
 	return slices.CompactFunc(errs, func(a, b *FileError) bool { return a.Error() == b.Error() })
 }
 
-// printable is text of the tree with every character escaped that could paint on
-// a terminal.
+// printable escapes every character of a text of the tree that could act on a terminal.
 func printable(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -116,8 +114,58 @@ func printable(text string) string {
 	return b.String()
 }
 
-// joinDistinct sorts errs by their text and tells equal ones once.
+// joinDistinct sorts errs by their text and removes duplicates.
 func joinDistinct(errs []error) error {
 	slices.SortStableFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() })...)
+}
+
+// noPackageTOML is why a definition without package.toml, as in trees of 2024, is
+// skipped.
+const noPackageTOML = "has no package.toml"
+
+// allWarnings returns those about folders, sorted, and one of each kind about the
+// contents of package.toml.
+func (l *loader) allWarnings() []string {
+	slices.Sort(l.warnings)
+	return append(l.warnings,
+		slices.Concat(
+			l.noted(noteUnknown, "%s", "key"),
+			l.noted(noteNewer, "%s: upstream's parser, of TOML 1.0, refuses the file", "such line"),
+		)...)
+}
+
+// noted returns the first note of a kind, and the number of the others.
+func (l *loader) noted(kind noteKind, format, noun string) []string {
+	first, more, files := "", 0, 0
+	for _, d := range l.drafts {
+		here := 0
+		for _, n := range d.notes {
+			switch {
+			case n.kind != kind:
+			case first == "":
+				first = printable(shorten(fmt.Sprintf("%s/%s:%d: "+format, d.def.Dir, manifestName, n.line, n.text)))
+			default:
+				here++
+			}
+		}
+		if more += here; here > 0 {
+			files++
+		}
+	}
+	switch {
+	case first == "":
+		return nil
+	case more > 0:
+		first += fmt.Sprintf(" (and %s more, in %s)", count(more, noun), count(files, "file"))
+	}
+	return []string{first}
+}
+
+// count is "1 file" or "2 files".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

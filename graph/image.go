@@ -10,8 +10,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Image is an image of another registry, which a definition names by its digest.
-// Nothing in the tree tells how it was made, so no build proves it.
+// Image is an image of another registry that a definition names by digest. Nothing in the
+// tree says how it was made, so no build proves it.
 type Image struct {
 	// Name is the reference as BuildKit looks it up: "debian@sha256:…",
 	// "quay.io/a/b:1.2@sha256:…".
@@ -19,17 +19,17 @@ type Image struct {
 	Host       string `json:"host"`       // "docker.io", "registry.example:5000"
 	Repository string `json:"repository"` // "library/debian"
 	Digest     string `json:"digest"`     // "sha256:" and 64 hexadecimal digits, of an image index or a manifest
-	// Platform is what FROM --platform asks for; "" stands for the output's.
+	// Platform is FROM's --platform; "" stands for the output's.
 	Platform string `json:"platform,omitempty"`
-	// Line is where the Containerfile names it first.
+	// Line is the first in the Containerfile that names it.
 	Line int `json:"-"`
 }
 
-// Source is the image without the tag, which decides nothing:
+// Source returns the reference without the tag, which decides nothing:
 // "docker.io/library/debian@sha256:…".
 func (i Image) Source() string { return i.Host + "/" + i.Repository + "@" + i.Digest }
 
-// Platforms are those to take of the image for a request with these platforms.
+// Platforms returns the platforms to pull for a request with these platforms.
 func (i Image) Platforms(request []string) []string {
 	if i.Platform != "" {
 		return []string{i.Platform}
@@ -37,8 +37,8 @@ func (i Image) Platforms(request []string) []string {
 	return request
 }
 
-// parseImage reads a reference that has a digest. It reports false for one that has
-// none, which could stand for another image tomorrow.
+// parseImage parses a reference with a digest. It reports false for one without, which
+// could mean another image tomorrow.
 //
 // Source: BuildKit's dockerui, NamedContext.
 func parseImage(named reference.Named) (Image, bool, error) {
@@ -56,9 +56,8 @@ func parseImage(named reference.Named) (Image, bool, error) {
 	return i, true, nil
 }
 
-// platformOf reads what stands behind FROM --platform= before an image of another
-// registry: a platform must be the same in every build. The target's own needs no
-// name.
+// platformOf parses the value of FROM --platform= before an image of another registry. A
+// platform must be the same in every build. The target's own needs no name.
 func (s *argScope) platformOf(word string) (string, error) {
 	if word == "" || word == "$TARGETPLATFORM" || word == "${TARGETPLATFORM}" {
 		return "", nil
@@ -85,12 +84,11 @@ func compareImages(a, b Image) int {
 	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform, b.Platform))
 }
 
-// errForeign refuses images of other registries where the caller of Load names none
-// that may be used.
+// errForeign refuses images of other registries if the caller of Load allows none.
 var errForeign = errors.New("it is an image of another registry, and none is allowed here")
 
-// checkImages reports the images that may not be used. What is allowed is the
-// user's to say, not the tree's, so it is asked on every load.
+// checkImages reports the images that may not be used. The user decides that, not the
+// tree, so it is checked on every load.
 func (l *loader) checkImages(d *draft) {
 	allow := l.foreign
 	if allow == nil {

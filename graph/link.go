@@ -15,10 +15,10 @@ const (
 	resolved
 )
 
-// maxSuggested bounds the time spent on suggestions in a tree full of errors.
+// maxSuggested bounds the suggestions that are searched for, in a tree full of errors.
 const maxSuggested = 50
 
-// link finds out who owns each output and resolves version_from.
+// link finds the definition of each output and resolves version_from.
 func (l *loader) link() {
 	l.outputs, l.index = nil, make(map[Ref]*Output, len(l.drafts))
 	old := !slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.skip != hidden && d.skip != noPackageTOML })
@@ -43,12 +43,12 @@ func (l *loader) link() {
 	for i, d := range l.drafts {
 		d.def.at = i
 		if d.manifest != nil {
-			l.claim(d)
+			l.addOutputs(d)
 		}
 	}
 	for _, d := range l.drafts {
-		if d.manifest == nil { // what it most likely has, if that is nobody else's
-			l.claim(d)
+		if d.manifest == nil { // the likely outputs, unless another definition has them
+			l.addOutputs(d)
 		}
 	}
 	for _, d := range l.drafts {
@@ -56,8 +56,9 @@ func (l *loader) link() {
 	}
 }
 
-// claim gives d its outputs. Two definitions that claim one are both wrong.
-func (l *loader) claim(d *draft) {
+// addOutputs registers the outputs of d. Two definitions that have the same one are both
+// wrong.
+func (l *loader) addOutputs(d *draft) {
 	for _, r := range d.outputs() {
 		other := l.owner(r)
 		if other == nil {
@@ -81,7 +82,7 @@ func (d *draft) refuseOutput(r Ref, other *draft) {
 	d.refuse(key, "output %q: %s claims it too", r, other.def.Dir)
 }
 
-// owner is the draft of an output, or nil.
+// owner returns the draft of an output, or nil.
 func (l *loader) owner(r Ref) *draft {
 	if o := l.index[r]; o != nil {
 		return l.drafts[o.Definition.at]
@@ -89,8 +90,8 @@ func (l *loader) owner(r Ref) *draft {
 	return nil
 }
 
-// outputs are the definition's or, if package.toml cannot be read, those that it
-// most likely has: what depends on them is not at fault.
+// outputs returns the definition's outputs or, if package.toml cannot be read, the likely
+// ones, so that definitions which depend on these are not blamed.
 func (d *draft) outputs() []Ref {
 	if d.manifest == nil {
 		return d.guess()
@@ -127,7 +128,7 @@ func (l *loader) resolveVersion(d *draft) {
 	}
 }
 
-// versionOwner is the draft of the output that version_from names.
+// versionOwner returns the draft of the output that version_from names.
 func (l *loader) versionOwner(from string) (*draft, error) {
 	r, err := ParseRef(from)
 	if err != nil {
@@ -139,7 +140,7 @@ func (l *loader) versionOwner(from string) (*draft, error) {
 	return nil, l.unknown(r)
 }
 
-// versionCycle walks from d along version_from until it is back.
+// versionCycle follows version_from from d until it is back at d.
 func (l *loader) versionCycle(d *draft) *CycleError {
 	cycle := &CycleError{Kind: "version_from"}
 	for at := d; ; {
@@ -151,8 +152,8 @@ func (l *loader) versionCycle(d *draft) *CycleError {
 	}
 }
 
-// mentioning returns the definition whose package.toml cannot be read and names r:
-// then that is what is wrong. It is nil if there is none.
+// mentioning returns a definition whose package.toml cannot be read and mentions r, which
+// explains why r is unknown; nil if there is none.
 func (l *loader) mentioning(r Ref) *draft {
 	i := slices.IndexFunc(l.drafts, func(d *draft) bool { return d.mentions(r) })
 	if i < 0 {
@@ -191,8 +192,8 @@ func (l *loader) arrange() {
 	}
 }
 
-// connect gives the outputs of d what they need. All outputs of a family have the
-// same, as upstream has it.
+// connect adds the edges of the outputs of d. All outputs of a family have the same, as
+// upstream has it.
 func (l *loader) connect(d *draft) {
 	deps := make([]*Output, 0, len(d.edges))
 	for _, e := range d.edges {
@@ -213,7 +214,7 @@ func (l *loader) connect(d *draft) {
 	}
 }
 
-// finish makes the graph of what is sound.
+// finish makes the graph of the sound definitions.
 func (l *loader) finish() *Graph {
 	for _, d := range l.drafts {
 		for _, e := range d.loose {
@@ -223,12 +224,12 @@ func (l *loader) finish() *Graph {
 		}
 	}
 	l.reportCycles(&Graph{outputs: l.outputs, index: l.index})
-	g := &Graph{broken: l.settle(), index: l.index, skipped: l.skipped, links: l.links, folders: l.folders}
+	g := &Graph{broken: l.findBroken(), index: l.index, skipped: l.skipped, links: l.links, folders: l.folders}
 	if len(g.broken) > 0 {
-		l.keepSound(g)
+		l.removeBroken(g)
 	}
 	g.outputs = l.outputs
-	g.dependents = sync.OnceValue(g.turn)
+	g.dependents = sync.OnceValue(g.reverse)
 	g.definitions = make([]*Definition, 0, len(l.drafts))
 	for _, d := range l.drafts {
 		if d.broken == nil {

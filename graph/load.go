@@ -1,9 +1,11 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -11,27 +13,29 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
 // packagesDir holds the stages.
 const packagesDir = "packages"
 
-// LoadOptions tunes Load. The zero value is good.
+// LoadOptions are options of Load. The zero value is useful.
 type LoadOptions struct {
-	Jobs   int    // definitions read at once; 0: twice as many as processors
-	Memory Memory // spares reading what is as it was; nil: all is read
-	// Foreign says why an image of another registry may not be used, nil where it
-	// may. Several goroutines call it. Nil refuses all such images.
+	Jobs   int    // definitions read at once; 0 means twice the number of processors
+	Memory Memory // spares reading what has not changed; nil reads everything
+	// Foreign returns why an image of another registry may not be used, nil if it may.
+	// Several goroutines call it. A nil Foreign refuses all such images.
 	Foreign func(Image) error
 }
 
-// Load reads packages/ of the tree. An [os.Root]'s FS keeps links from leading
-// out of the tree. Symbolic links to definitions are passed over with a warning,
-// as are folders without package.toml and stages of other names.
+// Load reads packages/ of the tree. The FS of an [os.Root] follows no link out of the
+// tree. Symbolic links to definitions, folders without package.toml, and stages with
+// other names are skipped with a warning.
 //
-// What is wrong with a definition breaks its outputs and what depends on them,
-// see [Graph.Broken], and nothing else. The error is about packages/ as a whole.
-// The context only ends the reading early.
+// An error in a definition breaks its outputs and their dependents, see [Graph.Broken],
+// and nothing else. The returned error is about packages/ as a whole. The context only
+// ends the reading early.
 func Load(ctx context.Context, tree fs.FS, opts LoadOptions) (*Graph, error) {
 	l := &loader{tree: tree, jobs: opts.Jobs, memory: opts.Memory, foreign: opts.Foreign}
 	if l.jobs <= 0 {
@@ -74,8 +78,8 @@ func (l *loader) load(ctx context.Context) (*Graph, error) {
 	return l.finish(), nil
 }
 
-// loader gathers drafts of definitions. Its phases take turns: find, read (in
-// parallel), link, arrange, resolve and connect (in parallel), finish.
+// loader collects drafts of definitions. Its phases are: find, read (in parallel), link,
+// arrange, resolve and connect (in parallel), finish.
 type loader struct {
 	tree     fs.FS
 	jobs     int
@@ -172,4 +176,94 @@ func (l *loader) pass(dir, why string, refs ...Ref) {
 	for _, r := range refs {
 		l.skipped[r] = fmt.Sprintf("%s is skipped, it %s", dir, why)
 	}
+}
+
+const (
+	containerfileName = "Containerfile"
+	manifestName      = "package.toml"
+)
+
+// maxFileSize bounds what is parsed, in bytes. Upstream's largest package.toml has
+// 59 kB, its largest Containerfile 20 kB.
+var maxFileSize = map[string]int64{manifestName: tomlscan.MaxSize, containerfileName: 256 << 10}
+
+// read parses the two files of a definition, or recalls what they say.
+func (l *loader) read(d *draft) {
+	if d.read || l.recall(d) {
+		return
+	}
+	if err := checkName(d.def.Name); err != nil { // no fs.FS opens such a name
+		d.failAt(d.def.Dir, problem{0, err})
+		return
+	}
+	entries, err := fs.ReadDir(l.tree, d.def.Dir)
+	if err != nil {
+		d.failAt(d.def.Dir, problemf(0, "reading the folder: %w", err))
+		return
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	switch {
+	case !has(containerfileName) && !has(manifestName):
+		d.skip = hidden
+		return
+	case !has(containerfileName):
+		d.skip = "has no Containerfile"
+		l.readName(d, entries)
+		return
+	case !has(manifestName):
+		d.skip = noPackageTOML
+		return
+	}
+	for _, e := range checkFolder(l.tree, d.def, entries) {
+		d.failAt(e.File, problem{e.Line, e.Err})
+	}
+	var problems []problem
+	if d.def.Containerfile, problems = l.readFile(d.def.Dir, containerfileName, entries); problems == nil {
+		d.file, problems = parseContainerfile(d.def.Containerfile)
+	}
+	d.fail(containerfileName, problems...)
+	if d.def.PackageTOML, problems = l.readFile(d.def.Dir, manifestName, entries); problems == nil {
+		d.manifest, problems = parseManifest(d.def.PackageTOML)
+	}
+	d.fail(manifestName, problems...)
+	d.describe()
+}
+
+// readName reads the name of a definition that is skipped, for messages. Its errors are
+// not reported.
+func (l *loader) readName(d *draft, entries []fs.DirEntry) {
+	data, problems := l.readFile(d.def.Dir, manifestName, entries)
+	if problems != nil {
+		return
+	}
+	d.manifest, _ = parseManifest(data)
+	d.describe()
+}
+
+// readFile reads a regular file of bounded size and nothing else: a link could lead
+// elsewhere, and a pipe would never end.
+func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, []problem) {
+	i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	if !entries[i].Type().IsRegular() {
+		return nil, []problem{problemf(0, "not a regular file")}
+	}
+	f, err := l.tree.Open(dir + "/" + name)
+	if err != nil {
+		return nil, []problem{problemf(0, "reading it: %w", err)}
+	}
+	defer f.Close()
+	var data bytes.Buffer
+	limit := maxFileSize[name]
+	if info, err := f.Stat(); err == nil {
+		data.Grow(int(min(info.Size(), limit)) + bytes.MinRead)
+	}
+	switch n, err := io.Copy(&data, io.LimitReader(f, limit+1)); {
+	case err != nil:
+		return nil, []problem{problemf(0, "reading it: %w", err)}
+	case n > limit:
+		return nil, []problem{problemf(1+bytes.Count(data.Bytes(), []byte("\n")), "larger than %d bytes", limit)}
+	}
+	return data.Bytes(), nil
 }

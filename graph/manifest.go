@@ -5,21 +5,22 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"codeberg.org/stagex/sx/graph/tomlscan"
 )
 
-// manifest is package.toml as written, nothing expanded. A pointer tells a key
-// that is there but empty from one that is not there.
+// manifest is package.toml as written, nothing expanded. A pointer distinguishes an empty
+// key from a missing one.
 //
 // Source: upstream's package.toml(5) and src/common.py.
 type manifest struct {
 	Package manifestPackage
 	Sources map[string]manifestSource
 
-	file    *tomlscan.File // nil of one that was recalled
+	file    *tomlscan.File // nil if the definition was recalled
 	unknown []unknownKey
 }
 
@@ -47,7 +48,7 @@ type manifestSource struct {
 type unknownKey struct {
 	key  string // "package.versoin"
 	line int
-	near string // what may have been meant, "" where nothing is near
+	near string // a suggestion, "" if no known key is near
 }
 
 var (
@@ -55,7 +56,7 @@ var (
 	sourceKeys  = []string{"hash", "version", "file", "format", "git_sha", "mirrors"}
 )
 
-// problem is an error with the line of the file at hand, 0 for the whole file.
+// problem is an error with its line in the file that is being read, 0 for the whole file.
 type problem struct {
 	line int
 	err  error
@@ -65,9 +66,8 @@ func problemf(line int, format string, args ...any) problem {
 	return problem{line, fmt.Errorf(format, args...)}
 }
 
-// parseManifest checks syntax and types; a nil manifest comes with the problems
-// that stopped it. Keys count as they are written: one in another case is another
-// key.
+// parseManifest checks syntax and types. A nil manifest comes with the problems that
+// stopped it. Keys are compared as they are written: one in another case is another key.
 func parseManifest(data []byte) (*manifest, []problem) {
 	f, err := tomlscan.Parse(data)
 	var refused *tomlscan.Error
@@ -117,7 +117,7 @@ func unknownPart(key toml.Key) (int, []string) {
 	return 0, nil
 }
 
-// line is 0 for a key that is not there.
+// line returns 0 for a missing key.
 func (m *manifest) line(key ...string) int {
 	if m.file == nil {
 		return 0
@@ -127,3 +127,107 @@ func (m *manifest) line(key ...string) int {
 
 // keys are the keys of [sources], sorted.
 func (m *manifest) keys() []string { return slices.Sorted(maps.Keys(m.Sources)) }
+
+// reader takes the values of known keys out of what package.toml holds, and says
+// where one is of another type. Unknown keys are not its business.
+type reader struct {
+	file     *tomlscan.File
+	problems []problem
+}
+
+// table sets the variables that the pointers in known point to.
+func (r *reader) table(value any, path []string, known map[string]any) {
+	table, ok := value.(map[string]any)
+	if !ok {
+		r.wrongType(value, "a table", path)
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(known)) {
+		r.value(table[key], append(slices.Clone(path), key), known[key])
+	}
+}
+
+// value is nil for a key that is not there.
+func (r *reader) value(value any, path []string, to any) {
+	switch to := to.(type) {
+	case *[]string:
+		*to = r.list(value, path)
+	case **string:
+		if text, ok := r.text(value, path); ok {
+			*to = &text
+		}
+	case *string:
+		*to, _ = r.text(value, path)
+	}
+}
+
+func (r *reader) text(value any, path []string) (string, bool) {
+	text, ok := value.(string)
+	if !ok {
+		r.wrongType(value, "a string", path)
+	}
+	return text, ok
+}
+
+func (r *reader) list(value any, path []string) []string {
+	list, ok := value.([]any)
+	if !ok {
+		r.wrongType(value, "a list of strings", path)
+		return nil
+	}
+	texts := make([]string, len(list))
+	for i, element := range list {
+		if texts[i], ok = element.(string); !ok {
+			r.wrongType(element, "a list of strings", path)
+			return nil
+		}
+	}
+	return texts
+}
+
+func (r *reader) sources(value any) map[string]manifestSource {
+	table, ok := value.(map[string]any)
+	if !ok {
+		r.wrongType(value, "a table", []string{"sources"})
+		return nil
+	}
+	sources := make(map[string]manifestSource, len(table))
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		var s manifestSource
+		r.table(table[key], []string{"sources", key}, map[string]any{
+			"hash": &s.Hash, "version": &s.Version, "file": &s.File, "format": &s.Format, "git_sha": &s.GitSHA, "mirrors": &s.Mirrors,
+		})
+		sources[key] = s
+	}
+	return sources
+}
+
+// wrongType is no problem for a value that is not there.
+func (r *reader) wrongType(value any, want string, path []string) {
+	if value == nil {
+		return
+	}
+	r.problems = append(r.problems, problemf(r.file.Line(path...), "%s: want %s, got %s", path[len(path)-1], want, typeName(value)))
+}
+
+func typeName(value any) string {
+	switch value.(type) {
+	case string:
+		return "a string"
+	case int64:
+		return "an integer"
+	case float64:
+		return "a float"
+	case bool:
+		return "a boolean"
+	case time.Time:
+		return "a date"
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a table"
+	case []map[string]any:
+		return "a list of tables"
+	}
+	return fmt.Sprintf("a %T", value)
+}

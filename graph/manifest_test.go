@@ -41,8 +41,8 @@ func TestManifestErrors(t *testing.T) {
 		"types and keys": {"[package]\nname = [\"x\"]\nversion = 2020-01-01\nfoo = 1\n[sources.a]\nmirrors = 1\n", []string{`2: name: want a string, got a list`, `3: version: want a string, got a date`, `6: mirrors: want a list of strings, got an integer`}},
 		"below a string": {"[package]\nname.x = 1\n", []string{`2: name: want a string, got a table`}},
 
-		"version":               {"[package]\nname = \"x\"\nversion = \"1/2\"\n", []string{`3: version "1/2" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
-		"empty version":         {"[package]\nname = \"x\"\nversion = \"\"\n", []string{`3: version "" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
+		"version":               {"[package]\nname = \"x\"\nversion = \"1/2\"\n", []string{`3: version "1/2" is not a valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
+		"empty version":         {"[package]\nname = \"x\"\nversion = \"\"\n", []string{`3: version "" is not a valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
 		"version and from":      {"[package]\nname = \"x\"\nversion = \"1\"\nversion_from = \"core-base\"\n", []string{`4: version_from "core-base": there is a version too`}},
 		"version_from unknown":  {"[package]\nname = \"x\"\nversion_from = \"core-bsae\"\n", []string{`3: version_from: unknown output "core-bsae"; did you mean core-base?`}},
 		"version_from bare":     {"[package]\nname = \"x\"\nversion_from = \"base\"\n", []string{`3: version_from: parsing output "base": want <stage>-<name>, the stage one of bootstrap, core, pallet, user`}},
@@ -120,7 +120,7 @@ func TestSourceErrors(t *testing.T) {
 	}{
 		"no hash":         {[]string{mirrorLine}, []string{`4: ` + source + `hash is missing`}},
 		"short hash":      {[]string{mirrorLine, `hash = "abc"`}, []string{`6: ` + source + `parsing sha256 "abc": want 64 hexadecimal digits, got 3 characters`}},
-		"upper-case hash": {[]string{`hash = "` + strings.ToUpper(hash) + `"`, mirrorLine}, []string{`5: ` + source + `parsing sha256 "` + strings.ToUpper(hash) + `": 'E' is no lower-case hexadecimal digit`}},
+		"upper-case hash": {[]string{`hash = "` + strings.ToUpper(hash) + `"`, mirrorLine}, []string{`5: ` + source + `parsing sha256 "` + strings.ToUpper(hash) + `": 'E' is not a lower-case hexadecimal digit`}},
 		"no mirrors":      {[]string{hashLine}, []string{`4: ` + source + `want at least one mirror`}},
 		"empty mirrors":   {[]string{hashLine, `mirrors = []`}, []string{`6: ` + source + `want at least one mirror`}},
 		"ftp":             {[]string{hashLine, `mirrors = ["ftp://example.org/x.tgz"]`}, []string{`6: ` + source + `mirror "ftp://example.org/x.tgz": want http:// or https://`}},
@@ -149,7 +149,7 @@ func TestSourceErrors(t *testing.T) {
 		"no last segment": {[]string{hashLine, `mirrors = ["https://example.org/dir/"]`}, []string{`6: ` + source + `the file's name is empty`}},
 		"no path":         {[]string{hashLine, `mirrors = ["https://example.org"]`}, []string{`6: ` + source + `the file's name is empty`}},
 		"via format":      {[]string{hashLine, `format = "../../x"`, `file = "a.{format}"`, mirrorLine}, []string{`6: ` + source + `reading "../../x": want the ending of an archive's name, such as tar.gz`}},
-		"via version":     {[]string{hashLine, `version = "../../x"`, `file = "a-{version}"`, mirrorLine}, []string{`6: ` + source + `version "../../x" is no valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
+		"via version":     {[]string{hashLine, `version = "../../x"`, `file = "a-{version}"`, mirrorLine}, []string{`6: ` + source + `version "../../x" is not a valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -`}},
 		"long file":       {[]string{hashLine, `file = "` + strings.Repeat("a", 256) + `"`, mirrorLine}, []string{`6: ` + source + `file "` + strings.Repeat("a", 256) + `": longer than 255 bytes`}},
 		"escape in file":  {[]string{hashLine, `file = "a\u001b[31m"`, mirrorLine}, []string{`6: ` + source + `file "a\x1b[31m": holds a space or a character that cannot be printed`}},
 

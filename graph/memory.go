@@ -7,16 +7,15 @@ import (
 	"codeberg.org/stagex/sx/cache/pack"
 )
 
-// Memory keeps from one run to the next what Load learnt of definitions in which
-// nothing is wrong.
+// Memory keeps what Load learnt of definitions without errors from one run to the next.
 type Memory interface {
-	// Recall returns what Remember was given for the definition folder dir, when
-	// everything in it but fetch is what it was then. Several goroutines call it.
-	Recall(dir string) (learnt string, ok bool)
-	// Remember is called for a folder of which Recall knew nothing, with what was
-	// learnt by reading it since. Several goroutines call it.
-	Remember(dir, learnt string)
-	// Forget makes Recall know nothing of a folder.
+	// Recall returns the value that Remember got for the definition folder dir, if
+	// nothing in it but fetch has changed since. Several goroutines call it.
+	Recall(dir string) (value string, ok bool)
+	// Remember is called with a value made by reading a folder after Recall returned
+	// nothing for it. Several goroutines call it.
+	Remember(dir, value string)
+	// Forget makes Recall return nothing for a folder.
 	Forget(dir string)
 }
 
@@ -25,11 +24,11 @@ func (l *loader) recall(d *draft) bool {
 	if l.memory == nil {
 		return false
 	}
-	learnt, ok := l.memory.Recall(d.def.Dir)
+	value, ok := l.memory.Recall(d.def.Dir)
 	if !ok {
 		return false
 	}
-	if !d.decode(learnt) {
+	if !d.decode(value) {
 		l.memory.Forget(d.def.Dir)
 		*d = draft{def: &Definition{Stage: d.def.Stage, Name: d.def.Name, Dir: d.def.Dir}}
 		return false
@@ -37,8 +36,8 @@ func (l *loader) recall(d *draft) bool {
 	return true
 }
 
-// remember tells the memory of what was read of definitions that are right in
-// themselves.
+// remember gives the memory what was read of definitions that have no errors of their
+// own.
 func (l *loader) remember(ctx context.Context) {
 	wasRead := func(d *draft) bool { return d.recalled == nil && len(d.errs) == 0 && !d.unsure }
 	if l.memory == nil || !slices.ContainsFunc(l.drafts, wasRead) {
@@ -51,8 +50,8 @@ func (l *loader) remember(ctx context.Context) {
 	})
 }
 
-// forgetOutdated finds the definitions that were learnt under another version than
-// the one that version_from now leads to: it decides sources and edges.
+// forgetOutdated forgets definitions that were remembered with another version than the
+// one that version_from leads to now: the version decides sources and edges.
 func (l *loader) forgetOutdated() (any bool) {
 	for _, d := range l.drafts {
 		if d.recalled != nil && d.recalled.version != d.def.Version {
@@ -63,8 +62,8 @@ func (l *loader) forgetOutdated() (any bool) {
 	return any
 }
 
-// forgetWrong finds the definitions that were learnt and are wrong now, because
-// another changed: what is wrong is told from the files themselves.
+// forgetWrong forgets definitions that were remembered and have errors now, because
+// another definition changed: their errors are found by reading the files.
 func (l *loader) forgetWrong() (any bool) {
 	if l.memory == nil {
 		return false
@@ -78,11 +77,10 @@ func (l *loader) forgetWrong() (any bool) {
 	return any
 }
 
-// recalled says of a draft that it was not read.
+// recalled marks a draft that was not read.
 type recalled struct{ version string }
 
-// encode packs all that Load learnt of d: texts with their length before them, and
-// lengths as varints.
+// encode packs all that Load learnt of d.
 func (d *draft) encode() string {
 	var p pack.Packer
 	from := d.manifest.Package.VersionFrom
@@ -123,10 +121,10 @@ func (d *draft) encode() string {
 	return string(p)
 }
 
-// decode is the reverse of encode. It reports false for what encode did not make, of
-// which d may have anything then.
-func (d *draft) decode(learnt string) bool {
-	p := pack.Unpacker{Rest: learnt}
+// decode is the inverse of encode. It reports false for text that encode did not make; d
+// is undefined then.
+func (d *draft) decode(value string) bool {
+	p := pack.Unpacker{Rest: value}
 	d.manifest = &manifest{}
 	if p.Bool() {
 		from := p.Text()

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Stages are the folders of packages/ that hold definitions, in the order that
-// they sort. No stage is the beginning of another, so comparing stage and name
-// one after the other orders refs as their text does.
+// Stages are the folders of packages/ that hold definitions, sorted. No stage is a prefix
+// of another, so comparing stage and name one after the other orders refs as their text
+// does.
 //
 // Source: upstream's Makefile, STAGES.
 var Stages = []string{"bootstrap", "core", "pallet", "user"}
@@ -25,8 +25,8 @@ type Ref struct{ Stage, Name string }
 // Source: distribution/reference, path-component.
 var componentPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
 
-// maxComponent keeps stagex/<output> inside the 255 characters of a repository
-// name, docker.io/ and a folder name in out/ included.
+// maxComponent keeps docker.io/stagex/<output> within the 255 characters of a repository
+// name, and the name of a folder in out/ within its limit.
 const maxComponent = 200
 
 // ParseRef reads "<stage>-<name>". The stage is one of Stages, and the whole a
@@ -63,8 +63,8 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// checkComponent says why s cannot name an image, a folder of out/ and a folder
-// of fetch/ all at once.
+// checkComponent returns why s cannot be the name of an image, of a folder of out/ and of
+// a folder of fetch/ at once.
 func checkComponent(s string) error {
 	switch {
 	case len(s) > maxComponent:

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// DefaultPlatform is built where neither definition nor user name another.
+// DefaultPlatform is built if neither definition nor user name another.
 const DefaultPlatform = "linux/amd64"
 
-// Request is what decides an output's bytes, as far as the tree says. It is a
-// plain value: its JSON is what `sx build --dry-run --json` prints and what an
-// output's key covers. All paths are relative to the tree, with slashes.
+// Request is what decides an output's bytes, as far as the tree says. It is a plain
+// value: `sx build --dry-run --json` prints its JSON, and an output's key covers it. All
+// paths are relative to the tree, with slashes.
 //
 // Source: upstream's src/targets.py, TARGET_TEMPLATE.
 type Request struct {
@@ -28,9 +28,9 @@ type Request struct {
 	Ulimits     []string          `json:"ulimits"`     // "nofile=<soft>:<hard>"
 }
 
-// Request says how to build o. The platforms are the user's choice, in order;
-// those of the definition win, and without either it is DefaultPlatform. The
-// request shares nothing with the graph.
+// Request returns how to build o. The platforms are the user's choice, in order; the
+// definition's take precedence, and without either it is DefaultPlatform. The request
+// shares no memory with the graph.
 func (o *Output) Request(platforms []string) Request {
 	name := "stagex/" + o.Ref.String()
 	r := Request{
@@ -56,7 +56,7 @@ func (o *Output) Request(platforms []string) Request {
 	return r
 }
 
-// Platforms are those that a request for o has.
+// Platforms returns the platforms of a request for o.
 func (o *Output) Platforms(chosen []string) []string {
 	switch {
 	case len(o.Definition.Platforms) > 0:
@@ -67,7 +67,7 @@ func (o *Output) Platforms(chosen []string) []string {
 	return []string{DefaultPlatform}
 }
 
-// fixedArgs reach every build.
+// fixedArgs are build arguments of every build.
 var fixedArgs = map[string]string{
 	"SOURCE_DATE_EPOCH":         "1",
 	"BUILDKIT_MULTI_PLATFORM":   "1",

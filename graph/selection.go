@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/agext/levenshtein"
 )
 
 // Select turns what a user names into outputs, and into broken definitions of which
@@ -65,7 +67,7 @@ func readTarget(typed string) target {
 	return target{typed, text, folder || inPackages}
 }
 
-// selectOne also takes what the tree has none of, if that is a stage.
+// selectOne also accepts a stage that has no outputs.
 func (g *Graph) selectOne(t target) (refs []Ref, broken []*Broken, err error) {
 	stage, name, isPath := strings.Cut(t.text, "/")
 	r, err := ParseRef(t.text)
@@ -126,8 +128,8 @@ func (t target) pattern() func(named) bool {
 	}
 }
 
-// matching returns what match names. A broken definition that shows no outputs goes
-// by its own name.
+// matching returns the outputs that match accepts. A broken definition without known
+// outputs is matched by its own name.
 func (g *Graph) matching(match func(named) bool) (refs []Ref, broken []*Broken) {
 	for _, o := range g.outputs {
 		if match(named{o.Ref, Ref{o.Definition.Stage, o.Definition.Name}}) {
@@ -187,3 +189,47 @@ func (g *Graph) suggestTargets(t target) []string {
 	slices.Sort(names)
 	return suggest(t.text, slices.Compact(names))
 }
+
+// maxDistance is how many edits away a suggestion may be, as in BuildKit's own
+// util/suggest.
+const maxDistance = 2
+
+const maxSuggestions = 3
+
+// suggest returns the options that are nearest to name and equally near, sorted
+// and at most three of them.
+func suggest(name string, options []string) []string {
+	type candidate struct {
+		option   string
+		distance int
+	}
+	var near []candidate
+	for _, option := range options {
+		if abs(len(option)-len(name)) > maxDistance || option == name {
+			continue
+		}
+		if d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(option), nil); d <= maxDistance {
+			near = append(near, candidate{option, d})
+		}
+	}
+	slices.SortFunc(near, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), strings.Compare(a.option, b.option))
+	})
+	var out []string
+	for _, c := range near[:min(len(near), maxSuggestions)] {
+		if c.distance == near[0].distance {
+			out = append(out, c.option)
+		}
+	}
+	return out
+}
+
+// didYouMean returns the end of a message; "" without suggestions.
+func didYouMean(suggestions []string) string {
+	if len(suggestions) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(suggestions, ", ") + "?"
+}
+
+func abs(n int) int { return max(n, -n) }

@@ -21,24 +21,23 @@ const (
 // File is one entry of a definition's folder as the build sees it.
 type File struct {
 	Path string // relative to the folder, slashes
-	// Mode is normalised, so that what a checkout's umask was does not reach the
-	// image: files 0644 or, where the owner may execute, 0755; folders 0755;
-	// links 0777.
+	// Mode is normalised, so that the umask of a checkout does not reach the image:
+	// files 0644, or 0755 if the owner may execute them; folders 0755; links 0777.
 	Mode    fs.FileMode
-	Link    string // where a link leads, as written
+	Link    string // target of a link, as written
 	Data    []byte // of a file
 	ModTime time.Time
 }
 
-// Snapshot reads the folder of d, which is the build's context: folders
-// included, sorted by path. A fetch at the top is left out, because the fetched
-// sources take its place. Containerfile and package.toml are the bytes that
-// Load parsed, unless it recalled them: then the caller must know what they were.
+// Snapshot reads the folder of d, which is the build's context: all entries including
+// folders, sorted by path. A fetch at the top is left out, because the fetched sources
+// take its place. Containerfile and package.toml have the bytes that Load parsed, unless
+// it recalled the definition: then the caller must know what they were.
 //
-// A symbolic link is carried as it is, wherever it leads, and not followed. It is
-// an error for anything to be neither file, folder nor link, for a name to be
-// something else than UTF-8, and for the folder to exceed its limits: all that
-// Load finds too. The tree must be an [fs.ReadLinkFS] to hold links.
+// A symbolic link is an entry of its own and is not followed. An entry that is not a
+// file, folder or link, a name that is not UTF-8, and a folder that exceeds its limits
+// are errors; Load finds all of them too. The tree must be an [fs.ReadLinkFS] to hold
+// links.
 func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
 	s := &snapshot{tree: tree, def: d}
 	if err := s.walk(""); err != nil {
@@ -48,19 +47,19 @@ func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
 	return s.files, nil
 }
 
-// checkFolder finds what Snapshot would refuse, without reading files: entries is
-// what the definition's folder holds.
+// checkFolder finds what Snapshot would refuse, without reading files. Entries are those
+// of the definition's folder.
 func checkFolder(tree fs.FS, d *Definition, entries []fs.DirEntry) []*FileError {
 	s := &snapshot{tree: tree, def: d}
 	return s.check("", entries)
 }
 
-// check goes on after an error, unless it is a limit.
+// check goes on after an error, unless a limit is exceeded.
 func (s *snapshot) check(dir string, entries []fs.DirEntry) (errs []*FileError) {
 	for _, e := range entries {
 		path := join(dir, e.Name())
 		if path == "fetch" {
-			continue // left out, whatever it is
+			continue // see Snapshot
 		}
 		err := s.checkEntry(path, e)
 		if err == nil && e.IsDir() {
@@ -87,7 +86,7 @@ func (s *snapshot) checkEntry(path string, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	own := path == containerfileName || path == manifestName // read, and so checked, already
+	own := path == containerfileName || path == manifestName // these were read, and so checked, already
 	if own && (!info.Mode().IsRegular() || info.Size() > maxFileSize[path]) {
 		return nil
 	}
@@ -110,7 +109,7 @@ func (s *snapshot) checkEntry(path string, e fs.DirEntry) error {
 	return fmt.Errorf("neither a file, a folder nor a link (%v)", e.Type())
 }
 
-// checkName refuses what no build context and no fs.FS can hold.
+// checkName refuses names that no build context and no fs.FS can hold.
 func checkName(name string) error {
 	if !utf8.ValidString(name) {
 		return errors.New("its name is not UTF-8")
@@ -127,7 +126,7 @@ type snapshot struct {
 	full    bool // a limit is reached
 }
 
-// fits counts an entry.
+// fits counts an entry and checks the limits.
 func (s *snapshot) fits(info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		s.bytes += info.Size()

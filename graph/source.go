@@ -1,7 +1,9 @@
 package graph
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -52,7 +54,7 @@ func readSource(m *manifest, d *Definition, key string) (Source, []problem) {
 	return s, r.problems
 }
 
-// optional is "" for a key that is not there, and refuses one that is empty.
+// optional returns "" for a missing key, and refuses an empty one.
 func (r *sourceReader) optional(key string, value *string, check func(string) error) string {
 	switch {
 	case value == nil:
@@ -141,8 +143,8 @@ func (r *sourceReader) argFile(s *Source, template, key string, d *Definition) {
 	}
 }
 
-// placeholders are what a source's file may use: its own version's, else those
-// of the definition.
+// placeholders returns the values that a source's file may use: those of its own version,
+// or else of the definition's.
 func placeholders(s Source, d *Definition) map[string]string {
 	v := s.Version
 	if v == "" {
@@ -154,4 +156,108 @@ func placeholders(s Source, d *Definition) map[string]string {
 	}
 	values["format"] = s.Format
 	return values
+}
+
+// maxFileName is the longest name that a folder of every usual filesystem can hold, in
+// bytes.
+const maxFileName = 255
+
+// lastSegment is the last segment of a URL's path, before anything is expanded.
+//
+// Source: upstream's src/fetch.py, urlsplit(mirror).path.split("/")[-1].
+func lastSegment(mirror string) string {
+	mirror, _, _ = strings.Cut(mirror, "#")
+	mirror, _, _ = strings.Cut(mirror, "?")
+	_, rest, ok := strings.Cut(mirror, "://")
+	if !ok {
+		rest = mirror
+	}
+	_, path, _ := strings.Cut(rest, "/")
+	return path[strings.LastIndex(path, "/")+1:]
+}
+
+// checkFile returns why name cannot be a file of the fetch folder.
+func checkFile(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("the file's name is empty")
+	case strings.ContainsAny(name, `/\`):
+		return fmt.Errorf("file %q: a name, not a path", name)
+	case name[0] == '.':
+		return fmt.Errorf("file %q: begins with a dot, so upstream would not show it to the build", name)
+	case len(name) > maxFileName:
+		return fmt.Errorf("file %q: longer than %d bytes", name, maxFileName)
+	case !plainText(name):
+		return fmt.Errorf("file %q: holds a space or a character that cannot be printed", name)
+	}
+	return nil
+}
+
+// expandMirror returns an http or https URL with a host.
+func expandMirror(template string, values map[string]string) (string, error) {
+	mirror, err := expand(template, values)
+	if err != nil {
+		return "", err
+	}
+	if !plainText(mirror) {
+		return "", fmt.Errorf("mirror %q: holds a space or a character that cannot be printed", mirror)
+	}
+	u, err := url.Parse(mirror)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("mirror %q: not a URL", mirror)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", fmt.Errorf("mirror %q: want http:// or https://", mirror)
+	case u.Hostname() == "":
+		return "", fmt.Errorf("mirror %q: has no host", mirror)
+	}
+	return mirror, nil
+}
+
+// plainText reports whether s is printable ASCII without spaces.
+func plainText(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Hash is the sha256 of a source, which is an input. Digests of outputs have another
+// type, in package oci, so that the compiler keeps them apart.
+type Hash [32]byte
+
+// ParseHash reads 64 lower-case hexadecimal digits. Upper case is refused,
+// because upstream compares the text.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	if len(s) != hex.EncodedLen(len(h)) {
+		return Hash{}, fmt.Errorf("parsing sha256 %q: want 64 hexadecimal digits, got %d characters", s, len(s))
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return Hash{}, fmt.Errorf("parsing sha256 %q: %q is not a lower-case hexadecimal digit", s, c)
+		}
+	}
+	if _, err := hex.Decode(h[:], []byte(s)); err != nil {
+		panic("graph: internal error: " + err.Error())
+	}
+	return h, nil
+}
+
+// String is 64 lower-case hexadecimal digits.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// MarshalText is String.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText is ParseHash.
+func (h *Hash) UnmarshalText(text []byte) error {
+	parsed, err := ParseHash(string(text))
+	if err != nil {
+		return err
+	}
+	*h = parsed
+	return nil
 }

@@ -11,16 +11,16 @@ import (
 // and about 1,500 values.
 const (
 	MaxSize   = 1 << 20 // bytes
-	maxDepth  = 16      // of tables and lists in one another
+	maxDepth  = 16      // nested tables and lists
 	maxText   = 8 << 10 // bytes of a key, a text or a number
 	maxValues = 10_000  // keys and elements of lists
-	maxPaths  = 4 << 20 // bytes of all keys, each with those of the tables around it
+	maxPaths  = 4 << 20 // bytes of all keys, each with its path
 )
 
 // Error says where and why data is refused.
 type Error struct {
-	Line int    // from 1; 0 when it is about the whole file
-	Key  string // the last one before, as the decoder has it; may be ""
+	Line int    // from 1; 0 for the whole file
+	Key  string // the last key before the error, as the decoder reports it; may be ""
 	Err  error
 }
 
@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// File is what a TOML file says.
+// File is a parsed TOML file.
 type File struct {
 	Values map[string]any // as [toml.Decode] fills it
 	Keys   []*Key         // each once, in the order of the file
@@ -42,7 +42,7 @@ type File struct {
 	top Key
 }
 
-// Key is a key of a file, or a table that is named in the key of another.
+// Key is a key of a file, or a table that only the path of another key names.
 type Key struct {
 	Name string
 	Line int // where it is first named
@@ -52,13 +52,13 @@ type Key struct {
 	below  map[string]*Key
 }
 
-// Note is about a line.
+// Note is a remark about a line.
 type Note struct {
 	Line int
 	Text string
 }
 
-// Path returns the names that lead to k, its own last.
+// Path returns the names that lead to k, and its own.
 func (k *Key) Path() toml.Key {
 	path := make(toml.Key, k.depth)
 	for ; k.parent != nil; k = k.parent {
@@ -67,7 +67,7 @@ func (k *Key) Path() toml.Key {
 	return path
 }
 
-// Line returns the line of a key, 0 when the file has none of that path.
+// Line returns the line of a key, 0 if there is no such key.
 func (f *File) Line(path ...string) int {
 	k := &f.top
 	for _, name := range path {
@@ -86,7 +86,7 @@ func Parse(data []byte) (*File, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	if stopped { // the decoder says what is wrong there, and need not see more
+	if stopped { // the decoder reports the error there, and need not see more
 		data = data[:min(s.endOfLine()+1, len(data))]
 	}
 	_, err := toml.Decode(string(data), &f.Values)

@@ -9,14 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// scanner goes over valid TOML, and stops where it is not: the decoder knows
-// better what to say.
+// scanner scans valid TOML, and stops at the first error, which the decoder then reports.
 type scanner struct {
 	data   []byte
 	at     int
 	line   int
 	file   *File
-	err    *Error // a limit
+	err    *Error // a limit that is exceeded
 	values int
 	paths  int
 }
@@ -28,7 +27,7 @@ func (s *scanner) scan() (stopped bool) {
 		s.refuse("larger than %d bytes", MaxSize)
 		return true
 	}
-	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} { // which the decoder skips
+	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} { // the decoder skips them
 		if bytes.HasPrefix(s.data, []byte(mark)) {
 			s.at = len(mark)
 			s.newer("a byte order mark")
@@ -67,7 +66,7 @@ func (s *scanner) newer(what string) {
 	s.file.Newer = append(s.file.Newer, Note{s.line, what})
 }
 
-// endOfLine is where the line at hand ends, before its newline.
+// endOfLine returns where the current line ends, before its newline.
 func (s *scanner) endOfLine() int {
 	if i := bytes.IndexByte(s.data[s.at:], '\n'); i >= 0 {
 		return s.at + i
@@ -75,7 +74,8 @@ func (s *scanner) endOfLine() int {
 	return len(s.data)
 }
 
-// blanks passes over spaces and a comment, and over lines that hold no more.
+// blanks skips spaces and a comment and, with lines, newlines too. It reports whether it
+// skipped a newline.
 func (s *scanner) blanks(lines bool) (newline bool) {
 	for ; s.at < len(s.data); s.at++ {
 		switch s.data[s.at] {
@@ -95,7 +95,7 @@ func (s *scanner) blanks(lines bool) (newline bool) {
 	return newline
 }
 
-// take passes over text if it is next.
+// take skips text if it comes next.
 func (s *scanner) take(text string) bool {
 	if !bytes.HasPrefix(s.data[s.at:], []byte(text)) {
 		return false
@@ -104,7 +104,7 @@ func (s *scanner) take(text string) bool {
 	return true
 }
 
-// header reads "[a.b]" or "[[a.b]]".
+// header parses "[a.b]" or "[[a.b]]".
 func (s *scanner) header() (*Key, bool) {
 	end := "]"
 	if s.take("["); s.take("[") {
@@ -114,7 +114,7 @@ func (s *scanner) header() (*Key, bool) {
 	return k, ok && s.take(end)
 }
 
-// pair reads "key = value".
+// pair parses "key = value".
 func (s *scanner) pair(table *Key, depth int) bool {
 	k, ok := s.key(table, depth)
 	if !ok || !s.take("=") {
@@ -124,7 +124,7 @@ func (s *scanner) pair(table *Key, depth int) bool {
 	return s.value(k, depth+1)
 }
 
-// key reads a dotted key below table, and the spaces after it.
+// key parses a dotted key below table, and the spaces after it.
 func (s *scanner) key(table *Key, depth int) (*Key, bool) {
 	k := table
 	for {
@@ -162,7 +162,7 @@ func (s *scanner) add(k *Key, name string) *Key {
 	return k.below[name]
 }
 
-// count is of keys and elements.
+// count counts a key or an element, and checks the limit.
 func (s *scanner) count() bool {
 	if s.values++; s.values > maxValues {
 		return s.refuse("more than %d keys and elements of lists", maxValues)
@@ -191,7 +191,7 @@ func (s *scanner) fits(n int) bool {
 	return true
 }
 
-// value reads what k is set to, an element of it, or a value in such.
+// value parses the value of k, or an element of it at any depth.
 func (s *scanner) value(k *Key, depth int) bool {
 	if s.at == len(s.data) {
 		return false
@@ -229,7 +229,7 @@ func (s *scanner) list(k *Key, depth int) bool {
 	}
 }
 
-// table reads an inline table, which in TOML 1.0 is a line.
+// table parses an inline table, which TOML 1.0 allows on one line only.
 func (s *scanner) table(k *Key, depth int) bool {
 	s.take("{")
 	for first := true; ; first = false {
@@ -256,7 +256,7 @@ func (s *scanner) table(k *Key, depth int) bool {
 
 var shortTime = regexp.MustCompile(`(^|[T ])[0-9]{2}:[0-9]{2}([^:0-9]|$)`)
 
-// bare reads a number, a truth or a time.
+// bare parses a number, a boolean or a time.
 func (s *scanner) bare() bool {
 	n := bytes.IndexAny(s.data[s.at:s.endOfLine()], ",]}#\r")
 	if n < 0 {
@@ -273,7 +273,7 @@ func (s *scanner) bare() bool {
 	return true
 }
 
-// text reads a text in quotes, of one line.
+// text parses a text in quotes, on one line.
 func (s *scanner) text(quote byte, value bool) (string, bool) {
 	start := s.at
 	for s.at++; s.at < len(s.data) && s.data[s.at] != '\n'; s.at++ {
@@ -295,7 +295,7 @@ func (s *scanner) text(quote byte, value bool) (string, bool) {
 	return "", s.fits(s.at-start) && false
 }
 
-// escape passes over the character after a backslash.
+// escape skips the character after a backslash.
 func (s *scanner) escape() {
 	if s.at+1 < len(s.data) && s.data[s.at+1] != '\n' {
 		if s.at++; s.data[s.at] == 'e' || s.data[s.at] == 'x' {
@@ -304,7 +304,7 @@ func (s *scanner) escape() {
 	}
 }
 
-// lines reads a text of several lines, whose opening is passed.
+// lines parses a text of several lines, after its opening quotes.
 func (s *scanner) lines(quote byte) bool {
 	start, end := s.at, strings.Repeat(string(quote), 3)
 	for ; s.at < len(s.data); s.at++ {
@@ -315,7 +315,7 @@ func (s *scanner) lines(quote byte) bool {
 			s.escape()
 		case c == quote && s.take(end):
 			for i := 0; i < 2 && s.at < len(s.data) && s.data[s.at] == quote; i++ {
-				s.at++ // it may end in two quotes
+				s.at++ // the text may end in two quotes
 			}
 			return s.fits(s.at - start)
 		}
@@ -327,7 +327,7 @@ var escapes = regexp.MustCompile(`\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa
 
 var escaped = map[byte]string{'b': "\b", 't': "\t", 'n': "\n", 'f': "\f", 'r': "\r", 'e': "\x1b"}
 
-// unescape is what the decoder makes of a text in double quotes.
+// unescape decodes a text in double quotes as the decoder does.
 func unescape(text string) string {
 	if !strings.Contains(text, `\`) {
 		return text
