@@ -15,19 +15,19 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// BuildKit unpacks an .xz file that an ADD names with the program xz, and copies the
-// file as it is when that program fails on its beginning: without any error, the
-// image is another one (moby/buildkit: solver/llbsolver/file, isArchivePath). So what
-// the engine's xz cannot unpack is found before it is asked to.
+// BuildKit unpacks an .xz file of an ADD with the program xz. If xz fails at the start of
+// the file, BuildKit copies the file instead, without an error: the image is then a
+// different one (moby/buildkit: solver/llbsolver/file, isArchivePath). So sx checks before
+// the build whether the engine's xz can unpack the file.
 
-// archives remembers what the xz of an engine elsewhere turned out to unpack.
+// archives remembers which archives the xz of an engine elsewhere can unpack.
 type archives struct {
 	mu      sync.Mutex
 	unpacks map[string]bool // by filters
 }
 
-// CheckArchives returns an error for the first .xz file that an ADD names and that the
-// engine's xz cannot unpack: an *UnfitError, or an *EngineError of an engine elsewhere.
+// CheckArchives returns an error for the first .xz file of an ADD that the engine's xz
+// cannot unpack: an *UnfitError, or an *EngineError of an engine elsewhere.
 func (b *Builder) CheckArchives(ctx context.Context, job Job) error {
 	if job.trusted {
 		return nil
@@ -51,7 +51,7 @@ func (b *Builder) CheckArchives(ctx context.Context, job Job) error {
 	return nil
 }
 
-// jobFiles are the files of a job's context, by name.
+// jobFiles returns the files of a job's context, by name.
 func jobFiles(job Job) map[string]func() (io.ReadCloser, error) {
 	files := map[string]func() (io.ReadCloser, error){}
 	for _, f := range job.Files {
@@ -74,13 +74,14 @@ func headerOf(open func() (io.ReadCloser, error)) (xzheader.Header, error) {
 	return xzheader.Read(f)
 }
 
-// checkArchive asks only an engine elsewhere, whose xz may be of any release.
+// checkArchive returns an error if the engine's xz cannot unpack the file. It has to ask
+// only an engine elsewhere, whose xz may be any release.
 func (b *Builder) checkArchive(ctx context.Context, name string, h xzheader.Header) error {
 	if b.Kind() == EmbeddedKind {
 		if lacks := h.Missing(); lacks != "" {
 			return &UnfitError{
-				fmt.Sprintf("%s is compressed with %s, which the xz inside sx does not know, and BuildKit would silently copy the file instead of unpacking it", name, lacks),
-				"build on an engine elsewhere whose xz knows it (--engine), or compress the file another way",
+				fmt.Sprintf("%s is compressed with %s, which the xz inside sx does not support: BuildKit would silently copy the file instead of unpacking it", name, lacks),
+				"build on an engine elsewhere whose xz supports it (--engine), or compress the file another way",
 			}
 		}
 		return nil
@@ -91,12 +92,13 @@ func (b *Builder) checkArchive(ctx context.Context, name string, h xzheader.Head
 	}
 	return &EngineError{
 		EngineName(b.Engine),
-		fmt.Sprintf("its xz cannot unpack %s (filters %s, check %#x), and BuildKit would silently copy the file instead", name, h, h.Check),
-		"install a newer xz there (arm64 needs 5.4, riscv 5.6; busybox's knows few), or compress the file another way",
+		fmt.Sprintf("its xz cannot unpack %s (filters %s, check %#x): BuildKit would silently copy the file instead", name, h, h.Check),
+		"install a newer xz there (arm64 needs 5.4, riscv 5.6; busybox's supports few filters), or compress the file another way",
 	}
 }
 
-// unpacks has the engine unpack a small archive with the filters of h.
+// unpacks lets the engine unpack a small archive with the filters of h, and reports
+// whether it could.
 func (b *Builder) unpacks(ctx context.Context, h xzheader.Header) (bool, error) {
 	data, key := xzheader.Sample(h), fmt.Sprintf("%#v", h)
 	if data == nil {

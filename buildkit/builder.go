@@ -24,22 +24,22 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// storeID names the dependencies' blobs in the session. BuildKit wants a valid
-// repository name.
+// storeID is the session's name for the store of dependencies' blobs. BuildKit requires
+// a valid repository name.
 const storeID = "sx"
 
 // Options of [Open].
 type Options struct {
-	// Store is where dependencies are read from, and results lie on their way in.
+	// Store has the dependencies, and receives the results.
 	Store *cache.Store
 	Log   *zap.Logger
 }
 
-// Builder runs builds on one engine. All of them share one session: with a
-// session each, cancelling one build can break another that reads the same
-// dependency. It is safe for concurrent use.
+// Builder runs builds on one engine. All builds share one session: with a session each,
+// cancelling one build can break another that reads the same dependency. It is safe for
+// concurrent use.
 type Builder struct {
-	Engine  Engine // where it builds
+	Engine  Engine
 	conn    *Conn
 	session *session.Session
 	ended   chan struct{} // closed when the session's connection is gone
@@ -49,8 +49,8 @@ type Builder struct {
 	sink    *sink
 	store   *cache.Store
 	scratch *cache.TempDir // of the sink
-	dropped atomic.Bool    // the engine knows the session no more
-	builds  sync.RWMutex   // held by each for reading: the sink is theirs
+	dropped atomic.Bool    // the engine has given up the session
+	builds  sync.RWMutex   // each build holds it for reading, because it uses the sink
 	log     *zap.Logger
 
 	archives archives
@@ -82,7 +82,7 @@ func (b *Builder) open(ctx context.Context) (err error) {
 	}
 	b.dirs = &dirs{byName: map[string]*served{}}
 	b.blobs = &blobs{store: b.store, known: map[oci.Digest]struct{}{}}
-	// The session lives until Close, not until the first build's context ends.
+	// The session lasts until Close, not only until the first build's context ends.
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if b.session, err = session.NewSession(ctx, "sx"); err != nil {
 		return err
@@ -98,12 +98,12 @@ func (b *Builder) open(ctx context.Context) (err error) {
 			b.log.Debug("session ended", zap.Error(err))
 		}
 	}()
-	go b.watch(ctx, watchInterval, Silence) // ended as the session is
+	go b.watch(ctx, watchInterval, Silence) // ended like the session
 	return nil
 }
 
-// Close ends the session and with it every build that still runs. One whose result
-// has come takes it first, which may be long after the engine was lost.
+// Close ends the session and all running builds. A build that has received its result
+// still collects it; Close waits for that.
 func (b *Builder) Close() error {
 	select {
 	case <-b.ended:
@@ -122,19 +122,19 @@ func (b *Builder) Close() error {
 	return errors.Join(err, b.scratch.Close())
 }
 
-// sweep removes what an engine of this machine that was killed left behind.
+// sweep removes what a killed engine left on this machine.
 func (b *Builder) sweep() {
 	if e, ok := b.Engine.(Sweeper); ok {
 		e.Sweep()
 	}
 }
 
-// Kind is the engine's.
+// Kind returns the engine's kind.
 func (b *Builder) Kind() string { return b.Engine.Kind() }
 
-// Lost reports whether the engine went away: what failed may be tried again on
-// a new Builder. It asks the engine, because a build may fail of its death
-// before the session does.
+// Lost reports whether the engine is gone, so that a failed build can be tried again on
+// a new Builder. It asks the engine, because a build may fail before the session
+// notices.
 func (b *Builder) Lost(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
@@ -147,8 +147,9 @@ func (b *Builder) Lost(ctx context.Context) bool {
 	}
 }
 
-// Away makes an *EngineError of an error that only says that an engine elsewhere
-// went away again: who asked it may wait for it.
+// Away turns an error which means that an engine elsewhere went away again into an
+// *EngineError, so that the caller can wait for the engine. It returns other errors
+// unchanged.
 func (b *Builder) Away(err error) error {
 	var lost *LostError
 	if !b.conn.Elsewhere || !errors.As(err, &lost) && !transient(err) {
@@ -160,10 +161,10 @@ func (b *Builder) Away(err error) error {
 	return &EngineError{EngineName(b.Engine), "it went away as soon as it was reached (" + RootMessage(err) + ")", "try again, or see its log"}
 }
 
-// AnswerTime bounds how long a live engine may take to answer.
+// AnswerTime is how long a live engine may take to answer.
 const AnswerTime = 20 * time.Second
 
-// Version is the engine's BuildKit version, such as "v0.34.2".
+// Version returns the engine's BuildKit version, such as "v0.34.2".
 func (b *Builder) Version(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
@@ -174,17 +175,18 @@ func (b *Builder) Version(ctx context.Context) (string, error) {
 	return info.BuildkitVersion.Version, nil
 }
 
-// Overlayfs is the snapshotter of the engines that published StageX's digests.
-// The native one, which copies, gives other bytes where a step makes a hard link
-// to a file of an earlier layer: its layer then holds all names of that file.
+// Overlayfs is the snapshotter of the engines that published StageX's digests. The
+// snapshotter "native", which copies, gives other bytes if a step makes a hard link to a
+// file of an earlier layer: its layer then contains all names of that file.
 const Overlayfs = "overlayfs"
 
-// OtherSnapshotter says what a MISMATCH on such an engine may come from.
+// OtherSnapshotter explains a MISMATCH on an engine with another snapshotter.
 func OtherSnapshotter(name string) string {
-	return fmt.Sprintf("the engine stacks layers with %q, which gives other bytes than overlayfs where a step hard-links a file of an earlier layer", name)
+	return fmt.Sprintf("the engine stacks layers with %q, which gives other bytes than overlayfs if a step hard-links a file of an earlier layer", name)
 }
 
-// Snapshotter names how the engine stacks layers: [Overlayfs], "native", ….
+// Snapshotter returns the engine's snapshotter, which stacks layers: [Overlayfs],
+// "native", ….
 func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
@@ -198,8 +200,8 @@ func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
 	return workers[0].Labels[label.Snapshotter], nil // the first is the one that builds
 }
 
-// CheckPlatforms returns an *UnfitError for the first platform whose programs
-// the engine cannot run.
+// CheckPlatforms returns an error for the first platform whose programs the engine cannot
+// run: an *UnfitError, or an *EngineError of an engine elsewhere.
 func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
@@ -219,7 +221,7 @@ func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
 	return err
 }
 
-// platforms are those that a worker of the engine builds for.
+// platforms returns the platforms that a worker of the engine builds for.
 func (c *Conn) platforms(w *client.WorkerInfo) (names []string) {
 	for _, p := range w.Platforms {
 		names = append(names, platforms.Format(platforms.Normalize(p)))
@@ -230,6 +232,8 @@ func (c *Conn) platforms(w *client.WorkerInfo) (names []string) {
 	return names
 }
 
+// CheckPlatforms returns an *UnfitError for the first platform of want that is not in
+// have.
 func CheckPlatforms(have, want []string) error {
 	for _, w := range want {
 		p, err := platforms.Parse(w)
@@ -253,8 +257,8 @@ func platformRemedy(p string) string {
 	return "install qemu-user-static with binfmt support for it, or build on such a machine"
 }
 
-// link makes blobs appear in the engine's own folder, so that it need not read
-// them through the session. Any failure is harmless: the session serves them.
+// link hard-links blobs into the engine's own folder, so that they need not be sent
+// through the session. A failure is harmless: the session serves them.
 func (b *Builder) link(ds []oci.Digest) {
 	if b.conn.ContentDir == "" {
 		return
@@ -266,8 +270,8 @@ func (b *Builder) link(ds []oci.Digest) {
 	}
 }
 
-// linkBlob puts the verified blob in place of one that the engine has: that one
-// may be the inode of a layout that was damaged and replaced since.
+// linkBlob links a verified blob into the engine's folder, and replaces one that is
+// there: it may be the inode of a layout that was damaged and replaced since.
 func (b *Builder) linkBlob(d oci.Digest) error {
 	theirs := filepath.Join(b.conn.ContentDir, d.Hex())
 	err := b.store.Link(d, theirs)
@@ -291,16 +295,16 @@ func (b *Builder) linkBlob(d oci.Digest) error {
 	return b.store.Link(d, theirs)
 }
 
-// watchInterval is how often an engine is asked whether it is there.
+// watchInterval is the interval between requests to an engine, to see if it answers.
 const watchInterval = 15 * time.Second
 
-// Silence is how long it may take to answer. A machine that swaps, or a
-// slow line full of layers, is no reason to throw hours of a build away.
+// Silence is how long an engine may take to answer during a build. It is long, because a
+// swapping machine or a slow connection full of layers should not end hours of building.
 const Silence = 2 * time.Minute
 
-// watch ends the connection of an engine that stopped answering: neither a cable that
-// was pulled nor a process that hangs says so, and a build would wait for ever. What is killed is
-// the connection, so that builds fail as lost and are tried again.
+// watch closes the connection to an engine that stopped answering. Without it, builds
+// would wait for ever after a cable is pulled or the engine hangs. They fail with a
+// *LostError instead, and are tried again.
 func (b *Builder) watch(ctx context.Context, interval, patience time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -320,7 +324,7 @@ func (b *Builder) watch(ctx context.Context, interval, patience time.Duration) {
 	}
 }
 
-// answers reports whether the engine says anything at all within patience.
+// answers reports whether the engine answers within patience, even with an error.
 func (b *Builder) answers(ctx context.Context, patience time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

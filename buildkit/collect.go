@@ -18,29 +18,29 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// rewritten is the annotation of a layer whose timestamps BuildKit rewrote
-// (moby/buildkit: util/converter). A failed rewrite is only a warning there,
-// and ships a layer that nobody can reproduce.
+// rewritten is the annotation of a layer whose timestamps BuildKit rewrote (moby/buildkit:
+// util/converter). If rewriting fails, BuildKit only warns and exports a layer that cannot
+// be reproduced.
 const rewritten = "buildkit/rewritten-timestamp"
 
-// maxDocument bounds manifests and configs, as registries do.
+// maxDocument is the maximum size of manifests and configs, the same as for registries.
 const maxDocument = 4 << 20
 
-// UnrewrittenError says that a layer kept the times of this build.
+// UnrewrittenError means that a layer has the timestamps of this build.
 type UnrewrittenError struct{ Layer digest.Digest }
 
 func (e *UnrewrittenError) Error() string {
 	return fmt.Sprintf("the engine did not rewrite the timestamps of layer %s, so this build cannot be reproduced; the engine's own log says why (sx engine logs)", e.Layer)
 }
 
-// collector takes blobs from the sink into a staging folder.
+// collector moves blobs from the sink into a staging folder.
 type collector struct {
 	sink *sink
 	into *cache.Staging
 }
 
-// take fails with a *cache.DamagedError if the blob is not what its digest and its
-// size say.
+// take moves a blob. The error is a *oci.DamagedError if the blob's bytes do not match
+// its digest and size.
 func (c *collector) take(desc ocispecs.Descriptor) error {
 	d, err := oci.ParseDigest(desc.Digest.String())
 	if err != nil {
@@ -48,17 +48,17 @@ func (c *collector) take(desc ocispecs.Descriptor) error {
 	}
 	err = c.into.LinkBlob(d, desc.Size, c.sink.path(desc.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the engine named blob %s and did not send it", d)
+		return fmt.Errorf("the engine did not send the blob %s, which its result contains", d)
 	}
 	var damaged *oci.DamagedError
 	if errors.As(err, &damaged) {
-		os.Remove(c.sink.path(desc.Digest)) // or the next export would find it there
+		os.Remove(c.sink.path(desc.Digest)) // so that the next export does not reuse it
 	}
 	return err
 }
 
-// checkSent returns a *cache.DamagedError if what the engine has of a blob is not
-// what its name says, whatever out/ has of it.
+// checkSent returns a *oci.DamagedError if the engine's copy of a blob does not match
+// its digest, even if out/ has an undamaged one.
 func (c *collector) checkSent(d digest.Digest) error {
 	f, err := os.Open(c.sink.path(d))
 	if err != nil {
@@ -78,20 +78,20 @@ func damagedBlobError(want, got digest.Digest) error {
 	return errors.Join(err, &oci.DamagedError{Digest: d, Err: fmt.Errorf("reading blob %s: its digest is %s", want, got)})
 }
 
-// read takes a document and decodes it.
+// read moves a document and decodes it.
 func (c *collector) read(desc ocispecs.Descriptor, into any) error {
 	if err := c.take(desc); err != nil {
 		return err
 	}
 	err := decode(c.sink.path(desc.Digest), desc.Digest, into)
-	if errors.As(err, new(*oci.DamagedError)) { // out/ had a whole one
+	if errors.As(err, new(*oci.DamagedError)) { // take used an undamaged one of out/
 		os.Remove(c.sink.path(desc.Digest))
 	}
 	return err
 }
 
-// decode reads a JSON document and checks its digest, so that what is decoded
-// is what was named. The error is a *cache.DamagedError if it is not.
+// decode checks the digest of a JSON document and decodes it. The error is a
+// *oci.DamagedError if the digest does not match.
 func decode(path string, want digest.Digest, into any) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -111,9 +111,9 @@ func decode(path string, want digest.Digest, into any) error {
 	return nil
 }
 
-// checkAnswer wants one image for each platform that was asked for and nothing else:
-// no image that only some machines would take, no attestation, none of which anybody
-// would compare with what is published.
+// checkAnswer returns an error unless the result has exactly one image for each requested
+// platform, and nothing else: no further images and no attestations, which would not be
+// compared with the published digests.
 func checkAnswer(got []ocispecs.Descriptor, want []string) error {
 	have := make([]string, len(got))
 	for i, m := range got {
@@ -138,12 +138,12 @@ func checkAnswer(got []ocispecs.Descriptor, want []string) error {
 	return nil
 }
 
-// manifest takes an image manifest and all it names. Layers that are not in
-// base must carry the mark of rewritten timestamps; the engine may have failed to
-// rewrite one because it is damaged.
+// manifest moves an image manifest and its blobs. Layers that are not in base must have
+// the annotation of rewritten timestamps. The engine may have failed to rewrite one
+// because it is damaged.
 func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]struct{}) error {
 	if desc.MediaType != ocispecs.MediaTypeImageManifest {
-		return fmt.Errorf("the engine answered with a %q where an image manifest belongs", desc.MediaType)
+		return fmt.Errorf("the engine answered with a %q instead of an image manifest", desc.MediaType)
 	}
 	var m ocispecs.Manifest
 	if err := c.read(desc, &m); err != nil {
@@ -167,9 +167,8 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 	return nil
 }
 
-// contents are the blobs of the dependencies' layouts and of images of other
-// registries, and the uncompressed digests of all their layers: layers that a FROM
-// brings are not rewritten again.
+// contents has the blobs of the dependencies and of images of other registries, and the
+// uncompressed digests of all their layers: the layers of a FROM are not rewritten again.
 type contents struct {
 	blobs  []oci.Digest
 	layers map[digest.Digest]struct{}

@@ -20,8 +20,8 @@ func containerfileOf(files []graph.File) []byte {
 	return nil
 }
 
-// lineOf is the first line of the Containerfile that names an image; 0 where none
-// does, as one behind a variable.
+// lineOf returns the first line of the Containerfile that names an image; 0 if none does,
+// for example because the name is in a variable.
 func lineOf(files []graph.File, image string) int {
 	name := regexp.MustCompile(`(^|[^\w/.-])` + regexp.QuoteMeta(image) + `($|[^\w.-])`)
 	at := name.FindIndex(containerfileOf(files))
@@ -58,12 +58,12 @@ func UsesNetwork(containerfile []byte) bool {
 	return false
 }
 
-// addedFiles are patterns of the files that the ADDs of a Containerfile may name,
-// rather too wide than too narrow: a variable stands for anything.
+// addedFiles returns patterns of the files that the ADDs of a Containerfile may name. They
+// may match too much, but not too little: a variable matches anything.
 func addedFiles(containerfile []byte) (patterns []*regexp.Regexp) {
 	res, err := parser.Parse(bytes.NewReader(containerfile))
 	if err != nil {
-		return nil // nor will BuildKit read it
+		return nil // BuildKit will not parse it either
 	}
 	stages, _, err := instructions.Parse(res.AST, nil)
 	if err != nil {
@@ -83,8 +83,8 @@ func addedFiles(containerfile []byte) (patterns []*regexp.Regexp) {
 	return patterns
 }
 
-// wild are the parts of an ADD's source that stand for more than themselves:
-// variables, wildcards, sets and escapes.
+// wild matches the parts of an ADD's source that are not literal: variables, wildcards,
+// sets and escapes.
 var wild = regexp.MustCompile(`\$\{[^}]*\}|\$\w+|\*|\?|\[[^\]]*\]|\\.`)
 
 func addPattern(source string) *regexp.Regexp {

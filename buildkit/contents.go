@@ -20,18 +20,17 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// sink receives what the exporter sends: all builds of a session share it,
-// because BuildKit knows one store named "export" per session; blobs are named
-// by digest, so nothing mixes. Where the engine's blobs lie on this machine
-// they are hard-linked and nothing travels; from an engine elsewhere travels
-// what out/ does not have: not the layers that a FROM brought. They are hashed
-// when they enter a staging folder.
+// sink receives the blobs that the exporter sends. All builds of a session share it,
+// because BuildKit has one store named "export" per session; blobs are named by digest,
+// so they do not mix. If the engine's blobs are on this machine they are hard-linked. An
+// engine elsewhere sends only blobs that out/ does not have, so not the layers of a FROM.
+// Blobs are hashed when they enter a staging folder.
 type sink struct {
 	content.Store
 	root       string // of the local content store
 	contentDir string // the engine's blobs, or ""
 	store      *cache.Store
-	full       atomic.Bool // this machine's disk was, when a blob came
+	full       atomic.Bool // this machine's disk was full when a blob arrived
 }
 
 func newSink(root, contentDir string, store *cache.Store) (*sink, error) {
@@ -49,8 +48,8 @@ func (s *sink) path(d digest.Digest) string {
 	return filepath.Join(s.root, "blobs", "sha256", d.Encoded())
 }
 
-// Writer implements content.Ingester. A failed link of any kind falls back to
-// a copy through the session.
+// Writer implements content.Ingester. If a blob cannot be linked, it is copied through
+// the session.
 func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var w content.WriterOpts
 	for _, o := range opts {
@@ -68,8 +67,8 @@ func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.W
 	return &sinkWriter{out, s}, nil
 }
 
-// note remembers a full disk: the engine gives this error back as text, in which
-// its own disk and this one are the same.
+// note records a full disk. The engine returns the error as text, which does not say
+// whether its own disk or this one is full.
 func (s *sink) note(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		s.full.Store(true)
@@ -91,7 +90,7 @@ func (w *sinkWriter) Commit(ctx context.Context, size int64, want digest.Digest,
 	return w.sink.note(w.Writer.Commit(ctx, size, want, opts...))
 }
 
-// link takes a blob from where it lies on this machine.
+// link hard-links a blob that is on this machine: the engine's, or one of out/.
 func (s *sink) link(d digest.Digest) error {
 	cd, err := oci.ParseDigest(d.String())
 	if err != nil {
@@ -105,14 +104,14 @@ func (s *sink) link(d digest.Digest) error {
 
 // blobs serves the dependencies' blobs from out/ to the engine, by digest.
 type blobs struct {
-	content.Store // nil: the engine only ever reads
+	content.Store // nil: the engine only reads
 
 	store *cache.Store
 	mu    sync.Mutex
-	known map[oci.Digest]struct{} // offered to some build of this session
+	known map[oci.Digest]struct{} // offered to a build of this session
 }
 
-// offer lets the engine read d. Nothing else of the cache can be read.
+// offer lets the engine read ds. It can read no other blob of the cache.
 func (b *blobs) offer(ds []oci.Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

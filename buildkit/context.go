@@ -25,16 +25,16 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// SourceFile is a fetched source as a build sees it: a regular file with mode
-// 0644, read from Path and hashed on the way.
+// SourceFile is a fetched source in a build: a regular file with mode 0644, read from
+// Path and hashed while it is read.
 type SourceFile struct {
 	Name string // under fetch/
 	Path string // on this machine
 	Hash graph.Hash
 }
 
-// HashMismatchError says that a file changed between its verification and the
-// engine's reading it.
+// HashMismatchError means that a file changed between its verification and the engine's
+// reading it.
 type HashMismatchError struct {
 	Path      string
 	Got, Want graph.Hash
@@ -44,22 +44,21 @@ func (e *HashMismatchError) Error() string {
 	return fmt.Sprintf("reading %q: its sha256 is %s, want %s: it changed since it was verified", e.Path, e.Got, e.Want)
 }
 
-// SizeMismatchError says that a file grew or shrank while the engine read it.
+// SizeMismatchError means that a file's size changed while the engine read it.
 type SizeMismatchError struct {
 	Path string
 	Want int64 // its size when the build began, in bytes
 }
 
 func (e *SizeMismatchError) Error() string {
-	return fmt.Sprintf("reading %q: it has not %d bytes any more: it changed since the build began", e.Path, e.Want)
+	return fmt.Sprintf("reading %q: it no longer has %d bytes: it changed since the build began", e.Path, e.Want)
 }
 
-// contextFS is a build context that exists only in memory: a definition's
-// snapshot, the sources, or both merged. Owners are 0:0 and modes normalised,
-// so that a checkout's umask and user do not reach the image; it is immutable
-// and safe for concurrent use.
+// contextFS is a build context in memory: a definition's snapshot, the sources, or both
+// merged. Owners are 0:0 and modes normalised, so that a checkout's umask and user do not
+// affect the image. It is immutable and safe for concurrent use.
 type contextFS struct {
-	entries []*entry // sorted as fsutil walks: by path components
+	entries []*entry // in fsutil's order: by path components
 	byPath  map[string]*entry
 	id      string
 }
@@ -72,8 +71,8 @@ type entry struct {
 
 var _ fsutil.FS = (*contextFS)(nil)
 
-// newContext merges files and, under prefix, sources. What lies under a
-// non-empty prefix in files must already be absent (see [graph.Snapshot]).
+// newContext merges files and, below prefix, sources. Unless prefix is "", files must
+// have nothing below it (see [graph.Snapshot]).
 func newContext(files []graph.File, sources []SourceFile, prefix string) (*contextFS, error) {
 	c := &contextFS{byPath: map[string]*entry{}}
 	for _, f := range files {
@@ -103,7 +102,7 @@ func newContext(files []graph.File, sources []SourceFile, prefix string) (*conte
 	return c, nil
 }
 
-// epoch dates the folders that sx makes up; the image's timestamps are all
+// epoch is the time of folders that sx adds to a context. All timestamps of the image are
 // rewritten to it (SOURCE_DATE_EPOCH=1).
 var epoch = time.Unix(1, 0)
 
@@ -129,14 +128,14 @@ func (c *contextFS) add(e *entry) {
 	c.byPath[e.stat.Path] = e
 }
 
-// comparePaths orders as a walk does: "a/b" before "a.txt".
+// comparePaths compares paths in the order of a walk: "a/b" before "a.txt".
 func comparePaths(a, b string) int {
 	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
 }
 
-// hash covers everything of the context that a build can see but mtimes. The
-// engine is given the context under this name, so that it never takes an
-// earlier transfer of other bytes with equal size and mtime for this one.
+// hash returns a hash of everything in the context that a build can see, except mtimes.
+// It is part of the context's name, so that the engine never reuses an earlier transfer
+// of other bytes with the same size and mtime.
 func (c *contextFS) hash() string {
 	h := sha256.New()
 	for _, e := range c.entries {
@@ -159,7 +158,7 @@ func field(h hash.Hash, b []byte) {
 	h.Write(b)
 }
 
-// Walk implements fsutil.FS: entries below target in order, target included.
+// Walk implements fsutil.FS. It visits target and the entries below it, in order.
 func (c *contextFS) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) error {
 	target = strings.Trim(path.Clean("/"+target), "/")
 	skip := ""
@@ -192,9 +191,8 @@ func (c *contextFS) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) 
 	return nil
 }
 
-// Open implements fsutil.FS. Reading a source to its end fails with a
-// *HashMismatchError or a *SizeMismatchError if its bytes are not those that were
-// verified.
+// Open implements fsutil.FS. Reading a source to its end fails with a *HashMismatchError
+// or a *SizeMismatchError if its bytes differ from the verified ones.
 func (c *contextFS) Open(p string) (io.ReadCloser, error) {
 	e := c.byPath[strings.Trim(path.Clean("/"+p), "/")]
 	switch {
@@ -210,7 +208,7 @@ func (c *contextFS) Open(p string) (io.ReadCloser, error) {
 	return &hashedReader{f: f, h: sha256.New(), want: e.source.Hash, size: e.stat.Size, left: e.stat.Size}, nil
 }
 
-// openSource opens a regular file, and waits for nothing that took its place.
+// openSource opens a regular file. It does not block if the file was replaced by a pipe.
 func openSource(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -227,8 +225,8 @@ func openSource(path string) (*os.File, error) {
 	return f, nil
 }
 
-// hashedReader replaces the final EOF by an error if the file has not the hash, or
-// not the size, that it should have.
+// hashedReader returns an error instead of the final EOF if the file does not have the
+// expected hash or size.
 type hashedReader struct {
 	f    *os.File
 	h    hash.Hash

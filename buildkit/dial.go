@@ -18,9 +18,9 @@ import (
 // Dialer opens one connection to a buildkitd.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
-// Connect makes a client whose connections dial opens, and makes sure that an
-// engine answers. The error is what went wrong below gRPC, where that is known:
-// gRPC would tell it as text, and only in part.
+// Connect returns a connection to the engine that dial reaches, once it answers. If
+// dialling or the connection failed, the error is that failure, because gRPC's own error
+// has it only partly and as text.
 func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 	var last lastError
 	moved := &traffic{}
@@ -33,7 +33,7 @@ func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 			}
 			return &toldConn{conn, &last, moved}, nil
 		}),
-		// The session is the connection: never idle it away.
+		// The session is bound to the connection: never close it when idle.
 		client.WithGRPCDialOption(grpc.WithIdleTimeout(0)),
 	)
 	if err != nil {
@@ -56,10 +56,10 @@ func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 	return &Conn{Client: c, Elsewhere: true, moved: moved}, nil
 }
 
-// traffic is what went over the connections to an engine, in bytes.
+// traffic counts the bytes sent to and received from an engine.
 type traffic struct{ sent, received atomic.Int64 }
 
-// lastError is why the last connection failed.
+// lastError holds why the last connection failed.
 type lastError struct {
 	mu  sync.Mutex
 	err error
@@ -68,7 +68,7 @@ type lastError struct {
 func (l *lastError) set(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// What follows a reason is mostly the noise of its consequences.
+	// Errors after the first are mostly its consequences.
 	if l.err == nil || errors.Is(l.err, io.EOF) {
 		l.err = err
 	}
@@ -80,7 +80,7 @@ func (l *lastError) get() error {
 	return l.err
 }
 
-// toldConn tells why it broke, and what it carried.
+// toldConn records why it broke, and counts its traffic.
 type toldConn struct {
 	net.Conn
 	last  *lastError
@@ -91,7 +91,7 @@ func (c *toldConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.moved.sent.Add(int64(n))
 	if errors.Is(err, syscall.EPIPE) {
-		// A client program that ended at once: reading tells what it said.
+		// A client program that ended at once: reading returns its message.
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		c.Read(make([]byte, 1))
 	}

@@ -8,13 +8,12 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// Engine is where builds run: anything that yields a BuildKit client.
-// Adding an engine is adding a way to dial.
+// Engine is a place where builds run: anything that yields a connection to a BuildKit.
 type Engine interface {
 	// Kind is one word for records and verdicts: "embedded", "docker", ….
 	Kind() string
-	// Connect dials, starting the engine first where that is needed. A
-	// machine that cannot run it is an *UnfitError.
+	// Connect connects, and starts the engine first if necessary. If this machine
+	// cannot run the engine, the error is an *UnfitError.
 	Connect(ctx context.Context) (*Conn, error)
 }
 
@@ -24,28 +23,27 @@ const EmbeddedKind = "embedded"
 // Conn is a live connection to an engine. Its owner closes Client.
 type Conn struct {
 	Client *client.Client
-	// ContentDir is the engine's own blob folder (<ContentDir>/<hex>) where
-	// it lies on this machine, so that blobs can be hard-linked in and out
-	// instead of travelling through the session; empty elsewhere.
+	// ContentDir is the engine's blob folder (<ContentDir>/<hex>) if it is on this
+	// machine: blobs are then hard-linked instead of sent through the session. Else "".
 	ContentDir string
-	// Elsewhere is set where the connection may break, or fall silent, while the
-	// engine and this machine are well.
+	// Elsewhere means that the connection may break or stall although the engine and
+	// this machine work.
 	Elsewhere bool
-	// Hides386 is set where the engine's list of platforms leaves out linux/386
-	// because linux/amd64 is in it (moby: builder-next/worker, mergePlatforms).
+	// Hides386 means that the engine's list of platforms omits linux/386 if it has
+	// linux/amd64 (moby: builder-next/worker, mergePlatforms).
 	Hides386 bool
-	// RuncLog is the file runc writes its errors to, empty where unknown.
+	// RuncLog is the file that runc writes its errors to; "" if unknown.
 	RuncLog string
-	// ProbeFile keeps the answer to [Builder.Probe] of an engine that always
-	// gives the same; empty: it is asked each time.
+	// ProbeFile stores the result of [Builder.Probe] for an engine whose result does
+	// not change; "": the engine is probed each time.
 	ProbeFile string
-	// UserNS: the engine is root of a user namespace only, as far as is known.
+	// UserNS means that the engine is known to be root only in a user namespace.
 	UserNS bool
 
-	moved *traffic // nil where nothing is counted
+	moved *traffic // nil if traffic is not counted
 }
 
-// Version is that of the BuildKit in this program, such as "v0.34.2".
+// Version returns the version of the BuildKit in this program, such as "v0.34.2".
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
@@ -57,16 +55,16 @@ func Version() string {
 	return "unknown"
 }
 
-// Sweeper is an [Engine] that may leave something behind on this machine when it is
+// Sweeper is an [Engine] that may leave files or cgroups on this machine when it is
 // killed.
 type Sweeper interface {
-	// Sweep removes what a killed engine left behind, as far as that takes two seconds.
+	// Sweep removes what a killed engine left. It takes at most two seconds.
 	Sweep()
 }
 
-// UnfitError says that this machine cannot run the engine, and the way out.
+// UnfitError means that this machine cannot run the engine.
 type UnfitError struct {
-	Problem string // what is wrong
+	Problem string // in words
 	Remedy  string // what the user can do
 }
 
@@ -74,7 +72,7 @@ func (e *UnfitError) Error() string {
 	return fmt.Sprintf("this machine cannot build: %s; %s", e.Problem, e.Remedy)
 }
 
-// EngineError says that an engine elsewhere cannot be used, and the way out.
+// EngineError means that an engine elsewhere cannot be used.
 type EngineError struct {
 	Engine  string // its address, or "docker", "podman"
 	Problem string
@@ -85,8 +83,7 @@ func (e *EngineError) Error() string {
 	return fmt.Sprintf("the engine %s cannot be used: %s; %s", e.Engine, e.Problem, e.Remedy)
 }
 
-// EngineName names an engine for a person: by its address, where it has one, else by
-// its kind.
+// EngineName returns an engine's address if it has one, else its kind, for messages.
 func EngineName(e Engine) string {
 	if s, ok := e.(fmt.Stringer); ok {
 		return s.String()

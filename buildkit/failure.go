@@ -23,14 +23,14 @@ import (
 // BuildError is a failed build.
 type BuildError struct {
 	Ref graph.Ref
-	// Line of the Containerfile that failed, 0 when not known; Step is its text.
+	// Line is the line of the Containerfile that failed, 0 if unknown; Step is its text.
 	Line int
 	Step string
-	// ExitCode of the RUN that failed, 0 when it was something else.
+	// ExitCode is that of the RUN that failed, 0 if no RUN failed.
 	ExitCode int
-	// Detail is what runc wrote about it, when that is all there is.
+	// Detail is runc's error message, if runc itself failed.
 	Detail string
-	// Hint is what lies behind it on this engine, and the way out.
+	// Hint is the likely cause on this engine, and the remedy.
 	Hint string
 	File string
 	Err  error
@@ -53,8 +53,8 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-// LostError says that the engine went away during a build, or cancelled it on
-// behalf of someone else: trying again is sound.
+// LostError means that the engine went away during a build, or that another client's end
+// cancelled the build. It can be tried again.
 type LostError struct{ Err error }
 
 func (e *LostError) Error() string { return fmt.Sprintf("the engine was lost: %v", e.Err) }
@@ -68,8 +68,8 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 		return context.Cause(ctx)
 	}
 	if strings.Contains(err.Error(), "no active session for "+b.session.ID()) {
-		// This machine slept, or sx was stopped (Ctrl-Z): the engine gave the session
-		// up, and cannot say so before this end closes it (moby: session/grpchijack).
+		// This machine slept, or sx was stopped (Ctrl-Z): the engine has given up the
+		// session, and cannot report it until sx closes it (moby: session/grpchijack).
 		b.dropped.Store(true)
 	}
 	if transient(err) || b.Lost(ctx) {
@@ -100,29 +100,28 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	return be
 }
 
-// rlimitHint is the way out where runc says that it cannot set a limit. The embedded
-// engine is checked before anything is built.
+// rlimitHint is the hint if runc cannot set a limit. The embedded engine checks that
+// before it builds.
 const rlimitHint = "the engine may not raise the limit of open files to that of StageX's builds: " +
 	"start it with more (ulimit -Hn 16384; systemd: LimitNOFILE=1048576; docker, podman: --ulimit nofile=16384:16384)"
 
-// usernsHint says what lies behind an error of the kernel where the engine is root
-// of a user namespace only; "" where nothing does. A RUN that fails says itself what
-// it wanted, in its log.
+// usernsHint returns the hint for an error of the kernel that an engine which is root only
+// in a user namespace gets; "" for other errors. If a RUN failed, its log has the reason.
 func usernsHint(e *BuildError) string {
 	if e.ExitCode != 0 {
 		return ""
 	}
 	switch m := strings.ToLower(e.Err.Error()); {
 	case strings.Contains(m, "lchown") && strings.Contains(m, "invalid argument"):
-		return "without root there are only the ids that /etc/subuid and /etc/subgid give: give more there, or build this as root"
+		return "without root only the ids of /etc/subuid and /etc/subgid can be used: add more there, or build this as root"
 	case strings.HasSuffix(m, "operation not permitted"):
-		return "without root no device node can be made: build this as root"
+		return "without root no device node can be created: build this as root"
 	}
 	return ""
 }
 
-// Damaged tells that the engine read, or answered with, a blob that is not what its
-// name says (containerd: core/images, core/content; here: [verified]).
+// Damaged reports whether err means that the engine read or sent a blob whose bytes do not
+// match its digest (containerd: core/images, core/content; here: embedded/verified_linux.go).
 func Damaged(err error) bool {
 	if err == nil {
 		return false
@@ -133,16 +132,16 @@ func Damaged(err error) bool {
 		strings.Contains(m, "unexpected commit size") || strings.Contains(m, "failed size validation")
 }
 
-// DamagedBlob is how the embedded engine says so. Its errors arrive as text.
+// DamagedBlob is the text of such an error of the embedded engine. Errors arrive as text.
 const DamagedBlob = "in the engine's store is damaged"
 
-// leftOver tells that there was a snapshot already where the engine put a new one: it
-// was killed before it had noted that one. By having failed it has removed it
-// (containerd: plugins/snapshots/overlay, createSnapshot).
+// leftOver matches the error for a new snapshot whose folder exists already: the engine was
+// killed before it had recorded that folder. By failing it removes the folder, so that the
+// next try succeeds (containerd: plugins/snapshots/overlay, createSnapshot).
 var leftOver = regexp.MustCompile(`failed to rename: rename \S+/snapshots/new-\d+ \S+/snapshots/\d+: file exists`)
 
-// transient tells a failure of the connection, a step that failed because another
-// client's session went away, and what a kill of the engine left, from a failed build.
+// transient reports whether err is not a failed build but a failed connection, a step that
+// lost another client's session, or a left-over of a killed engine.
 func transient(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled:
@@ -152,7 +151,7 @@ func transient(err error) bool {
 	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled") || leftOver.MatchString(m)
 }
 
-// RootMessage drops the frames that BuildKit and gRPC put before the reason.
+// RootMessage returns the message of err without the prefixes of BuildKit and gRPC.
 func RootMessage(err error) string {
 	m := err.Error()
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "failed to solve: "} {
@@ -161,17 +160,18 @@ func RootMessage(err error) string {
 	return m
 }
 
-// programMessage says of a program that BuildKit unpacks archives with, and an
-// engine elsewhere does not have, where it is missing.
+// programMessage explains the error of an engine elsewhere that has no xz, with which
+// BuildKit unpacks archives.
 func programMessage(m string) string {
 	return strings.Replace(m, `exec: "xz": executable file not found in $PATH`,
 		"the engine has no xz in its PATH, with which BuildKit unpacks .xz archives: install it there (Debian: apt-get install xz-utils)", 1)
 }
 
-// missingFile is how BuildKit says that a COPY or ADD names nothing.
+// missingFile matches BuildKit's error for a COPY or ADD of a missing file.
 var missingFile = regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
 
-// contextMessage names what was missing from the context, and what it holds.
+// contextMessage adds to the error of a missing file where it was searched for, and which
+// sources there are.
 func contextMessage(m string, job Job) string {
 	var names []string
 	for _, s := range job.Sources {
@@ -185,9 +185,9 @@ func contextMessage(m string, job Job) string {
 		strings.ReplaceAll(job.Request.Context, "$", "$$"), strings.ReplaceAll(holds, "$", "$$")))
 }
 
-// runcDetail is the last error that runc logged since began: when runc itself
-// fails, the build only says "exit code: 1". Its log is of all containers and
-// tells times to the second.
+// runcDetail returns the last error that runc logged since began. If runc itself fails,
+// the build's error is only "exit code: 1". The log is shared by all containers, and its
+// times are in seconds.
 func runcDetail(path string, began time.Time) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -208,5 +208,5 @@ func runcDetail(path string, began time.Time) string {
 	return last.Msg
 }
 
-// maxDetail bounds what of runc's words stands in an error, in bytes.
+// maxDetail is how many bytes of runc's message an error contains.
 const maxDetail = 500

@@ -181,7 +181,7 @@ func TestHostileUnsent(t *testing.T) {
 		return d, errors.Join(err, sessioncontent.NewCallerStore(sx, "export").Delete(ctx, d.Digest))
 	}}
 	err := h.build(t, h.open(t, newCrafted(t).store))
-	if err == nil || !strings.Contains(err.Error(), "named blob "+digest.FromString("{}").String()+" and did not send it") {
+	if err == nil || !strings.Contains(err.Error(), "did not send the blob "+digest.FromString("{}").String()) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// violation is what BuildKit's linter says of a line of the Containerfile.
+// violation is a finding of BuildKit's linter in a line of the Containerfile.
 type violation struct {
-	line       int // 0 when not known
+	line       int // 0 if unknown
 	rule, said string
 }
 
-// lintWarning is how BuildKit writes a violation (moby/buildkit: linter,
-// LintFormatShort). It sends them as warnings, and with `error=true` ends the build
-// with an error that names their rules only.
+// lintWarning matches a violation as BuildKit formats it (moby/buildkit: linter,
+// LintFormatShort). BuildKit sends violations as warnings, and with `error=true` ends the
+// build with an error that lists only their rules.
 var lintWarning = regexp.MustCompile(`(?s)^(\w+): (.*?)(?: \(line \d+\))?$`)
 
 const lintFailed = "lint violation found for rules: "
 
-// seeWarnings keeps what the linter says, each once: BuildKit says it for each
-// platform and each time that it reads the file.
+// seeWarnings records violations, each once: BuildKit repeats them for each platform and
+// each time that it reads the file.
 func (w *watch) seeWarnings(warnings []*client.VertexWarning) {
 	for _, warning := range warnings {
 		m := lintWarning.FindStringSubmatch(string(warning.Short))
@@ -41,11 +41,11 @@ func (w *watch) seeWarnings(warnings []*client.VertexWarning) {
 	}
 }
 
-// maxViolations bounds what is kept of one file.
+// maxViolations is how many violations of one file are recorded.
 const maxViolations = 100
 
-// lintError turns BuildKit's list of rules into what each says, and where; nil where
-// err is another one.
+// lintError turns BuildKit's list of rules into an error with each violation and its
+// line; nil if err is another error.
 func (w *watch) lintError(err error) *BuildError {
 	_, listed, ok := strings.Cut(err.Error(), lintFailed)
 	if !ok {

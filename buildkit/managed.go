@@ -11,54 +11,51 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Managed is an engine whose life sx decides on: it starts by itself when it is
-// needed, so only its end and its traces are anybody's business.
+// Managed is an engine that sx starts and stops. It starts by itself when it is needed.
 type Managed interface {
 	Engine
-	// Status looks at the engine and never starts it.
+	// Status returns the engine's state without starting it.
 	Status(ctx context.Context) (*Status, error)
-	// Stop ends it and waits for the end. A stopped one is no error. Where others
-	// use it, it is a *BusyError unless force is set.
+	// Stop stops the engine and waits until it has ended. It succeeds if the engine does
+	// not run. If others use it, the error is a *BusyError, unless force is set.
 	Stop(ctx context.Context, force bool) error
-	// Clean stops it and removes all that it holds on disk.
+	// Clean stops the engine and removes all its files.
 	Clean(ctx context.Context, force bool) error
-	// Logs writes what it logged in its last life, as it was logged: escaping is
-	// the caller's.
+	// Logs writes, unescaped, what the engine logged since it was last started.
 	Logs(ctx context.Context, w io.Writer) error
 }
 
-// Status is what is known of an engine. It is printed as JSON, and only gains
-// fields.
+// Status is the state of an engine. It is printed as JSON, and only gains fields.
 type Status struct {
 	Kind    string `json:"kind"`
 	Running bool   `json:"running"`
-	// Of a running one:
+	// For a running engine:
 	Since       time.Time `json:"since,omitzero"`
 	PID         int       `json:"pid,omitempty"` // on this machine
 	Clients     int       `json:"clients"`       // how many sx are connected
-	SX          string    `json:"sx,omitempty"`  // build id of the sx that it is
+	SX          string    `json:"sx,omitempty"`  // its build of sx
 	BuildKit    string    `json:"buildkit,omitempty"`
 	Runc        string    `json:"runc,omitempty"`
 	Snapshotter string    `json:"snapshotter,omitempty"`
 	Platforms   []string  `json:"platforms,omitempty"`
-	// Of any:
+	// For any engine:
 	Place string `json:"place,omitempty"` // its folder, container or address
-	Log   string `json:"log,omitempty"`   // the file, where it is one
-	// Usage is what it holds on disk; Unmeasured is why that is not known.
+	Log   string `json:"log,omitempty"`   // the file that it logs to, if any
+	// Usage is its disk usage; Unmeasured is why that is unknown.
 	Usage
 	Unmeasured string `json:"unmeasured,omitempty"`
-	// CacheSize bounds what it keeps of that after a build, 0 for unknown.
+	// CacheSize is the maximum size of its cache after a build, 0 if unknown.
 	CacheSize int64 `json:"cache_size,omitempty"`
 }
 
 // Usage is how much disk an engine takes.
 type Usage struct {
 	Bytes int64 `json:"bytes"`
-	// Shared of these are blobs that out/ has too, by hard link.
+	// Shared is the part of Bytes that is in blobs hard-linked with out/.
 	Shared int64 `json:"shared"`
 }
 
-// BusyError says that an engine is in use.
+// BusyError means that an engine is in use.
 type BusyError struct{ Clients int }
 
 func (e *BusyError) Error() string {
@@ -68,7 +65,7 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%d other sx are using the engine", e.Clients)
 }
 
-// Ask returns the status of any engine. One that sx does not manage is dialled.
+// Ask returns the status of any engine. It connects to one that sx does not manage.
 func Ask(ctx context.Context, e Engine) (*Status, error) {
 	if m, ok := e.(Managed); ok {
 		return m.Status(ctx)
@@ -77,14 +74,14 @@ func Ask(ctx context.Context, e Engine) (*Status, error) {
 	return s, FillStatus(ctx, e, s)
 }
 
-// FillStatus fills in what an engine that is dialled tells.
+// FillStatus connects to an engine and sets the fields of s that the engine answers.
 func FillStatus(ctx context.Context, e Engine, s *Status) error {
 	conn, err := e.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Client.Close()
-	ctx, cancel := context.WithTimeout(ctx, Silence) // a large cache is added up
+	ctx, cancel := context.WithTimeout(ctx, Silence) // adding up a large cache takes long
 	defer cancel()
 	info, err := conn.Client.Info(ctx)
 	if err != nil {
@@ -109,9 +106,9 @@ func FillStatus(ctx context.Context, e Engine, s *Status) error {
 	return nil
 }
 
-// Trim has the engine forget what it used least lately until its cache holds at
-// most keep bytes, by its own count; 0 empties it. What a running build uses
-// stays. It returns how many results it forgot.
+// Trim removes the least recently used results from the engine's cache until it has at
+// most keep bytes, by the engine's own count; 0 empties it. Results that a running build
+// uses are kept. Trim returns how many results were removed.
 func Trim(ctx context.Context, engine Engine, keep int64) (forgotten int, err error) {
 	conn, err := engine.Connect(ctx)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// checkTriggers refuses dependencies whose image has ONBUILD instructions: BuildKit
-// would run them in this build, although no file of the tree that was checked holds
-// them, and they may name a registry (moby/buildkit: dockerfile2llb, resolveStages).
+// checkTriggers refuses dependencies whose image has ONBUILD instructions. BuildKit would
+// run them in this build although they are in no checked file of the tree, and they may
+// name a registry (moby/buildkit: dockerfile2llb, resolveStages).
 func (b *Builder) checkTriggers(job Job) error {
 	for name, l := range job.Deps {
 		for _, m := range l.Manifests {
@@ -27,8 +27,8 @@ func (b *Builder) checkTriggers(job Job) error {
 	return nil
 }
 
-// triggers are the ONBUILD instructions of an image: docker's part of its config,
-// which the OCI specification leaves out.
+// triggers returns the ONBUILD instructions of an image. They are a part of docker's
+// config that the OCI specification does not have.
 func (b *Builder) triggers(manifest oci.Digest) ([]string, error) {
 	var m struct{ Config struct{ Digest string } }
 	if err := b.decodeBlob(manifest, &m); err != nil {

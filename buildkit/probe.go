@@ -18,16 +18,16 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// ProbeDigest is what [Builder.Probe] gives on an engine that makes StageX's
-// bytes: BuildKit 0.26 or newer built with a Go release whose compress/gzip
-// deflates as that of Go 1.26 does. It was checked on an engine that
-// reproduced the published digests of bootstrap-stage0 and core-profile.
+// ProbeDigest is the result of [Builder.Probe] on an engine that makes StageX's bytes:
+// BuildKit 0.26 or newer, built with a Go release whose compress/gzip gives the same bytes
+// as that of Go 1.26. It was taken from an engine that reproduced the published digests of
+// bootstrap-stage0 and core-profile.
 const ProbeDigest = "sha256:f846ec09bf6bdfda1491189b5a3f723a9c0a3ea795f8cb412e7f9a99d35f81d1"
 
-// Probe builds a small fixed image and returns its manifest's digest. It covers
-// what differs between engines without any error: the compressor, the
-// exporter, and the rewriting of timestamps. Into is a staging folder that the
-// caller throws away. An engine's good answer is kept where it can be.
+// Probe builds a small fixed image and returns its manifest's digest. The digest depends
+// on everything in which engines differ without an error: the compressor, the exporter,
+// and the rewriting of timestamps. into is a staging folder that the caller discards. A
+// good result is stored in the connection's ProbeFile.
 func (b *Builder) Probe(ctx context.Context, into *cache.Staging) (oci.Digest, error) {
 	if d, err := recall(b.conn.ProbeFile); err == nil {
 		return d, nil
@@ -86,9 +86,8 @@ func probeRequest() graph.Request {
 	}
 }
 
-// probeFiles are a context that exercises the compressor (a megabyte that is
-// half noise, half repetition, over several deflate blocks), modes, a link and
-// times that must be rewritten.
+// probeFiles returns a context with files for the compressor (a megabyte, half noise, half
+// repetition, of several deflate blocks), modes, a link, and times to rewrite.
 func probeFiles() []graph.File {
 	when := time.Unix(1_700_000_000, 123456789)
 	return []graph.File{
@@ -100,7 +99,7 @@ func probeFiles() []graph.File {
 	}
 }
 
-// probeNoise is a fixed pseudo-random sequence (xorshift64*), written out here
+// probeNoise returns a fixed pseudo-random sequence (xorshift64*). It is implemented here
 // so that no library's release can change it.
 func probeNoise(n int) []byte {
 	b := make([]byte, 0, n)
@@ -113,7 +112,7 @@ func probeNoise(n int) []byte {
 	return b
 }
 
-// probeText repeats words at distances the compressor must search for.
+// probeText repeats words at varying distances, which the compressor has to search for.
 func probeText() []byte {
 	words := []string{"stage", "seed", "core", "pallet", "user", "bootstrap", "digest", "\n"}
 	noise := probeNoise(1 << 17)

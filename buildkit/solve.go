@@ -22,45 +22,44 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Job is the build of one output: the request and the bytes it names.
+// Job is the build of one output: the request, and the files and images that it uses.
 type Job struct {
 	Ref     graph.Ref
 	Request graph.Request
 	Files   []graph.File // the definition's snapshot
 	Sources []SourceFile
-	// Deps are the layouts behind Request.Contexts, by output name.
+	// Deps has the layouts of Request.Contexts, by output name.
 	Deps map[string]cache.Layout
-	// Images are those behind Request.Images, by name.
+	// Images has the images of Request.Images, by name.
 	Images  map[string]cache.Pulled
-	NoCache bool // run every step even where the engine has its result
-	Offline bool // no RUN has a network
+	NoCache bool // run every step, even if the engine has its result
+	Offline bool // run every RUN without a network
 	// Into receives the blobs of the result; the caller commits it.
 	Into *cache.Staging
-	// Log receives the engine's plain progress and the output of every RUN,
-	// exactly as the build wrote it: escaping is the caller's.
+	// Log receives the engine's plain progress and the output of every RUN, unescaped.
 	Log io.Writer
-	// Step, when set, is called with the name of each step that starts.
+	// Step, if not nil, is called with the name of each step that starts.
 	Step func(name string)
 
-	trusted bool   // nothing in it is unpacked unasked
-	disk    string // a path on the engine's disk, where that is this machine's
+	trusted bool   // CheckArchives is not needed
+	disk    string // a path on the engine's disk, if the engine is on this machine
 }
 
-// Image is what a build gave: the descriptor of its image index and the
-// annotations that index.json carries for it.
+// Image is the result of a build: the descriptor of its image index and the index's
+// annotations in index.json.
 type Image struct {
 	Index       ocispecs.Descriptor
 	Annotations map[string]string
-	// Cached says that the engine had the result of some RUN, so that the build
-	// took less than it might.
+	// Cached means that at least one RUN came from the engine's cache, so that the
+	// build took less time than without.
 	Cached bool
-	// Peak is the most memory that one RUN was seen to need, in bytes; 0 where
-	// the engine does not tell.
+	// Peak is the most memory that one RUN was seen to use, in bytes; 0 if unknown.
 	Peak int64
 }
 
-// Build runs job and fills job.Into. A failed step is a *BuildError; a source that
-// could not be read as it was verified is a *ReadError, whatever the engine says.
+// Build runs job and puts the result into job.Into. The error of a failed step is a
+// *BuildError. If a source could not be read, or changed since it was verified, the error
+// is a *ReadError.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	if err := b.CheckArchives(ctx, job); err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 		}
 		b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
 		if job.Step != nil {
-			job.Step("making the engine forget a damaged blob, once nothing else uses it")
+			job.Step("removing a damaged blob from the engine, once nothing else uses it")
 		}
 		if err := empty(ctx); err != nil {
 			return nil, fmt.Errorf("emptying the engine's cache, in which a blob is damaged: %w", err)
@@ -104,7 +103,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	return img, err
 }
 
-// question is what the engine is asked for a job.
+// question is the request to the engine for a job.
 type question struct {
 	job      Job
 	deps     contents
@@ -131,22 +130,22 @@ func (b *Builder) question(job Job, deps contents) (_ question, release func(), 
 	fetchName, fetchServed, releaseFetch := b.dirs.serve("fetch", fetched)
 	return question{
 		job: job, deps: deps, attrs: frontendAttrs(job, mainName, fetchName),
-		// As an input and not as the local source "context", because that name is
-		// fixed and all builds share one session.
+		// Passed as an input rather than as the local source "context": that name is
+		// fixed, and all builds share one session.
 		input: llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
 			llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context")),
 		contexts: []*served{mainServed, fetchServed},
 	}, func() { releaseMain(); releaseFetch() }, nil
 }
 
-// empty makes the engine forget what it can. It shares its blobs with out/, so what
-// was damaged there is damaged here: it would answer with it for ever.
+// empty empties the engine's cache. The engine shares blobs with out/, so a blob that was
+// damaged there is damaged in the cache too, which would use it again and again.
 func (b *Builder) empty(ctx context.Context) error {
 	return b.conn.Client.Prune(ctx, nil, client.PruneAll)
 }
 
-// emptyAlone is empty once no other build of this sx uses what is damaged: an engine
-// keeps what is in use.
+// emptyAlone calls empty when no other build of this sx runs: an engine does not remove
+// results that are in use.
 func (b *Builder) emptyAlone(ctx context.Context) error {
 	b.builds.RUnlock()
 	defer b.builds.RLock()
@@ -158,7 +157,7 @@ func (b *Builder) emptyAlone(ctx context.Context) error {
 	return b.empty(ctx)
 }
 
-// run asks the engine once and takes what it answers.
+// run sends the request once and collects the result.
 func (b *Builder) run(ctx context.Context, q question) (*Image, error) {
 	b.link(q.deps.blobs)
 	began := time.Now()
@@ -182,8 +181,8 @@ func (b *Builder) run(ctx context.Context, q question) (*Image, error) {
 	return img, err
 }
 
-// frontendAttrs spells the request as the dockerfile frontend's options, as
-// buildx does (docker/buildx: build/opt.go).
+// frontendAttrs returns the request as options of the dockerfile frontend, like buildx
+// (docker/buildx: build/opt.go).
 func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 	r := job.Request
 	attrs := map[string]string{
@@ -203,8 +202,8 @@ func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 		l := job.Deps[strings.TrimPrefix(name, "stagex/")]
 		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, root(l))
 	}
-	// The engine finds an image of another registry by the name in the file, and
-	// asks no registry for it.
+	// The engine finds an image of another registry by its name in the Containerfile,
+	// without asking a registry.
 	for name, image := range job.Images {
 		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, image.Root)
 	}
@@ -217,8 +216,8 @@ func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 	return attrs
 }
 
-// root is the digest by which the engine finds the whole layout: its image
-// index, or the manifest where `docker save` left none.
+// root returns the digest by which the engine finds a layout: that of its image index, or
+// of the manifest if `docker save` wrote no index.
 func root(l cache.Layout) oci.Digest {
 	if l.OneLevel {
 		return l.Manifests[0].Digest
@@ -226,8 +225,8 @@ func root(l cache.Layout) oci.Digest {
 	return l.Index
 }
 
-// exporterAttrs spells the exporter's part of the request (upstream:
-// src/targets.py, --output).
+// exporterAttrs returns the exporter's part of the request (upstream: src/targets.py,
+// --output).
 func exporterAttrs(r graph.Request) map[string]string {
 	attrs := map[string]string{
 		"name":              strings.Join(r.Tags, ","),
@@ -248,7 +247,7 @@ func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, 
 		FrontendInputs:        map[string]llb.State{"context": main},
 		SharedSession:         b.session,
 		SessionPreInitialized: true,
-		Internal:              true, // no build history: records are ours
+		Internal:              true, // no build history: sx has its own records
 		Exports: []client.ExportEntry{{
 			Type:        client.ExporterOCI,
 			Attrs:       exporterAttrs(w.job.Request),
@@ -262,14 +261,14 @@ func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, 
 		resp, err = b.conn.Client.Solve(ectx, nil, opt, status)
 		return err
 	})
-	// The status channel must be drained until it closes, also after
-	// cancellation, or Solve hangs: so this one has no context.
+	// The status channel must be drained until it closes, even after cancellation, or
+	// Solve hangs: so drain's context is not cancelled.
 	eg.Go(func() error { return w.drain(context.WithoutCancel(ctx), status) })
 	return resp, eg.Wait()
 }
 
-// collect moves the result's blobs into the staging folder, where each is
-// hashed, and checks what BuildKit only warns about.
+// collect moves the result's blobs into the staging folder, where each is hashed. It
+// fails for layers whose timestamps were not rewritten, for which BuildKit only warns.
 func (b *Builder) collect(job Job, deps contents, resp map[string]string) (*Image, error) {
 	raw, err := base64.StdEncoding.DecodeString(resp["containerimage.descriptor"])
 	if err != nil {

@@ -11,22 +11,22 @@ import (
 	"google.golang.org/grpc"
 )
 
-// ReadError says that a file of a context could not be read while a build needed
-// it, or that its bytes are not those that the build's record would name.
+// ReadError means that a file of a context could not be read for a build, or that its
+// bytes differ from those that the build's record would name.
 type ReadError struct {
 	Path string // in the context
 	Err  error
 }
 
 func (e *ReadError) Error() string {
-	return fmt.Sprintf("%q could not be read for the build: %v; see that nothing changes it meanwhile, and run the same command again", e.Path, e.Err)
+	return fmt.Sprintf("%q could not be read for the build: %v; make sure that nothing changes it during the build, and run the same command again", e.Path, e.Err)
 }
 
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// served is a context that the engine may read, for as long as some build uses it.
-// The first failed read ends all of them: BuildKit transfers a context once for all
-// builds that name it, and what it made of a failed transfer is no result.
+// served is a context that the engine may read while a build uses it. The first failed
+// read ends all builds that use it: BuildKit transfers a context once for all of them,
+// and cannot be trusted with an incomplete transfer.
 type served struct {
 	*contextFS
 	uses int // under dirs.mu
@@ -45,7 +45,7 @@ func (s *served) fail(err error) {
 	})
 }
 
-// failure is nil for as long as every read went well.
+// failure returns the first failed read's error, nil if there was none.
 func (s *served) failure() error {
 	select {
 	case <-s.failed:
@@ -55,8 +55,8 @@ func (s *served) failure() error {
 	}
 }
 
-// whileReadable returns a context that ends with the first failed read of any of
-// the contexts, which is its cause. The caller calls stop.
+// whileReadable returns a context that the first failed read of one of the build contexts
+// cancels, with its error as the cause. The caller calls stop.
 func whileReadable(ctx context.Context, contexts ...*served) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	for _, s := range contexts {
@@ -78,8 +78,8 @@ type dirs struct {
 	byName map[string]*served
 }
 
-// serve offers c until release is called. Its name tells its content, so that
-// equal contexts of one family are one to BuildKit, and here.
+// serve makes c readable until release is called. Its name contains the hash of its
+// content, so that equal contexts of one family are the same to BuildKit, and here.
 func (d *dirs) serve(kind string, c *contextFS) (name string, s *served, release func()) {
 	name = kind + "-" + c.id
 	d.mu.Lock()
@@ -108,10 +108,10 @@ func (d *dirs) lookup(name string) *served {
 // Register implements session.Attachable.
 func (d *dirs) Register(server *grpc.Server) { filesync.RegisterFileSyncServer(server, d) }
 
-// DiffCopy implements filesync.FileSyncServer. It ends with the first failed read,
-// which ends the transfer at the engine too: fsutil's sender sends an empty file
-// where it cannot open one, and tells the receiver nothing of one that it cannot
-// read, which then waits for ever.
+// DiffCopy implements filesync.FileSyncServer. It returns at the first failed read, which
+// also ends the transfer in the engine. fsutil's sender alone would send an empty file for
+// one that it cannot open, and would let the receiver wait for ever for one that it cannot
+// read.
 func (d *dirs) DiffCopy(stream filesync.FileSync_DiffCopyServer) error {
 	t := &transfer{dirs: d, failed: make(chan error, 1)}
 	sender := filesync.NewFSSyncProvider(t).(filesync.FileSyncServer)
@@ -131,8 +131,8 @@ type transfer struct {
 	failed chan error // receives the first failure
 
 	mu      sync.Mutex
-	context *served // once it was looked up
-	unread  int     // files that were opened and not read to their end
+	context *served // set by LookupDir
+	unread  int     // files that are open and not read to their end
 }
 
 var (
@@ -164,8 +164,8 @@ func (t *transfer) fail(err error) {
 	}
 }
 
-// check returns err, what the sender ended with. One that calls itself successful
-// must have read every file that it opened.
+// check returns err, the sender's result. If err is nil, every opened file must have been
+// read to its end, else check returns an error.
 func (t *transfer) check(err error) error {
 	t.mu.Lock()
 	unread := t.unread
@@ -189,8 +189,8 @@ type transferFS struct {
 	transfer *transfer
 }
 
-// Open implements fsutil.FS. It fails by what it returns when that is read, because
-// fsutil's sender sends an empty file instead of one that it cannot open.
+// Open implements fsutil.FS. If the file cannot be opened, reading from the result fails
+// instead, because fsutil's sender sends an empty file for one that it cannot open.
 func (f *transferFS) Open(path string) (io.ReadCloser, error) {
 	r := &transferReader{path: path, transfer: f.transfer}
 	if r.file, r.openErr = f.served.Open(path); r.openErr != nil {

@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch follows what the engine tells of a build.
+// watch reads the engine's status messages of a build.
 type watch struct {
 	job     Job
 	started map[string]bool
-	cached  bool  // some RUN was
-	peak    int64 // the most that one RUN needed
+	cached  bool  // a RUN came from the cache
+	peak    int64 // the most memory that one RUN used, in bytes
 	rlimit  bool  // runc could not set a limit
-	full    bool  // a step found no space on this machine's disk
+	full    bool  // a step failed for lack of space on this machine's disk
 
 	violations []violation
 }
 
-// drain reads status to its end, writing the plain log and naming steps.
+// drain reads status until it closes, writes the plain log and reports steps.
 func (w *watch) drain(ctx context.Context, status <-chan *client.SolveStatus) error {
 	log := w.job.Log
 	if log == nil {
@@ -42,7 +42,7 @@ func (w *watch) drain(ctx context.Context, status <-chan *client.SolveStatus) er
 	var eg errgroup.Group
 	eg.Go(func() error { // ends when shown is closed below
 		_, err := display.UpdateFrom(ctx, shown)
-		for range shown { // so that a failing log never blocks the build
+		for range shown { // a failing log must not block the build
 		}
 		return err
 	})
@@ -55,7 +55,7 @@ func (w *watch) drain(ctx context.Context, status <-chan *client.SolveStatus) er
 	return eg.Wait()
 }
 
-// see takes in s, and out of it what is not for the log.
+// see evaluates s and removes from it what is not for the log.
 func (w *watch) see(s *client.SolveStatus) {
 	for _, v := range s.Vertexes {
 		if v.Cached && strings.Contains(v.Name, "] RUN ") {
@@ -80,20 +80,20 @@ func (w *watch) see(s *client.SolveStatus) {
 	})
 }
 
-// PeakStatus is how the embedded engine tells the most memory that a RUN needed,
-// in bytes.
+// PeakStatus is the ID of the status in which the embedded engine reports the most memory
+// that a RUN used, in bytes.
 const PeakStatus = "sx: peak memory"
 
-// noSpace is how programs say ENOSPC.
+// noSpace matches the message of ENOSPC.
 var noSpace = regexp.MustCompile(`(?i)no space left on device`)
 
-// fullBelow is how many bytes a full disk may still have: what failed was larger, and
-// some filesystems keep a rest.
+// fullBelow is how many bytes may be free on a full disk: the failed write was larger, and
+// some filesystems keep a reserve.
 const fullBelow = 16 << 20
 
-// diskFull looks at a filesystem at the moment in which a step says that it is full:
-// what that step wrote is removed when it has failed. A tmpfs of the step's own may be
-// meant instead.
+// diskFull reports whether the filesystem at path is full. It is called as soon as a step
+// reports a full disk, because the files of a failed step are removed. The step may mean a
+// tmpfs of its own instead.
 func diskFull(path string) bool {
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) != nil {

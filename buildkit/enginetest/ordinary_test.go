@@ -155,8 +155,8 @@ func (t *Tree) wantHints() {
 	t.Write(dir+"package.toml", []byte("[package]\nname = \"only-root\"\n"))
 	t.Write(dir+"Containerfile", []byte("FROM scratch\nADD a.tar /\n"))
 	for want, h := range map[string]tar.Header{
-		"no device node can be made": {Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3},
-		"give more there":            {Name: "file", Uid: 3_000_000},
+		"no device node can be created": {Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3},
+		"add more there":                {Name: "file", Uid: 3_000_000},
 	} {
 		t.Write(dir+"a.tar", tarOf(t.t, h))
 		if r := t.Start("build", "core-only-root").Want(1); !strings.Contains(r.Stderr.String(), want) {

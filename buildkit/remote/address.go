@@ -19,23 +19,23 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// Buildkitd is a buildkitd at an address: on another machine, in a container, or
-// on this machine under someone else's hand.
+// Buildkitd is a buildkitd at an address: on another machine, in a container, or on this
+// machine but not started by sx.
 type Buildkitd struct {
 	address string
 	scheme  string
 	dial    buildkit.Dialer
-	client  string // the program that carries the connection; "" where none does
+	client  string // the program that carries the connection; "" if none does
 	plain   bool   // over a network and not encrypted
 }
 
 var _ buildkit.Engine = (*Buildkitd)(nil)
 
-// addressForms is what [NewBuildkitd] takes.
+// addressForms lists the addresses that [NewBuildkitd] accepts.
 const addressForms = "unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET], docker-container://NAME, podman-container://NAME or kube-pod://POD"
 
-// NewBuildkitd reads an address as buildctl's --addr takes it. TLS counts for
-// tcp:// alone; its files are read when the engine is dialled.
+// NewBuildkitd parses an address in the form of buildctl's --addr. tls is used only for
+// tcp://; its files are read when a connection is opened.
 func NewBuildkitd(address string, tls TLS) (*Buildkitd, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -83,12 +83,12 @@ func (r *Buildkitd) tcp(u *url.URL, tls TLS) error {
 	case host == "" || port == "":
 		return fmt.Errorf("want tcp://HOST:PORT (buildkitd's port is usually 1234)")
 	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
-		return fmt.Errorf("an IPv6 address stands in brackets: tcp://[ADDRESS]:PORT")
+		return fmt.Errorf("an IPv6 address must be in brackets: tcp://[ADDRESS]:PORT")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
-		return fmt.Errorf("want tcp://HOST:PORT and nothing more")
+		return fmt.Errorf("want only tcp://HOST:PORT")
 	}
-	// A peer that vanishes without a word is told by [buildkit.Builder]; the
-	// timeout is for one that was never there.
+	// The timeout is for a peer that was never there; [buildkit.Builder] detects one
+	// that vanishes later.
 	d := &net.Dialer{Timeout: dialTimeout}
 	r.dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", u.Host) }
 	if tls.on() {
@@ -106,8 +106,8 @@ func loopback(host string) bool {
 
 const dialTimeout = 15 * time.Second
 
-// through dials with a client program of the user's, whose standard streams are
-// the connection: at its far end runs `buildctl dial-stdio`.
+// through connects with a client program of the user. Its standard streams are the
+// connection; it runs `buildctl dial-stdio` at the other end.
 func (r *Buildkitd) through(program string, helper func(*url.URL) (*connhelper.ConnectionHelper, error), u *url.URL) error {
 	h, err := helper(u)
 	if err != nil {
@@ -129,8 +129,8 @@ func (r *Buildkitd) String() string { return r.address }
 // Kind implements [buildkit.Engine]: the address's scheme.
 func (r *Buildkitd) Kind() string { return r.scheme }
 
-// Plain reports whether the engine is reached over a network without TLS: who
-// sits on the way can change what it builds.
+// Plain reports whether the engine is reached over a network without TLS, so that an
+// attacker on the network can change the build.
 func (r *Buildkitd) Plain() bool { return r.plain }
 
 // Connect implements [buildkit.Engine].

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// clientConn is a connection through a client program. Its end is told to the far
-// side before the program is ended: podman, killed, leaves buildctl behind in the
+// clientConn is a connection through a client program. Close first closes the program's
+// input, so that both ends exit: a killed podman would leave buildctl running in the
 // container, and with it a connection that looks alive.
 type clientConn struct{ net.Conn }
 
-// clientEnd bounds how long a client program may take to end by itself.
+// clientEnd is how long a client program may take to end by itself.
 const clientEnd = 3 * time.Second
 
 func (c *clientConn) Close() error {
@@ -33,7 +33,7 @@ func (c *clientConn) Close() error {
 
 func findClient(program string) error {
 	if _, err := exec.LookPath(program); err != nil {
-		return fmt.Errorf("there is no %s in PATH, by which it is reached", program)
+		return fmt.Errorf("there is no %s in PATH, which is needed to reach it", program)
 	}
 	return nil
 }

@@ -24,34 +24,34 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// Docker is the BuildKit inside a dockerd. Which dockerd is said as to the
-// docker client: DOCKER_HOST, DOCKER_CONTEXT, or the current context.
+// Docker is the BuildKit inside a dockerd. The dockerd is selected as for the docker
+// client: by DOCKER_HOST, DOCKER_CONTEXT, or the current context.
 type Docker struct{}
 
 var _ buildkit.Engine = Docker{}
 
-// oldestDocker is what upstream asks for; what is older makes other bytes.
+// oldestDocker is the version that upstream requires; older ones make other bytes.
 const oldestDocker = "29.1.5"
 
 // Kind implements [buildkit.Engine].
 func (Docker) Kind() string { return "docker" }
 
-// String tells where it is, as docker would be told.
+// String returns which dockerd it is, for messages.
 func (Docker) String() string {
 	d, _ := dockerEndpoint()
 	return d.where
 }
 
-// Plain reports whether it is reached over a network without TLS that proves who
-// answers: who sits on the way can change what it builds.
+// Plain reports whether the dockerd is reached over a network without verified TLS, so
+// that an attacker on the network can change the build.
 func (Docker) Plain() bool {
 	d, _ := dockerEndpoint()
 	return d.plain
 }
 
-// Connect implements [buildkit.Engine]. BuildKit's API is behind an upgrade of dockerd's
-// own (POST /grpc), and needs the containerd image store: without it dockerd's
-// BuildKit has no OCI exporter.
+// Connect implements [buildkit.Engine]. BuildKit's API is reached by an upgrade of a
+// request to dockerd (POST /grpc). It needs the containerd image store: without it,
+// dockerd's BuildKit has no OCI exporter.
 func (Docker) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	d, err := dockerEndpoint()
 	where := d.where
@@ -62,7 +62,7 @@ func (Docker) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	if err != nil {
 		return nil, &buildkit.EngineError{Engine: where, Problem: err.Error(), Remedy: "check DOCKER_HOST, or the context (docker context inspect)"}
 	}
-	defer api.Close() // its idle connections; those below are not its
+	defer api.Close() // closes idle connections, not those of DialHijack
 	ictx, cancel := context.WithTimeout(ctx, buildkit.AnswerTime)
 	defer cancel()
 	info, err := api.Info(ictx, moby.InfoOptions{})
@@ -84,7 +84,7 @@ func (Docker) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	return c, nil
 }
 
-// dockerFit refuses a dockerd whose BuildKit could not build StageX.
+// dockerFit returns an error for a dockerd whose BuildKit cannot build StageX.
 func dockerFit(where string, info system.Info) error {
 	if v := "v" + info.ServerVersion; semver.IsValid(v) && semver.Compare(v, "v"+oldestDocker) < 0 {
 		return &buildkit.EngineError{Engine: where, Problem: fmt.Sprintf("it is Docker %s, whose BuildKit makes other bytes than StageX's", info.ServerVersion),
@@ -99,7 +99,7 @@ func dockerFit(where string, info system.Info) error {
 		Remedy: `set {"features": {"containerd-snapshotter": true}} in its daemon.json and restart it: images made before are hidden until it is unset`}
 }
 
-// dockerRefusal explains why dockerd could not be asked.
+// dockerRefusal explains why dockerd did not answer.
 func dockerRefusal(where string, err error) error {
 	exit, said, ok := clientExit(err)
 	switch {
@@ -118,14 +118,14 @@ func dockerRefusal(where string, err error) error {
 	return &buildkit.EngineError{Engine: where, Problem: "no dockerd answers there", Remedy: "start it, or name another by DOCKER_HOST or docker context use"}
 }
 
-// dockerd is the one that the docker client would take.
+// dockerd is the one that the docker client would use.
 type dockerd struct {
 	where string // for messages
 	opts  []moby.Opt
 	plain bool // see [Docker.Plain]
 }
 
-// dockerEndpoint reads which dockerd the docker client would take (docker/cli:
+// dockerEndpoint returns the dockerd that the docker client would use (docker/cli:
 // cli/command, resolveContextName).
 func dockerEndpoint() (d dockerd, err error) {
 	if host := os.Getenv(moby.EnvOverrideHost); host != "" {
@@ -166,8 +166,8 @@ func dockerEndpoint() (d dockerd, err error) {
 	return d, err
 }
 
-// dockerDefault is the dockerd at host, or the usual one; DOCKER_TLS_VERIFY,
-// DOCKER_CERT_PATH and DOCKER_API_VERSION count as they do for docker.
+// dockerDefault returns the dockerd at host, or the default one. DOCKER_TLS_VERIFY,
+// DOCKER_CERT_PATH and DOCKER_API_VERSION have the same effect as for docker.
 func dockerDefault(host string) (d dockerd, err error) {
 	if host == "" {
 		return dockerd{where: "docker at " + moby.DefaultDockerHost, opts: []moby.Opt{moby.FromEnv}}, nil
@@ -185,7 +185,7 @@ func dockerDefault(host string) (d dockerd, err error) {
 		}
 		return d, nil
 	case overNetwork(host) && verify && os.Getenv(moby.EnvOverrideCertPath) == "":
-		// Moby's client would not encrypt at all; docker has its certificates here.
+		// Moby's client would not encrypt at all; docker finds its certificates here.
 		file := func(name string) string { return filepath.Join(config.Dir(), name) }
 		d.opts = []moby.Opt{moby.WithTLSClientConfig(file("ca.pem"), file("cert.pem"), file("key.pem")), moby.WithHostFromEnv(), moby.WithAPIVersionFromEnv()}
 	}
@@ -193,7 +193,7 @@ func dockerDefault(host string) (d dockerd, err error) {
 	return d, nil
 }
 
-// overNetwork tells a dockerd behind a port of another machine.
+// overNetwork reports whether host is a port of another machine.
 func overNetwork(host string) bool {
 	u, err := url.Parse(host)
 	return err == nil && (u.Scheme == "tcp" || u.Scheme == "http" || u.Scheme == "https") && !loopback(u.Hostname())

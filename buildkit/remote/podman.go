@@ -18,21 +18,21 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// Podman is a buildkitd in a container of the user's podman, which sx makes when
-// it is missing, and keeps. Podman's own builder, buildah, is never used: its
-// bytes are not StageX's.
+// Podman is a buildkitd in a container of the user's podman. sx creates the container if
+// it is missing, and keeps it. Podman's own builder, buildah, is never used: it makes
+// other bytes.
 type Podman struct {
-	// Image holds buildkitd, buildctl and runc, with buildkitd as entrypoint;
-	// empty: [PodmanImage].
+	// Image has buildkitd, buildctl and runc, with buildkitd as entrypoint; "":
+	// [PodmanImage].
 	Image string
 }
 
 var _ buildkit.Engine = (*Podman)(nil)
 
-// PodmanImage is BuildKit's own, of the version inside sx.
+// PodmanImage returns BuildKit's own image, of the version inside sx.
 func PodmanImage() string { return "docker.io/moby/buildkit:" + buildkit.Version() }
 
-// podmanLabel marks the containers that sx made.
+// podmanLabel marks the containers that sx created.
 const podmanLabel = "stagex.sx=engine"
 
 // Kind implements [buildkit.Engine].
@@ -45,15 +45,16 @@ func (p *Podman) image() string {
 	return PodmanImage()
 }
 
-// args are those of podman run. The container is privileged because BuildKit
-// mounts and makes namespaces (under a rootless podman: within the user's), and
-// has the host's network, as the embedded engine's builds have.
+// args returns arguments of podman run. The container is privileged because BuildKit
+// mounts and creates namespaces (with a rootless podman: within the user's). It has the
+// host's network, like builds of the embedded engine.
 func (p *Podman) args() []string {
 	return []string{"--privileged", "--network=host", "--label=" + podmanLabel}
 }
 
-// limits are those of this process: podman's own may exceed them, which takes
-// CAP_SYS_RESOURCE. Elsewhere than on Linux podman runs in a machine of its own.
+// limits returns arguments that set the limits of this process. Podman's defaults may be
+// higher, which needs CAP_SYS_RESOURCE. On other systems than Linux podman runs in a
+// virtual machine with limits of its own.
 func limits() (args []string) {
 	if runtime.GOOS != "linux" {
 		return nil
@@ -72,17 +73,17 @@ func limits() (args []string) {
 	return args
 }
 
-// name tells the image, so that two versions of sx never fight over one
-// container, and a night's build is not stopped by another sx.
+// name returns the container's name. It depends on the image, so that two versions of sx
+// use different containers and do not stop each other's builds.
 func (p *Podman) name() string {
 	sum := sha256.Sum256([]byte(strings.Join(append(p.args(), p.image()), "\x00")))
 	return "sx-buildkit-" + hex.EncodeToString(sum[:4])
 }
 
-// podmanStart bounds how long a started container may take to answer.
+// podmanStart is how long a started container may take to answer.
 const podmanStart = 30 * time.Second
 
-// podmanPoll is how often it is tried meanwhile.
+// podmanPoll is the interval between attempts to connect to it.
 const podmanPoll = 200 * time.Millisecond
 
 // Connect implements [buildkit.Engine].
@@ -113,7 +114,7 @@ func (p *Podman) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	}
 }
 
-// start makes the container run, and makes it first where there is none.
+// start starts the container, and creates it first if it does not exist.
 func (p *Podman) start(ctx context.Context) error {
 	state, err := p.state(ctx)
 	switch {
@@ -123,7 +124,7 @@ func (p *Podman) start(ctx context.Context) error {
 		return nil
 	case err == nil:
 		if _, err := podman(ctx, "container", "start", p.name()); err != nil {
-			return &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: "remove the container, sx makes another: podman rm -f " + p.name()}
+			return &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: "remove the container, so that sx creates another: podman rm -f " + p.name()}
 		}
 		return nil
 	case !noContainer(err):
@@ -134,7 +135,7 @@ func (p *Podman) start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if state, _ := p.state(ctx); state == "running" { // another sx was faster
+	if state, _ := p.state(ctx); state == "running" { // another sx has started it
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -144,12 +145,12 @@ func (p *Podman) start(ctx context.Context) error {
 		Remedy: "see whether podman pull " + p.image() + " works, or name another image of BuildKit in engine.podman_image of your stagex.toml"}
 }
 
-// state is the container's, such as "running" or "exited".
+// state returns the container's state, such as "running" or "exited".
 func (p *Podman) state(ctx context.Context) (string, error) {
 	return podman(ctx, "container", "inspect", "--format={{.State.Status}}", p.name())
 }
 
-// ended says why the container stopped by itself.
+// ended returns why the container stopped by itself.
 func (p *Podman) ended(ctx context.Context) error {
 	log, err := podman(ctx, "logs", "--tail=3", p.name())
 	if err != nil {
@@ -158,9 +159,9 @@ func (p *Podman) ended(ctx context.Context) error {
 	return &buildkit.EngineError{Engine: "podman", Problem: fmt.Sprintf("buildkitd in the container ended: %s", lastLine(log)), Remedy: "see podman logs " + p.name()}
 }
 
-// podman runs podman and returns what it wrote to stdout. The error is its last
-// line on stderr. It has a session of its own, as the programs that carry
-// connections have: a first Ctrl-C is sx's, and ends no image that is being pulled.
+// podman runs podman and returns its output. The error is the last line on stderr. Podman
+// runs in a session of its own, like the programs that carry connections: the first Ctrl-C
+// is for sx alone, and does not end the pulling of an image.
 func podman(ctx context.Context, args ...string) (string, error) {
 	if args[0] == "run" { // which may pull an image
 		return runPodman(ctx, args...)
@@ -168,7 +169,7 @@ func podman(ctx context.Context, args ...string) (string, error) {
 	return podmanWithin(ctx, buildkit.Silence, args...)
 }
 
-// podmanWithin is podman for a command that should not take longer than limit.
+// podmanWithin is podman with a time limit.
 func podmanWithin(ctx context.Context, limit time.Duration, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("podman %s did not answer within %s", args[0], limit))
 	defer cancel()
@@ -190,7 +191,7 @@ func runPodman(ctx context.Context, args ...string) (string, error) {
 	if errors.As(err, &exit) && stderr.Len() > 0 {
 		err = errors.New(lastLine(stderr.String()))
 	}
-	if len(args) > 0 && args[0] == "logs" { // of a container: its stderr
+	if len(args) > 0 && args[0] == "logs" { // the container logs to stderr
 		return string(out) + stderr.String(), err
 	}
 	return strings.TrimSpace(string(out)), err

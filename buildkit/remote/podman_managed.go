@@ -12,8 +12,8 @@ import (
 
 var _ buildkit.Managed = (*Podman)(nil)
 
-// Status implements [buildkit.Managed]. Clients are the connections into the container,
-// of which each sx has one.
+// Status implements [buildkit.Managed]. It counts the connections into the container as
+// clients: each sx has one.
 func (p *Podman) Status(ctx context.Context) (*buildkit.Status, error) {
 	if err := findClient("podman"); err != nil {
 		return nil, &buildkit.EngineError{Engine: "podman", Problem: err.Error(), Remedy: clientRemedy("podman")}
@@ -31,10 +31,10 @@ func (p *Podman) Status(ctx context.Context) (*buildkit.Status, error) {
 		return nil, fmt.Errorf("reading what podman says of %s (%q): %w", p.name(), said, err)
 	}
 	if state != "running" {
-		s.Unmeasured = "it is not running; podman system df --verbose tells"
+		s.Unmeasured = "it is not running; see podman system df --verbose"
 		return s, nil
 	}
-	// Podman's own list of what was exec'ed keeps those whose client was killed.
+	// Podman's own list of exec sessions keeps those whose client was killed.
 	processes, err := podman(ctx, "container", "top", p.name(), "args")
 	if err != nil {
 		return nil, fmt.Errorf("reading who uses %s: %w", p.name(), err)
@@ -52,7 +52,7 @@ func (p *Podman) Stop(ctx context.Context, force bool) error {
 	return unlessGone(err)
 }
 
-// Clean implements [buildkit.Managed]: container and volume go.
+// Clean implements [buildkit.Managed]. It removes the container and its volume.
 func (p *Podman) Clean(ctx context.Context, force bool) error {
 	if err := p.free(ctx, force); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (p *Podman) Clean(ctx context.Context, force bool) error {
 	return unlessGone(err)
 }
 
-// free refuses a container that other sx build in, unless force is set.
+// free returns an error if other sx use the container, unless force is set.
 func (p *Podman) free(ctx context.Context, force bool) error {
 	s, err := p.Status(ctx)
 	if err == nil && s.Clients > 0 && !force {
@@ -85,7 +85,7 @@ func (p *Podman) Logs(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// noContainer tells that podman knows no container, or volume, of that name.
+// noContainer reports whether err means that there is no such container or volume.
 func noContainer(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "no such container") || strings.Contains(err.Error(), "no container with name") ||
 		strings.Contains(err.Error(), "no such volume") || strings.Contains(err.Error(), "no volume with name"))

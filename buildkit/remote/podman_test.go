@@ -46,7 +46,7 @@ func TestPodmanUnfit(t *testing.T) {
 			"it cannot run a container of localhost/buildkit:1: Error: no such image; see whether podman pull localhost/buildkit:1 works"},
 		"a broken podman": {`*) echo "Error: no subuid ranges" >&2; exit 125;;`, "Error: no subuid ranges; make podman info work for this user"},
 		"a container that does not start": {`"container inspect "*) echo exited;;` + "\n" + `"container start "*) echo "Error: no" >&2; exit 125;;`,
-			"Error: no; remove the container, sx makes another: podman rm -f " + p.name()},
+			"Error: no; remove the container, so that sx creates another: podman rm -f " + p.name()},
 		"a buildkitd that ends": {`"container start "*) ;;` + "\n" + `"container inspect "*) echo exited;;` + "\n" +
 			`"logs "*) echo "buildkitd: no root" >&2;;` + "\n" + `"exec "*) exit 255;;`, "buildkitd in the container ended: buildkitd: no root; see podman logs"},
 	} {
@@ -59,7 +59,7 @@ func TestPodmanUnfit(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := p.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no podman in PATH, by which it is reached; install it (Debian: apt-get install podman)") {
+	if _, err := p.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no podman in PATH, which is needed to reach it; install it (Debian: apt-get install podman)") {
 		t.Errorf("without podman: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// refusal is why an engine could not be reached, in a user's words.
+// refusal is why an engine could not be reached, for the user, and the remedy.
 type refusal struct{ problem, remedy string }
 
 // explain turns what [buildkit.Connect] returned into an *EngineError.
@@ -37,7 +37,7 @@ func (r *Buildkitd) explain(err error) error {
 	return &buildkit.EngineError{Engine: r.address, Problem: why.problem, Remedy: why.remedy}
 }
 
-// networkRefusal is about unix:// and tcp://.
+// networkRefusal explains errors of unix:// and tcp://.
 func (r *Buildkitd) networkRefusal(err error) refusal {
 	if why, ok := tlsRefusal(err); ok {
 		return why
@@ -55,11 +55,11 @@ func (r *Buildkitd) networkRefusal(err error) refusal {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return refusal{"it does not answer", "check the address, and what lies between (firewall, VPN)"}
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return refusal{"no network leads there", "check the address, and this machine's network"}
+		return refusal{"there is no route to it", "check the address, and this machine's network"}
 	case status.Code(err) == codes.Unimplemented:
-		return refusal{"it speaks gRPC, but is no BuildKit, or one older than 0.11", "use BuildKit 0.26 or newer"}
+		return refusal{"it answers gRPC, but is not BuildKit, or is older than 0.11", "use BuildKit 0.26 or newer"}
 	}
-	return refusal{"it does not speak as BuildKit does (" + buildkit.RootMessage(err) + ")", r.talkRemedy()}
+	return refusal{"it does not answer like BuildKit (" + buildkit.RootMessage(err) + ")", r.talkRemedy()}
 }
 
 func (r *Buildkitd) talkRemedy() string {
@@ -69,7 +69,7 @@ func (r *Buildkitd) talkRemedy() string {
 	return "check that it is a buildkitd"
 }
 
-// tlsRefusal knows each way in which two ends of a TLS connection disagree.
+// tlsRefusal explains errors of TLS; ok is false for other errors.
 func tlsRefusal(err error) (refusal, bool) {
 	var (
 		files     *tlsFileError
@@ -88,7 +88,7 @@ func tlsRefusal(err error) (refusal, bool) {
 	case errors.As(err, &invalid):
 		return refusal{"its certificate is not valid (" + invalid.Error() + ")", "renew it, or set the clock"}, true
 	case errors.As(err, &record):
-		return refusal{"it does not speak TLS", "leave out the tls settings, or start buildkitd with --tlscert, --tlskey and --tlscacert"}, true
+		return refusal{"it does not use TLS", "leave out the tls settings, or start buildkitd with --tlscert, --tlskey and --tlscacert"}, true
 	case strings.Contains(m, "remote error: tls: certificate required"):
 		return refusal{"it wants a client certificate", "give one with --tlscert and --tlskey"}, true
 	case strings.Contains(m, "remote error: tls: "):
@@ -109,11 +109,10 @@ func certificateNames(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// exited is how docker/cli's commandconn says that the program ended.
+// exited matches the error of docker/cli's commandconn for a program that ended.
 var exited = regexp.MustCompile(`(?s) has exited with (exit status \d+|signal: \w+).*?: stderr=(.*)$`)
 
-// clientExit finds the exit status of a client program and the last line of
-// what it said.
+// clientExit returns the exit status of a client program and the last line of its stderr.
 func clientExit(err error) (exit, said string, ok bool) {
 	m := exited.FindStringSubmatch(err.Error())
 	if m == nil {
@@ -122,9 +121,9 @@ func clientExit(err error) (exit, said string, ok bool) {
 	return m[1], lastLine(m[2]), true
 }
 
-// clientRefusal is about what a client program said before it ended: ssh,
-// docker, podman and kubectl put their own errors and those of the far end's
-// shell and buildctl on one stream.
+// clientRefusal explains the message of a client program that ended. ssh, docker, podman
+// and kubectl write their own errors, and those of the shell and buildctl at the other
+// end, to one stream.
 func (r *Buildkitd) clientRefusal(exit, said string) refusal {
 	has := func(texts ...string) bool {
 		for _, t := range texts {
@@ -136,22 +135,22 @@ func (r *Buildkitd) clientRefusal(exit, said string) refusal {
 	}
 	problem := r.client + " says: " + said
 	if said == "" {
-		problem = r.client + " ended without a word (" + exit + ")"
+		problem = r.client + " ended without a message (" + exit + ")"
 	}
 	switch {
 	case has("buildctl") && has("not found", "No such file", "no such file"):
-		return refusal{"there is no buildctl at the far end (" + problem + ")", "install it there, in the PATH of " + r.farPath()}
+		return refusal{"there is no buildctl at the other end (" + problem + ")", "install it there, in the PATH of " + r.farPath()}
 	case has("dial unix"):
-		return refusal{"no buildkitd that it may speak to listens at the far end (" + problem + ")", r.socketRemedy()}
+		return refusal{"there is no buildkitd at the other end that this user may connect to (" + problem + ")", r.socketRemedy()}
 	case has("Host key verification failed", "REMOTE HOST IDENTIFICATION"):
 		return refusal{problem, "log in once by hand and check the host's key: ssh " + r.target()}
 	case has("Permission denied", "Too many authentication failures"):
-		return refusal{problem, "make a login without a password work, by a key or an agent: ssh " + r.target()}
+		return refusal{problem, "set up a login without a password, by a key or an agent: ssh " + r.target()}
 	}
-	return refusal{problem, "try by hand what sx does: " + r.byHand()}
+	return refusal{problem, "try the same by hand: " + r.byHand()}
 }
 
-// target is the host, container or pod, as the client program takes it.
+// target returns the host, container or pod, in the form of the client program.
 func (r *Buildkitd) target() string {
 	u, err := url.Parse(r.address)
 	switch {
@@ -180,7 +179,7 @@ func (r *Buildkitd) byHand() string {
 	return r.client + " exec -i " + r.target() + " buildctl debug workers"
 }
 
-// kubeOptions say which cluster and namespace the pod is in.
+// kubeOptions returns the options for the pod's cluster and namespace.
 func (r *Buildkitd) kubeOptions() (options string) {
 	u, err := url.Parse(r.address)
 	if err != nil {

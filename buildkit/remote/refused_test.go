@@ -117,7 +117,7 @@ func TestTLSMistakes(t *testing.T) {
 	}{
 		"all is well":              {mutual, good, ""},
 		"no TLS":                   {mutual, TLS{}, "one that wants TLS needs --tlscacert, --tlscert and --tlskey"},
-		"TLS to one without":       {plain, good, "it does not speak TLS; leave out the tls settings"},
+		"TLS to one without":       {plain, good, "it does not use TLS; leave out the tls settings"},
 		"another authority":        {mutual, but(func(c *TLS) { c.CACert = file("other-ca") }), "signed by an authority that is not trusted here; name the authority's certificate with --tlscacert"},
 		"the host's name":          {mutual, but(func(c *TLS) { c.ServerName = "" }), "its certificate is for builder.example.org, not for 127.0.0.1; name what the certificate is for with --tlsservername"},
 		"no client certificate":    {mutual, but(func(c *TLS) { c.Cert, c.Key = "", "" }), "it wants a client certificate; give one with --tlscert and --tlskey"},
@@ -155,19 +155,19 @@ func wantRefusal(t *testing.T, what, address string, files TLS, want string) {
 func TestClientMistakes(t *testing.T) {
 	bin := t.TempDir()
 	t.Setenv("PATH", bin)
-	wantRefusal(t, "no ssh", "ssh://h", TLS{}, "there is no ssh in PATH, by which it is reached; install it (Debian: apt-get install openssh-client)")
+	wantRefusal(t, "no ssh", "ssh://h", TLS{}, "there is no ssh in PATH, which is needed to reach it; install it (Debian: apt-get install openssh-client)")
 	for _, c := range []struct{ address, says, want string }{
-		{"ssh://me@h:22", "bash: line 1: buildctl: command not found", "there is no buildctl at the far end (ssh says: bash: line 1: buildctl: command not found); install it there, in the PATH of a login without a terminal (ssh -p 22 me@h command -v buildctl)"},
+		{"ssh://me@h:22", "bash: line 1: buildctl: command not found", "there is no buildctl at the other end (ssh says: bash: line 1: buildctl: command not found); install it there, in the PATH of a login without a terminal (ssh -p 22 me@h command -v buildctl)"},
 		{"ssh://me@[fe80::1]:22", "Host key verification failed.", "log in once by hand and check the host's key: ssh -p 22 me@fe80::1"},
-		{"ssh://[::1]", "Permission denied (publickey).", "make a login without a password work, by a key or an agent: ssh ::1"},
+		{"ssh://[::1]", "Permission denied (publickey).", "set up a login without a password, by a key or an agent: ssh ::1"},
 		{"ssh://h", "Warning: x\nHost key verification failed.", "log in once by hand and check the host's key: ssh h"},
-		{"ssh://h", "me@h: Permission denied (publickey).", "make a login without a password work, by a key or an agent: ssh h"},
-		{"ssh://h/run/b.sock", "error: dial unix /run/b.sock: connect: no such file or directory", "no buildkitd that it may speak to listens at the far end"},
-		{"ssh://h", "ssh: connect to host h port 22: Connection refused", "ssh says: ssh: connect to host h port 22: Connection refused; try by hand what sx does: ssh h buildctl debug workers"},
-		{"podman-container://c", `OCI runtime error: runc: exec failed: unable to start container process: exec: "buildctl": executable file not found in $PATH`, "there is no buildctl at the far end"},
-		{"docker-container://c", "Error response from daemon: No such container: c", "docker says: Error response from daemon: No such container: c; try by hand what sx does: docker exec -i c buildctl debug workers"},
+		{"ssh://h", "me@h: Permission denied (publickey).", "set up a login without a password, by a key or an agent: ssh h"},
+		{"ssh://h/run/b.sock", "error: dial unix /run/b.sock: connect: no such file or directory", "there is no buildkitd at the other end that this user may connect to"},
+		{"ssh://h", "ssh: connect to host h port 22: Connection refused", "ssh says: ssh: connect to host h port 22: Connection refused; try the same by hand: ssh h buildctl debug workers"},
+		{"podman-container://c", `OCI runtime error: runc: exec failed: unable to start container process: exec: "buildctl": executable file not found in $PATH`, "there is no buildctl at the other end"},
+		{"docker-container://c", "Error response from daemon: No such container: c", "docker says: Error response from daemon: No such container: c; try the same by hand: docker exec -i c buildctl debug workers"},
 		{"kube-pod://p?namespace=n", `Error from server (NotFound): pods "p" not found`, "kubectl --namespace=n exec -i p -- buildctl debug workers"},
-		{"kube-pod://p", "", "kubectl ended without a word (exit status 127)"},
+		{"kube-pod://p", "", "kubectl ended without a message (exit status 127)"},
 	} {
 		for _, program := range []string{"ssh", "podman", "docker", "kubectl"} {
 			script := fmt.Sprintf("#!/bin/sh\necho '%s' >&2\nexit 127\n", c.says)
@@ -216,7 +216,7 @@ func TestAddresses(t *testing.T) {
 
 // What listens and is no buildkitd is told apart from what is none at all.
 func TestNoBuildKit(t *testing.T) {
-	wantRefusal(t, "an old BuildKit", serve(t, controlapi.UnimplementedControlServer{}, nil), TLS{}, "is no BuildKit, or one older than 0.11")
+	wantRefusal(t, "an old BuildKit", serve(t, controlapi.UnimplementedControlServer{}, nil), TLS{}, "is not BuildKit, or is older than 0.11")
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer lis.Close()
@@ -230,6 +230,6 @@ func TestNoBuildKit(t *testing.T) {
 			c.Close()
 		}
 	}()
-	wantRefusal(t, "a web server", "tcp://"+lis.Addr().String(), TLS{}, "it does not speak as BuildKit does")
+	wantRefusal(t, "a web server", "tcp://"+lis.Addr().String(), TLS{}, "it does not answer like BuildKit")
 	wantRefusal(t, "no socket", "unix://"+filepath.Join(t.TempDir(), "sock"), TLS{}, "there is no such socket; start buildkitd there")
 }

@@ -12,22 +12,22 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// TLS says how to meet an engine at tcp://. The names are buildctl's. The zero
-// TLS is none: the connection is not encrypted.
+// TLS has the TLS settings for an engine at tcp://, named as in buildctl. With the zero
+// TLS the connection is not encrypted.
 type TLS struct {
-	CACert string // path of the authority that signed the engine's certificate, PEM; "" with the rest set: the system's
+	CACert string // path of the authority that signed the engine's certificate, PEM; "": the system's
 	Cert   string // path of the client's certificate, PEM
 	Key    string // path of its key, PEM
 	Dir    string // folder with all three: ca.pem, cert.pem, key.pem, or ca.crt, tls.crt, tls.key
-	// ServerName is what the engine's certificate must be for; "" means the
-	// address's host.
+	// ServerName is the name that the engine's certificate must be for; "" means the
+	// host of the address.
 	ServerName string
 }
 
 func (t TLS) on() bool { return t != TLS{} }
 
-// over encrypts what dial opens. The files are read at each call, so that a
-// renewed certificate is used without a new start.
+// over returns a Dialer that encrypts the connections of dial. It reads the files for each
+// connection, so that a renewed certificate is used without a restart.
 func (t TLS) over(dial buildkit.Dialer, host string) buildkit.Dialer {
 	return func(ctx context.Context) (net.Conn, error) {
 		cfg, err := t.config(host)
@@ -47,7 +47,7 @@ func (t TLS) over(dial buildkit.Dialer, host string) buildkit.Dialer {
 	}
 }
 
-// tlsFileError marks what is wrong with the user's own files.
+// tlsFileError is an error in the user's own certificate files.
 type tlsFileError struct{ error }
 
 func (e *tlsFileError) Unwrap() error { return e.error }
@@ -84,7 +84,7 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// fromDir finds the three files in Dir by the names that buildctl knows.
+// fromDir finds the three files in Dir by the names that buildctl uses.
 func (t *TLS) fromDir() error {
 	if t.Dir == "" {
 		return nil
