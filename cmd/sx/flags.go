@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/pins"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -137,7 +138,8 @@ func joinTools(args []string) []string {
 		if arg == "--" {
 			return append(out, args[i:]...)
 		}
-		if arg == "--import" && i+1 < len(args) && slices.Contains(tools, args[i+1]) {
+		next := args[min(i+1, len(args)-1)]
+		if arg == "--import" && slices.Contains(tools, next) || arg == "--update" && pins.IsRelease(next) {
 			i++
 			arg += "=" + args[i]
 		}

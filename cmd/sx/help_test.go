@@ -75,8 +75,8 @@ func TestHelp(t *testing.T) {
 func TestGrammar(t *testing.T) {
 	has := map[string]string{
 		"all":      "build fetch preseed digests verify explain graph sbom import push sign du gc",
-		"dry-run":  "build fetch preseed digests import push sign gc",
-		"json":     "build fetch preseed import push digests verify explain log graph diff du gc keys-list version engine-status",
+		"dry-run":  "build fetch preseed digests import push sign pins gc",
+		"json":     "build fetch preseed import push digests verify explain log graph diff pins du gc keys-list version engine-status",
 		"progress": "build fetch preseed",
 		"quiet":    "build fetch preseed",
 	}
