@@ -80,7 +80,7 @@ func keyFile() string {
 }
 
 // open loads the tree and its settings. With all, it reads out/ for every output.
-func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tree.Tree, settings.Settings, error) {
+func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tree.View, settings.Settings, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil, settings.Settings{}, err
@@ -89,7 +89,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tre
 	if err != nil {
 		return nil, set, err
 	}
-	t, err := tree.OpenTree(ctx, dir, tree.TreeOptions{
+	v, err := tree.Open(ctx, dir, tree.Options{
 		State:   set.Paths.StateDir(dir),
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
@@ -103,13 +103,14 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tre
 	if err != nil {
 		return nil, set, definitionError(err)
 	}
-	return t, set, nil
+	return v, set, nil
 }
 
 // session is one command running in a tree.
 type session struct {
 	*app
 	tree  *tree.Tree
+	view  *tree.View // as it was when the tree was opened
 	set   settings.Settings
 	flags map[string]string // see changedFlags
 }
@@ -131,20 +132,20 @@ func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []s
 // reads out/ for every output, not only for the selected ones.
 func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
 	do func(*session, selection) error) error {
-	t, set, err := a.open(ctx, flags, all)
+	v, set, err := a.open(ctx, flags, all)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err := t.Close(); err != nil { // the next run takes longer, no more
+		if err := v.Close(); err != nil { // the next run takes longer, no more
 			a.warnOf(err)
 		}
 	}()
-	sel, err := selectRefs(t.Graph, selectors)
+	sel, err := selectRefs(v.Graph, selectors)
 	if err != nil {
 		return err
 	}
-	return do(&session{a, t, set, flags}, sel)
+	return do(&session{a, v.Tree, v, set, flags}, sel)
 }
 
 // readGraph reads only the definitions. It works in a read-only tree, and with invalid
@@ -154,7 +155,7 @@ func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := tree.TreeOptions{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
+	opts := tree.Options{KeyFile: keyFile(), Build: engineVersion(), Log: a.logger()}
 	if set, err := a.settings(dir, nil); err == nil {
 		opts.State, opts.Foreign = set.Paths.StateDir(dir), foreignImages(set)
 	}

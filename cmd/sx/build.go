@@ -157,7 +157,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 		return err
 	}
 	defer judges.Close()
-	sub, done := substitution(s.tree, s.set, o)
+	sub, done := substitution(s.view, s.set, o)
 	defer done()
 	if sub != nil {
 		sub.Preseed.Status = display.Images()
@@ -174,7 +174,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	}
 	images := preseedSettings(s.set)
 	images.Status = display.Images()
-	report, err := driver.Build(ctx, s.tree, refs, driver.Options{
+	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
 		Offline: o.offline, Capacity: func() schedule.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
 		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
@@ -186,19 +186,19 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to summarize
 	}
-	return o.deliver.deliver(ctx, s, report, summarize(s.app, s.tree, report, ending{judges, display.Talks(), drained(drain)}, err))
+	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain)}, err))
 }
 
 // substitution says which published images the flags allow to be used instead of
 // building dependencies. The caller calls the returned function.
-func substitution(t *tree.Tree, set settings.Settings, o buildOptions) (*plan.Substitution, func()) {
+func substitution(v *tree.View, set settings.Settings, o buildOptions) (*plan.Substitution, func()) {
 	if o.fromSource {
 		return nil, func() {}
 	}
-	j, done := panel.Own(t)
+	j, done := panel.Own(v)
 	sub := &plan.Substitution{Judge: j, Pull: o.preseed, Preseed: preseedSettings(set)}
 	if o.require.required {
-		sub.Permit = func(ctx context.Context, refs []graph.Ref) error { return o.require.permit(ctx, t, set, refs) }
+		sub.Permit = func(ctx context.Context, refs []graph.Ref) error { return o.require.permit(ctx, v.Tree, set, refs) }
 	}
 	return sub, done
 }

@@ -10,7 +10,6 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
-	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -59,7 +58,7 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 	default:
 	}
 	defer onFirst(first, func() { cancel(signalError{exitInterrupt}) })()
-	into, push, refused := o.fit(s.tree, report)
+	into, push, refused := o.fit(report)
 	given := []error{err}
 	for _, r := range refused {
 		if o.into != "" && r.Word == verdict.Mismatch {
@@ -80,8 +79,8 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 
 // fit lists which targets of a run may be imported, which may be pushed, and which may
 // not, with the reason. Targets that failed are in none of the lists.
-func (o deliverOptions) fit(t *tree.Tree, report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
-	j, done := panel.Own(t)
+func (o deliverOptions) fit(report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
+	j, done := panel.Own(report.View)
 	defer done()
 	told := reportedRefs(report)
 	var refs []graph.Ref
@@ -90,7 +89,7 @@ func (o deliverOptions) fit(t *tree.Tree, report *driver.Report) (into, push []g
 			refs = append(refs, ref)
 		}
 	}
-	push, _, refused = driver.Fit(t, j, refs, false)
+	push, _, refused = driver.Fit(j, refs, false)
 	for _, ref := range refs {
 		isMismatch := func(r driver.Refusal) bool { return r.Ref == ref && r.Word == verdict.Mismatch }
 		if !slices.ContainsFunc(refused, isMismatch) {

@@ -135,7 +135,7 @@ func newDiffPrinter(w io.Writer, o diffOptions) imagediff.Printer {
 // A differ opens images of every kind.
 type differ struct {
 	app    *app
-	tree   *tree.Tree // nil if none is needed
+	tree   *tree.View // nil if none is needed
 	set    settings.Settings
 	client *preseed.Client
 	opened []func()

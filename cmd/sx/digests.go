@@ -52,14 +52,14 @@ that is MISMATCH was kept.`,
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
 				a.warnOfStrayDigests(s.tree)
-				found, damaged, err := listed(s.tree, refs, len(args) == 0)
+				found, damaged, err := listed(s.view, refs, len(args) == 0)
 				if err != nil {
 					return err
 				}
 				if !o.write {
 					return errors.Join(printDigests(a, found, o.json), damaged)
 				}
-				return errors.Join(writeDigests(a, s.tree, found, len(args) == 0, o), damaged)
+				return errors.Join(writeDigests(a, s.view, found, len(args) == 0, o), damaged)
 			})
 		},
 	}
@@ -100,8 +100,8 @@ const maxStrayDigests = 5
 // listed returns the digests of those of refs that out/ has. all says that refs are the
 // whole tree, so that a missing output is not an error. damaged names the outputs that
 // cannot be read; they do not keep the others from being listed.
-func listed(t *tree.Tree, refs []graph.Ref, all bool) (found []driver.Listed, damaged, err error) {
-	found, missing, unread := driver.Digests(t, refs)
+func listed(v *tree.View, refs []graph.Ref, all bool) (found []driver.Listed, damaged, err error) {
+	found, missing, unread := driver.Digests(v, refs)
 	for _, r := range unread {
 		damaged = errors.Join(damaged, fmt.Errorf("out/%s is damaged: %s; sx build %s repairs it", r.Ref, r.Reason, r.Ref))
 	}
@@ -140,19 +140,17 @@ func printDigests(a *app, found []driver.Listed, asJSON bool) error {
 
 // writeDigests rewrites digests/. If an output may not be listed: with selectors that is
 // an error, without them its line is kept and reported.
-func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o digestsOptions) error {
+func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o digestsOptions) error {
 	var refs []graph.Ref
 	for _, l := range found {
 		refs = append(refs, l.Ref)
 	}
-	j, done := panel.Own(t)
+	j, done := panel.Own(v)
 	defer done()
-	write := func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
-		return driver.WriteDigests(t, j, refs, force)
-	}
+	write := driver.WriteDigests
 	if o.dryRun {
 		write = func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
-			_, changed, err := driver.NewDigests(t, j, refs, force)
+			_, changed, err := driver.NewDigests(j, refs, force)
 			return changed, err
 		}
 	}
@@ -172,7 +170,7 @@ func writeDigests(a *app, t *tree.Tree, found []driver.Listed, all bool, o diges
 	if err := printLines(a, changed, o); err != nil {
 		return err
 	}
-	printKept(a.stderr, t)
+	printKept(a.stderr, v.Tree)
 	if kept && refused.Has(verdict.Mismatch) {
 		fmt.Fprintln(a.stderr, "sx: "+refused.Remedy)
 		return codeError(exitMismatch)

@@ -19,9 +19,9 @@ import (
 // an order in which they could be built, and the totals.
 func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	w := s.stdout
-	sub, done := substitution(s.tree, s.set, o)
+	sub, done := substitution(s.view, s.set, o)
 	defer done()
-	p, err := plan.New(ctx, s.tree, refs, plan.PlanOptions{
+	p, err := plan.New(ctx, s.view, refs, plan.PlanOptions{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 	}
 	c := capacity(s.set)
 	f := schedule.NewForecast(s.tree, p, c)
-	permitted := driver.Permitted(ctx, s.tree, sub, p)
+	permitted := driver.Permitted(ctx, s.view, sub, p)
 	if o.json {
 		return errors.Join(permitted, planJSON(w, p, f))
 	}

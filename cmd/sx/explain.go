@@ -52,9 +52,9 @@ It builds, downloads and changes nothing. The exit code is 0 in either case.`,
 
 func runExplain(ctx context.Context, a *app, selectors []string, flags map[string]string, json bool) error {
 	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
-		sub, done := substitution(s.tree, s.set, buildOptions{})
+		sub, done := substitution(s.view, s.set, buildOptions{})
 		defer done()
-		all, err := plan.Explain(ctx, s.tree, refs, plan.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
+		all, err := plan.Explain(ctx, s.view, refs, plan.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
 		if err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 		case len(refs) == 0:
 			return unsigned
 		case o.preview.dryRun:
-			return errors.Join(unsigned, wouldPreseed(a.stdout, s.tree, refs, o.preview.json))
+			return errors.Join(unsigned, wouldPreseed(a.stdout, s.view, refs, o.preview.json))
 		}
 		return errors.Join(unsigned, s.withDisplay(ctx, func(d *progress.Display) error {
 			return s.preseedRefs(ctx, refs, len(selectors) == 0, d)
@@ -118,15 +118,15 @@ type seedJSON struct {
 }
 
 // wouldPreseed lists the published images that out/ does not have; as JSON, all images.
-func wouldPreseed(w io.Writer, t *tree.Tree, refs []graph.Ref, asJSON bool) error {
-	found, _, _ := driver.Digests(t, refs) // a damaged one is replaced
+func wouldPreseed(w io.Writer, v *tree.View, refs []graph.Ref, asJSON bool) error {
+	found, _, _ := driver.Digests(v, refs) // a damaged one is replaced
 	has := map[graph.Ref]oci.Digest{}
 	for _, l := range found {
 		has[l.Ref] = l.Digest
 	}
 	images, counts := []seedJSON{}, map[string]int{}
 	for _, ref := range refs {
-		want, published := t.Published[ref.String()]
+		want, published := v.Published[ref.String()]
 		got, there := has[ref]
 		i := seedJSON{ref, preseedAction(want, got, published, there), orNoDigest(want)}
 		images, counts[i.Action] = append(images, i), counts[i.Action]+1
@@ -174,7 +174,7 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 // preseedRefs fails if digests/ has no line for one of refs. With all, refs are the whole
 // tree, and such outputs are only listed.
 func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
-	j, done := panel.Own(s.tree)
+	j, done := panel.Own(s.view)
 	defer done()
 	opts := preseedSettings(s.set)
 	opts.Status = display.Images()

@@ -62,11 +62,11 @@ output is missing or damaged, 8 for other refusals.`,
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
 				var err error
 				if sc.all {
-					if refs, err = present(s.tree, refs); err != nil {
+					if refs, err = present(s.view, refs); err != nil {
 						return err
 					}
 				}
-				if refs, err = fitToPush(a, s.tree, refs, o.force); err != nil {
+				if refs, err = fitToPush(a, s.view, refs, o.force); err != nil {
 					return err
 				}
 				if pre.dryRun {
@@ -88,10 +88,10 @@ output is missing or damaged, 8 for other refusals.`,
 
 // fitToPush returns refs if all of them may be pushed. With force it also returns those
 // that may not, and lists them.
-func fitToPush(a *app, t *tree.Tree, refs []graph.Ref, force bool) ([]graph.Ref, error) {
-	j, done := panel.Own(t)
+func fitToPush(a *app, v *tree.View, refs []graph.Ref, force bool) ([]graph.Ref, error) {
+	j, done := panel.Own(v)
 	defer done()
-	fit, forced, refused := driver.Fit(t, j, refs, force)
+	fit, forced, refused := driver.Fit(j, refs, force)
 	if len(refused) > 0 {
 		return nil, refusedToPush(refused)
 	}
@@ -125,8 +125,8 @@ func checkTo(to registryFlag, tags []string) error {
 
 // present returns the refs that out/ has. It includes damaged ones, which are refused
 // later.
-func present(t *tree.Tree, refs []graph.Ref) ([]graph.Ref, error) {
-	_, missing, _ := driver.Digests(t, refs)
+func present(v *tree.View, refs []graph.Ref) ([]graph.Ref, error) {
+	_, missing, _ := driver.Digests(v, refs)
 	if len(missing) == len(refs) {
 		return nil, errors.New("out/ holds no output of this tree: nothing to push")
 	}

@@ -101,9 +101,9 @@ func (o signOptions) signable(v verdict.Verdict) string {
 
 func runSign(ctx context.Context, a *app, selectors []string, o signOptions) error {
 	return a.inTree(ctx, nil, selectors, func(in *session, refs []graph.Ref) error {
-		j, done := panel.Own(in.tree)
+		j, done := panel.Own(in.view)
 		defer done()
-		vs, err := verdict.Verify(ctx, in.tree, j, refs, nil)
+		vs, err := verdict.Verify(ctx, j, refs, nil)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
-	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
@@ -31,8 +30,8 @@ type ending struct {
 // summarize prints the verdicts on what was built, on the targets and on every MISMATCH
 // in their closure, then the table of failures. It returns err joined with the exit
 // codes of what it printed.
-func summarize(a *app, t *tree.Tree, report *driver.Report, end ending, err error) error {
-	vs, jerr := judgeRun(a.stdout, t, end.panel, report)
+func summarize(a *app, report *driver.Report, end ending, err error) error {
+	vs, jerr := judgeRun(a.stdout, end.panel, report)
 	all := []error{err, jerr}
 	if jerr == nil || vs != nil {
 		if printCounts(a.stdout, vs)[verdict.Mismatch] > 0 {
@@ -51,10 +50,10 @@ func summarize(a *app, t *tree.Tree, report *driver.Report, end ending, err erro
 
 // judgeRun prints one verdict per line. If that fails it still returns the verdicts, for
 // the table on stderr.
-func judgeRun(w io.Writer, t *tree.Tree, p *panel.Panel, report *driver.Report) (vs []verdict.Verdict, err error) {
+func judgeRun(w io.Writer, p *panel.Panel, report *driver.Report) (vs []verdict.Verdict, err error) {
 	told := reportedRefs(report)
-	refs := slices.DeleteFunc(t.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
-	all := p.All(refs)
+	refs := slices.DeleteFunc(report.View.Graph.Closure(report.Plan.Targets), func(ref graph.Ref) bool { return told[ref] == lost })
+	all := p.All(report.View, refs)
 	lines := bufio.NewWriterSize(w, 1<<16)
 	vs = all[:0]
 	for _, v := range all {

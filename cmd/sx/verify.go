@@ -146,31 +146,31 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 		defer p.Close()
 		o.panel = p
 		if !o.signed {
-			return verifyRefs(ctx, a, s.tree, refs, o)
+			return verifyRefs(ctx, a, s.view, refs, o)
 		}
 		return o.signatures.inBackground(s.tree, s.set, func(b *signers.Background) error {
 			o.signers = b
-			return verifyRefs(ctx, a, s.tree, refs, o)
+			return verifyRefs(ctx, a, s.view, refs, o)
 		})
 	})
 }
 
 // verifyRefs prints the verdicts on refs, checks their sources, and returns the exit
 // code as an error.
-func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o verifyOptions) error {
+func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, o verifyOptions) error {
 	lines := a.stdout
 	if o.json {
 		lines = io.Discard
 	}
-	vs, results, unsigned, err := o.judge(ctx, t, refs, lines)
+	vs, results, unsigned, err := o.judge(ctx, view, refs, lines)
 	if err != nil {
 		return err
 	}
-	wrong, err := driver.VerifySources(ctx, t, definitionsOf(t.Graph, refs))
+	wrong, err := driver.VerifySources(ctx, view.Tree, definitionsOf(view.Graph, refs))
 	printWrongSources(a.stderr, wrong)
 	var strange []driver.Line
 	if o.all {
-		strange = driver.Strange(t)
+		strange = driver.Strange(view.Tree)
 	}
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
@@ -193,12 +193,12 @@ func verifyRefs(ctx context.Context, a *app, t *tree.Tree, refs []graph.Ref, o v
 
 // judge writes a line for each verdict on refs, with --signatures also who signed: then
 // results are in the order of vs, and unsigned is a code if too few people signed one.
-func (o verifyOptions) judge(ctx context.Context, t *tree.Tree, refs []graph.Ref, w io.Writer) (vs []verdict.Verdict, results []*signers.Result, unsigned, err error) {
+func (o verifyOptions) judge(ctx context.Context, view *tree.View, refs []graph.Ref, w io.Writer) (vs []verdict.Verdict, results []*signers.Result, unsigned, err error) {
 	if o.signers == nil {
-		vs, err = o.panel.Verify(ctx, t, refs, func(v verdict.Verdict) { printVerdict(w, v) })
+		vs, err = o.panel.Verify(ctx, view, refs, func(v verdict.Verdict) { printVerdict(w, v) })
 		return vs, nil, nil, err
 	}
-	vs, err = o.panel.Verify(ctx, t, refs, func(v verdict.Verdict) {
+	vs, err = o.panel.Verify(ctx, view, refs, func(v verdict.Verdict) {
 		digest := v.Got
 		if digest.IsZero() { // out/ has none: look for those of the published image
 			digest = v.Want

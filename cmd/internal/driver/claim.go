@@ -91,6 +91,6 @@ func (r *run) madeMeanwhile(s *plan.Step) (bool, error) {
 	if err != nil || rec.Finished.Equal(s.Was) || r.noCache(s) && !rec.NoCache {
 		return false, nil
 	}
-	reason, err := plan.Stale(r.Tree, s.Output, s.Request, r.connected().probe)
-	return reason == "", err
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)
+	return err == nil && reason == nil, err
 }

@@ -41,7 +41,7 @@ mirrors = ["https://example.org/file"]
 	edit(t, filepath.Join(elsewhere, "file"), "linked")
 	p.must(os.Symlink(elsewhere, filepath.Join(p.dir, "fetch/core/linked")))
 	tree := p.open()
-	wrong, err := VerifySources(t.Context(), tree, tree.Graph.Definitions())
+	wrong, err := VerifySources(t.Context(), tree.Tree, tree.Graph.Definitions())
 	p.must(err)
 	var got []string
 	for _, w := range wrong {
@@ -60,7 +60,7 @@ func TestFailureDoubtsSources(t *testing.T) {
 	p.write("core/a/package.toml", "[package]\nname = \"a\"\nversion = \"1\"\n[sources.s]\nhash = \""+sum+"\"\nfile = \"file\"\nmirrors = [\"https://example.org/file\"]\n")
 	p.write("core/a/Containerfile", "FROM scratch\nCOPY --from=fetch file /\n")
 	tree := p.open()
-	r := &run{Tree: tree}
+	r := &run{Tree: tree.Tree}
 	step := &plan.Step{Output: tree.Graph.Output(graph.Ref{Stage: "core", Name: "a"})}
 	failed := errors.New("failed")
 	edit(t, filepath.Join(p.dir, "fetch/core/a/file"), "whole")
@@ -94,7 +94,7 @@ func TestUnreadableDefinition(t *testing.T) {
 	p.published("a", "b", "c")
 	tree := p.open()
 	tree.FS = unreadable{tree.FS, "packages/core/a/file"}
-	for _, v := range (&verdict.Judge{Tree: tree}).All(tree.Graph.All()) {
+	for _, v := range (&verdict.Judge{View: tree}).All(tree.Graph.All()) {
 		want := map[string]string{"a": "UNPROVEN", "b": "MATCH given 1 unproven input", "c": "MATCH"}[v.Ref.Name]
 		if v.String() != want {
 			t.Errorf("%s is %s (%s), want %s", v.Ref, v, v.Note, want)
@@ -107,8 +107,8 @@ func TestUnreadableDefinition(t *testing.T) {
 // later run end as this one.
 func TestDefinitionChangedOnDisk(t *testing.T) {
 	p := newPretender(t, "a:")
-	open := func() *tree.Tree {
-		tree, err := tree.OpenTree(t.Context(), p.dir, tree.TreeOptions{
+	open := func() *tree.View {
+		tree, err := tree.Open(t.Context(), p.dir, tree.Options{
 			KeyFile: filepath.Join(p.dir, "key"), Build: "test",
 			Now: func() time.Time { return time.Now().Add(time.Hour) },
 		})
@@ -145,7 +145,6 @@ func TestDigestsDamaged(t *testing.T) {
 	listed := func() int {
 		t.Helper()
 		tree := p.open()
-		tree.RenewEvidence(nil)
 		found, _, damaged := Digests(tree, []graph.Ref{ref})
 		if len(found)+len(damaged) != 1 {
 			t.Error(found, damaged)

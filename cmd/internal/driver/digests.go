@@ -25,9 +25,9 @@ type Listed struct {
 // Digests reads the digests of refs from out/, in their order. Missing are those that
 // out/ does not have, damaged those whose layout cannot be read, or whose blobs are not
 // those that sx built or preseeded.
-func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Ref, damaged []Refusal) {
+func Digests(v *tree.View, refs []graph.Ref) (found []Listed, missing []graph.Ref, damaged []Refusal) {
 	for _, ref := range refs {
-		l, err := readLayout(t, t.Graph.Output(ref))
+		l, err := readLayout(v, v.Graph.Output(ref))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, ref)
@@ -43,11 +43,11 @@ func Digests(t *tree.Tree, refs []graph.Ref) (found []Listed, missing []graph.Re
 // readLayout checks the blobs of what has a record, which are known; of what make left
 // it reads no layer, which would take as long as hashing all of out/, but those that were
 // found damaged.
-func readLayout(t *tree.Tree, o *graph.Output) (cache.Layout, error) {
-	if _, err := t.Record(o); err != nil {
-		return t.Store.Present(o.String())
+func readLayout(v *tree.View, o *graph.Output) (cache.Layout, error) {
+	if _, err := v.Record(o); err != nil {
+		return v.Store.Present(o.String())
 	}
-	return t.Whole(o)
+	return v.Check(o)
 }
 
 // Line is a line of digests/ that is to be another.
@@ -87,25 +87,25 @@ func Strange(t *tree.Tree) (lines []Line) {
 // refs may not be published, or is MISMATCH or UNPROVEN and not forced, it writes nothing, and the
 // error is a *RefusedError. It returns the lines that changed, those that were dropped
 // last.
-func WriteDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error) {
-	next, changed, err := NewDigests(t, j, refs, force)
-	if err != nil || maps.Equal(next, t.Published) {
+func WriteDigests(j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error) {
+	next, changed, err := NewDigests(j, refs, force)
+	if err != nil || maps.Equal(next, j.View.Published) {
 		return nil, err
 	}
-	if err := t.Store.WriteDigests(next); err != nil {
+	if err := j.View.Store.WriteDigests(next); err != nil {
 		return nil, err
 	}
-	t.Published = next
 	return changed, nil
 }
 
 // NewDigests returns what WriteDigests would make of digests/, and the lines that
 // would change, and writes nothing.
-func NewDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published, []Line, error) {
-	next := maps.Clone(t.Published)
+func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published, []Line, error) {
+	v := j.View
+	next := maps.Clone(v.Published)
 	var dropped []Line
-	if len(t.Graph.Broken()) == 0 {
-		dropped = slices.DeleteFunc(Strange(t), func(l Line) bool { return l.Skipped != "" })
+	if len(v.Graph.Broken()) == 0 {
+		dropped = slices.DeleteFunc(Strange(v.Tree), func(l Line) bool { return l.Skipped != "" })
 	}
 	for _, l := range dropped {
 		delete(next, l.Name)
@@ -113,7 +113,7 @@ func NewDigests(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (c
 	var changed []Line
 	refused := &RefusedError{Doing: "refusing to write digests"}
 	for _, ref := range refs {
-		d, reason, err := publishable(t, ref)
+		d, reason, err := publishable(v, ref)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -158,16 +158,16 @@ func replaceable(j *verdict.Judge, ref graph.Ref, force bool) Refusal {
 }
 
 // publishable returns the digest of ref, or why it may not be listed.
-func publishable(t *tree.Tree, ref graph.Ref) (oci.Digest, string, error) {
-	o := t.Graph.Output(ref)
-	l, err := t.Whole(o)
+func publishable(v *tree.View, ref graph.Ref) (oci.Digest, string, error) {
+	o := v.Graph.Output(ref)
+	l, err := v.Check(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return oci.Digest{}, "it is not in out/", nil
 	case err != nil:
 		return oci.Digest{}, err.Error(), nil
 	}
-	rec, proven := t.Proof(o, l.Digest())
+	rec, proven := v.Proof(o, l.Digest())
 	if !proven {
 		return oci.Digest{}, "it was not built here", nil
 	}
@@ -186,12 +186,12 @@ func publishable(t *tree.Tree, ref graph.Ref) (oci.Digest, string, error) {
 	for _, m := range l.Manifests {
 		platforms = append(platforms, m.Platform)
 	}
-	reason, err := plan.Stale(t, o, o.Request(platforms), rec.Engine.Probe)
+	reason, err := plan.Stale(v, o, o.Platforms(platforms), rec.Engine.Probe)
 	if err != nil {
 		return oci.Digest{}, "", err
 	}
-	if reason != "" {
-		return oci.Digest{}, "it is not up to date (" + reason + "); run sx build " + ref.String(), nil
+	if reason != nil {
+		return oci.Digest{}, "it is not up to date (" + reason.String() + "); run sx build " + ref.String(), nil
 	}
 	return l.Digest(), "", nil
 }

@@ -28,7 +28,7 @@ type engine struct {
 func (r *run) recordedProbe() (probe string, known bool) {
 	known = true
 	for _, o := range r.Graph.Order(r.targets) {
-		rec, err := r.Record(o)
+		rec, err := r.view.Record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}

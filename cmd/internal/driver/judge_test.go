@@ -44,10 +44,10 @@ func (p *pretender) published(names ...string) {
 func (p *pretender) words(h history) (words []string, notes map[string]string) {
 	p.t.Helper()
 	tree := p.open()
-	j := &verdict.Judge{Tree: tree, Open: func() (verdict.History, error) { return h, nil }}
+	j := &verdict.Judge{View: tree, Open: func() (verdict.History, error) { return h, nil }}
 	refs := tree.Graph.All()
 	vs := j.All(refs)
-	verified, err := verdict.Verify(p.t.Context(), tree, &verdict.Judge{Tree: tree, Open: j.Open}, refs, nil)
+	verified, err := verdict.Verify(p.t.Context(), &verdict.Judge{View: tree, Open: j.Open}, refs, nil)
 	p.must(err)
 	if diff := cmp.Diff(vs, verified, cmp.Comparer(func(a, b oci.Digest) bool { return a == b })); diff != "" {
 		p.t.Errorf("after a build, and verified (-want +got):\n%s", diff)
@@ -140,7 +140,7 @@ func TestDamagedHistory(t *testing.T) {
 			t.Errorf("%s: what is not known is not said: %q", name, notes[name])
 		}
 	}
-	s := (&verdict.Judge{Tree: p.open(), Open: func() (verdict.History, error) { return h, nil }}).Standing()
+	s := (&verdict.Judge{View: p.open(), Open: func() (verdict.History, error) { return h, nil }}).Standing()
 	for name, want := range map[string]string{
 		"a": "unknown: tree 1234 is damaged", "b": "packages/core/b changed", "c": "core-a is built into it", "e": "",
 	} {

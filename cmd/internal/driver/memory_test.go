@@ -82,9 +82,9 @@ func edit(t testing.TB, path, text string) {
 
 // openRemembering opens a tree an hour from now, when nothing is too young to be
 // remembered.
-func openRemembering(t testing.TB, dir string) *tree.Tree {
+func openRemembering(t testing.TB, dir string) *tree.View {
 	t.Helper()
-	tree, err := tree.OpenTree(t.Context(), dir, tree.TreeOptions{
+	tree, err := tree.Open(t.Context(), dir, tree.Options{
 		KeyFile: dir + ".key", Build: "test", Now: func() time.Time { return time.Now().Add(time.Hour) },
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func openRemembering(t testing.TB, dir string) *tree.Tree {
 }
 
 // describe is all that a tree says, and the keys of what it would build.
-func describe(t *testing.T, tree *tree.Tree) string {
+func describe(t *testing.T, tree *tree.View) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tree.Graph.WriteJSON(&b, tree.Graph.All(), tree.Graph.Broken()); err != nil {
@@ -222,7 +222,7 @@ func brokenIn(t *testing.T, dir string, memory graph.Memory) string {
 
 func openMemory(t *testing.T, dir string) graph.Memory {
 	t.Helper()
-	opts := tree.TreeOptions{KeyFile: dir + ".key", Build: "test"}
+	opts := tree.Options{KeyFile: dir + ".key", Build: "test"}
 	store, err := opts.Store(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestGraphWithoutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	edit(t, memory+"/x", "a folder in its place")
-	g, err := tree.LoadGraph(t.Context(), dir, tree.TreeOptions{
+	g, err := tree.LoadGraph(t.Context(), dir, tree.Options{
 		KeyFile: dir + ".key", Build: "test", Now: func() time.Time { return time.Now().Add(time.Hour) },
 	})
 	if err != nil || len(g.All()) == 0 {

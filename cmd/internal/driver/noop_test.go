@@ -41,12 +41,12 @@ func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
 	dir, state := b.TempDir(), b.TempDir()
 	write(dir)
 	env := append(os.Environ(), "HOME="+state, "XDG_STATE_HOME="+state, "XDG_CONFIG_HOME="+state)
-	tree, err := tree.OpenTree(b.Context(), dir, tree.TreeOptions{KeyFile: filepath.Join(state, "sx", "record.key")})
+	tree, err := tree.Open(b.Context(), dir, tree.Options{KeyFile: filepath.Join(state, "sx", "record.key")})
 	if err != nil {
 		b.Fatal(err)
 	}
-	fakeBuild(b, tree, versionOf(b, sx))
-	hub := mostNeeded(tree)
+	fakeBuild(b, tree.Tree, versionOf(b, sx))
+	hub := mostNeeded(tree.Tree)
 	if err := tree.Close(); err != nil {
 		b.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 // memory what somebody says wins.
 func TestExpect(t *testing.T) {
 	tree := plantest.EmptyTree(t)
-	tree.Evidence = nil // of outputs that are the tree's
 	all := plantest.FamilyOf(t, "known:\nsaid:\nguessed:\n")
 	for _, s := range all {
 		s.Expected, s.Output.Definition.Stage = 0, "core"

@@ -60,9 +60,9 @@ func (p *pretender) write(name, text string) {
 	p.must(os.WriteFile(path, []byte(text), 0o644))
 }
 
-func (p *pretender) open() *tree.Tree {
+func (p *pretender) open() *tree.View {
 	p.t.Helper()
-	tree, err := tree.OpenTree(p.t.Context(), p.dir, tree.TreeOptions{KeyFile: filepath.Join(p.dir, "key")})
+	tree, err := tree.Open(p.t.Context(), p.dir, tree.Options{KeyFile: filepath.Join(p.dir, "key")})
 	p.must(err)
 	p.t.Cleanup(func() { tree.Close() })
 	return tree
@@ -90,7 +90,7 @@ func (p *pretender) build(name, layer string) {
 	p.must(tree.Store.PutRecord(rec))
 }
 
-func (p *pretender) layout(tree *tree.Tree, output, layer string) cache.Layout {
+func (p *pretender) layout(tree *tree.View, output, layer string) cache.Layout {
 	p.t.Helper()
 	into, err := tree.Store.Stage(output)
 	p.must(err)
@@ -236,7 +236,7 @@ func TestRecordsLost(t *testing.T) {
 				t.Errorf("with records, and without:\n%s", diff)
 			}
 			tree := p.open()
-			if _, changed, err := NewDigests(tree, &verdict.Judge{Tree: tree}, tree.Graph.All(), false); err != nil || len(changed) > 0 {
+			if _, changed, err := NewDigests(&verdict.Judge{View: tree}, tree.Graph.All(), false); err != nil || len(changed) > 0 {
 				t.Errorf("digests --write: %v, %v", changed, err)
 			}
 			p.write("core/a/more", "edit")
@@ -258,13 +258,13 @@ func TestSkippedDefinitions(t *testing.T) {
 	p.must(os.RemoveAll(p.dir + "/packages/core/c")) // as a subpackage of b would look
 	p.must(os.Remove(p.dir + "/packages/core/d/Containerfile"))
 	garbage := func() ([]string, []string) {
-		w, err := FindGarbage(p.open())
+		w, err := FindGarbage(p.open().Tree)
 		p.must(err)
 		return w.Outputs, w.Sources.Files
 	}
 	dropped := func() (names []string) {
 		tree := p.open()
-		_, lines, err := NewDigests(tree, &verdict.Judge{Tree: tree}, nil, false)
+		_, lines, err := NewDigests(&verdict.Judge{View: tree}, nil, false)
 		p.must(err)
 		for _, l := range lines {
 			names = append(names, l.Name)

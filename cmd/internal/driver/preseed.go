@@ -56,11 +56,10 @@ func Preseed(ctx context.Context, t *tree.Tree, refs []graph.Ref, opts PreseedOp
 	opts.Preseed.Store, opts.Preseed.Log = t.Store, t.Log
 	var err error
 	report.Report, err = preseed.Run(ctx, images, opts.Preseed)
-	t.RenewEvidence(nil)
 	if ctx.Err() != nil {
 		return report, err
 	}
-	changed, terr := equalisePreseeded(t, opts)
+	changed, terr := equalisePreseeded(t.Look(), opts)
 	report.Changed = changed
 	return report, tree.AsDiskFull(errors.Join(err, terr))
 }
@@ -96,14 +95,14 @@ var changedTime = time.Unix(1, 0)
 // mtime, as equaliseTimes does after a build, and that of published images that are
 // not an old one. Without history every published image passes, as it does with
 // upstream's preseed.
-func equalisePreseeded(t *tree.Tree, opts PreseedOptions) (changed []graph.Ref, err error) {
+func equalisePreseeded(v *tree.View, opts PreseedOptions) (changed []graph.Ref, err error) {
 	_, noHistory := opts.Judge.OpenHistory()
 	standing := opts.Judge.Standing()
 	var current, old []string
 	newest := opts.Now()
-	for _, o := range t.Graph.Order(t.Graph.All()) {
+	for _, o := range v.Graph.Order(v.Graph.All()) {
 		ref := o.Ref
-		ok, preseeded := asPublished(t, o)
+		ok, preseeded := asPublished(v, o)
 		why := ""
 		if ok && noHistory == nil {
 			why = standing.WhyNot(ref)
@@ -112,44 +111,44 @@ func equalisePreseeded(t *tree.Tree, opts PreseedOptions) (changed []graph.Ref, 
 		case ok && why != "" && preseeded:
 			changed, old = append(changed, ref), append(old, ref.String())
 			continue
-		case ok && why == "", builtAndCurrent(t, o):
+		case ok && why == "", builtAndCurrent(v, o):
 			current = append(current, ref.String())
 		default:
 			continue
 		}
-		if at := t.DefinitionTime(o.Definition); at.After(newest) {
+		if at := v.DefinitionTime(o.Definition); at.After(newest) {
 			newest = at
 		}
 	}
-	if haveOneTime(t, current) && haveTime(t, old, changedTime) {
+	if haveOneTime(v.Tree, current) && haveTime(v.Tree, old, changedTime) {
 		return changed, nil
 	}
-	return changed, errors.Join(t.Store.Touch(current, newest), t.Store.Touch(old, changedTime))
+	return changed, errors.Join(v.Store.Touch(current, newest), v.Store.Touch(old, changedTime))
 }
 
 // asPublished reports whether out/ holds what digests/ lists for an output, as its
 // record says, and whether that was preseeded.
-func asPublished(t *tree.Tree, o *graph.Output) (ok, preseeded bool) {
-	l, err := t.Layout(o)
+func asPublished(v *tree.View, o *graph.Output) (ok, preseeded bool) {
+	l, err := v.Layout(o)
 	if err != nil {
 		return false, false
 	}
-	rec, err := t.Record(o)
+	rec, err := v.Record(o)
 	if err != nil || rec.Top != l.Top || rec.Index != l.Index {
 		return false, false
 	}
-	return t.Published[o.String()] == l.Digest(), rec.Origin == cache.Preseeded
+	return v.Published[o.String()] == l.Digest(), rec.Origin == cache.Preseeded
 }
 
 // builtAndCurrent reports whether an output was built here from what the tree says
 // now, its dependencies as they are in out/.
-func builtAndCurrent(t *tree.Tree, o *graph.Output) bool {
-	rec, err := t.Record(o)
+func builtAndCurrent(v *tree.View, o *graph.Output) bool {
+	rec, err := v.Record(o)
 	if err != nil || rec.Origin != cache.BuiltHere {
 		return false
 	}
-	reason, err := plan.Stale(t, o, o.Request(tree.PlatformsIn(rec)), rec.Engine.Probe)
-	return err == nil && reason == ""
+	reason, err := plan.Stale(v, o, o.Platforms(tree.PlatformsIn(rec)), rec.Engine.Probe)
+	return err == nil && reason == nil
 }
 
 // haveOneTime reports whether the outputs have one mtime, not older than any of

@@ -42,9 +42,9 @@ type Pushed struct {
 
 // Fit keeps those of refs that may be given to others, and tells of each other why
 // not. With force, forced are those that pass because of it.
-func Fit(t *tree.Tree, j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
+func Fit(j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
 	for _, v := range j.All(refs) {
-		r, unfit := unfit(t, v)
+		r, unfit := unfit(j.View, v)
 		switch {
 		case !unfit:
 		case force && !r.Final:

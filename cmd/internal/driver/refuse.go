@@ -51,9 +51,9 @@ func (e *RefusedError) Has(w verdict.Word) bool {
 // unfit tells why an output must not be given to others: what is not whole never, and
 // without force neither what differs from the published digest for no known reason nor
 // what is not what the tree says now. Its own published image may pass it by.
-func unfit(t *tree.Tree, v verdict.Verdict) (r Refusal, refused bool) {
+func unfit(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
 	r = Refusal{Ref: v.Ref, Word: v.Word}
-	o := t.Graph.Output(v.Ref)
+	o := view.Graph.Output(v.Ref)
 	switch {
 	case v.Word == verdict.Missing:
 		r.Reason, r.Final = (&tree.AbsentError{Ref: v.Ref}).Error(), true
@@ -61,11 +61,11 @@ func unfit(t *tree.Tree, v verdict.Verdict) (r Refusal, refused bool) {
 		r.Reason, r.Final = fmt.Sprintf("%s; sx build %s makes it anew", v.Note, v.Ref), true
 	case v.Word == verdict.Mismatch:
 		r.Reason = fmt.Sprintf("MISMATCH: built here as %s, published as %s", v.Got, v.Want)
-	case v.Word == verdict.Unproven && isPublished(t, o, v.Got):
+	case v.Word == verdict.Unproven && isPublished(view, o, v.Got):
 	case v.Word == verdict.Unproven:
 		r.Reason = "UNPROVEN: " + v.Note
 	default:
-		if reason := staleNow(t, o); reason != "" {
+		if reason := staleNow(view, o); reason != "" {
 			r.Reason = fmt.Sprintf("it is not up to date (%s); run sx build %s", reason, v.Ref)
 		}
 	}
@@ -74,25 +74,25 @@ func unfit(t *tree.Tree, v verdict.Verdict) (r Refusal, refused bool) {
 
 // isPublished reports whether out/ holds an output as it was preseeded, with the
 // digest that digests/ lists now.
-func isPublished(t *tree.Tree, o *graph.Output, d oci.Digest) bool {
-	rec, err := t.Record(o)
-	if err != nil || rec.Origin != cache.Preseeded || d.IsZero() || t.Published[o.String()] != d {
+func isPublished(v *tree.View, o *graph.Output, d oci.Digest) bool {
+	rec, err := v.Record(o)
+	if err != nil || rec.Origin != cache.Preseeded || d.IsZero() || v.Published[o.String()] != d {
 		return false
 	}
-	l, err := t.Whole(o)
+	l, err := v.Check(o)
 	return err == nil && rec.Exact(l) == nil
 }
 
 // staleNow is why an output that was built here must be built again for the platforms
 // that it has, "" if it need not be.
-func staleNow(t *tree.Tree, o *graph.Output) string {
-	rec, err := t.Record(o)
+func staleNow(v *tree.View, o *graph.Output) string {
+	rec, err := v.Record(o)
 	if err != nil {
 		return err.Error()
 	}
-	reason, err := plan.Stale(t, o, o.Request(tree.PlatformsIn(rec)), rec.Engine.Probe)
+	reason, err := plan.Stale(v, o, o.Platforms(tree.PlatformsIn(rec)), rec.Engine.Probe)
 	if err != nil {
 		return err.Error()
 	}
-	return reason
+	return reason.String()
 }

@@ -58,6 +58,7 @@ type Options struct {
 // Report is what a run did, one result for each step of the plan that was not
 // up to date, in plan order.
 type Report struct {
+	View    *tree.View // what there was after the run
 	Plan    *plan.Plan
 	Results []Result
 }
@@ -76,6 +77,7 @@ func (r *Report) Count(o plan.Outcome) int {
 // run is one call of Build.
 type run struct {
 	*tree.Tree
+	view    *tree.View // what there was before the run
 	opts    Options
 	targets []graph.Ref
 
@@ -93,34 +95,33 @@ type run struct {
 	fatal   error               // the engine or the disk: nothing more can be built
 }
 
-// Build brings targets and all they are built from up to date. The error is
-// about the run as a whole; failed steps are in the report.
-func Build(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts Options) (*Report, error) {
+// Build brings targets and all they are built from up to date; v is what there is
+// before. The error is about the run as a whole; failed steps are in the report.
+func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (*Report, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &run{Tree: t, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*plan.Step]claim{}, broken: map[graph.Ref]error{}}
+	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*plan.Step]claim{}, broken: map[graph.Ref]error{}}
 	r.puller = r.newPuller()
 	defer r.close()
 	p, err := r.plan(ctx)
 	if err != nil {
 		return nil, tree.AsDiskFull(err)
 	}
-	if err := Permitted(ctx, t, opts.Substitution, p); err != nil {
+	if err := Permitted(ctx, r.view, opts.Substitution, p); err != nil {
 		return nil, err
 	}
-	report := &Report{Plan: p}
+	report := &Report{View: v, Plan: p}
 	if s := opts.Substitution; s != nil && s.Pull && s.Unavailable() != nil {
 		opts.Status.Warn(fmt.Sprintf("--preseed uses no published image, everything is built: %v", s.Unavailable()))
 	}
 	if opts.FromSource && p.Count(plan.ActionBuild) > 0 {
-		opts.Status.Warn(notTaken(t, p))
+		opts.Status.Warn(notTaken(v, p))
 	}
 	if p.Count(plan.ActionBuild) > 0 {
-		if err = errors.Join(t.Store.ReadOnly(), t.Store.Replaceable(toBuild(p))); err == nil {
-			t.Evidence = nil
+		if err = errors.Join(v.Store.ReadOnly(), v.Store.Replaceable(toBuild(p))); err == nil {
 			err = r.execute(ctx, p)
-			t.RenewEvidence(nil)
+			report.View = v.Look()
 		}
 	}
 	for _, s := range p.Steps {
@@ -130,7 +131,7 @@ func Build(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts Options)
 			report.Results = append(report.Results, Result{Ref: s.Output.Ref, Outcome: plan.NotRun})
 		}
 	}
-	return report, tree.AsDiskFull(errors.Join(err, r.fatal, equaliseTimes(ctx, t, p, r)))
+	return report, tree.AsDiskFull(errors.Join(err, r.fatal, r.equaliseTimes(ctx, report.View, p)))
 }
 
 // plan starts no engine where nothing is to be built.
@@ -140,7 +141,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
 		Substitution: r.opts.Substitution,
 	}
-	p, err := plan.New(ctx, r.Tree, r.targets, opts)
+	p, err := plan.New(ctx, r.view, r.targets, opts)
 	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
 		return p, err
 	}
@@ -148,7 +149,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 		return p, err
 	}
 	opts.Probe = r.engine.probe
-	return plan.New(ctx, r.Tree, r.targets, opts)
+	return plan.New(ctx, r.view, r.targets, opts)
 }
 
 // toBuild names what plan replaces in out/.

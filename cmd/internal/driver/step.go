@@ -134,7 +134,8 @@ func (r *run) stillNeeded(s *plan.Step) (string, error) {
 	if s.Because.Name == "" {
 		return s.Reason, nil
 	}
-	return plan.Stale(r.Tree, s.Output, s.Request, r.connected().probe)
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)
+	return reason.String(), err
 }
 
 // needed holds for an error too: the build will tell it.

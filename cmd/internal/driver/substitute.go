@@ -15,13 +15,13 @@ import (
 
 // Permitted asks whether the published images that p uses may be used: those to be
 // pulled, and those that were. The error is that of [plan.Substitution].Permit.
-func Permitted(ctx context.Context, t *tree.Tree, sub *plan.Substitution, p *plan.Plan) error {
+func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *plan.Plan) error {
 	if sub == nil || sub.Permit == nil {
 		return nil
 	}
 	var refs []graph.Ref
 	for _, s := range p.Steps {
-		rec, err := t.Record(s.Output)
+		rec, err := v.Record(s.Output)
 		if s.Action == plan.ActionPreseed || s.Taken && err == nil && rec.Origin == cache.Preseeded {
 			refs = append(refs, s.Output.Ref)
 		}
@@ -116,10 +116,10 @@ func (r *run) pulled(s *plan.Step) bool {
 
 // notTaken says what a build from source alone has to do, because it takes nobody's
 // word.
-func notTaken(t *tree.Tree, p *plan.Plan) string {
+func notTaken(v *tree.View, p *plan.Plan) string {
 	preseeded := 0
 	for _, s := range p.Steps {
-		if rec, err := t.Record(s.Output); err == nil && rec.Origin == cache.Preseeded && s.Action == plan.ActionBuild {
+		if rec, err := v.Record(s.Output); err == nil && rec.Origin == cache.Preseeded && s.Action == plan.ActionBuild {
 			preseeded++
 		}
 	}

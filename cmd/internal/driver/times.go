@@ -16,43 +16,44 @@ import (
 // rebuilt dependency would otherwise be newer than dependents outside the
 // selection that need no rebuild; it does so only when the times of the plan's
 // outputs are off, which a no-op's are not.
-func equaliseTimes(ctx context.Context, t *tree.Tree, p *plan.Plan, r *run) error {
-	if ctx.Err() != nil || timesHold(t, p) {
+func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) error {
+	if ctx.Err() != nil || timesHold(v, p) {
 		return nil
 	}
 	var upToDate []string
 	current := map[graph.Ref]bool{}
 	newest := r.opts.Now()
-	for _, o := range t.Graph.Order(t.Graph.All()) {
-		rec, err := t.Record(o)
+	stands := func(ref graph.Ref) bool { return r.stands(v, ref) }
+	for _, o := range v.Graph.Order(v.Graph.All()) {
+		rec, err := v.Record(o)
 		if err != nil {
 			continue
 		}
 		if rec.Origin == cache.Preseeded {
-			if _, err := t.Layout(o); err != nil || !r.stands(o.Ref) {
+			if _, err := v.Layout(o); err != nil || !stands(o.Ref) {
 				continue
 			}
-		} else if !allCurrent(o.Deps, current, r.stands) {
+		} else if !allCurrent(o.Deps, current, stands) {
 			continue
-		} else if reason, err := plan.Stale(t, o, o.Request(tree.PlatformsIn(rec)), rec.Engine.Probe); err != nil || reason != "" {
+		} else if reason, err := plan.Stale(v, o, o.Platforms(tree.PlatformsIn(rec)), rec.Engine.Probe); err != nil || reason != nil {
 			continue
 		}
 		current[o.Ref] = true
 		upToDate = append(upToDate, o.String())
-		if at := t.DefinitionTime(o.Definition); at.After(newest) {
+		if at := v.DefinitionTime(o.Definition); at.After(newest) {
 			newest = at
 		}
 	}
-	return t.Store.Touch(upToDate, newest)
+	return v.Store.Touch(upToDate, newest)
 }
 
 // stands reports whether a published image lies in out/, or may be left out of it,
 // as the tree's digests/ has it and its definitions still say.
-func (r *run) stands(ref graph.Ref) bool {
+func (r *run) stands(v *tree.View, ref graph.Ref) bool {
 	if r.opts.Substitution == nil {
 		return false
 	}
-	if l, err := r.Layout(r.Graph.Output(ref)); err == nil && l.Digest() != r.Published[ref.String()] {
+	if l, err := v.Layout(v.Graph.Output(ref)); err == nil && l.Digest() != v.Published[ref.String()] {
 		return false
 	}
 	return r.opts.Substitution.WhyNot(ref) == ""
@@ -69,17 +70,17 @@ func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.
 
 // timesHold reports whether the outputs of plan that are in out/ have one
 // mtime, not older than their definitions.
-func timesHold(t *tree.Tree, plan *plan.Plan) bool {
+func timesHold(v *tree.View, plan *plan.Plan) bool {
 	var one time.Time
 	for _, s := range plan.Steps {
-		at, err := t.Modified(s.Output)
+		at, err := v.Modified(s.Output)
 		if err != nil {
 			continue
 		}
 		if one.IsZero() {
 			one = at
 		}
-		if !at.Equal(one) || t.DefinitionTime(s.Output.Definition).After(at) {
+		if !at.Equal(one) || v.DefinitionTime(s.Output.Definition).After(at) {
 			return false
 		}
 	}

@@ -35,16 +35,16 @@ func (warned) Warn(string) {}
 // builds it is asked.
 func TestNothingToDoStartsNoEngine(t *testing.T) {
 	dir := rememberedTree(t)
-	opts := tree.TreeOptions{KeyFile: filepath.Join(t.TempDir(), "key")}
-	treeDir, err := tree.OpenTree(t.Context(), dir, opts)
+	opts := tree.Options{KeyFile: filepath.Join(t.TempDir(), "key")}
+	treeDir, err := tree.Open(t.Context(), dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fakeBuild(t, treeDir, "another sx")
-	hub := mostNeeded(treeDir)
+	fakeBuild(t, treeDir.Tree, "another sx")
+	hub := mostNeeded(treeDir.Tree)
 	treeDir.Close()
 	build := func(engine buildkit.Engine) (*Report, error) {
-		tree, err := tree.OpenTree(t.Context(), dir, opts)
+		tree, err := tree.Open(t.Context(), dir, opts)
 		if err != nil {
 			t.Fatal(err)
 		}

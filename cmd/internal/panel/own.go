@@ -12,16 +12,22 @@ import (
 
 // Own returns a judge by the tree's own digests/. It opens the tree's git history when
 // it first needs it; done closes it.
-func Own(t *tree.Tree) (j *verdict.Judge, done func()) {
+func Own(v *tree.View) (j *verdict.Judge, done func()) {
+	open, done := ownHistory(v.Tree)
+	return &verdict.Judge{View: v, Open: open}, done
+}
+
+// ownHistory returns a function that opens the tree's git history, and one that closes it.
+func ownHistory(t *tree.Tree) (open func() (verdict.History, error), done func()) {
 	var opened *history.History
-	j = &verdict.Judge{Tree: t, Open: func() (verdict.History, error) {
+	open = func() (verdict.History, error) {
 		var err error
 		if opened, err = history.Open(t.Dir); err != nil {
 			return nil, err
 		}
 		return published{opened}, nil
-	}}
-	return j, func() {
+	}
+	return open, func() {
 		if opened != nil {
 			opened.Close()
 		}

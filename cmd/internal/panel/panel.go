@@ -16,7 +16,7 @@ import (
 // A Panel judges outputs by the tree's digests/, or by several other sources.
 type Panel struct {
 	sources []*source
-	judges  []*verdict.Judge // one per source; the last is for outputs that no source lists
+	own     func() (verdict.History, error) // opens the tree's; nil if there are sources
 	close   func()
 }
 
@@ -26,8 +26,8 @@ type Panel struct {
 // caller calls Close.
 func New(ctx context.Context, t *tree.Tree, userAgent string, names []string) (*Panel, error) {
 	if len(names) == 0 {
-		j, done := Own(t)
-		return &Panel{judges: []*verdict.Judge{j}, close: done}, nil
+		own, done := ownHistory(t)
+		return &Panel{own: own, close: done}, nil
 	}
 	p := &Panel{}
 	p.close = func() {
@@ -47,14 +47,21 @@ func New(ctx context.Context, t *tree.Tree, userAgent string, names []string) (*
 		}
 		p.sources = append(p.sources, s)
 	}
+	return p, nil
+}
+
+// judges returns one judge per source; the last is for outputs that no source lists.
+func (p *Panel) judges(v *tree.View) (judges []*verdict.Judge) {
+	if len(p.sources) == 0 {
+		return []*verdict.Judge{{View: v, Open: p.own}}
+	}
 	agreed := p.agreed()
-	inputs := p.unsaid(t.Published)
+	inputs := p.unsaid(v.Published)
 	maps.Copy(inputs, agreed)
 	for _, s := range p.sources {
-		p.judges = append(p.judges, s.judge(t, inputs))
+		judges = append(judges, s.judge(v, inputs))
 	}
-	p.judges = append(p.judges, (&source{name: p.names()}).judge(t, agreed))
-	return p, nil
+	return append(judges, (&source{name: p.names()}).judge(v, agreed))
 }
 
 // agreed returns the digests of outputs whose digest is the same in all sources that
@@ -144,8 +151,8 @@ func (p *Panel) pick(vs []verdict.Verdict) []verdict.Verdict {
 func (p *Panel) Close() { p.close() }
 
 // Verify hashes the blobs of refs and judges them. It calls each with every verdict.
-func (p *Panel) Verify(ctx context.Context, t *tree.Tree, refs []graph.Ref, each func(verdict.Verdict)) (vs []verdict.Verdict, err error) {
-	err = verdict.VerifyBy(ctx, t, p.judges, refs, func(all []verdict.Verdict) {
+func (p *Panel) Verify(ctx context.Context, v *tree.View, refs []graph.Ref, each func(verdict.Verdict)) (vs []verdict.Verdict, err error) {
+	err = verdict.VerifyBy(ctx, p.judges(v), refs, func(all []verdict.Verdict) {
 		for _, v := range p.pick(all) {
 			vs = append(vs, v)
 			each(v)
@@ -155,9 +162,10 @@ func (p *Panel) Verify(ctx context.Context, t *tree.Tree, refs []graph.Ref, each
 }
 
 // All judges refs by the digests of the last time that their blobs were hashed.
-func (p *Panel) All(refs []graph.Ref) (vs []verdict.Verdict) {
-	by := make([][]verdict.Verdict, len(p.judges))
-	for i, j := range p.judges {
+func (p *Panel) All(v *tree.View, refs []graph.Ref) (vs []verdict.Verdict) {
+	judges := p.judges(v)
+	by := make([][]verdict.Verdict, len(judges))
+	for i, j := range judges {
 		by[i] = j.All(refs)
 	}
 	for n := range refs {

@@ -42,10 +42,10 @@ func sourceErrorf(format string, args ...any) error {
 
 // judge returns a judge by the digests that s lists and, for outputs that s does not
 // list, by those of inputs.
-func (s *source) judge(t *tree.Tree, inputs cache.Published) *verdict.Judge {
+func (s *source) judge(v *tree.View, inputs cache.Published) *verdict.Judge {
 	listed := maps.Clone(inputs)
 	maps.Copy(listed, s.listed)
-	j := &verdict.Judge{Tree: t, Against: &verdict.Against{Source: s.name, Published: listed}}
+	j := &verdict.Judge{View: v, Against: &verdict.Against{Source: s.name, Published: listed}}
 	if s.past == nil {
 		j.Open = func() (verdict.History, error) {
 			return nil, fmt.Errorf("%w: %s is not a commit of the tree's history", history.ErrNoHistory, s.name)

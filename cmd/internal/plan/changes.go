@@ -183,9 +183,9 @@ func mapChanges(kind string, was, now map[string]string, say func(name, was, now
 }
 
 // since lists what changed between rec's build and now.
-func since(t *tree.Tree, rec cache.Record, now tree.KeyParts) []Change {
+func since(store *cache.Store, rec cache.Record, now tree.KeyParts) []Change {
 	var was tree.KeyParts
-	if t.Store.Inputs(rec.Key, &was) == nil {
+	if store.Inputs(rec.Key, &was) == nil {
 		if cs := changes(was, now); len(cs) > 0 {
 			return cs
 		}

@@ -46,8 +46,8 @@ type Cause struct {
 // Explain plans targets and follows the reason of each to its root, also through
 // builds that are done: an output is stale because a dependency's digest changed,
 // and that changed because, two days ago, one of its files had.
-func Explain(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts PlanOptions) ([]Explanation, error) {
-	plan, err := New(ctx, t, targets, opts)
+func Explain(ctx context.Context, v *tree.View, targets []graph.Ref, opts PlanOptions) ([]Explanation, error) {
+	plan, err := New(ctx, v, targets, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -57,19 +57,19 @@ func Explain(ctx context.Context, t *tree.Tree, targets []graph.Ref, opts PlanOp
 	}
 	var all []Explanation
 	for _, ref := range targets {
-		all = append(all, explainOne(t, steps, ref))
+		all = append(all, explainOne(v, steps, ref))
 	}
 	return all, nil
 }
 
-func explainOne(t *tree.Tree, steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
+func explainOne(v *tree.View, steps map[graph.Ref]*Step, ref graph.Ref) Explanation {
 	e := Explanation{Ref: ref, Action: steps[ref].Action}
-	if rec, err := t.Store.Record(ref.String()); err == nil {
+	if rec, err := v.Record(v.Graph.Output(ref)); err == nil {
 		e.Record = &rec
 	}
-	closure := t.Graph.Closure([]graph.Ref{ref})
+	closure := v.Graph.Closure([]graph.Ref{ref})
 	e.Closure = len(closure) - 1
-	e.Images = t.Graph.Images(closure)
+	e.Images = v.Graph.Images(closure)
 	if e.Action == ActionNone {
 		return e
 	}
@@ -80,7 +80,7 @@ func explainOne(t *tree.Tree, steps map[graph.Ref]*Step, ref graph.Ref) Explanat
 			break
 		}
 	}
-	e.Chain = append(e.Chain, pastChanges(t, e.Chain[len(e.Chain)-1].Changes)...)
+	e.Chain = append(e.Chain, pastChanges(v.Store, e.Chain[len(e.Chain)-1].Changes)...)
 	for _, other := range closure {
 		s := steps[other]
 		switch {
@@ -101,7 +101,7 @@ func causeOf(s *Step) Cause {
 
 // pastChanges follows changes that are all of dependencies' digests back through the
 // builds that made those digests, as far as their proofs and inputs are kept.
-func pastChanges(t *tree.Tree, changes []Change) (chain []Cause) {
+func pastChanges(store *cache.Store, changes []Change) (chain []Cause) {
 	seen := map[Change]bool{}
 	for {
 		dep, ok := onlyDependency(changes)
@@ -109,7 +109,7 @@ func pastChanges(t *tree.Tree, changes []Change) (chain []Cause) {
 			return chain
 		}
 		seen[dep] = true
-		cause, ok := rebuilt(t, dep)
+		cause, ok := rebuilt(store, dep)
 		if !ok {
 			return chain
 		}
@@ -132,37 +132,37 @@ func onlyDependency(changes []Change) (Change, bool) {
 
 // rebuilt says why a dependency's digest changed, of which there is something to
 // say only where it is one of this user's builds.
-func rebuilt(t *tree.Tree, dep Change) (Cause, bool) {
+func rebuilt(store *cache.Store, dep Change) (Cause, bool) {
 	ref, err := graph.ParseRef(dep.Name)
 	now, parsed := oci.ParseDigest(dep.Now)
 	if err != nil || parsed != nil {
 		return Cause{}, false
 	}
-	rec, proven := t.Store.Proof(dep.Name, now)
+	rec, proven := store.Proof(dep.Name, now)
 	if !proven {
 		return Cause{Ref: ref, Reason: "what is in out/ now was not built here"}, true
 	}
 	cause := Cause{Ref: ref, Built: rec.Finished}
 	was, err := oci.ParseDigest(dep.Was)
-	old, proven := t.Store.Proof(dep.Name, was)
+	old, proven := store.Proof(dep.Name, was)
 	switch {
 	case err != nil || !proven:
 		cause.Reason = fmt.Sprintf("something changed since %s, which was not built here", text.Abbreviate(dep.Was))
 	case old.Key == rec.Key:
 		cause.Reason = "it is not reproducible: the same inputs gave another digest"
 	default:
-		cause.Changes = between(t, old, rec)
+		cause.Changes = between(store, old, rec)
 		cause.Reason = sentence(cause.Changes)
 	}
 	return cause, true
 }
 
 // between lists what changed from one build to another.
-func between(t *tree.Tree, was, now cache.Record) []Change {
+func between(store *cache.Store, was, now cache.Record) []Change {
 	var parts tree.KeyParts
-	if t.Store.Inputs(now.Key, &parts) != nil {
+	if store.Inputs(now.Key, &parts) != nil {
 		parts = tree.KeyParts{Deps: tree.ImageSets(now.Deps), Probe: now.Engine.Probe}
 		return depChanges(depTexts(tree.ImageSets(was.Deps)), depTexts(parts.Deps))
 	}
-	return since(t, was, parts)
+	return since(store, was, parts)
 }

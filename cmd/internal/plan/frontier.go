@@ -52,14 +52,12 @@ type cut struct {
 
 // findFrontier walks from the targets to what they are built from. Everything in order comes
 // after what it is built from.
-func findFrontier(t *tree.Tree, order []*graph.Output, targets []graph.Ref, opts PlanOptions) cut {
+func findFrontier(v *tree.View, order []*graph.Output, targets []graph.Ref, opts PlanOptions) cut {
 	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]oci.Manifest{}, not: map[graph.Ref]string{}}
 	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
 		return c
 	}
-	if t.Evidence != nil {
-		tree.Parallel(len(order), func(i int) { t.Record(order[i]) })
-	}
+	tree.Parallel(len(order), func(i int) { v.Record(order[i]) })
 	needed, target := map[graph.Ref]bool{}, map[graph.Ref]bool{}
 	for _, ref := range targets {
 		needed[ref], target[ref] = true, true
@@ -69,7 +67,7 @@ func findFrontier(t *tree.Tree, order []*graph.Output, targets []graph.Ref, opts
 			continue
 		}
 		if !target[o.Ref] {
-			substitute(t, &c, o, opts)
+			substitute(v, &c, o, opts)
 		}
 		if _, taken := c.taken[o.Ref]; !taken {
 			for _, d := range o.Deps {
@@ -83,16 +81,16 @@ func findFrontier(t *tree.Tree, order []*graph.Output, targets []graph.Ref, opts
 
 // substitute takes the published image of o where that is sound: it stands, and
 // nothing else lies in out/ that was built here.
-func substitute(t *tree.Tree, c *cut, o *graph.Output, opts PlanOptions) {
+func substitute(v *tree.View, c *cut, o *graph.Output, opts PlanOptions) {
 	ref, sub := o.Ref, opts.Substitution
-	digest, listed := t.Published[o.String()]
-	rec, err := t.Record(o)
+	digest, listed := v.Published[o.String()]
+	rec, err := v.Record(o)
 	if !sub.Pull && (err != nil || rec.Origin != cache.Preseeded) {
 		return
 	}
 	lies := false // something that its record speaks of
 	if err == nil {
-		l, err := t.Whole(o)
+		l, err := v.Check(o)
 		lies = err == nil && rec.Exact(l) == nil
 	}
 	there := lies && listed && rec.Manifests[0].Digest == digest

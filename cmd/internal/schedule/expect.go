@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
@@ -65,7 +64,7 @@ func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
 		name, hint := s.Output.Ref.String(), c.hint(s)
 		s.Expected = pasts[name].took()
 		if s.Expected == 0 && s.Action == plan.ActionBuild {
-			s.Expected = recorded(t, s.Output)
+			s.Expected = s.Took
 		}
 		if s.Expected == 0 {
 			s.Expected = hint.Time
@@ -102,12 +101,3 @@ func (a *Average) Value() time.Duration { return a.sum / time.Duration(max(a.n, 
 // defaultGuess is for a tree of which nothing was ever built here: of StageX's
 // 42 hours for 513 outputs, most go into a few.
 const defaultGuess = time.Minute
-
-// recorded is how long the build took that an output's record speaks of.
-func recorded(t *tree.Tree, o *graph.Output) time.Duration {
-	rec, err := t.Record(o)
-	if err != nil || rec.Origin != cache.BuiltHere {
-		return 0
-	}
-	return max(rec.Finished.Sub(rec.Started), 0)
-}

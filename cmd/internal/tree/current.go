@@ -9,32 +9,29 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Current reports whether rec, of o, is of a build from what the tree says now for
-// these platforms: its key is what the key is today with the dependencies and the
-// engine that rec names. The answer yes is kept with the record, for as long as
-// the definition and rec are what they are, because the question takes long.
-func (t *Tree) Current(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
+// Current reports whether rec, a record of o, is of a build from what the tree says now
+// for these platforms: whether its key is today's key, given the dependencies and the
+// engine that rec names. A yes is kept with the record for as long as the definition
+// and rec are unchanged, because computing the key takes long.
+func (v *View) Current(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
 	if len(o.Deps) != len(rec.Deps) {
 		return false, nil
 	}
-	if t.Evidence == nil {
-		return t.ask(o, platforms, rec)
-	}
-	s := t.Evidence[o.Number()]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current == rec.Key && slices.Equal(s.platforms, platforms) {
+	e := v.entry(o)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current == rec.Key && slices.Equal(e.platforms, platforms) {
 		return true, nil
 	}
-	yes, err := t.ask(o, platforms, rec)
+	yes, err := v.current(o, platforms, rec)
 	if yes {
-		s.current, s.platforms = rec.Key, platforms
+		e.current, e.platforms = rec.Key, platforms
 	}
 	return yes, err
 }
 
-// ask is current without what this run found out before.
-func (t *Tree) ask(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
+// current is Current without what this View found out before.
+func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
 	sum, kept := t.question(o, platforms, rec)
 	if kept && t.Store.Vouched(sum) {
 		return true, nil
@@ -49,8 +46,8 @@ func (t *Tree) ask(o *graph.Output, platforms []string, rec cache.Record) (bool,
 	return true, nil
 }
 
-// question is a hash of all that current's answer depends on: the key stands for
-// the dependencies and the engine. It is known of definitions that were recalled.
+// question hashes all that the answer of current depends on; the key stands for the
+// dependencies and the engine. Only of a definition that was recalled it is known.
 func (t *Tree) question(o *graph.Output, platforms []string, rec cache.Record) (sum [32]byte, ok bool) {
 	definition, ok := t.Memory.recalled(o.Definition)
 	if !ok {
@@ -72,10 +69,11 @@ func (t *Tree) question(o *graph.Output, platforms []string, rec cache.Record) (
 	return sha256.Sum256(buf), true
 }
 
-// SameDeps reports whether deps are those of a record. Where it is not sure it says
-// no.
-func SameDeps(a, b cache.Deps) bool {
-	return slices.EqualFunc(a, b, func(a, b cache.Dep) bool {
-		return a.Output == b.Output && slices.Equal(a.Images, b.Images)
-	})
+// PlatformsIn returns the platforms of the images that rec is about, in their order.
+func PlatformsIn(rec cache.Record) []string {
+	var ps []string
+	for _, m := range rec.Manifests {
+		ps = append(ps, m.Platform)
+	}
+	return ps
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/graph"
@@ -68,6 +69,25 @@ func (s *snapshot) Containerfile() []byte {
 		}
 	}
 	return nil
+}
+
+// DefinitionTime returns the newest mtime of a definition's files, zero if they cannot
+// be read.
+func (t *Tree) DefinitionTime(d *graph.Definition) time.Time {
+	if r, ok := t.Memory.recalled(d); ok {
+		return r.newest
+	}
+	var newest time.Time
+	snap, err := t.Snapshot(d)
+	if err != nil {
+		return newest
+	}
+	for _, f := range snap.Files {
+		if !f.Mode.IsDir() && f.ModTime.After(newest) {
+			newest = f.ModTime
+		}
+	}
+	return newest
 }
 
 func list(files []graph.File) []Listed {

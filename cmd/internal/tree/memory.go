@@ -145,7 +145,7 @@ func listItems(items []memo.Item) []Listed {
 
 // exists reports whether the store was opened before: only then is there anything
 // to recall, and only then may reading a tree touch it.
-func (o TreeOptions) exists(dir string) bool {
+func (o Options) exists(dir string) bool {
 	state := o.State
 	if state == "" {
 		state = dir + "/.sx"

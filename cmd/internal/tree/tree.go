@@ -30,11 +30,10 @@ type Tree struct {
 	Log       *zap.Logger
 	snapshots snapshots
 	Memory    *definitions
-	Evidence  evidence // nil while something is built
 }
 
-// TreeOptions of [OpenTree].
-type TreeOptions struct {
+// Options of [Open].
+type Options struct {
 	State   string // folder for everything of sx's; empty: <tree>/.sx
 	KeyFile string // key that records are authenticated with
 	// Build tells builds of sx apart: what one learnt of the tree another must
@@ -52,7 +51,7 @@ type TreeOptions struct {
 }
 
 // Store opens the tree's store.
-func (o TreeOptions) Store(dir string) (*cache.Store, error) {
+func (o Options) Store(dir string) (*cache.Store, error) {
 	return cache.Open(dir, cache.Options{Dir: o.State, KeyFile: o.KeyFile, Build: o.Build, Now: o.Now, Log: o.Log})
 }
 
@@ -111,7 +110,7 @@ func isOldTree(dir string) bool {
 // LoadGraph reads the definitions of the tree at dir and nothing else. Where an
 // earlier run left what it learnt of them, that spares reading; where nothing can
 // be learnt from, nothing is written.
-func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph, error) {
+func LoadGraph(ctx context.Context, dir string, opts Options) (*graph.Graph, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -133,8 +132,9 @@ func LoadGraph(ctx context.Context, dir string, opts TreeOptions) (*graph.Graph,
 	return g, err
 }
 
-// OpenTree loads the tree at dir, the folder that holds packages/.
-func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err error) {
+// Open reads the tree at dir, the folder that holds packages/, and returns a first View
+// of it, to be closed by the caller.
+func Open(ctx context.Context, dir string, opts Options) (_ *View, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -153,24 +153,25 @@ func OpenTree(ctx context.Context, dir string, opts TreeOptions) (_ *Tree, err e
 			return nil, err
 		}
 	}
-	var seen map[string]*sighting
+	var seen map[string]*entry
 	if opts.All && t.Store != nil {
-		seen, err = t.readLooking(ctx)
+		seen, err = t.readAndLook(ctx)
 	} else {
 		err = t.read(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if t.Store == nil { // which a tree that cannot be read does not get
-		err = t.openStore(opts)
+	if t.Store == nil { // a tree that cannot be read does not get one
+		if err := t.openStore(opts); err != nil {
+			return nil, err
+		}
 	}
-	t.RenewEvidence(seen)
-	return t, err
+	return t.view(seen), nil
 }
 
-// readLooking is read, and looks at all outputs meanwhile.
-func (t *Tree) readLooking(ctx context.Context) (seen map[string]*sighting, err error) {
+// readAndLook is read, and reads entries of all outputs meanwhile.
+func (t *Tree) readAndLook(ctx context.Context) (seen map[string]*entry, err error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	var ahead errgroup.Group
@@ -202,7 +203,7 @@ func (t *Tree) read(ctx context.Context) (err error) {
 	return err
 }
 
-func (t *Tree) openStore(opts TreeOptions) (err error) {
+func (t *Tree) openStore(opts Options) (err error) {
 	if t.Store, err = opts.Store(t.Dir); err != nil {
 		return AsDiskFull(err)
 	}

@@ -16,7 +16,7 @@ func TestNoLinkLeadsOut(t *testing.T) {
 	definition := dir + "/packages/core/a"
 	write(t, definition+"/files/text", "inside")
 	write(t, dir+"/../elsewhere/text", "outside")
-	tree, err := OpenTree(t.Context(), dir, TreeOptions{KeyFile: t.TempDir() + "/key"})
+	tree, err := Open(t.Context(), dir, Options{KeyFile: t.TempDir() + "/key"})
 	if err != nil {
 		t.Fatal(err)
 	}

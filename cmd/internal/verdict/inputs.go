@@ -57,8 +57,8 @@ func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other
 func (j *Judge) All(refs []graph.Ref) []Verdict {
 	outputs := make([]*graph.Output, len(refs))
 	tree.Parallel(len(refs), func(i int) {
-		outputs[i] = j.Tree.Graph.Output(refs[i])
-		j.Tree.Look(outputs[i], nil)
+		outputs[i] = j.View.Graph.Output(refs[i])
+		j.View.Load(outputs[i], nil)
 	})
 	j.prepare(outputs)
 	vs := make([]Verdict, len(refs))
@@ -69,7 +69,7 @@ func (j *Judge) All(refs []graph.Ref) []Verdict {
 // prepare looks at all that outputs rest on.
 func (j *Judge) prepare(outputs []*graph.Output) {
 	for _, o := range outputs {
-		if rec, err := j.Tree.Record(o); err == nil && rec.Origin == cache.BuiltHere {
+		if rec, err := j.View.Record(o); err == nil && rec.Origin == cache.BuiltHere {
 			j.input(o.String(), o, rec.Manifests)
 		}
 	}
@@ -143,7 +143,7 @@ func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
 	if o == nil {
 		return name + " is not an output of the tree"
 	}
-	current, err := j.Tree.Current(o, tree.PlatformsIn(rec), rec)
+	current, err := j.View.Current(o, tree.PlatformsIn(rec), rec)
 	switch {
 	case err != nil:
 		return err.Error()
@@ -158,9 +158,9 @@ func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
 
 func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record, bool) {
 	if o == nil {
-		return j.Tree.Store.Proof(name, d)
+		return j.View.Store.Proof(name, d)
 	}
-	return j.Tree.Proof(o, d)
+	return j.View.Proof(o, d)
 }
 
 // onCache tells of a build that may have used what the cache of an engine elsewhere
@@ -175,7 +175,7 @@ func (j *Judge) output(name string) *graph.Output {
 	if err != nil {
 		return nil
 	}
-	return j.Tree.Graph.Output(ref)
+	return j.View.Graph.Output(ref)
 }
 
 // find returns what was looked at already, or nil.

@@ -27,7 +27,7 @@ type History interface {
 
 // Judge gives verdicts.
 type Judge struct {
-	Tree *tree.Tree
+	View *tree.View // what is judged
 	// Open opens the history once it is needed: for the first digest that is not
 	// the published one. Where there is none the error says why, and nothing is
 	// CHANGED; so it is without Open.
@@ -52,7 +52,7 @@ type Against struct {
 
 // published returns the digest that an output is held against.
 func (j *Judge) published(output string) (oci.Digest, bool) {
-	all := j.Tree.Published
+	all := j.View.Published
 	if j.Against != nil {
 		all = j.Against.Published
 	}
@@ -71,13 +71,13 @@ func (j *Judge) OpenHistory() (History, error) {
 }
 
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
-// were last hashed are not read again; see [Tree.Verify].
+// were last hashed are not read again; see [Verify].
 func (j *Judge) Judge(ref graph.Ref) Verdict {
-	return j.look(j.Tree.Graph.Output(ref))
+	return j.look(j.View.Graph.Output(ref))
 }
 
 func (j *Judge) look(o *graph.Output) Verdict {
-	layout, err := j.Tree.Whole(o)
+	layout, err := j.View.Check(o)
 	return j.judge(o, layout, err)
 }
 
@@ -103,7 +103,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		v.Got = got
 		v.Want, published = j.published(o.String())
 	}
-	rec, proven := j.Tree.Proof(o, v.Got)
+	rec, proven := j.View.Proof(o, v.Got)
 	if !proven {
 		v.Word, v.Note = Unproven, j.origin(o)
 		return v
@@ -112,7 +112,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		v.Word, v.Note = Unproven, "not what was built here: "+err.Error()
 		return v
 	}
-	current, err := j.Tree.Current(o, tree.PlatformsIn(rec), rec)
+	current, err := j.View.Current(o, tree.PlatformsIn(rec), rec)
 	switch {
 	case err != nil:
 		v.Word, v.Note = Unproven, "built here, but what the tree says now is unknown: "+err.Error()
@@ -164,8 +164,8 @@ func (j *Judge) differs(v Verdict, rec cache.Record) Verdict {
 	}
 	history, unknown := j.OpenHistory()
 	if unknown == nil {
-		for _, ref := range j.Tree.Graph.Closure([]graph.Ref{v.Ref}) {
-			c := j.changedSince(history, j.Tree.Graph.Output(ref).Definition)
+		for _, ref := range j.View.Graph.Closure([]graph.Ref{v.Ref}) {
+			c := j.changedSince(history, j.View.Graph.Output(ref).Definition)
 			if c.dir != "" {
 				v.Word, v.Note = Changed, c.dir+" changed since digests/ did"
 				return v
@@ -193,7 +193,7 @@ func (j *Judge) changedSince(history History, d *graph.Definition) change {
 		return c
 	}
 	var c change
-	snap, unknown := j.Tree.Snapshot(d)
+	snap, unknown := j.View.Snapshot(d)
 	changed := false
 	if unknown == nil {
 		changed, unknown = history.Changed(d.Dir, snap.Files)
@@ -201,7 +201,7 @@ func (j *Judge) changedSince(history History, d *graph.Definition) change {
 	if unknown == nil && changed {
 		c.dir = d.Dir
 	} else if d.VersionFrom != (graph.Ref{}) {
-		c = j.changedSince(history, j.Tree.Graph.Output(d.VersionFrom).Definition)
+		c = j.changedSince(history, j.View.Graph.Output(d.VersionFrom).Definition)
 	}
 	if c.dir == "" {
 		c.unknown = cmp.Or(unknown, c.unknown)
@@ -229,7 +229,7 @@ func publishedManifest(o *graph.Output, ms []oci.Manifest) (oci.Digest, bool) {
 
 // origin says where an output that was not built here comes from.
 func (j *Judge) origin(o *graph.Output) string {
-	rec, err := j.Tree.Record(o)
+	rec, err := j.View.Record(o)
 	var version *cache.VersionError
 	switch {
 	case errors.As(err, &version):
@@ -246,9 +246,9 @@ func (j *Judge) origin(o *graph.Output) string {
 
 // Verify hashes every blob of refs and judges them. Damage is told in the verdict,
 // and kept in mind by the store; the error is ctx's cause.
-func Verify(ctx context.Context, t *tree.Tree, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
+func Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
-	err := VerifyBy(ctx, t, []*Judge{j}, refs, func(v []Verdict) {
+	err := VerifyBy(ctx, []*Judge{j}, refs, func(v []Verdict) {
 		vs = append(vs, v[0])
 		if each != nil {
 			each(v[0])
@@ -257,12 +257,13 @@ func Verify(ctx context.Context, t *tree.Tree, j *Judge, refs []graph.Ref, each 
 	return vs, err
 }
 
-// VerifyBy is Verify by several judges: each is called with the verdicts on one output,
-// in their order. The blobs are hashed once.
-func VerifyBy(ctx context.Context, t *tree.Tree, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
+// VerifyBy is Verify by several judges of one View: each is called with the verdicts on
+// one output, in their order. The blobs are hashed once.
+func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
+	view := judges[0].View
 	outputs := make([]*graph.Output, len(refs))
 	for i, ref := range refs {
-		outputs[i] = t.Graph.Output(ref)
+		outputs[i] = view.Graph.Output(ref)
 	}
 	for _, j := range judges {
 		j.prepare(outputs)
@@ -271,7 +272,7 @@ func VerifyBy(ctx context.Context, t *tree.Tree, judges []*Judge, refs []graph.R
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		layout, err := t.Store.Verify(ctx, o.String())
+		layout, err := view.Store.Verify(ctx, o.String())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

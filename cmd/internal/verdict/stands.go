@@ -66,7 +66,7 @@ func (s *Standing) WhyNot(ref graph.Ref) string {
 
 func (s *Standing) whyNot(ref graph.Ref) string {
 	j, name := s.judge, ref.String()
-	digest, listed := j.Tree.Published[name]
+	digest, listed := j.View.Published[name]
 	history, noHistory := j.OpenHistory()
 	switch {
 	case !listed:
@@ -79,7 +79,7 @@ func (s *Standing) whyNot(ref graph.Ref) string {
 	} else if !same {
 		return "its line in digests/ is not committed"
 	}
-	o := j.Tree.Graph.Output(ref)
+	o := j.View.Graph.Output(ref)
 	switch changed := j.changedSince(history, o.Definition); {
 	case changed.dir != "":
 		return changed.dir + " changed since digests/ did"

@@ -12,8 +12,8 @@ import (
 // digest is not the published one either. A definition that got such a key has changed,
 // and what sx made of it must not replace what is published without --force.
 func (j *Judge) excuse(v *Verdict, o *graph.Output) {
-	for _, ref := range j.Tree.Graph.Closure([]graph.Ref{o.Ref}) {
-		dep := j.Tree.Graph.Output(ref)
+	for _, ref := range j.View.Graph.Closure([]graph.Ref{o.Ref}) {
+		dep := j.View.Graph.Output(ref)
 		if len(dep.Definition.UnknownKeys) == 0 || dep != o && j.asPublished(dep) {
 			continue
 		}
@@ -26,7 +26,7 @@ func (j *Judge) excuse(v *Verdict, o *graph.Output) {
 
 // asPublished reports whether out/ has the published image of o.
 func (j *Judge) asPublished(o *graph.Output) bool {
-	layout, err := j.Tree.Whole(o)
+	layout, err := j.View.Check(o)
 	if err != nil {
 		return false
 	}

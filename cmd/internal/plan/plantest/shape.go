@@ -127,7 +127,7 @@ func TreeSteps(tb testing.TB) []*plan.Step {
 	if dir == "" {
 		return ShapedSteps()
 	}
-	g, err := tree.LoadGraph(tb.Context(), dir, tree.TreeOptions{})
+	g, err := tree.LoadGraph(tb.Context(), dir, tree.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -183,10 +183,10 @@ func EmptyTree(t *testing.T) *tree.Tree {
 	if err := os.MkdirAll(filepath.Join(dir, "packages/core"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := tree.OpenTree(t.Context(), dir, tree.TreeOptions{KeyFile: filepath.Join(t.TempDir(), "key")})
+	v, err := tree.Open(t.Context(), dir, tree.Options{KeyFile: filepath.Join(t.TempDir(), "key")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tree.Close() })
-	return tree
+	t.Cleanup(func() { v.Close() })
+	return v.Tree
 }

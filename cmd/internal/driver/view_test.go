@@ -15,6 +15,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // TestLookAheadChangesNothing does many things to a tree that was looked at before:
@@ -65,18 +66,18 @@ func TestLookAheadChangesNothing(t *testing.T) {
 				published["core-"+name] = l.Digest()
 			}
 			p.must(p.open().Store.WriteDigests(published))
-			ahead := tree.TreeOptions{
+			ahead := tree.Options{
 				KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
 				Now: func() time.Time { return time.Now().Add(time.Hour) },
 			}
 			look := func() string {
-				tree, err := tree.OpenTree(t.Context(), p.dir, ahead)
+				tree, err := tree.Open(t.Context(), p.dir, ahead)
 				p.must(err)
 				defer func() { p.must(tree.Close()) }()
 				return p.said(tree)
 			}
 			look()
-			if tree, err := tree.OpenTree(t.Context(), p.dir, ahead); err != nil || len(tree.Store.Remembered()) != 3 {
+			if tree, err := tree.Open(t.Context(), p.dir, ahead); err != nil || len(tree.Store.Remembered()) != 3 {
 				t.Fatalf("not all is remembered (%v)", err)
 			}
 			change(p)
@@ -94,12 +95,12 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	p := newPretender(t, "libc:", "tool: libc")
 	p.build("libc", "libc")
 	p.build("tool", "tool")
-	ahead := tree.TreeOptions{
+	ahead := tree.Options{
 		KeyFile: filepath.Join(p.dir, "key"), Build: "test", All: true,
 		Now: func() time.Time { return time.Now().Add(time.Hour) },
 	}
-	open := func() *tree.Tree {
-		tree, err := tree.OpenTree(t.Context(), p.dir, ahead)
+	open := func() *tree.View {
+		tree, err := tree.Open(t.Context(), p.dir, ahead)
 		p.must(err)
 		return tree
 	}
@@ -116,8 +117,7 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	if tool.Action != plan.ActionBuild {
 		t.Fatalf("core-tool: %s", tool.Reason)
 	}
-	tree.Evidence = nil
-	r := &run{Tree: tree, engine: &engine{probe: buildkit.ProbeDigest}}
+	r := &run{Tree: tree.Tree, engine: &engine{probe: buildkit.ProbeDigest}}
 	if taken, err := r.madeMeanwhile(tool); err != nil || !taken {
 		t.Errorf("core-tool is built again (%v)", err)
 	}
@@ -136,26 +136,65 @@ func TestBuiltInTheFuture(t *testing.T) {
 	targets := tree.Graph.All()
 	plan, err := plan.New(t.Context(), tree, targets, plan.PlanOptions{Probe: buildkit.ProbeDigest, Rebuild: true})
 	p.must(err)
-	tree.Evidence = nil
-	r := &run{Tree: tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
+	r := &run{Tree: tree.Tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
 	if taken, err := r.madeMeanwhile(plan.Steps[0]); err != nil || taken {
 		t.Errorf("nothing is built, as if another sx had (%v)", err)
 	}
 }
 
 // said is every step of the plan for all, and every verdict.
-func (p *pretender) said(tree *tree.Tree) string {
+func (p *pretender) said(tree *tree.View) string {
 	p.t.Helper()
 	var b strings.Builder
 	refs := tree.Graph.All()
-	plan, err := plan.New(p.t.Context(), tree, refs, plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	planned, err := plan.New(p.t.Context(), tree, refs, plan.PlanOptions{Probe: buildkit.ProbeDigest})
 	p.must(err)
-	for _, s := range plan.Steps {
+	for _, s := range planned.Steps {
 		fmt.Fprintln(&b, s.Output, s.Action, s.Reason)
 	}
-	verdicts := (&verdict.Judge{Tree: tree}).All(refs)
+	p.agree(tree, planned)
+	verdicts := (&verdict.Judge{View: tree}).All(refs)
 	for _, v := range verdicts {
 		fmt.Fprintln(&b, v.Ref, v.Got, v, v.Note)
 	}
 	return b.String()
+}
+
+// agree fails if an output that has a reason of its own in a plan has none when asked
+// about alone, as a run does before it builds, or another, or the other way round.
+func (p *pretender) agree(v *tree.View, planned *plan.Plan) {
+	p.t.Helper()
+	for _, s := range planned.Steps {
+		if s.Because != (graph.Ref{}) {
+			continue
+		}
+		want := s.Reason
+		if s.Action == plan.ActionNone {
+			want = ""
+		}
+		reason, err := plan.Stale(v, s.Output, s.Request.Platforms, buildkit.ProbeDigest)
+		p.must(err)
+		if reason.String() != want {
+			p.t.Errorf("%s: the plan says %q, and asked alone it is %q", s.Output, want, reason)
+		}
+	}
+}
+
+// TestViewStays: a plan and verdicts of one View are about the same out/, whatever is built
+// meanwhile; the next View sees it.
+func TestViewStays(t *testing.T) {
+	p := newPretender(t, "libc:", "tool: libc")
+	p.build("libc", "libc")
+	p.build("tool", "tool")
+	was := p.open()
+	said := p.said(was)
+	p.build("libc", "other")
+	p.must(os.RemoveAll(p.dir + "/out/core-tool"))
+	if diff := cmp.Diff(said, p.said(was)); diff != "" {
+		t.Errorf("the View changed (-first +then):\n%s", diff)
+	}
+	now := p.said(was.Look())
+	if now == said || now != p.said(p.open()) {
+		t.Errorf("the next View says\n%s\nbefore it was\n%s", now, said)
+	}
 }
