@@ -79,6 +79,7 @@ var bans = []ban{
 	{in: "buildkit/remote", what: module + "graph", direct: true, reason: "it reaches an engine, and does not know what is built there"},
 	{in: "buildkit/remote", what: module + "cache", direct: true, reason: "it reaches an engine, and does not know what is built there"},
 	{in: "buildkit/xzheader", what: module + "...", reason: "it is a leaf: it knows a file format"},
+	{in: "buildkit/gogzip", what: module + "...", reason: "it is a leaf: bytes are compressed without knowing what they are"},
 	{in: "...", what: "github.com/google/go-containerregistry...", except: []string{"preseed", "cmd/..."},
 		reason: "package preseed alone speaks to registries"},
 	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "preseed", "buildkit", "buildkit/embedded", "buildkit/remote"},
