@@ -256,6 +256,9 @@ const maxVouched = 4
 // Vouch keeps a sum with an output's record for as long as that record is there: the sum
 // stands for a question about the record that takes long to answer, and was answered with
 // yes. All that the answer depends on must be in the sum.
+//
+// This exists for speed alone: without it a no-op computes the key of every output anew,
+// which took 2.5 times the processor time (BenchmarkNoOp of cmd/internal/driver).
 func (s *records) Vouch(r Record, sum [32]byte) {
 	if s.memo == nil {
 		return

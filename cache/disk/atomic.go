@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// WriteFile replaces path by data, whole or not at all: a temporary file in
-// tmpDir (on the same filesystem; "" is path's folder), synced, renamed, and the
-// folder synced. The mode is perm whatever the umask. path's folder must exist.
+// WriteFile replaces path by data, completely or not at all: it writes a temporary file
+// in tmpDir (on the same filesystem; "" means path's folder), syncs it, renames it, and
+// syncs the folder. The mode is perm whatever the umask. The folder of path must exist.
 func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error {
 	if tmpDir == "" {
 		tmpDir = filepath.Dir(path)
@@ -33,6 +33,7 @@ type Temp struct {
 	Path string
 }
 
+// CreateTemp makes a temporary file, mode 0600, with a random name in folder.
 func CreateTemp(folder string) (Temp, error) {
 	for {
 		path := filepath.Join(folder, ".sx-"+rand.Text())
@@ -47,7 +48,7 @@ func CreateTemp(folder string) (Temp, error) {
 	}
 }
 
-// writeTemp leaves a synced file that still holds its lock.
+// writeTemp returns a synced file that still holds its lock.
 func writeTemp(folder string, data []byte, perm fs.FileMode) (Temp, error) {
 	tmp, err := CreateTemp(folder)
 	if err != nil {
@@ -61,8 +62,8 @@ func writeTemp(folder string, data []byte, perm fs.FileMode) (Temp, error) {
 	return tmp, nil
 }
 
-// WriteNew writes and syncs a file that does not exist, in a folder that nobody
-// reads before it is complete.
+// WriteNew writes and syncs a new file, in a folder that no other process reads before it
+// is complete. It fails if the file exists.
 func WriteNew(path string, data []byte, perm fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
@@ -72,12 +73,13 @@ func WriteNew(path string, data []byte, perm fs.FileMode) error {
 	return errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
 }
 
-// Discard closes the file and removes it where it still has its temporary name.
+// Discard closes the file, and removes it if it still has its temporary name.
 func (t Temp) Discard() {
 	os.Remove(t.Path)
 	t.Close()
 }
 
+// SyncDir syncs a folder, so that renames in it survive a power cut.
 func SyncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is an open folder. What is opened below it is opened one component at a
-// time and never through a symbolic link. (os.Root follows links that stay
-// inside; in a layout there is no reason for any.)
+// Dir is an open folder. Files below it are opened one path component at a time, and
+// never through a symbolic link. (os.Root follows links that stay inside; a layout has no
+// reason for any.)
 type Dir struct {
 	F    *os.File
 	Path string // for messages
@@ -43,7 +43,7 @@ func (d Dir) Sub(names ...string) (Dir, error) {
 	return at, nil
 }
 
-// Open opens a regular file of d for reading. It never blocks, whatever lies there.
+// Open opens a regular file of d for reading. It never blocks, whatever the file is.
 func (d Dir) Open(name string) (*os.File, error) {
 	return OpenRegular(int(d.F.Fd()), name, filepath.Join(d.Path, name))
 }
@@ -64,7 +64,7 @@ func (d Dir) Close() {
 	}
 }
 
-// ReadFile is dir.read for a path.
+// ReadFile is [Dir.Read] of a path.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := OpenRegular(unix.AT_FDCWD, path, path)
 	if err != nil {
@@ -85,6 +85,8 @@ func readBounded(f *os.File, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// OpenRegular opens a regular file for reading, name being relative to the folder at, and
+// path for messages. It never blocks, and refuses a link.
 func OpenRegular(at int, name, path string) (*os.File, error) {
 	f, err := OpenAt(at, name, path, unix.O_NONBLOCK)
 	if err != nil {
@@ -101,6 +103,8 @@ func OpenRegular(at int, name, path string) (*os.File, error) {
 	return f, nil
 }
 
+// OpenAt opens a file for reading with more flags of open(2), without following a link at
+// the end of name, which is relative to the folder at. Path is for messages.
 func OpenAt(at int, name, path string, flags int) (*os.File, error) {
 	for {
 		fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
@@ -118,7 +122,8 @@ func OpenAt(at int, name, path string, flags int) (*os.File, error) {
 	}
 }
 
-// linkAt tells a link where a folder was wanted: Linux says ENOTDIR of both.
+// linkAt distinguishes a link from a file where a folder was wanted: Linux reports
+// ENOTDIR for both.
 func linkAt(at int, name string) bool {
 	var st unix.Stat_t
 	err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -138,7 +143,7 @@ func (r ContextReader) Read(p []byte) (int, error) {
 	return r.R.Read(p)
 }
 
-// List is os.ReadDir, empty where there is no folder.
+// List is os.ReadDir, and empty if there is no folder.
 func List(path string) ([]fs.DirEntry, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A temporary under .sx/tmp, file or folder, is held by a flock on itself for as
-// long as its process lives. So one whose lock can be had is dead, and a process
-// that starts removes only those.
+// A temporary file or folder in .sx/tmp is locked by a flock on itself as long as its
+// process lives. If the lock is free the process is dead, and another that starts removes
+// the temporary.
 
-// TryClaim locks what was just made at path. It reports false when another process
-// took it for dead before the lock was there: the caller makes a new one.
+// TryClaim locks a file or folder that was just made at path. It reports false if another
+// process considered it abandoned before it was locked: the caller makes a new one.
 func TryClaim(f *os.File, path string) bool {
 	if Flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return false
@@ -27,6 +27,7 @@ func TryClaim(f *os.File, path string) bool {
 	return err == nil && a.Inode == b.Inode
 }
 
+// Flock is flock(2), and tries again after a signal.
 func Flock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
@@ -35,8 +36,8 @@ func Flock(f *os.File, how int) error {
 	}
 }
 
-// LockFile waits for an exclusive lock on a file, made when missing. Closing the
-// file releases it.
+// LockFile waits for an exclusive lock on a file, which it makes if missing. Closing the
+// file releases the lock.
 func LockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// Key authenticates what sx writes for itself to read: it tells this user's
+// Key authenticates what sx writes for itself to read: it distinguishes this user's
 // records from those that came with a copied tree.
 type Key struct{ secret [32]byte }
 
@@ -28,7 +28,7 @@ func (k Key) MAC(purpose string, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// hash is sum for data that is written to it.
+// hash is MAC of data that is written to it.
 func (k Key) hash(purpose string) hash.Hash {
 	h := hmac.New(sha256.New, k.secret[:])
 	h.Write([]byte(purpose))
@@ -36,13 +36,14 @@ func (k Key) hash(purpose string) hash.Hash {
 	return h
 }
 
+// Verify reports whether mac, in hexadecimal, is the MAC of purpose and data.
 func (k Key) Verify(purpose string, data []byte, mac string) bool {
 	got, err := hex.DecodeString(mac)
 	return err == nil && hmac.Equal(got, k.MAC(purpose, data))
 }
 
-// LoadKey reads the key file, 64 hexadecimal digits and a newline (or CRLF, or none),
-// or makes it.
+// LoadKey reads the key file, 64 hexadecimal digits and a newline (or CRLF, or none), and
+// makes it if missing.
 func LoadKey(path string) (Key, error) {
 	if path == "" {
 		return Key{}, errors.New("opening the record key: no file is given")
@@ -82,7 +83,7 @@ func readKey(path string) (Key, error) {
 	return NewKey([sha256.Size]byte(secret)), nil
 }
 
-// makeKey puts a complete key file in place, unless another process was faster.
+// makeKey puts a complete key file in place, unless another process has done so.
 func makeKey(path string) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {

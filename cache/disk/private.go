@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnsafeError says why a folder is not believed.
+// UnsafeError says why a file or folder is not trusted.
 type UnsafeError struct{ Path, Reason string }
 
 func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Path, e.Reason) }
@@ -17,6 +17,7 @@ func (e *UnsafeError) Error() string { return fmt.Sprintf("opening %q: %s", e.Pa
 // IsLink is the reason to refuse a symbolic link.
 const IsLink = "it is a symbolic link, which sx does not follow"
 
+// NotFolder returns the error for a path that is not a folder.
 func NotFolder(path string, info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return &UnsafeError{path, IsLink}
@@ -24,8 +25,8 @@ func NotFolder(path string, info fs.FileInfo) error {
 	return &UnsafeError{path, "it is not a folder"}
 }
 
-// EnsurePrivate makes a folder of mode 0700, or checks that the one there is a
-// folder of ours that nobody else may write.
+// EnsurePrivate makes a folder of mode 0700, or checks that the existing one is a folder
+// of this user that no other user may write to.
 func EnsurePrivate(path string) error {
 	failed := os.Mkdir(path, 0o700)
 	if failed == nil {
@@ -48,8 +49,8 @@ func EnsurePrivate(path string) error {
 	return CheckOwner(path, st, os.Geteuid(), Yours(path)+"run as that user, or set paths.state")
 }
 
-// Yours is the command that gives path to this user, who is not root, for the
-// beginning of a way out.
+// Yours returns the beginning of a remedy: the command that gives path to this user; ""
+// for root.
 func Yours(path string) string {
 	if os.Geteuid() == 0 {
 		return ""
@@ -57,8 +58,8 @@ func Yours(path string) string {
 	return fmt.Sprintf("make it yours (sudo chown -R %d %q), ", os.Geteuid(), path)
 }
 
-// CheckOwner accepts what belongs to user uid and nobody else may write. wayOut is
-// for a person who meets another's.
+// CheckOwner accepts a file of user uid that no other user may write to. The remedy
+// wayOut is for a user who meets another's file.
 func CheckOwner(path string, st Stamp, uid int, wayOut string) error {
 	if int(st.Uid) != uid {
 		return &UnsafeError{path, fmt.Sprintf("it belongs to user %d, not to you: %s", st.Uid, wayOut)}
@@ -69,7 +70,7 @@ func CheckOwner(path string, st Stamp, uid int, wayOut string) error {
 	return nil
 }
 
-// IsReadOnly recognises a place where this user may not write, now or ever.
+// IsReadOnly reports whether err says that this user may not write to a place.
 func IsReadOnly(err error) bool {
 	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }

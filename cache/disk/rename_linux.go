@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Exchange swaps two paths atomically. The error is errors.ErrUnsupported if the
+// filesystem cannot.
 func Exchange(a, b string) error { return renameFlags(a, b, unix.RENAME_EXCHANGE) }
 
 func renameNoReplace(from, to string) error { return renameFlags(from, to, unix.RENAME_NOREPLACE) }
 
-// renameFlags says errors.ErrUnsupported where the kernel (ENOSYS) or the
-// filesystem (EINVAL) does not know the flag.
+// renameFlags fails with errors.ErrUnsupported if the kernel (ENOSYS) or the filesystem
+// (EINVAL) does not know the flag.
 func renameFlags(from, to string, flags uint) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
 	switch {

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inode identifies a file whatever its names.
+// Inode identifies a file, whatever its names.
 type Inode struct{ Dev, Ino uint64 }
 
-// Stamp is what changes when a file's content does. Times are nanoseconds.
+// Stamp is what changes if a file's content does. Times are nanoseconds since 1970.
 type Stamp struct {
 	Inode
 	Size, Mtime, Ctime int64
@@ -21,6 +21,7 @@ type Stamp struct {
 	Regular            bool        // a regular file
 }
 
+// StatFile returns the stamp of an open file.
 func StatFile(f *os.File) (Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -29,7 +30,7 @@ func StatFile(f *os.File) (Stamp, error) {
 	return StampOf(&st), nil
 }
 
-// StatPath does not follow a link.
+// StatPath returns the stamp of a path. It does not follow a link.
 func StatPath(path string) (Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
@@ -38,7 +39,7 @@ func StatPath(path string) (Stamp, error) {
 	return StampOf(&st), nil
 }
 
-// Stat does not follow a link.
+// Stat returns the stamp of a file of d. It does not follow a link.
 func (d Dir) Stat(name string) (Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(d.F.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -47,7 +48,7 @@ func (d Dir) Stat(name string) (Stamp, error) {
 	return StampOf(&st), nil
 }
 
-// The field types differ between systems, hence the conversions.
+// StampOf converts a stat. The field types differ between systems.
 func StampOf(st *unix.Stat_t) Stamp {
 	return Stamp{
 		Inode: Inode{uint64(st.Dev), uint64(st.Ino)},
@@ -62,10 +63,10 @@ func StampOf(st *unix.Stat_t) Stamp {
 	}
 }
 
-// nanoseconds may wrap for a time centuries away, which still is a stamp.
+// nanoseconds overflows for a time centuries away; the result still serves as a stamp.
 func nanoseconds(t unix.Timespec) int64 { return int64(t.Sec)*1e9 + int64(t.Nsec) }
 
-// Same compares what is remembered of a file.
+// Same compares the parts of a stamp that are remembered.
 func (s Stamp) Same(o Stamp) bool {
 	return s.Inode == o.Inode && s.Size == o.Size && s.Mtime == o.Mtime && s.Ctime == o.Ctime
 }

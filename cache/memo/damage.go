@@ -16,18 +16,18 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// A disk may change a file without a trace in its size or times. Once anybody has
-// read such a file and found it to be other than it should be, no memory of it counts,
-// neither a sum nor a layout, in this process or in a later one: it is read and hashed
-// each time until it is found whole. So .sx/damaged holds an empty file for each inode
-// (all names of a file share one), named by its decimal number, synced before the
-// damage is told. Other files that come to have the number are hashed once.
+// A disk may change a file without a trace in its size or times. Once a reader has found
+// such a file, nothing remembered of it counts, neither a hash nor a layout, in this process
+// or a later one: it is read and hashed each time until it is found whole. So .sx/damaged
+// holds an empty file for each such inode (all names of a file share one), named by its
+// decimal number, and synced before the damage is reported. If another file gets the number
+// later, it is hashed once.
 
 // damageFolder returns the folder of the marks.
 func (s *Stats) damageFolder() string { return filepath.Join(filepath.Dir(s.path), "damaged") }
 
-// loadDamage reads what this and other processes found. A folder that cannot be read
-// marks nothing, with a word in the log.
+// loadDamage reads what this and other processes found. If the folder cannot be read
+// there are no marks, which is logged.
 func (s *Stats) loadDamage() {
 	entries, err := disk.List(s.damageFolder())
 	if err != nil {
@@ -47,13 +47,14 @@ func (s *Stats) loadDamage() {
 // setDamaged replaces the marks, which are never changed in place. It needs the lock.
 func (s *Stats) setDamaged(marks map[uint64]bool) { s.damaged.Store(&marks) }
 
-// Suspect reports whether nothing that is remembered of a file counts.
+// Suspect reports whether a file was found damaged, so that nothing remembered of it
+// counts.
 func (s *Stats) Suspect(id disk.Inode) bool {
 	marks := s.damaged.Load()
 	return marks != nil && (*marks)[id.Ino]
 }
 
-// Damage notes that a file is not what it should be.
+// Damage marks a file as damaged.
 func (s *Stats) Damage(id disk.Inode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,15 +76,15 @@ func (s *Stats) Damage(id disk.Inode) {
 	}
 }
 
-// Distrust is damage of an open file.
+// Distrust is Damage of an open file.
 func (s *Stats) Distrust(f *os.File) {
 	if st, err := disk.StatFile(f); err == nil {
 		s.Damage(st.Inode)
 	}
 }
 
-// Verified is [Verified] of a file, which is known to be damaged once it is read and
-// is not what d names.
+// Verified is [oci.Verified] of a file, and marks the file as damaged if its bytes are
+// not those that d names.
 func (s *Stats) Verified(f *os.File, d oci.Descriptor) io.ReadCloser {
 	return &witness{oci.Verified(f, d), f, s}
 }
@@ -111,7 +112,7 @@ func (s *Stats) mark(id disk.Inode) error {
 	return disk.WriteFile(filepath.Join(folder, strconv.FormatUint(id.Ino, 10)), nil, 0o600, tmp)
 }
 
-// Sound notes that a file was hashed, and is what it should be or no more.
+// Sound notes that a file was hashed and is whole, or is gone.
 func (s *Stats) Sound(id disk.Inode) {
 	if !s.Suspect(id) {
 		return
@@ -138,14 +139,14 @@ func (s *Stats) unmark(id disk.Inode) {
 	}
 }
 
-// Unreadable tells of an error that the disk may have made: neither a file that
-// changed meanwhile nor a run that was ended.
+// Unreadable reports whether the disk may have caused err: it is neither about a file
+// that changed meanwhile nor caused by ctx.
 func Unreadable(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !errors.As(err, new(*ChangedError))
 }
 
-// contradicts reports whether a sum, "" of a file that cannot be read, is another one
-// than was remembered of the file with the same stamp: it changed without a trace.
+// contradicts reports whether sum, nil for a file that cannot be read, differs from the
+// remembered hash of a file with the same stamp: the file changed without a trace.
 func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +154,8 @@ func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
 	return ok && e.Same(st) && string(e.sum[:]) != string(sum)
 }
 
-// correct keeps sum, which contradicts what was remembered, or nothing of a file that
-// cannot be read, for later runs too.
+// correct replaces a remembered hash that sum contradicts, and saves that; nil is of a
+// file that cannot be read.
 func (s *Stats) correct(st disk.Stamp, sum []byte) {
 	s.mu.Lock()
 	if len(sum) == len(statEntry{}.sum) {

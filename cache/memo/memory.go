@@ -15,14 +15,13 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// Memo keeps what was learnt by reading files and folders, so that the next run
-// need not read them. A recollection is of one path: a file, or a folder and all
-// that is in it. It holds as long as all of that is what it was: the same names,
-// types and modes, and each file with the bytes that it had, of which its inode,
-// size, mtime and ctime are proof enough. Where those differ the file is hashed
-// again, and the folder listed.
+// Memo keeps values that were made by reading files and folders, so that the next run
+// need not read them. An entry is about one path: a file, or a folder and everything in
+// it. It holds as long as all of that is the same: the same names, types and modes, and
+// each file with the same bytes, of which an equal inode, size, mtime and ctime is enough
+// proof. If these differ the file is hashed again, or the folder listed.
 //
-// It may only ever cost time: what it is not sure of it forgets. Safe for
+// A mistake may only cost time: what a Memo is not sure of it forgets. It is safe for
 // concurrent use.
 type Memo struct {
 	root, skip string
@@ -30,35 +29,34 @@ type Memo struct {
 	log        *zap.Logger
 
 	home          *Home  // nil until Attach
-	Stats         *Stats // spares hashing files that are large; nil: they are not
+	Stats         *Stats // spares hashing large files; nil hashes them each time
 	file, heading string
 
-	mu    sync.Mutex
-	open  *os.File // root, nil until base
-	kept  map[string]*entry
-	dirty bool
+	mu      sync.Mutex
+	open    *os.File // root; nil until base is called
+	entries map[string]*entry
+	dirty   bool
 }
 
-// entry is of one path. Where it is packed, as a memory's file has it,
-// that is all.
+// entry is about one path. One read from the file of a Memo has packed only.
 type entry struct {
 	packed string
-	items  []Item // the first is the path itself; a folder before what is in it
+	items  []Item // the first is the path itself; a folder comes before its contents
 	value  string
 }
 
-// Item is a file, folder or link of a recollection.
+// Item is a file, folder or link of an entry.
 type Item struct {
-	Path string      // below the recollection's path, with slashes; "" is that itself
+	Path string      // below the entry's path, with slashes; "" is that path itself
 	Mode fs.FileMode // type and permissions
 	Sum  [32]byte    // sha256 of a file's bytes, or of a link's target
 	St   disk.Stamp
 }
 
-// ModTime is that of the last look.
+// ModTime returns the mtime when the item was last looked at.
 func (i Item) ModTime() time.Time { return time.Unix(0, i.St.Mtime) }
 
-// Observation is what there was before it was read.
+// Observation is what was at a path before it was read.
 type Observation struct {
 	path  string
 	items []Item
@@ -66,108 +64,104 @@ type Observation struct {
 	err   error
 }
 
-// New returns a memory that is empty, of paths below the folder root, which
-// no link may lead out of. In a folder that is remembered, what is called skip
-// does not count ("" skips nothing).
+// New returns an empty Memo of paths below the folder root, out of which no link may
+// lead. An entry called skip in a remembered folder does not count; "" skips none.
 func New(root, skip string) *Memo {
 	return &Memo{
 		root: root, skip: skip, now: time.Now, log: zap.NewNop(),
-		kept: map[string]*entry{},
+		entries: map[string]*entry{},
 	}
 }
 
-// errForgotten is why there is nothing to recall.
-var errForgotten = errors.New("it is not what it was")
+// errForgotten is why an entry does not hold.
+var errForgotten = errors.New("it has changed")
 
-// Get returns what Remember was given for path when all of it is as it was
-// then, and calls see, which may be nil, for every item that makes it up. Else it
-// knows nothing of path from then on.
+// Get returns the value that Put got for path, if nothing has changed since, and calls
+// see, which may be nil, for every item. If something has changed, the entry is dropped.
 func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
 	m.mu.Lock()
-	r := m.kept[path]
+	r := m.entries[path]
 	m.mu.Unlock()
 	if r == nil {
 		return "", false
 	}
 	scratch := scratches.Get().(*[]Item)
 	defer scratches.Put(scratch)
-	again, keep, err := m.check(path, r, scratch, true)
+	refreshed, update, err := m.check(path, r, scratch, true)
 	if err != nil {
 		m.Forget(path)
 		return "", false
 	}
 	if see != nil {
-		for _, i := range again.items {
+		for _, i := range refreshed.items {
 			see(i)
 		}
 	}
-	if keep {
-		m.keep(path, again)
+	if update {
+		m.replace(path, refreshed)
 	}
-	return again.value, true
+	return refreshed.value, true
 }
 
-// Peek is Recall that reads no file: it knows nothing where stamps differ.
+// Peek is Get without reading any file: it returns nothing if a stamp differs.
 func (m *Memo) Peek(path string) (value string, ok bool) {
 	m.mu.Lock()
-	r := m.kept[path]
+	r := m.entries[path]
 	m.mu.Unlock()
 	if r == nil {
 		return "", false
 	}
 	scratch := scratches.Get().(*[]Item)
 	defer scratches.Put(scratch)
-	again, _, err := m.check(path, r, scratch, false)
+	refreshed, _, err := m.check(path, r, scratch, false)
 	if err != nil {
 		return "", false
 	}
-	return again.value, true
+	return refreshed.value, true
 }
 
-// Items are those of what is kept of path, as they were when it was last recalled or
-// remembered.
+// Items returns the items of the entry of path, as of the last Get or Put.
 func (m *Memo) Items(path string) []Item {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.kept[path] == nil {
+	if m.entries[path] == nil {
 		return nil
 	}
-	r, err := m.kept[path].unpack(new([]Item))
+	r, err := m.entries[path].unpack(new([]Item))
 	if err != nil {
 		return nil
 	}
 	return r.items
 }
 
-// Paths are those of which anything is kept, in no order.
+// Paths returns the paths that have an entry, in no order.
 func (m *Memo) Paths() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.AppendSeq(make([]string, 0, len(m.kept)), maps.Keys(m.kept))
+	return slices.AppendSeq(make([]string, 0, len(m.entries)), maps.Keys(m.entries))
 }
 
-// scratches are for the items of one recollection.
+// scratches hold the items of one entry while it is checked.
 var scratches = sync.Pool{New: func() any { return new([]Item) }}
 
-// Observe sees what is at path. Whoever learns something by reading it looks first,
-// and tells Remember what was seen.
+// Observe looks at path. A caller observes a path before it reads it, and gives the
+// result to Put.
 func (m *Memo) Observe(path string) Observation {
 	started := m.now()
 	items, err := m.look(path)
 	return Observation{path, items, started, err}
 }
 
-// keep puts again, which check made, in the place of what it was made of.
-func (m *Memo) keep(path string, again entry) {
+// replace replaces the entry of path by the refreshed one that check returned.
+func (m *Memo) replace(path string, refreshed entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[path] = &entry{items: slices.Clone(again.items), value: again.value}
+	m.entries[path] = &entry{items: slices.Clone(refreshed.items), value: refreshed.value}
 	m.dirty = true
 }
 
-// Put keeps value, which was learnt by reading what was seen before. It keeps
-// nothing where anything changed since, or so short before that another change
-// need not show.
+// Put keeps a value that was made by reading what before describes. It keeps nothing if
+// anything has changed since, or so shortly before that another change may not show.
 func (m *Memo) Put(before Observation, value string) {
 	items, err := m.confirm(before)
 	if err != nil {
@@ -175,42 +169,42 @@ func (m *Memo) Put(before Observation, value string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[before.path] = &entry{items: items, value: value}
+	m.entries[before.path] = &entry{items: items, value: value}
 	m.dirty = true
 }
 
-// Forget lets the next Recall of path know nothing.
+// Forget drops the entry of path.
 func (m *Memo) Forget(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.kept[path]; ok {
-		delete(m.kept, path)
+	if _, ok := m.entries[path]; ok {
+		delete(m.entries, path)
 		m.dirty = true
 	}
 }
 
-// Update changes what is kept of path, without looking at it.
+// Update changes the value of path, without looking at path.
 func (m *Memo) Update(path string, change func(value string) string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.kept[path] == nil {
+	if m.entries[path] == nil {
 		return
 	}
-	r, err := m.kept[path].unpack(new([]Item))
+	r, err := m.entries[path].unpack(new([]Item))
 	if err != nil {
 		return
 	}
 	r.packed, r.value = "", change(r.value)
-	m.kept[path] = &r
+	m.entries[path] = &r
 	m.dirty = true
 }
 
-// Files yields the stamp of every file in what is kept.
+// Files yields the stamp of every file in every entry.
 func (m *Memo) Files(yield func(disk.Stamp)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var scratch []Item
-	for _, r := range m.kept {
+	for _, r := range m.entries {
 		if r, err := r.unpack(&scratch); err == nil {
 			for _, i := range r.items {
 				if i.Mode.IsRegular() {
@@ -221,8 +215,8 @@ func (m *Memo) Files(yield func(disk.Stamp)) {
 	}
 }
 
-// confirm looks again, hashes what is there, and fails where anything is not, or
-// may not be, what it was before.
+// confirm looks at the path again and hashes its files. It fails if anything differs, or
+// may differ, from what was there before.
 func (m *Memo) confirm(before Observation) ([]Item, error) {
 	if before.err != nil {
 		return nil, before.err
@@ -254,42 +248,41 @@ func (m *Memo) confirm(before Observation) ([]Item, error) {
 	return items, nil
 }
 
-// check compares every item with what is there now, where stamps differ by what it
-// holds, if it may read that. The recollection that it returns has the stamps of
-// now; its items are in scratch. Where they are others, keep says that they are old
-// enough to be remembered.
-func (m *Memo) check(path string, r *entry, scratch *[]Item, read bool) (again entry, keep bool, err error) {
-	if again, err = r.unpack(scratch); err != nil {
-		return again, false, err
+// check compares every item with what is there now, and with read, if stamps differ, by
+// content. The refreshed entry has the stamps of now, and its items are in scratch. If
+// stamps differed and are old enough to be remembered, update is set.
+func (m *Memo) check(path string, r *entry, scratch *[]Item, read bool) (refreshed entry, update bool, err error) {
+	if refreshed, err = r.unpack(scratch); err != nil {
+		return refreshed, false, err
 	}
 	started := m.now()
 	base, err := m.base()
 	if err != nil {
-		return again, false, err
+		return refreshed, false, err
 	}
 	differ, young := false, false
-	for i, item := range again.items {
+	for i, item := range refreshed.items {
 		st, mode, err := m.lstatItem(base, path, item.Path)
 		switch {
 		case err != nil:
-			return again, false, err
+			return refreshed, false, err
 		case mode != item.Mode:
-			return again, false, errForgotten
+			return refreshed, false, errForgotten
 		case st.Same(item.St) && !m.suspect(st.Inode):
 			continue
 		case !read:
-			return again, false, errForgotten
+			return refreshed, false, errForgotten
 		}
-		if err := m.recheck(base, path, again.items, i, st); err != nil {
-			return again, false, err
+		if err := m.recheck(base, path, refreshed.items, i, st); err != nil {
+			return refreshed, false, err
 		}
-		again.items[i].St = st
+		refreshed.items[i].St = st
 		differ, young = true, young || racy(st, started)
 	}
-	return again, differ && !young, nil
+	return refreshed, differ && !young, nil
 }
 
-// recheck compares an item whose stamp is not what it was by what it holds.
+// recheck compares an item whose stamp has changed by content.
 func (m *Memo) recheck(base *os.File, path string, items []Item, i int, st disk.Stamp) error {
 	was := items[i]
 	if was.Mode.IsDir() {
@@ -309,7 +302,7 @@ func (m *Memo) recheck(base *os.File, path string, items []Item, i int, st disk.
 	return nil
 }
 
-// Suspect reports whether a file must be read although its stamp is what it was.
+// suspect reports whether a file must be read although its stamp is unchanged.
 func (m *Memo) suspect(id disk.Inode) bool { return m.Stats != nil && m.Stats.Suspect(id) }
 
 func (m *Memo) sound(id disk.Inode) {
@@ -318,7 +311,7 @@ func (m *Memo) sound(id disk.Inode) {
 	}
 }
 
-// sum hashes an open file whose stamp is st.
+// sum returns the hash of an open file whose stamp is st.
 func (m *Memo) sum(f *os.File, st disk.Stamp) ([32]byte, error) {
 	if m.Stats == nil {
 		return hashFile(context.Background(), f, st)

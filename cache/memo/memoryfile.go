@@ -21,30 +21,30 @@ import (
 	"codeberg.org/stagex/sx/cache/pack"
 )
 
-// A memory's file: a heading that names the memory and the build of sx; each
-// recollection as a text; the HMAC-SHA256 of all that. A text has its length
-// before it, numbers are varints.
+// The file of a Memo: a heading that names the Memo and the build of sx, each entry as a
+// text, and the HMAC-SHA256 of all that. Package pack defines the form of texts and
+// numbers.
 const (
 	memoryPurpose = "sx memory 2"
 	memoryLimit   = 1 << 30
 )
 
-// Home says where memories lie between runs.
+// Home says where memos are kept between runs.
 type Home struct {
 	Dir      string       // the folder of their files
 	Make     func() error // makes Dir
 	Tmp      string       // a folder for temporary files, on the same filesystem
 	ReadOnly bool         // nothing can be saved
-	Build    string       // of sx; empty: nothing is kept
+	Build    string       // of sx; empty keeps nothing
 	Key      disk.Key     // authenticates the files
 	Now      func() time.Time
 	Log      *zap.Logger
 }
 
-// Attach reads what Save left in the store under the same name, by the same build
-// of sx. What is damaged, of another build or not this user's is not believed, with a
-// word in the log: who learnt it might have understood something else. It reads
-// beside its caller; whoever asks the memory of something waits for it.
+// Attach reads what Save wrote under the same name by the same build of sx. A file that
+// is damaged, of another build or not this user's is ignored, with a word in the log:
+// another build may have understood something else. Attach returns at once; other methods
+// wait until the file is read.
 func (m *Memo) Attach(home Home, name string) {
 	m.now, m.log = home.Now, home.Log
 	if home.Build == "" {
@@ -55,24 +55,25 @@ func (m *Memo) Attach(home Home, name string) {
 	m.mu.Lock()
 	go func() {
 		defer m.mu.Unlock()
-		m.readKept()
+		m.readFile()
 	}()
 }
 
-// readKept needs the lock.
-func (m *Memo) readKept() {
-	kept, err := m.read()
+// readFile needs the lock.
+func (m *Memo) readFile() {
+	entries, err := m.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.log.Debug("memory is not used", zap.String("path", m.file), zap.Error(err))
 	}
 	if err == nil {
-		maps.Copy(kept, m.kept)
-		m.kept = kept
+		maps.Copy(entries, m.entries)
+		m.entries = entries
 	}
 }
 
-// Save writes what changed since Attach; of two processes the last wins. What
-// exists no more is left out. Where nothing may be written, nothing is.
+// Save writes the file if anything has changed since Attach; of two processes the last
+// wins. Entries of paths that do not exist any more are left out. A read-only Home is not
+// written to.
 func (m *Memo) Save() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,8 +93,8 @@ func (m *Memo) Save() error {
 // format needs the lock.
 func (m *Memo) format() []byte {
 	buf := pack.Packer(m.heading)
-	for _, path := range slices.Sorted(maps.Keys(m.kept)) {
-		r := m.kept[path]
+	for _, path := range slices.Sorted(maps.Keys(m.entries)) {
+		r := m.entries[path]
 		if r.packed == "" {
 			r = &entry{packed: packEntry(path, r)}
 		} else if _, _, err := lstat(m.path(path, "")); err != nil {
@@ -104,7 +105,7 @@ func (m *Memo) format() []byte {
 	return append(buf, m.home.Key.MAC(memoryPurpose, buf)...)
 }
 
-// read returns recollections that are packed.
+// read returns packed entries.
 func (m *Memo) read() (map[string]*entry, error) {
 	text, err := m.readChecked()
 	if err != nil {
@@ -122,7 +123,7 @@ func (m *Memo) read() (map[string]*entry, error) {
 	if u.Failed {
 		return nil, errors.New("it is damaged")
 	}
-	kept, all := make(map[string]*entry, n), make([]entry, n)
+	entries, all := make(map[string]*entry, n), make([]entry, n)
 	u.Rest = rest
 	for i := range all {
 		all[i].packed = u.Text()
@@ -130,13 +131,12 @@ func (m *Memo) read() (map[string]*entry, error) {
 		if path == "" {
 			return nil, errors.New("it is damaged")
 		}
-		kept[path] = &all[i]
+		entries[path] = &all[i]
 	}
-	return kept, nil
+	return entries, nil
 }
 
-// readChecked returns the file without its MAC, in the one place that it was read
-// to: all that is recalled are parts of it.
+// readChecked returns the file without its MAC, in one piece: all values are parts of it.
 func (m *Memo) readChecked() (string, error) {
 	f, err := disk.OpenRegular(unix.AT_FDCWD, m.file, m.file)
 	if err != nil {
@@ -179,8 +179,8 @@ func packEntry(path string, r *entry) string {
 	return string(append(p, r.value...))
 }
 
-// unpack returns a copy of r, which may be packed. Its items are in scratch, which
-// grows where it must.
+// unpack returns a copy of r, which may be packed. Its items are in scratch, which grows
+// if needed.
 func (r *entry) unpack(scratch *[]Item) (entry, error) {
 	if r.packed == "" {
 		*scratch = append((*scratch)[:0], r.items...)

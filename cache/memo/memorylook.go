@@ -16,14 +16,13 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// maxItems bounds what is remembered of one folder: whoever made it may have put a
-// million files into it.
+// maxItems bounds the items of one folder: a foreign folder may hold a million files.
 const maxItems = 4096
 
-// path is that of an item on this machine.
+// path returns the absolute path of an item.
 func (m *Memo) path(at, item string) string { return m.root + "/" + below(at, item) }
 
-// below is the path of an item from the root on.
+// below returns the path of an item below the root.
 func below(at, item string) string {
 	if item == "" {
 		return at
@@ -31,7 +30,7 @@ func below(at, item string) string {
 	return at + "/" + item
 }
 
-// look lists and stats path and all below it, a folder before what is in it, names
+// look lists and stats path and everything below it, a folder before its contents, names
 // sorted.
 func (m *Memo) look(at string) ([]Item, error) {
 	base, err := m.base()
@@ -62,7 +61,7 @@ func (m *Memo) lookBelow(base *os.File, items []Item, at, item string) ([]Item, 
 	return items, err
 }
 
-// names lists a folder, sorted, without what is skipped.
+// names lists a folder, sorted, without the skipped name.
 func (m *Memo) names(base *os.File, at, item string) ([]string, error) {
 	folder, err := disk.OpenAt(int(base.Fd()), below(at, item), m.path(at, item), unix.O_DIRECTORY)
 	if err != nil {
@@ -80,8 +79,7 @@ func (m *Memo) names(base *os.File, at, item string) ([]string, error) {
 	return names, nil
 }
 
-// sameNames fails where the folder that is item i holds other names than those
-// of the items in it.
+// sameNames fails if the folder that is item i holds other names than its items have.
 func (m *Memo) sameNames(base *os.File, at string, items []Item, i int) error {
 	dir := items[i].Path
 	names, err := m.names(base, at, dir)
@@ -129,8 +127,8 @@ func (m *Memo) hash(base *os.File, at string, item *Item) error {
 	return nil
 }
 
-// base is the memory's root, opened once it is there: to walk from it to each item
-// takes half the time of walking from the root of all.
+// base returns the root, which it opens at the first call: resolving an item from there
+// takes half the time of an absolute path.
 func (m *Memo) base() (*os.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,7 +142,7 @@ func (m *Memo) base() (*os.File, error) {
 	return m.open, nil
 }
 
-// lstatItem is lstat of an item, from base on.
+// lstatItem is lstat of an item below base.
 func (m *Memo) lstatItem(base *os.File, path, item string) (disk.Stamp, fs.FileMode, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(base.Fd()), below(path, item), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -162,7 +160,7 @@ func lstat(path string) (disk.Stamp, fs.FileMode, error) {
 	return disk.StampOf(&st), modeOf(&st), nil
 }
 
-// modeOf is type and permissions. What sx never reads is irregular.
+// modeOf returns type and permissions. Types that sx never reads are irregular.
 func modeOf(st *unix.Stat_t) fs.FileMode {
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & unix.S_IFMT {

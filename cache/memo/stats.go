@@ -18,26 +18,26 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// Stats remembers the sha256 of files by inode, size, mtime and ctime, so that
-// hard links share an entry and a no-op run reads nothing. It may only ever cost
-// time: what it is not sure of it does not remember. Safe for concurrent use.
+// Stats remembers the sha256 of files by inode, size, mtime and ctime, so that hard links
+// share an entry and a run with nothing to do reads no file. A mistake may only cost
+// time: what Stats is not sure of it does not remember. It is safe for concurrent use.
 type Stats struct {
 	path string
 	key  disk.Key
 	now  func() time.Time
 	log  *zap.Logger
 
-	ReadOnly bool // Save has nowhere to write to
+	ReadOnly bool // Save writes nothing
 
-	// InUse says of which files others than Stats know that they are as they were.
+	// InUse yields the files that others than Stats have found unchanged.
 	InUse func(yield func(disk.Stamp))
 
-	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time, see damage.go
+	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time; see damage.go
 
 	mu      sync.Mutex
-	entries map[disk.Inode]statEntry     // nil until table
-	dirty   map[disk.Inode]news          // what Save has to write
-	reading map[disk.Inode][]*disk.Stamp // what hash reads right now, and the stamp it must have at the end
+	entries map[disk.Inode]statEntry     // nil until table is called
+	dirty   map[disk.Inode]news          // what Save must write
+	reading map[disk.Inode][]*disk.Stamp // files being hashed, and the stamps they must have at the end
 }
 
 type statEntry struct {
@@ -46,11 +46,11 @@ type statEntry struct {
 	used int64 // day of the last use, since 1970
 }
 
-// news is what happened to an entry since the file was read.
+// news is what happened to an entry since the file of Stats was read.
 type news int
 
 const (
-	used   news = iota // it was looked up: what another process saved of it counts for more
+	used   news = iota // it was looked up: what another process saved takes precedence
 	learnt             // it was hashed, moved or dropped
 )
 
@@ -61,8 +61,8 @@ const (
 	racyWindow = 2 * time.Second
 )
 
-// Sum returns the sha256 of a regular file, read only when it is not remembered.
-// A symbolic link is refused.
+// Sum returns the sha256 of a regular file, which is read only if the hash is not
+// remembered. It refuses a symbolic link.
 func (s *Stats) Sum(path string) ([sha256.Size]byte, error) {
 	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Stats) Sum(path string) ([sha256.Size]byte, error) {
 	return s.SumFile(context.Background(), f)
 }
 
-// Rehash is Sum of a file that is read whatever is remembered of it.
+// Rehash is Sum, but always reads the file.
 func (s *Stats) Rehash(ctx context.Context, path string) ([sha256.Size]byte, error) {
 	f, err := disk.OpenRegular(unix.AT_FDCWD, path, path)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *Stats) Rehash(ctx context.Context, path string) ([sha256.Size]byte, err
 	return s.HashFile(ctx, f, st)
 }
 
-// SumFile is Sum for an open file. f is at its start.
+// SumFile is Sum of an open file, which is at its start.
 func (s *Stats) SumFile(ctx context.Context, f *os.File) ([sha256.Size]byte, error) {
 	st, err := disk.StatFile(f)
 	if err != nil {
@@ -98,8 +98,8 @@ func (s *Stats) SumFile(ctx context.Context, f *os.File) ([sha256.Size]byte, err
 	return s.HashFile(ctx, f, st)
 }
 
-// HashFile reads f, which has stamp st, and remembers what is certain. What was remembered
-// and is not so is forgotten for good.
+// HashFile reads f, which has stamp st, and remembers the hash if it is certain. If a
+// remembered hash turns out wrong, it is dropped on disk at once.
 func (s *Stats) HashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, err error) {
 	for try := 0; ; try++ {
 		started := s.now()
@@ -122,7 +122,7 @@ func (s *Stats) HashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [s
 	}
 }
 
-// hashOnce also returns the stamp that f has after it.
+// hashOnce also returns the stamp of f after reading.
 func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, after disk.Stamp, err error) {
 	kept := s.watch(st)
 	defer s.unwatch(kept)
@@ -130,16 +130,16 @@ func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [s
 	if err != nil {
 		return sum, st, err
 	}
-	s.mu.Lock() // so that no keep is between its op and what it says of it
+	s.mu.Lock() // so that no Keep is between its op and the update of watched stamps
 	defer s.mu.Unlock()
 	after, err = disk.StatFile(f)
 	return sum, after, errors.Join(err, changedSince(*kept, after, f.Name()))
 }
 
-// maxRereads bounds how often a file is read again that was linked meanwhile.
+// maxRereads bounds how often a file that was linked meanwhile is read again.
 const maxRereads = 4
 
-// watch lets keep say that the stamp of a file changes while hash reads it.
+// watch lets Keep update the stamp that a file must have after hashOnce.
 func (s *Stats) watch(st disk.Stamp) *disk.Stamp {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +159,8 @@ func (s *Stats) unwatch(st *disk.Stamp) {
 	}
 }
 
-// ChangedError says that a file was written to while it was read, or that another
-// process linked it, which shows in ctime alone.
+// ChangedError says that a file was written to while it was read, or that another process
+// linked it, which changes ctime only.
 type ChangedError struct {
 	Path   string
 	linked bool
@@ -177,7 +177,7 @@ func changedSince(before, after disk.Stamp, path string) error {
 	return &ChangedError{path, after.Mtime == before.Mtime && after.Size == before.Size}
 }
 
-// hashFile reads f, which has stamp st before and must have it after.
+// hashFile reads f, which has stamp st before and must have it afterwards.
 func hashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, err error) {
 	sum, err = readSum(ctx, f, st.Size)
 	if err != nil {
@@ -223,7 +223,8 @@ func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
 	return e.sum, true
 }
 
-// Remember takes the caller's word that st cannot be the stamp of other bytes.
+// Remember keeps a hash. The caller guarantees that st cannot be the stamp of other
+// bytes.
 func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,9 +232,8 @@ func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
 }
 
 // Keep runs op, which changes f's ctime and, by links, its link count, but not its
-// content: making or removing a hard link. An entry that was true stays true. A
-// change by anybody else at the same time shows in mtime, size or link count, and
-// the entry goes stale.
+// content: making or removing a hard link. A true entry stays true. A change by another
+// process at the same time shows in mtime, size or link count, and drops the entry.
 func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

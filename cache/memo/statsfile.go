@@ -33,15 +33,15 @@ const (
 	statsDays    = 60 // an entry unused for longer is dropped
 )
 
-// NewStats returns the stat cache of a file, which is read once it is needed.
+// NewStats returns the stat cache in a file, which is read at the first use.
 func NewStats(path string, key disk.Key, now func() time.Time, log *zap.Logger) *Stats {
 	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[disk.Inode]news{}}
 	s.loadDamage()
 	return s
 }
 
-// table needs the lock. A missing file is an empty cache, and so, with a word in
-// the log, is one that is damaged or not ours.
+// table needs the lock. If the file is missing, damaged or not this user's, the cache is
+// empty; the latter two are logged.
 func (s *Stats) table() map[disk.Inode]statEntry {
 	if s.entries != nil {
 		return s.entries
@@ -56,8 +56,8 @@ func (s *Stats) table() map[disk.Inode]statEntry {
 	return s.entries
 }
 
-// Save writes what was learnt since the last Save. Entries that another process
-// saved meanwhile are kept. Where nothing may be written, nothing is.
+// Save writes what has changed since the last Save, and keeps entries that another
+// process saved meanwhile. A read-only place is not written to.
 func (s *Stats) Save() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *Stats) save() error {
 			e, ok := s.entries[id]
 			switch was, known := theirs[id]; {
 			case what == used && (!known || !was.Same(e.Stamp) || was.sum != e.sum):
-				// another process learnt otherwise meanwhile
+				// another process saved another hash meanwhile
 			case ok:
 				theirs[id] = e
 			default:
@@ -102,7 +102,7 @@ func (s *Stats) save() error {
 	return nil
 }
 
-// refresh counts as used what the memory of layouts spared looking up, before it
+// refresh marks entries as used that the memo of layouts spared looking up, before they
 // would be dropped.
 func (s *Stats) refresh() {
 	due := s.today() - statsDays/2
