@@ -84,10 +84,10 @@ type planStep struct {
 	Ref     graph.Ref     `json:"ref"`
 	Action  plan.Action   `json:"action"`
 	Reason  string        `json:"reason"`
-	Because *graph.Ref    `json:"because,omitempty"` // see driver.Step
+	Because *graph.Ref    `json:"because,omitempty"` // see plan.Step
 	Changes []plan.Change `json:"changes,omitempty"`
 	Request graph.Request `json:"request"`
-	// Taken and NotTaken are driver.Step's.
+	// Taken and NotTaken are plan.Step's.
 	Taken    bool   `json:"taken,omitempty"`
 	NotTaken string `json:"not_taken,omitempty"`
 	// Expected is in seconds, of what will be built and was before.

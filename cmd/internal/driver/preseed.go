@@ -14,7 +14,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// PreseedOptions of [Tree.Preseed].
+// PreseedOptions are the options of [Preseed].
 type PreseedOptions struct {
 	Platforms []string        // the user's choice; empty: linux/amd64
 	Preseed   preseed.Options // the store is filled in
@@ -22,7 +22,7 @@ type PreseedOptions struct {
 	Now       func() time.Time
 }
 
-// PreseedReport is what [Tree.Preseed] did.
+// PreseedReport is what [Preseed] did.
 type PreseedReport struct {
 	preseed.Report
 	Unpublished []graph.Ref // digests/ has no line for them

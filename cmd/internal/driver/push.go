@@ -21,7 +21,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// PushOptions of [Tree.PushImages] and [Tree.PushSources].
+// PushOptions are the options of [PushImages] and [PushSources].
 type PushOptions struct {
 	Pusher *preseed.Pusher
 	Jobs   int // images, or definitions, at once; 0: 1

@@ -21,7 +21,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// Options of [Tree.Build].
+// Options are the options of [Build].
 type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say, every step anew
@@ -361,4 +361,15 @@ func (r *run) finish(s *plan.Step, res Result) {
 		r.stopped = true
 	}
 	r.opts.Status.Finish(s, res)
+}
+
+// hold reads the definitions of a plan that will run, so that an edit while it
+// runs changes neither what is built nor what is judged.
+func hold(t *tree.Tree, p *plan.Plan) error {
+	for _, s := range p.Steps {
+		if _, err := t.Snapshot(s.Output.Definition); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ type Status interface {
 	Warn(text string)
 }
 
-// endWords begin with the outcome, see [Log.Ended].
+// endWords begin with the outcome, see [buildlog.Log.Ended].
 func endWords(res Result) string {
 	said := fmt.Sprintf("%s after %s", res.Outcome, text.Duration(res.Elapsed))
 	switch {

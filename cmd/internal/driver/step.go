@@ -14,6 +14,7 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/buildlog"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -272,4 +273,19 @@ func (r *run) noCache(s *plan.Step) bool {
 		}
 	}
 	return false
+}
+
+// rememberBuild notes what the build of s took and needed.
+func (r *run) rememberBuild(s *plan.Step, took time.Duration, img *buildkit.Image) {
+	p := schedule.Past{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
+	if s.Guessed {
+		r.mu.Lock()
+		r.unknown.Add(took)
+		r.mu.Unlock()
+	}
+	if img.Cached && !s.Guessed {
+		p.Seconds = max(p.Seconds, s.Expected.Seconds())
+		p.Peak = max(p.Peak, s.Memory)
+	}
+	schedule.Remember(r.Tree, p)
 }

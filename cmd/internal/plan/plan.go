@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -43,7 +44,7 @@ type Step struct {
 	Because graph.Ref
 	// Expected is how long building it should take, of a family how long until
 	// this member is there; Guessed says that no earlier build tells. Both are
-	// known before [Status].Begin.
+	// known before driver.Status.Begin.
 	Expected time.Duration
 	Guessed  bool
 	// Memory is how much building it, or its whole family, needs at its peak, in
@@ -57,7 +58,7 @@ type Step struct {
 	// plan order: the members of one definition share their sources and their
 	// compile, start together and take one job of -j; each ends by itself. All
 	// of them have the same slice. Nil for a step that runs alone. It is known
-	// before [Status].Begin.
+	// before driver.Status.Begin.
 	Family []*Step
 }
 
@@ -80,7 +81,7 @@ func (p *Plan) Count(a Action) int {
 	return n
 }
 
-// PlanOptions of [Tree.Plan].
+// PlanOptions are the options of [New] and [Explain].
 type PlanOptions struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say
@@ -195,3 +196,43 @@ func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 	}
 	return dep, depth
 }
+
+// Family finds the steps that run as one: those of one definition that will be
+// built. They all need the same outputs, for an output's dependencies are what
+// its whole Containerfile names; so no family can come to wait for itself,
+// whatever the graph. A member of which that did not hold would run alone.
+func Family(steps []*Step) {
+	groups := map[*graph.Definition][]*Step{}
+	for _, s := range steps {
+		s.Family = nil
+		d := s.Output.Definition
+		if s.Action != ActionBuild || d == nil {
+			continue
+		}
+		if g := groups[d]; g == nil || slices.Equal(g[0].Output.Deps, s.Output.Deps) {
+			groups[d] = append(g, s)
+		}
+	}
+	for _, members := range groups {
+		if len(members) == 1 {
+			continue
+		}
+		for _, s := range members {
+			s.Family = members
+		}
+	}
+}
+
+// Outcome is how a step ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Built     Outcome = "built"
+	Saved     Outcome = "saved"     // planned, but its dependencies came out as they were
+	Taken     Outcome = "taken"     // another sx built it meanwhile
+	Preseeded Outcome = "preseeded" // its published image was pulled
+	Failed    Outcome = "failed"    // see Err
+	Skipped   Outcome = "skipped"   // what it needs failed: see Cause
+	NotRun    Outcome = "not run"   // the run stopped before its turn
+)

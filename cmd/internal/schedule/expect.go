@@ -42,7 +42,7 @@ func (c Capacity) hint(s *plan.Step) Hint {
 }
 
 // Knows reports that an output or a definition has the name, as in
-// [Capacity].Hints.
+// [Capacity.Hints].
 func Knows(t *tree.Tree, name string) bool {
 	if ref, err := graph.ParseRef(name); err == nil && (t.Graph.Output(ref) != nil || t.Graph.BrokenOutput(ref) != nil) {
 		return true
