@@ -48,6 +48,8 @@ type Engine struct {
 	Snapshotter string
 	// CacheSize bounds the engine's own cache in bytes; 0 means 50 GB.
 	CacheSize int64
+	// StandardGzip has layers compressed by the standard library, not by gogzip.
+	StandardGzip bool
 	// Executable is the sx to run; empty: this one.
 	Executable string
 	// Waiting, when set, is called once if another sx of a different build

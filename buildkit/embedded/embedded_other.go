@@ -29,6 +29,7 @@ type Engine struct {
 	Dir, Runc, Snapshotter, Executable string
 	Store                              *cache.Store
 	CacheSize                          int64
+	StandardGzip                       bool
 	Waiting                            func()
 	Log                                *zap.Logger
 }

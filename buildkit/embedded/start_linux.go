@@ -36,6 +36,7 @@ func (e *Engine) own(ctx context.Context, lock *os.File) error {
 type childConfig struct {
 	Dir, ID, Runc, Snapshotter string
 	CacheSize                  int64
+	StandardGzip               bool
 	// Maps names the ids of the engine's user namespace, "" where there is none.
 	Maps string
 	// Enter: this is the first half, see [enterUserNS].
@@ -55,7 +56,7 @@ func (e *Engine) start(ctx context.Context, id string, lock *os.File) error {
 	if err := e.own(ctx, lock); err != nil {
 		return err
 	}
-	cfg := childConfig{Dir: e.Dir, ID: id, Runc: fit.runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize}
+	cfg := childConfig{Dir: e.Dir, ID: id, Runc: fit.runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize, StandardGzip: e.StandardGzip}
 	err = e.spawn(ctx, cfg, fit.maps, lock)
 	if errors.Is(err, errDied) { // of a damaged state, perhaps: then spawn begins anew
 		err = e.spawn(ctx, cfg, fit.maps, lock)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,6 +46,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/buildkit/embedded/export"
+	"codeberg.org/stagex/sx/buildkit/gogzip"
 )
 
 // defaultCacheSize bounds the engine's cache where nothing else is said.
@@ -61,9 +63,10 @@ type engineWorker struct {
 	contentDir string
 	runcLog    string
 
-	snapshotter string
-	platforms   []string
-	closers     []func() error
+	snapshotter  string
+	standardGzip bool
+	platforms    []string
+	closers      []func() error
 }
 
 func (w *engineWorker) close() error {
@@ -134,6 +137,7 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		size = defaultCacheSize
 	}
 	w.snapshotter = name
+	w.standardGzip = cfg.StandardGzip
 	supported := archutil.SupportedPlatforms(true)
 	for _, p := range supported {
 		w.platforms = append(w.platforms, platforms.Format(platforms.Normalize(p)))
@@ -167,7 +171,7 @@ type exportingWorker struct {
 }
 
 func (w *engineWorker) exporting(bw *base.Worker) *exportingWorker {
-	return &exportingWorker{bw, &export.Layers{
+	layers := &export.Layers{
 		Content: bw.ContentStore(),
 		Forget: func(d digest.Digest) error {
 			return os.Remove(filepath.Join(w.contentDir, d.Encoded()))
@@ -176,7 +180,12 @@ func (w *engineWorker) exporting(bw *base.Worker) *exportingWorker {
 		Cache:      bw.CacheMgr,
 		Overlay:    w.snapshotter == buildkit.Overlayfs,
 		Compressor: runtime.Version() + " " + buildkit.Version(),
-	}}
+	}
+	if !w.standardGzip {
+		layers.Gzip = func(dest io.Writer) io.WriteCloser { return gogzip.NewWriter(dest) }
+		layers.Compressor = "gogzip " + buildkit.Version()
+	}
+	return &exportingWorker{bw, layers}
 }
 
 // Exporter implements worker.Worker.

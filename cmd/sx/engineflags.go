@@ -86,7 +86,7 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engine {
 	return &embedded.Engine{
 		Dir: store.Dir("engine"), Store: store, Runc: set.Engine.Runc, Snapshotter: set.Engine.Snapshotter,
-		CacheSize: set.Engine.CacheSize, Log: a.logger(),
+		CacheSize: set.Engine.CacheSize, StandardGzip: set.Engine.Gzip == "go", Log: a.logger(),
 		Waiting: plainTalk{a.stderr}.waitingForEngine,
 	}
 }

@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -28,6 +29,8 @@ type Layers struct {
 	Leases  leases.Manager
 	Cache   cache.Manager
 	Overlay bool // the snapshotter is BuildKit's overlayfs
+	// Gzip compresses to the bytes of compress/gzip; nil means compress/gzip itself.
+	Gzip func(io.Writer) io.WriteCloser
 	// Compressor names what decides the compressed bytes: layers that another
 	// one compressed are not used.
 	Compressor string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -148,6 +149,24 @@ func TestOnce(t *testing.T) {
 			if _, err := w.content.Info(t.Context(), desc.Digest); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// What compresses is the one that was given, once a layer, and its layers have the
+// bytes of BuildKit's: every other test compares them.
+func TestGivenGzip(t *testing.T) {
+	onEach(t, func(w *worker) {
+		compressed, given := 0, w.layers.Gzip
+		w.layers.Gzip = func(dest io.Writer) io.WriteCloser {
+			compressed++
+			return given(dest)
+		}
+		ref := w.file(nil, "a", 1000)
+		w.mustOnce(ref)
+		w.mustOnce(ref)
+		if compressed != 1 {
+			t.Errorf("it compressed %d layers", compressed)
 		}
 	})
 }

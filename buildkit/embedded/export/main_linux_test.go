@@ -34,6 +34,8 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
+
+	"codeberg.org/stagex/sx/buildkit/gogzip"
 )
 
 func TestMain(m *testing.M) {
@@ -132,6 +134,7 @@ func newWorker(t *testing.T, name string, open func(string) (snapshots.Snapshott
 	t.Cleanup(func() { w.cache.Close() })
 	w.layers = &Layers{
 		Content: w.content, Leases: w.leases, Cache: w.cache, Overlay: name == "overlayfs", Compressor: "test",
+		Gzip:   func(w io.Writer) io.WriteCloser { return gogzip.NewWriter(w) },
 		Forget: func(d digest.Digest) error { return os.Remove(w.path(d)) },
 	}
 	return w

@@ -141,7 +141,11 @@ func (l *Layers) remember(ctx context.Context, j job, desc ocispecs.Descriptor) 
 // desc itself if there is nothing to do.
 func (l *Layers) convert(ctx context.Context, store content.Store, desc ocispecs.Descriptor, j job) (*ocispecs.Descriptor, error) {
 	w := &ingests{Store: store}
-	convert, err := converter.NewWithRewriteTimestamp(ctx, w, desc, j.compression, &j.epoch, nil)
+	target := j.compression
+	if l.Gzip != nil {
+		target.Type = gzipWith{target.Type, l.Gzip}
+	}
+	convert, err := converter.NewWithRewriteTimestamp(ctx, w, desc, target, &j.epoch, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +158,18 @@ func (l *Layers) convert(ctx context.Context, store content.Store, desc ocispecs
 		return nil, err
 	}
 	return made, nil
+}
+
+// gzipWith is BuildKit's gzip, except for what compresses. Only the converter is
+// given it: BuildKit compares types elsewhere.
+type gzipWith struct {
+	compression.Type
+	newWriter func(io.Writer) io.WriteCloser
+}
+
+// Compress implements compression.Type.
+func (g gzipWith) Compress(context.Context, compression.Config) (compression.Compressor, compression.Finalizer) {
+	return func(dest io.Writer, _ string) (io.WriteCloser, error) { return g.newWriter(dest), nil }, nil
 }
 
 // ingests is a store that can take back what was begun in it.

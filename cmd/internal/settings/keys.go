@@ -67,6 +67,7 @@ var keys = []key{
 	{name: "engine.runc", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.Runc })},
 	{name: "engine.snapshotter", userOnly: ofTheAudit, set: to(oneOf("auto", "overlayfs", "native"),
 		func(s *Settings) *string { return &s.Engine.Snapshotter })},
+	{name: "engine.gzip", userOnly: ofTheAudit, set: to(oneOf("sx", "go"), func(s *Settings) *string { return &s.Engine.Gzip })},
 	{name: "engine.cache_size", userOnly: ofTheMachine, set: to(parseSize, func(s *Settings) *int64 { return &s.Engine.CacheSize })},
 
 	{name: "paths.state", userOnly: ofTheMachine, set: to(parsePath, func(s *Settings) *string { return &s.Paths.State })},

@@ -89,7 +89,7 @@ func TestEveryFieldHasItsKey(t *testing.T) {
 		"fetch.max_partial": "9GB", "fetch.user_agent": "x", "fetch.from": "oci://a.example/x", "engine.address": "docker", "engine.tlscacert": "/a",
 		"engine.tlscert": "/c", "engine.tlskey": "/k", "engine.tlsservername": "n", "engine.tlsdir": "/d", "engine.reconnect": "9s",
 		"engine.podman_image": "i", "engine.runc": "/r", "engine.snapshotter": "native",
-		"engine.cache_size": "9TB", "paths.state": "/s", "registries.hosts": "quay.io", "registries.namespace": "x",
+		"engine.gzip": "go", "engine.cache_size": "9TB", "paths.state": "/s", "registries.hosts": "quay.io", "registries.namespace": "x",
 		"registries.mirrors": "a.example/x, b.example:5000/y/z", "registries.plain_http": "10.0.0.1:5000", "registries.foreign": "docker.io",
 		"registries.ca_file": "/c", "registries.per_host": "9", "signatures.quorum": "3", "signatures.from": "https://sigs.example/x",
 	}

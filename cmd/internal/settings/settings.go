@@ -83,6 +83,7 @@ type Engine struct {
 	// Of the embedded engine:
 	Runc        string // absolute path; "" means the runc of PATH, else the one inside sx
 	Snapshotter string // auto, overlayfs or native
+	Gzip        string // what compresses layers: sx, or go for the standard library
 	CacheSize   int64  // bytes that the engine's cache keeps after a build
 }
 
@@ -112,6 +113,6 @@ func Default() Settings {
 		},
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
 		Signatures: Signatures{Quorum: 2},
-		Engine:     Engine{Address: "embedded", Reconnect: 5 * time.Minute, Snapshotter: "auto", CacheSize: 50 << 30},
+		Engine:     Engine{Address: "embedded", Reconnect: 5 * time.Minute, Snapshotter: "auto", Gzip: "sx", CacheSize: 50 << 30},
 	}
 }
