@@ -135,6 +135,24 @@ func Damaged(err error) bool {
 // DamagedBlob is the text of such an error of the embedded engine. Errors arrive as text.
 const DamagedBlob = "in the engine's store is damaged"
 
+// lostSnapshot matches the error for a snapshot that the engine has recorded and does not
+// have, because the disk was full while it recorded it, say. Every build that needs the
+// result fails until the engine forgets it (containerd: core/snapshots/storage,
+// core/metadata).
+var lostSnapshot = regexp.MustCompile(`snapshot( \S+)? does not exist: not found$`)
+
+// spoilt returns what is wrong with the engine's cache, if a build failed for that reason
+// and would fail each time with the same cache. Otherwise it returns "".
+func spoilt(err error) string {
+	switch {
+	case Damaged(err):
+		return "a blob in its cache is damaged"
+	case err != nil && lostSnapshot.MatchString(err.Error()):
+		return "a snapshot in its cache is missing"
+	}
+	return ""
+}
+
 // leftOver matches the error for a new snapshot whose folder exists already: the engine was
 // killed before it had recorded that folder. By failing it removes the folder, so that the
 // next try succeeds (containerd: plugins/snapshots/overlay, createSnapshot).

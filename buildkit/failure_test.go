@@ -161,3 +161,22 @@ func TestBuildErrorDetail(t *testing.T) {
 		t.Error(e)
 	}
 }
+
+// What is wrong with the engine's cache is told from a build that fails.
+func TestSpoilt(t *testing.T) {
+	for text, want := range map[string]string{
+		"blob sha256:ab in the engine's store is damaged: it was cut short":                                                        "a blob in its cache is damaged",
+		"failed to commit yi2 to xjh during finalize: failed to stat active key during commit: snapshot does not exist: not found": "a snapshot in its cache is missing",
+		"failed to prepare xjh: parent snapshot sha256:ab does not exist: not found":                                               "a snapshot in its cache is missing",
+		`process "/tool" did not complete successfully: exit code: 1`:                                                              "",
+		`failed to calculate checksum of ref a: "/snapshot does not exist": not found`:                                             "",
+		`failed to compute cache key: failed to calculate checksum of ref b::c: "/x": not found`:                                   "",
+	} {
+		if got := spoilt(&BuildError{Err: errors.New(text)}); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	if got := spoilt(nil); got != "" {
+		t.Error(got)
+	}
+}

@@ -84,19 +84,20 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	defer stop()
 	img, err := b.run(ctx, q)
 	for _, empty := range []func(context.Context) error{b.empty, b.emptyAlone} {
-		if !Damaged(err) {
+		wrong := spoilt(err)
+		if wrong == "" {
 			break
 		}
 		if _, ours := b.Engine.(Managed); !ours { // others build on its cache too
-			return nil, &EngineError{EngineName(b.Engine), "a blob in its cache is damaged (" + RootMessage(err) + ")",
+			return nil, &EngineError{EngineName(b.Engine), wrong + " (" + RootMessage(err) + ")",
 				"empty its cache: buildctl prune --all, or docker builder prune --all"}
 		}
-		b.log.Warn("emptying the engine's cache, in which a blob is damaged", zap.Error(err))
+		b.log.Warn("emptying the engine's cache: "+wrong, zap.Error(err))
 		if job.Step != nil {
-			job.Step("removing a damaged blob from the engine, once nothing else uses it")
+			job.Step("emptying the engine's cache, once nothing else uses it: " + wrong)
 		}
 		if err := empty(ctx); err != nil {
-			return nil, fmt.Errorf("emptying the engine's cache, in which a blob is damaged: %w", err)
+			return nil, fmt.Errorf("emptying the engine's cache (%s): %w", wrong, err)
 		}
 		img, err = b.run(ctx, q)
 	}
