@@ -149,6 +149,19 @@ func TestHashOverrulesHeaders(t *testing.T) {
 	}
 }
 
+// A Content-Length that is too small makes another file of it, as far as HTTP tells: the
+// message names that length, and the next mirror is asked.
+func TestContentLengthTooSmall(t *testing.T) {
+	data := string(noise(1, 1000))
+	short, _ := raw(t, func(int) string { return "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + data })
+	whole, _ := raw(t, func(int) string { return "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + data })
+	newWorld(t).must(source("a", []byte(data), short, whole))
+	_, err := newWorld(t).run(source("a", []byte(data), short))
+	if err == nil || !strings.Contains(err.Error(), "it ends after 900 bytes, as the server's Content-Length says") {
+		t.Errorf("from that mirror alone: %v", err)
+	}
+}
+
 // However a transfer ends early, it passes: the next request has the rest, or all.
 func TestEndsEarly(t *testing.T) {
 	data := string(noise(1, 1000))

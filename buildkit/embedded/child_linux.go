@@ -103,6 +103,7 @@ func runTask(config string, ready *os.File) error {
 
 func serveChild(cfg childConfig, ready *os.File) error {
 	unix.Umask(0o022)
+	liftLimits()
 	logrus.SetLevel(logrus.WarnLevel)
 	version.Version = buildkit.Version()
 	if err := isolate(cfg); err != nil {

@@ -251,6 +251,9 @@ func (d *Download) judge(ctx context.Context, resp *http.Response, size int64, e
 		return &StatusError{Code: resp.StatusCode}
 	}
 	sum.What, sum.Hint = d.What, Hint(resp)
+	if sum.Hint == "" && resp.ContentLength > 0 { // which may be too small: then the rest is not read
+		sum.Hint = fmt.Sprintf("; it ends after %d bytes, as the server's Content-Length says", d.Part.Size())
+	}
 	return sum
 }
 
