@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ type Builder struct {
 	log     *zap.Logger
 
 	archives archives
+
+	answerTime time.Duration // of a test; 0: AnswerTime
 }
 
 // Open connects to engine.
@@ -136,7 +139,7 @@ func (b *Builder) Kind() string { return b.Engine.Kind() }
 // a new Builder. It asks the engine, because a build may fail before the session
 // notices.
 func (b *Builder) Lost(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	_, err := b.conn.Client.Info(ctx)
 	select {
@@ -164,9 +167,14 @@ func (b *Builder) Away(err error) error {
 // AnswerTime is how long a live engine may take to answer.
 const AnswerTime = 20 * time.Second
 
+// bounded returns the context of a question to the engine.
+func (b *Builder) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(b.answerTime, AnswerTime))
+}
+
 // Version returns the engine's BuildKit version, such as "v0.34.2".
 func (b *Builder) Version(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	info, err := b.conn.Client.Info(ctx)
 	if err != nil {
@@ -188,7 +196,7 @@ func OtherSnapshotter(name string) string {
 // Snapshotter returns the engine's snapshotter, which stacks layers: [Overlayfs],
 // "native", ….
 func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {
@@ -203,7 +211,7 @@ func (b *Builder) Snapshotter(ctx context.Context) (string, error) {
 // CheckPlatforms returns an error for the first platform whose programs the engine cannot
 // run: an *UnfitError, or an *EngineError of an engine elsewhere.
 func (b *Builder) CheckPlatforms(ctx context.Context, want []string) error {
-	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	workers, err := b.conn.Client.ListWorkers(ctx)
 	if err != nil {

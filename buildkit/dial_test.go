@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -34,4 +35,44 @@ func TestSilentEngine(t *testing.T) {
 	if !b.Lost(t.Context()) {
 		t.Error("the engine is not lost")
 	}
+}
+
+// A question to an engine that does not answer ends within its limit.
+func TestQuestionsAreBounded(t *testing.T) {
+	a := &answerer{}
+	engine := serve(t, a)
+	conn, err := engine.Connect(t.Context())
+	must(t, err)
+	b := &Builder{conn: conn, Engine: engine, log: zap.NewNop(), ended: make(chan struct{}), answerTime: 100 * time.Millisecond}
+	a.silent.Store(true)
+	for what, ask := range map[string]func() error{
+		"version":     func() error { _, err := b.Version(t.Context()); return err },
+		"snapshotter": func() error { _, err := b.Snapshotter(t.Context()); return err },
+		"platforms":   func() error { return b.CheckPlatforms(t.Context(), []string{"linux/amd64"}) },
+		"life": func() error {
+			if b.Lost(t.Context()) {
+				return status.Error(codes.DeadlineExceeded, "")
+			}
+			return nil
+		},
+	} {
+		answered := make(chan error, 1)
+		go func() { answered <- ask() }()
+		select {
+		case err := <-answered:
+			if status.Code(rootOf(err)) != codes.DeadlineExceeded {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("the question for its %s is not given up", what)
+		}
+	}
+}
+
+// rootOf is the innermost error.
+func rootOf(err error) error {
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	return err
 }

@@ -18,7 +18,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// answerer is a buildkitd that answers requests for its version, until it is silent.
+// answerer is a buildkitd that answers requests for its version and its workers, of
+// which it has none, until it is silent.
 type answerer struct {
 	controlapi.UnimplementedControlServer
 	silent atomic.Bool
@@ -30,6 +31,14 @@ func (a *answerer) Info(ctx context.Context, _ *controlapi.InfoRequest) (*contro
 		return nil, ctx.Err()
 	}
 	return &controlapi.InfoResponse{}, nil
+}
+
+func (a *answerer) ListWorkers(ctx context.Context, _ *controlapi.ListWorkersRequest) (*controlapi.ListWorkersResponse, error) {
+	if a.silent.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &controlapi.ListWorkersResponse{}, nil
 }
 
 // listening is an Engine at an address of this machine.

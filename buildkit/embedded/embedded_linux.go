@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,18 @@ type Engine struct {
 	// holds the engine and Connect has to wait for it.
 	Waiting func()
 	Log     *zap.Logger
+
+	limits limits // of a test; zero: the usual ones
 }
+
+// limits are those of what another process does.
+type limits struct {
+	start  time.Duration // until an engine listens; 0: startTime
+	answer time.Duration // until it answers; 0: buildkit.AnswerTime
+}
+
+func (l limits) starting() time.Duration  { return cmp.Or(l.start, startTime) }
+func (l limits) answering() time.Duration { return cmp.Or(l.answer, buildkit.AnswerTime) }
 
 var _ buildkit.Engine = (*Engine)(nil)
 
@@ -94,13 +106,13 @@ func (e *Engine) Connect(ctx context.Context) (*buildkit.Conn, error) {
 			}
 			if conn, err := e.attach(ctx, id); err == nil {
 				return conn, nil
-			} else if time.Since(began) > buildkit.AnswerTime {
+			} else if time.Since(began) > e.limits.answering() {
 				return nil, fmt.Errorf("connecting to the engine: %w", err)
 			}
 			continue
 		}
 		waited := time.Since(began)
-		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > buildkit.AnswerTime {
+		if _, err := os.Stat(filepath.Join(e.Dir, socketName(id))); err == nil && waited > e.limits.answering() {
 			return nil, fmt.Errorf("the engine in %q does not answer: %w; sx engine stop --force ends it", e.Dir, attachErr)
 		}
 		if !told && waited > time.Second && e.Waiting != nil {
@@ -150,7 +162,7 @@ func (e *Engine) attach(ctx context.Context, id string) (*buildkit.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	ictx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ictx, cancel := context.WithTimeout(ctx, min(5*time.Second, e.limits.answering()))
 	defer cancel()
 	if _, err := c.Info(ictx); err != nil {
 		c.Close()

@@ -78,7 +78,7 @@ func (e *Engine) spawn(ctx context.Context, cfg childConfig, maps *idMaps, lock 
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it did not listen within %s; see %q", startTime, log.Name()))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limits.starting(), fmt.Errorf("it did not listen within %s; see %q", e.limits.starting(), log.Name()))
 	defer cancel()
 	answer, err := e.runChild(ctx, cfg, maps, lock, log)
 	var unfit *buildkit.UnfitError

@@ -8,10 +8,10 @@ import (
 // bytes. Without one ("ulimit -s unlimited") the kernel lays memory out otherwise.
 const stackSize = 8 << 20
 
-// limits are the resource limits that a RUN inherits and that dockerd's RUNs do not have:
+// ofRuns are the resource limits that a RUN inherits and that dockerd's RUNs do not have:
 // docker's own unit lifts some, and Linux gives init no others. That of open files is
 // part of the request.
-var limits = []int{
+var ofRuns = []int{
 	unix.RLIMIT_AS, unix.RLIMIT_CORE, unix.RLIMIT_CPU, unix.RLIMIT_DATA, unix.RLIMIT_FSIZE, unix.RLIMIT_LOCKS,
 	unix.RLIMIT_NPROC, unix.RLIMIT_RSS, unix.RLIMIT_STACK,
 }
@@ -20,7 +20,7 @@ var limits = []int{
 // none is left where this process may lift it (as root), else the soft one becomes the
 // hard one.
 func liftLimits() {
-	for _, which := range limits {
+	for _, which := range ofRuns {
 		var l unix.Rlimit
 		if unix.Getrlimit(which, &l) != nil {
 			continue
