@@ -22,7 +22,7 @@ func newEngine(t *testing.T) *Engine {
 	t.Cleanup(func() { store.Close() })
 	e := &Engine{Dir: store.Dir("engine"), Store: store, limits: limits{start: 300 * time.Millisecond, answer: 300 * time.Millisecond}}
 	mustDo(t, os.MkdirAll(e.Dir, 0o700))
-	mustDo(t, store.Own(e.Dir))
+	mustDo(t, store.Mark(e.Dir))
 	return e
 }
 

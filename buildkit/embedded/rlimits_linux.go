@@ -17,8 +17,8 @@ var ofRuns = []int{
 }
 
 // liftLimits makes RUN independent of the limits of the shell that sx was started in:
-// none is left where this process may lift it (as root), else the soft one becomes the
-// hard one.
+// none is left where this process may lift it (CAP_SYS_RESOURCE), else the soft one becomes
+// the hard one.
 func liftLimits() {
 	for _, which := range ofRuns {
 		var l unix.Rlimit
