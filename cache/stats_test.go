@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -14,8 +13,6 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/oci"
 )
-
-func stringReader(s string) *strings.Reader { return strings.NewReader(s) }
 
 // remembered counts the entries that are still true of the files in a folder.
 func remembered(t testing.TB, s *Store, folder string) (known, all int) {

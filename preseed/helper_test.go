@@ -69,7 +69,21 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if misuse != nil && misuse(w, r) {
 		return
 	}
-	s.real.ServeHTTP(w, r)
+	s.real.ServeHTTP(w, wholeManifest(r))
+}
+
+// wholeManifest reads a manifest before the registry does, which keeps what it got of one
+// that was cut off; no real registry does.
+func wholeManifest(r *http.Request) *http.Request {
+	if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/") {
+		return r
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return r
 }
 
 // misbehave lets f answer what it returns true for.
