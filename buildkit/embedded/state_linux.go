@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/moby/sys/userns"
 	"github.com/sirupsen/logrus"
+	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -49,8 +51,8 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	}
 	// All of it is a cache: a crash that damaged it must not need a person.
 	logrus.Errorf("starting over with an empty engine: %v", err)
-	if err := os.RemoveAll(root); err != nil {
-		return nil, fmt.Errorf("clearing %q: %w", root, err)
+	if err := removeState(root); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
@@ -83,12 +85,22 @@ func stateRoot(dir string) (string, error) {
 		return filepath.Join(dir, entries[0].Name()), nil
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return "", fmt.Errorf("clearing %q: %w", dir, err)
+		if err := removeState(filepath.Join(dir, e.Name())); err != nil {
+			return "", err
 		}
 	}
 	root := filepath.Join(dir, strings.ToLower(rand.Text()[:8]))
 	return root, os.Mkdir(root, 0o700)
+}
+
+func removeState(root string) error {
+	if err := unmark(globEscape(root)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(root); err != nil {
+		return fmt.Errorf("clearing %q: %w", root, err)
+	}
+	return nil
 }
 
 // openWorker opens the state in root. A damaged one is an error.
@@ -103,6 +115,9 @@ func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapsh
 			w = nil
 		}
 	}()
+	if err := sameBoot(root); err != nil {
+		return w, err
+	}
 	if err := oneAge(root); err != nil {
 		return w, err
 	}
@@ -169,6 +184,21 @@ func sameOwners(root string) error {
 	return os.Lchown(witness, 1, 1)
 }
 
+// newOverlay is containerd's, with a database whose writes are left to the kernel.
+func newOverlay(root string) (snapshots.Snapshotter, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	db, err := storage.NewMetaStore(filepath.Join(root, "metadata.db"), func(o *bolt.Options) error {
+		o.NoSync, o.NoGrowSync = true, true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithMetaStore(db))
+}
+
 // chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,
 // where it does not, the native snapshotter gives the same bytes by copying.
 func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapshotter, error), error) {
@@ -181,9 +211,7 @@ func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapsho
 	}
 	switch name {
 	case "overlayfs":
-		return name, func(root string) (snapshots.Snapshotter, error) {
-			return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
-		}, nil
+		return name, newOverlay, nil
 	case "native":
 		return name, native.NewSnapshotter, nil
 	}

@@ -32,6 +32,9 @@ const doneWord = "done"
 // folder as a whole. It is called under the lock.
 func (e *Engine) removeAll(ctx context.Context, lock *os.File, name string) error {
 	path := filepath.Join(e.Dir, name)
+	if err := unmark(filepath.Join(globEscape(e.Dir), "state", "*", "*")); err != nil {
+		return err
+	}
 	err := os.RemoveAll(path)
 	if err == nil || os.Geteuid() == 0 || !isForbidden(err) {
 		return err

@@ -132,6 +132,9 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 	if err != nil {
 		return opt, err
 	}
+	if err := unsynced(md.DB()); err != nil {
+		return opt, err
+	}
 	size := cfg.CacheSize
 	if size <= 0 {
 		size = defaultCacheSize
@@ -211,8 +214,9 @@ func gcPolicy(size int64) []client.PruneInfo {
 	}
 }
 
+// openDB opens a database whose writes are left to the kernel, see [sameBoot].
 func openDB(path string) (*boltutil.DB, error) {
-	return boltutil.SafeOpen(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	return boltutil.SafeOpen(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true, NoSync: true, NoGrowSync: true})
 }
 
 func (w *engineWorker) control(root string, opt base.WorkerOpt) error {

@@ -1,0 +1,100 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"codeberg.org/stagex/sx/cache/disk"
+)
+
+// An engine's state is never synced: neither its databases nor the snapshots that
+// they tell of. Its files are whole for as long as this machine's kernel runs,
+// whatever becomes of the engine; of what the kernel did not write before it stopped,
+// any part can be missing. So the state bears a mark, synced before anything else of
+// it is made, which names the run of the kernel that it holds for. One of another is
+// dropped: it is a cache.
+const markName = "boot"
+
+// bootID names this run of the kernel.
+func bootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("reading which boot of this machine it is: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// sameBoot marks the state in root as one of this boot, and refuses one that may
+// have been cut off in another.
+func sameBoot(root string) error {
+	id, err := bootID()
+	if err != nil {
+		return err
+	}
+	return markBoot(root, id)
+}
+
+func markBoot(root, id string) error {
+	path := filepath.Join(root, markName)
+	old, err := os.ReadFile(path)
+	if err == nil && string(old) == id {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if used, err := inUse(root); err != nil {
+		return err
+	} else if used {
+		return fmt.Errorf("the machine was started again: the state is of boot %q, this is boot %q", old, id)
+	}
+	if err := disk.WriteFile(path, []byte(id), 0o600, root); err != nil {
+		return fmt.Errorf("marking the engine's state: %w", err)
+	}
+	return nil
+}
+
+// inUse reports whether there is a state in root at all.
+func inUse(root string) (bool, error) {
+	entries, err := os.ReadDir(root)
+	for _, e := range entries {
+		if e.Name() != markName && !strings.HasPrefix(e.Name(), ".") {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// unmark is called before the states whose folders match pattern are removed, or
+// what a removal that is cut short leaves would pass for a state.
+func unmark(pattern string) error {
+	marks, err := filepath.Glob(filepath.Join(pattern, markName))
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		if err := os.Remove(m); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := disk.SyncDir(filepath.Dir(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsynced makes a database leave its writes to the kernel.
+func unsynced(db interface {
+	View(func(*bolt.Tx) error) error
+}) error {
+	return db.View(func(tx *bolt.Tx) error {
+		tx.DB().NoSync, tx.DB().NoGrowSync = true, true
+		return nil
+	})
+}
