@@ -60,7 +60,7 @@ code { font: 13px/1.4 monospace; white-space: pre-wrap }
 {{if .Open}}</table>
 {{end}}{{if .Left}}<p>{{.Left}} more differences are not on this page; --json has all.</p>
 {{end}}<h2>Sum</h2>
-<p>{{if .Equal}}The images are equal.{{else}}{{.Differences}} differences: {{.What}}.{{end}}</p>
+<p>{{if .Equal}}The images are equal.{{else}}{{.Sum}}: {{.What}}.{{end}}</p>
 {{if .Cause}}<p class="cause">Causes, guessed: {{.Cause}}</p>
 {{end}}</html>
 {{end -}}
@@ -101,7 +101,7 @@ func (h *HTML) Difference(d Difference) error {
 // End prints the sums.
 func (h *HTML) End(s Summary) error {
 	err := page.ExecuteTemplate(h.w, "end", map[string]any{
-		"Open": h.heading != "", "Left": max(h.rows-maxRows, 0), "Equal": s.Equal, "Differences": s.Differences,
+		"Open": h.heading != "", "Left": max(h.rows-maxRows, 0), "Equal": s.Equal, "Sum": sum(s.Differences),
 		"What": counts(s.ByWhat), "Cause": counts(s.ByCause),
 	})
 	if err != nil {

@@ -139,11 +139,18 @@ func (t *Text) End(s Summary) error {
 		fmt.Fprintln(t.w, "equal")
 		return t.w.Flush()
 	}
-	fmt.Fprintf(t.w, "\n%d differences: %s\n", s.Differences, counts(s.ByWhat))
+	fmt.Fprintf(t.w, "\n%s: %s\n", sum(s.Differences), counts(s.ByWhat))
 	if len(s.ByCause) > 0 {
 		fmt.Fprintf(t.w, "causes, guessed: %s\n", counts(s.ByCause))
 	}
 	return t.w.Flush()
+}
+
+func sum(n int64) string {
+	if n == 1 {
+		return "1 difference"
+	}
+	return fmt.Sprintf("%d differences", n)
 }
 
 // counts are "3 content, 1 mode", the most frequent first.
