@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,6 +263,21 @@ func TestCancelled(t *testing.T) {
 			}
 		}
 		w.same("after cancelled ones", ref)
+		if left := w.leftovers(); len(left) > 0 {
+			t.Errorf("it left %q", left)
+		}
+	})
+}
+
+// What a full disk ends says so, and not that a pipe was closed.
+func TestFullDisk(t *testing.T) {
+	onEach(t, func(w *worker) {
+		ref := w.file(nil, "a", 2_000_000)
+		w.content.fail = fmt.Errorf("writing: %w", syscall.ENOSPC)
+		if _, err := w.once(t.Context(), ref, 0); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("it failed with %v", err)
+		}
+		w.content.fail = nil
 		if left := w.leftovers(); len(left) > 0 {
 			t.Errorf("it left %q", left)
 		}

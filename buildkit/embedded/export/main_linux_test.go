@@ -69,6 +69,7 @@ type writes struct {
 	*containerdsnapshot.Store
 	begun  atomic.Int32
 	during func()
+	fail   error // of every write
 }
 
 func (s *writes) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
@@ -85,6 +86,9 @@ type duringWriter struct {
 func (w *duringWriter) Write(p []byte) (int, error) {
 	if w.store.during != nil {
 		w.store.during()
+	}
+	if w.store.fail != nil {
+		return 0, w.store.fail
 	}
 	return w.Writer.Write(p)
 }

@@ -95,10 +95,10 @@ var errEnded = errors.New("the layer is not wanted any more")
 
 // through lets diff write while BuildKit's converter reads. Both have ended when it
 // returns.
-func (l *Layers) through(ctx context.Context, j job, diff differ, lower, upper []mount.Mount) (*ocispecs.Descriptor, error) {
+func (l *Layers) through(asked context.Context, j job, diff differ, lower, upper []mount.Mount) (*ocispecs.Descriptor, error) {
 	r, w := io.Pipe()
 	written := make(chan error, 1)
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(asked)
 	defer cancel(nil)
 	go func() {
 		buf := bufio.NewWriterSize(w, pipeBuffer)
@@ -117,13 +117,18 @@ func (l *Layers) through(ctx context.Context, j job, diff differ, lower, upper [
 	if err != nil {
 		cancel(errEnded)
 	}
-	if diffErr := <-written; diffErr != nil && !errors.Is(diffErr, errEnded) {
+	// A failed differ fails the converter, and the other way round: then the differ only
+	// says that the pipe is closed, and the converter why.
+	if diffErr := <-written; err == nil {
 		err = diffErr
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		return desc, nil
+	case asked.Err() != nil:
+		return nil, context.Cause(asked)
 	}
-	return desc, nil
+	return nil, err
 }
 
 // withStream is a store with one more blob, which is read once, from its beginning,
