@@ -100,11 +100,20 @@ func (e *Engine) Stop(ctx context.Context, force bool) error {
 	if lock != nil {
 		lock.Close()
 	}
+	if errors.Is(err, errFollowed) {
+		return nil
+	}
 	return err
 }
 
-// stop ends the engine and returns the lock, nil where no engine ever ran here.
+// errFollowed says that the engine has ended, and that an sx which was building on it has
+// started another already.
+var errFollowed = errors.New("another sx, which builds on it, has started the engine again: wait for that one, or end it")
+
+// stop ends the engine and returns the lock, nil where no engine ever ran here. It ends one
+// engine and none that follows it: a build that goes on would lose each of them.
 func (e *Engine) stop(ctx context.Context, force bool) (*os.File, error) {
+	ending := 0 // the engine's process
 	if _, err := os.Lstat(e.Dir + ".lock"); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -117,9 +126,12 @@ func (e *Engine) stop(ctx context.Context, force bool) (*os.File, error) {
 		case s.Clients > 0 && !force && time.Since(began) < busyTime: // it may be leaving
 		case s.Clients > 0 && !force:
 			return nil, &buildkit.BusyError{Clients: s.Clients}
+		case s.Running && ending != 0 && s.PID != ending:
+			return nil, errFollowed
 		case s.Running && time.Since(began) > stopTime:
 			unix.Kill(s.PID, unix.SIGKILL)
 		case s.Running:
+			ending = s.PID
 			unix.Kill(s.PID, unix.SIGTERM)
 		}
 		lock, err := tryLock(e.Dir + ".lock")
