@@ -13,12 +13,11 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
-// An engine's state is never synced: neither its databases nor the snapshots that
-// they tell of. Its files are whole for as long as this machine's kernel runs,
-// whatever becomes of the engine; of what the kernel did not write before it stopped,
-// any part can be missing. So the state bears a mark, synced before anything else of
-// it is made, which names the run of the kernel that it holds for. One of another is
-// dropped: it is a cache.
+// An engine's state is never synced, neither its databases nor their snapshots. If the
+// engine is killed, the kernel still writes all of it. If the machine stops, any part
+// that the kernel had not written can be missing. So the state has a mark with the id of
+// the boot, synced before anything else is made. A state of another boot is dropped: it
+// is a cache.
 const markName = "boot"
 
 // bootID names this run of the kernel.

@@ -19,7 +19,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A differ writes the archive of what upper changes of lower.
+// A differ writes an archive of the changes between lower and upper.
 type differ func(ctx context.Context, w io.Writer, lower, upper []mount.Mount) error
 
 // overlayDiff is that of BuildKit for its overlayfs.
