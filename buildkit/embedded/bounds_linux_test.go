@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"codeberg.org/stagex/sx/cache"
 )
 
@@ -81,7 +79,7 @@ func TestEngineThatNeverAnswers(t *testing.T) {
 	defer l.Close()
 	lock, err := tryLock(e.Dir + ".lock")
 	mustDo(t, err)
-	defer unix.Close(int(lock.Fd()))
+	defer lock.Close()
 	err = ends(t, func() error { _, err := e.Connect(t.Context()); return err })
 	if err == nil || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "sx engine stop --force ends it") {
 		t.Errorf("Connect: %v", err)
