@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ import (
 type digestsOptions struct {
 	scope                      scope
 	write, force, dryRun, json bool
+	diff                       string // a git revision
 }
 
 func newDigestsCommand(a *app) *cobra.Command {
@@ -41,9 +43,14 @@ built here, are not up to date, or are for another platform, and without --force
 that are MISMATCH or UNPROVEN. If it refuses a selected output it writes nothing;
 without selectors it keeps the lines of the refused ones. stderr lists each replaced
 line, old and new, and each dropped line. The exit code is 3 if the line of an output
-that is MISMATCH was kept.`,
+that is MISMATCH was kept.
+
+--diff prints the lines of digests/ that are not in digests/ at a commit, by default at
+HEAD. This is what upstream asks for in a pull request, and what make new-digests prints.
+out/ is not read.`,
 		Example: `  sx digests | sort
-  sx digests core-curl --write && git diff digests/`,
+  sx digests core-curl --write && git diff digests/
+  sx digests --diff=main   # the lines that a pull request changes`,
 		Annotations:       codes(exitFailed, exitMismatch, exitMachine, exitUnproven),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,6 +59,9 @@ that is MISMATCH was kept.`,
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
 				a.warnOfStrayDigests(s.tree)
+				if o.diff != "" {
+					return printDigestsDiff(a, s.tree, refs, len(args) == 0, o)
+				}
 				found, damaged, err := listed(s.view, refs, len(args) == 0)
 				if err != nil {
 					return err
@@ -66,8 +76,10 @@ that is MISMATCH was kept.`,
 	o.scope.addFlag(c)
 	c.Flags().BoolVar(&o.write, "write", false, "rewrite digests/<stage>.txt, and print the lines that changed")
 	c.Flags().BoolVar(&o.force, "force", false, "with --write, also replace lines by MISMATCH or UNPROVEN outputs")
+	c.Flags().StringVar(&o.diff, "diff", "", "print the lines of digests/ that are not in those of `REF`, a branch, tag or commit")
+	c.Flags().Lookup("diff").NoOptDefVal = "HEAD"
 	addDryRunFlag(c, &o.dryRun)
-	addJSONFlag(c, &o.json, "output and digest of each line; with --write, also the old digest")
+	addJSONFlag(c, &o.json, "output and digest of each line; with --write and --diff, also the old digest")
 	return c
 }
 
@@ -77,6 +89,8 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 		return usagef("--force goes with --write")
 	case o.dryRun && !o.write:
 		return usagef("--dry-run goes with --write")
+	case o.diff != "" && o.write:
+		return usagef("--diff and --write exclude each other: write first, then run sx digests --diff")
 	}
 	return o.scope.check(c, selectors)
 }
@@ -211,7 +225,7 @@ func printLines(a *app, changed []driver.Line, o digestsOptions) error {
 	for _, l := range changed {
 		switch {
 		case l.New.IsZero():
-			fmt.Fprintf(a.stderr, "sx: %s: %s dropped, the tree has no such output\n", l.Name, l.Old.Hex())
+			fmt.Fprintf(a.stderr, "sx: %s: %s dropped%s\n", l.Name, l.Old.Hex(), o.dropped())
 			continue
 		case l.Old.IsZero():
 			fmt.Fprintf(a.stderr, "sx: %s: new, %s\n", l.Name, l.New.Hex())
@@ -220,12 +234,55 @@ func printLines(a *app, changed []driver.Line, o digestsOptions) error {
 		}
 		fmt.Fprintf(w, "%s %s\n", l.New.Hex(), l.Name)
 	}
-	happened := "changed"
-	if o.dryRun {
-		happened = "would change"
-	}
-	fmt.Fprintf(a.stderr, "sx: %s of digests/ %s\n", count(len(changed), "line"), happened)
+	fmt.Fprintf(a.stderr, "sx: %s of digests/ %s\n", count(len(changed), "line"), o.happened())
 	return nil
+}
+
+// dropped says why a line is dropped, if that is known.
+func (o digestsOptions) dropped() string {
+	if o.diff != "" {
+		return ""
+	}
+	return ", the tree has no such output"
+}
+
+// happened says what the lines are that [printLines] counts.
+func (o digestsOptions) happened() string {
+	switch {
+	case o.diff != "":
+		return "changed since " + text.Field(o.diff)
+	case o.dryRun:
+		return "would change"
+	}
+	return "changed"
+}
+
+// printDigestsDiff prints the lines of digests/ that the revision o.diff does not have:
+// those of refs and, with all, those that are gone.
+func printDigestsDiff(a *app, t *tree.Tree, refs []graph.Ref, all bool, o digestsOptions) error {
+	was, err := panel.AtRevision(t, o.diff)
+	if err != nil {
+		return fmt.Errorf("--diff %w", err)
+	}
+	names := map[string]bool{}
+	for _, ref := range refs {
+		names[ref.String()] = true
+	}
+	if all {
+		for name := range t.Published {
+			names[name] = true
+		}
+		for name := range was {
+			names[name] = true
+		}
+	}
+	var changed []driver.Line
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if was[name] != t.Published[name] {
+			changed = append(changed, driver.Line{Name: name, Old: was[name], New: t.Published[name]})
+		}
+	}
+	return printLines(a, changed, o)
 }
 
 func orNoDigest(d oci.Digest) *oci.Digest {

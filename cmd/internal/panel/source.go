@@ -149,6 +149,16 @@ func digestsOfFiles(dir string) (cache.Published, error) {
 	return listed, nil
 }
 
+// AtRevision returns the digests that a branch, tag or commit of the tree's history
+// published. Its errors are [SourceError]s.
+func AtRevision(t *tree.Tree, name string) (cache.Published, error) {
+	h, listed, err := digestsAtRevision(t, name)
+	if err != nil {
+		return nil, err
+	}
+	return listed, h.Close()
+}
+
 // digestsAtRevision reads the digests that a branch, tag or commit of the tree's history
 // published. The caller closes the history.
 func digestsAtRevision(t *tree.Tree, name string) (*history.History, cache.Published, error) {
