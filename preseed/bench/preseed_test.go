@@ -18,8 +18,8 @@ import (
 
 // BenchmarkPreseed brings the same 40 images from the same registry on loopback
 // with each tool that there is, into a new folder each time. A tool is a variable
-// that names its program: SX, CRANE, SKOPEO, and DOCKERD, which wants docker in
-// PATH. Beside the time it reports
+// that names its program: SX, BEFORE (an older sx), CRANE, SKOPEO, and DOCKERD,
+// which wants docker in PATH. Beside the time it reports
 //
 //	s        until the tool is done
 //	synced-s until the disk has it too: sx syncs what it keeps, others leave that to the system
@@ -103,6 +103,7 @@ type peer struct {
 
 var peers = []peer{
 	{"sx", "SX", prepareSX},
+	{"sx-before", "BEFORE", prepareSX},
 	{"crane-one-layout", "CRANE", prepareCrane},
 	{"skopeo-shared-blobs", "SKOPEO", prepareSkopeo},
 	{"docker-pull-save", "DOCKERD", prepareDocker},

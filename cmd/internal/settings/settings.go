@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"codeberg.org/stagex/sx/fetch"
 )
 
 // FileName is what both files are called.
@@ -108,8 +110,8 @@ func Default() Settings {
 			DiskFloor: 2 << 30, Platforms: []string{"linux/amd64"}, Progress: "auto",
 		},
 		Fetch: Fetch{
-			Jobs: 8, PerHost: 4, Retries: 3, Stall: 30 * time.Second,
-			MaxFile: 8 << 30, MaxPartial: 32 << 30,
+			Jobs: fetch.DefaultJobs, PerHost: fetch.DefaultPerHost, Retries: fetch.DefaultRetries,
+			Stall: 30 * time.Second, MaxFile: fetch.DefaultMaxFile, MaxPartial: fetch.DefaultMaxPartial,
 		},
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
 		Signatures: Signatures{Quorum: 2},
