@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"codeberg.org/stagex/sx/cmd/internal/manpage"
 )
 
 // helpWidth is the maximum width of help, in columns.
@@ -58,6 +60,17 @@ var exitWords = []struct {
 }
 
 func writeExitCodes(w io.Writer, c *cobra.Command) {
+	fmt.Fprintln(w, "\nExit codes:")
+	for _, i := range exitItems(c) {
+		fmt.Fprintf(w, "  %-9s %s\n", i.Term, i.Text)
+	}
+	if !c.HasParent() {
+		fmt.Fprintln(w, "If several apply, it is the first of 130 or 143, 7, 6, 3, 1, 2, 5, 4, 8.")
+	}
+}
+
+// exitItems lists the exit codes of a command and what they mean for it.
+func exitItems(c *cobra.Command) (items []manpage.Item) {
 	has := " 0 2 "
 	if own, ok := c.Annotations[codesAnnotation]; ok {
 		has += own + " "
@@ -66,31 +79,23 @@ func writeExitCodes(w io.Writer, c *cobra.Command) {
 	} else {
 		has += "1 "
 	}
-	fmt.Fprintln(w, "\nExit codes:")
 	for _, e := range exitWords {
 		if strings.Contains(has, fmt.Sprintf(" %d ", e.code)) {
 			words := e.words
 			if own, ok := c.Annotations[fmt.Sprintf("%s_%d", codesAnnotation, e.code)]; ok {
 				words = own
 			}
-			fmt.Fprintf(w, "  %-9d %s\n", e.code, words)
+			items = append(items, manpage.Item{Term: fmt.Sprint(e.code), Text: words})
 		}
 	}
-	fmt.Fprintf(w, "  %-9s interrupted, terminated\n", "130, 143")
-	if !c.HasParent() {
-		fmt.Fprintln(w, "If several apply, it is the first of 130 or 143, 7, 6, 3, 1, 2, 5, 4, 8.")
-	}
+	return append(items, manpage.Item{Term: "130, 143", Text: "interrupted, terminated"})
 }
 
 // writeHelp writes the help of a command: summary, usage, description, examples, flags
 // by group, exit codes.
 func writeHelp(w io.Writer, c *cobra.Command) {
 	fmt.Fprintf(w, "%s: %s\n\nUsage:\n", c.CommandPath(), lowerFirst(c.Short))
-	if c.Runnable() && !c.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "  %s\n", c.UseLine())
-	} else {
-		fmt.Fprintf(w, "  %s COMMAND [flags]\n", c.CommandPath())
-	}
+	fmt.Fprintf(w, "  %s\n", usageLine(c))
 	if c.Long != "" {
 		fmt.Fprintf(w, "\n%s\n", c.Long)
 	}
@@ -112,16 +117,35 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	}
 }
 
+func usageLine(c *cobra.Command) string {
+	if c.Runnable() && !c.HasAvailableSubCommands() {
+		return c.UseLine()
+	}
+	return c.CommandPath() + " COMMAND [flags]"
+}
+
 func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
 func writeFlags(w io.Writer, c *cobra.Command) {
-	groups := []string{"Flags", groupEngine, groupAny}
+	for _, g := range flagGroups(c) {
+		fmt.Fprintf(w, "\n%s:\n%s", g.name, g.flags.FlagUsagesWrapped(helpWidth))
+	}
+}
+
+type flagGroup struct {
+	name  string
+	flags *pflag.FlagSet
+}
+
+// flagGroups returns the flags of a command, without empty groups.
+func flagGroups(c *cobra.Command) (groups []flagGroup) {
+	names := []string{"Flags", groupEngine, groupAny}
 	sets := map[string]*pflag.FlagSet{}
-	for _, name := range groups {
+	for _, name := range names {
 		sets[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 	}
 	add := func(f *pflag.Flag) {
-		name := groups[0]
+		name := names[0]
 		if in := f.Annotations[groupAnnotation]; len(in) > 0 {
 			name = in[0]
 		} else if f.Name == "help" {
@@ -133,9 +157,10 @@ func writeFlags(w io.Writer, c *cobra.Command) {
 	}
 	c.LocalFlags().VisitAll(add)
 	c.InheritedFlags().VisitAll(add)
-	for _, name := range groups {
+	for _, name := range names {
 		if sets[name].HasAvailableFlags() {
-			fmt.Fprintf(w, "\n%s:\n%s", name, sets[name].FlagUsagesWrapped(helpWidth))
+			groups = append(groups, flagGroup{name, sets[name]})
 		}
 	}
+	return groups
 }

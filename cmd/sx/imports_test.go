@@ -113,6 +113,7 @@ var bans = []ban{
 	{in: "cmd/internal/imagediff", what: "os/exec", reason: "bytes that nobody proved are read, never run or given to a parser of others"},
 	{in: "...", what: "github.com/ProtonMail/go-crypto...", direct: true, except: []string{"cmd/internal/signature"},
 		reason: "package signature alone reads OpenPGP"},
+	{in: "cmd/internal/manpage", what: module + "...", reason: "it knows a language of text, and no command"},
 	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
 }
 

@@ -98,7 +98,7 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
 		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
-		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newVersionCommand(a),
+		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newManCommand(a), newVersionCommand(a),
 	)
 	return root
 }
