@@ -77,6 +77,20 @@ func (g *Graph) WriteDOT(w io.Writer, refs []Ref) error {
 	return b.Flush()
 }
 
+// WriteMermaid writes what WriteDOT writes in the language of Mermaid, which forges draw
+// in Markdown. Node ids are numbers, because a name such as "core-end" holds a keyword.
+func (g *Graph) WriteMermaid(w io.Writer, refs []Ref) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintln(b, "flowchart LR")
+	for _, o := range g.named(refs) {
+		fmt.Fprintf(b, "    o%d[%q]\n", o.Number(), o.Ref)
+		for _, dep := range o.Inputs() {
+			fmt.Fprintf(b, "    o%d --> o%d\n", o.Number(), dep.Number())
+		}
+	}
+	return b.Flush()
+}
+
 // named returns the outputs of refs, sorted and distinct.
 func (g *Graph) named(refs []Ref) []*Output {
 	sorted := slices.Clone(refs)

@@ -163,6 +163,21 @@ func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 	return g, definitionError(err)
 }
 
+// oneOutput resolves a selector that must name a single output.
+func oneOutput(g *graph.Graph, selector string) (graph.Ref, error) {
+	sel, err := selectRefs(g, []string{selector})
+	if err == nil {
+		err = sel.err()
+	}
+	if err != nil {
+		return graph.Ref{}, err
+	}
+	if len(sel.refs) != 1 {
+		return graph.Ref{}, usagef("%q is %d outputs: %s; name one", selector, len(sel.refs), names(sel.refs))
+	}
+	return sel.refs[0], nil
+}
+
 // definitionError makes a usage error of an error in a file of the tree.
 func definitionError(err error) error {
 	var file *graph.FileError

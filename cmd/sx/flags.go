@@ -48,6 +48,15 @@ func (s *scope) check(c *cobra.Command, selectors []string) error {
 	return nil
 }
 
+// exclusive refuses more than one of the named flags.
+func exclusive(c *cobra.Command, names ...string) error {
+	given := slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
+	if len(given) > 1 {
+		return usagef("--%s and --%s exclude each other", given[0], given[1])
+	}
+	return nil
+}
+
 func addDryRunFlag(c *cobra.Command, dryRun *bool) {
 	c.Flags().BoolVarP(dryRun, "dry-run", "n", false, "print what would be done, without doing it")
 }
@@ -258,8 +267,16 @@ func (f againstFlag) panel(ctx context.Context, t *tree.Tree, set settings.Setti
 // completeOutputs completes selectors by the outputs of the tree, never by file names.
 // one says that the command takes a single output.
 func (a *app) completeOutputs(one bool) cobra.CompletionFunc {
+	if one {
+		return a.completeUpTo(1)
+	}
+	return a.completeUpTo(1 << 30)
+}
+
+// completeUpTo is completeOutputs of a command that takes at most most outputs.
+func (a *app) completeUpTo(most int) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if one && len(args) > 0 {
+		if len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		g, err := a.readGraph(c.Context())

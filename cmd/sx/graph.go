@@ -12,8 +12,8 @@ import (
 )
 
 type graphOptions struct {
-	scope     scope
-	json, dot bool
+	scope              scope
+	json, dot, mermaid bool
 }
 
 func newGraphCommand(a *app) *cobra.Command {
@@ -30,15 +30,13 @@ broken outputs among the selected ones are listed on stderr, with --json in "bro
 then the exit code is 2.`,
 		Example: `  sx graph pallet-rust
   sx graph --json | jq -r '.outputs[] | select(.deps == []) | .ref'
-  sx graph core-curl --dot | dot -Tsvg > curl.svg`,
+  sx graph core-curl --dot | dot -Tsvg > curl.svg
+  sx graph core-names --mermaid            # for a Markdown file`,
 		Annotations:       codes(exitFailed),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.scope.check(c, args); err != nil {
+			if err := errors.Join(o.scope.check(c, args), exclusive(c, "json", "dot", "mermaid")); err != nil {
 				return err
-			}
-			if o.json && o.dot {
-				return usagef("--json and --dot exclude each other")
 			}
 			g, err := a.readGraph(c.Context())
 			if err != nil {
@@ -51,6 +49,7 @@ then the exit code is 2.`,
 	o.scope.addFlag(c)
 	addJSONFlag(c, &o.json, "outputs, dependencies, sources")
 	c.Flags().BoolVar(&o.dot, "dot", false, "print the graph in Graphviz format")
+	c.Flags().BoolVar(&o.mermaid, "mermaid", false, "print the graph as a Mermaid flowchart")
 	return c
 }
 
@@ -69,6 +68,8 @@ func printGraph(w io.Writer, g *graph.Graph, sel selection, o graphOptions) erro
 		return g.WriteJSON(w, refs, sel.broken)
 	case o.dot:
 		return g.WriteDOT(w, refs)
+	case o.mermaid:
+		return g.WriteMermaid(w, refs)
 	}
 	b := bufio.NewWriter(w)
 	for _, ref := range refs {

@@ -152,12 +152,9 @@ func (a *app) stateDir() (string, error) {
 // still have a log.
 func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, error) {
 	g, err := a.readGraph(ctx)
-	var sel selection
+	var of graph.Ref
 	if err == nil {
-		sel, err = selectRefs(g, []string{selector})
-	}
-	if err == nil {
-		err = sel.err()
+		of, err = oneOutput(g, selector)
 	}
 	if err != nil {
 		if ref, bad := graph.ParseRef(selector); bad == nil {
@@ -171,13 +168,9 @@ func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, e
 		}
 		return nil, err
 	}
-	refs := sel.refs
-	if len(refs) > 1 {
-		return nil, usagef("%q is %d outputs: %s; name one", selector, len(refs), names(refs))
-	}
-	owner := []string{refs[0].String()}
-	for _, r := range g.Output(refs[0]).Definition.Outputs {
-		if r != refs[0] {
+	owner := []string{of.String()}
+	for _, r := range g.Output(of).Definition.Outputs {
+		if r != of {
 			owner = append(owner, r.String())
 		}
 	}

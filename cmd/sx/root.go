@@ -96,7 +96,8 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 	root.SetHelpCommand(newHelpCommand(a))
 	root.AddCommand(
 		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
-		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
+		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newListCommand(a), newDepsCommand(a), newRdepsCommand(a), newWhyCommand(a),
+		newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newManCommand(a), newVersionCommand(a),
 	)
