@@ -39,6 +39,33 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
+// The script make_table runs each command of docs/make.md.
+func TestMakeTable(t *testing.T) {
+	table, err := os.ReadFile("../../docs/make.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("testdata/engine/make_table.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.SplitSeq(string(table), "\n") {
+		cells := strings.Split(line, " | ")
+		if !strings.HasPrefix(line, "| `") || len(cells) != 3 {
+			continue
+		}
+		for _, m := range inlineCode.FindAllStringSubmatch(cells[1], -1) {
+			if rows++; !strings.Contains(string(script), "\nexec "+m[1]+"\n") {
+				t.Errorf("testdata/engine/make_table.txt does not run %q", m[1])
+			}
+		}
+	}
+	if rows < 30 {
+		t.Errorf("docs/make.md has %d commands", rows)
+	}
+}
+
 var (
 	inlineCode = regexp.MustCompile("`([^`]+)`")
 	// oneCommand is sx with its arguments, up to what ends a command in a shell or begins a comment.

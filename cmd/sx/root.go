@@ -26,8 +26,11 @@ func run(args []string) int {
 	stdout := &checkedWriter{w: os.Stdout}
 	a := &app{stdout: stdout, stderr: os.Stderr}
 	root := newRootCommand(a)
-	root.SetArgs(joinTools(args))
-	err := root.ExecuteContext(ctx)
+	args, err := replaceMakeVariables(root, joinTools(args), a.stderr)
+	if err == nil {
+		root.SetArgs(args)
+		err = root.ExecuteContext(ctx)
+	}
 	if errors.Is(stdout.err, syscall.EPIPE) { // end by SIGPIPE, as other programs do, but only now that stderr is complete
 		signal.Reset(syscall.SIGPIPE)
 		os.Stdout.WriteString("\n")
