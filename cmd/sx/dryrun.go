@@ -21,7 +21,7 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 	w := s.stdout
 	sub, done := substitution(s.view, s.set, o)
 	defer done()
-	p, err := plan.New(ctx, s.view, refs, plan.PlanOptions{
+	p, err := plan.New(ctx, s.view, refs, plan.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
 	})
 	if err != nil {
@@ -55,12 +55,12 @@ func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) 
 // printStep writes the action for an output and its reason. It writes nothing for an
 // output that is up to date.
 func printStep(w io.Writer, s *plan.Step) {
-	if s.Action == plan.ActionNone && !s.Taken {
+	if s.Action == plan.ActionNone && !s.Substituted {
 		return
 	}
 	said := fmt.Sprintf("%s: %s, because %s", s.Output.Ref, s.Action, text.Field(s.Reason))
-	if s.NotTaken != "" {
-		said += "; its published image is not used: " + text.Field(s.NotTaken)
+	if s.NotSubstituted != "" {
+		said += "; its published image is not used: " + text.Field(s.NotSubstituted)
 	}
 	fmt.Fprintln(w, said)
 }
@@ -87,7 +87,7 @@ type planStep struct {
 	Because *graph.Ref    `json:"because,omitempty"` // see plan.Step
 	Changes []plan.Change `json:"changes,omitempty"`
 	Request graph.Request `json:"request"`
-	// Taken and NotTaken are plan.Step's.
+	// Taken and NotTaken are Substituted and NotSubstituted of plan.Step.
 	Taken    bool   `json:"taken,omitempty"`
 	NotTaken string `json:"not_taken,omitempty"`
 	// Expected is in seconds, of what will be built and was before.
@@ -99,9 +99,9 @@ func planJSON(w io.Writer, p *plan.Plan, f schedule.Forecast) error {
 	for _, s := range p.Steps {
 		p := planStep{
 			Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Because: orNoRef(s.Because), Changes: s.Changes,
-			Request: s.Output.Request(s.Request.Platforms), Taken: s.Taken, NotTaken: s.NotTaken,
+			Request: s.Output.Request(s.Request.Platforms), Taken: s.Substituted, NotTaken: s.NotSubstituted,
 		}
-		if s.Action == plan.ActionBuild && !s.Guessed {
+		if s.Action == plan.ActionBuild && !s.Untimed {
 			p.Expected = s.Expected.Seconds()
 		}
 		steps = append(steps, p)

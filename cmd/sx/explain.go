@@ -54,7 +54,7 @@ func runExplain(ctx context.Context, a *app, selectors []string, flags map[strin
 	return a.inTree(ctx, flags, selectors, func(s *session, refs []graph.Ref) error {
 		sub, done := substitution(s.view, s.set, buildOptions{})
 		defer done()
-		all, err := plan.Explain(ctx, s.view, refs, plan.PlanOptions{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
+		all, err := plan.Explain(ctx, s.view, refs, plan.Options{Platforms: s.set.Build.Platforms, Probe: buildkit.ProbeDigest, Substitution: sub})
 		if err != nil {
 			return err
 		}

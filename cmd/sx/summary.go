@@ -68,12 +68,12 @@ func judgeRun(w io.Writer, p *panel.Panel, report *driver.Report) (vs []verdict.
 // runCounts returns the last line of a run.
 func runCounts(report *driver.Report) string {
 	said := fmt.Sprintf("%d built, %d up to date, %d unchanged, %d failed, %d skipped, %d not run",
-		report.Count(plan.Built), report.Plan.Count(plan.ActionNone), report.Count(plan.Saved),
+		report.Count(plan.Built), report.Plan.Count(plan.ActionNone), report.Count(plan.Unchanged),
 		report.Count(plan.Failed), report.Count(plan.Skipped), report.Count(plan.NotRun))
 	if n := report.Count(plan.Preseeded); n > 0 {
 		said += fmt.Sprintf(", %d preseeded", n)
 	}
-	if n := report.Count(plan.Taken); n > 0 {
+	if n := report.Count(plan.Reused); n > 0 {
 		said += fmt.Sprintf(", %d reused from another sx", n)
 	}
 	return said
@@ -97,9 +97,9 @@ func reportedRefs(report *driver.Report) map[graph.Ref]reported {
 	}
 	for _, r := range report.Results {
 		switch r.Outcome {
-		case plan.Built, plan.Taken:
+		case plan.Built, plan.Reused:
 			told[r.Ref] = shown
-		case plan.Saved, plan.Preseeded:
+		case plan.Unchanged, plan.Preseeded:
 		default:
 			told[r.Ref] = lost
 		}

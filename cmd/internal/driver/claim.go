@@ -88,7 +88,7 @@ func (r *run) claimed(s *plan.Step) (release func(), err error) {
 // been set.
 func (r *run) madeMeanwhile(s *plan.Step) (bool, error) {
 	rec, err := r.Store.Record(s.Output.Ref.String())
-	if err != nil || rec.Finished.Equal(s.Was) || r.noCache(s) && !rec.NoCache {
+	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
 		return false, nil
 	}
 	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)

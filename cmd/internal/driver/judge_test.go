@@ -140,12 +140,12 @@ func TestDamagedHistory(t *testing.T) {
 			t.Errorf("%s: what is not known is not said: %q", name, notes[name])
 		}
 	}
-	s := (&verdict.Judge{View: p.open(), Open: func() (verdict.History, error) { return h, nil }}).Standing()
+	s := (&verdict.Judge{View: p.open(), Open: func() (verdict.History, error) { return h, nil }}).Baseline()
 	for name, want := range map[string]string{
 		"a": "unknown: tree 1234 is damaged", "b": "packages/core/b changed", "c": "core-a is built into it", "e": "",
 	} {
-		why := s.WhyNot(graph.Ref{Stage: "core", Name: name})
-		if !strings.Contains(why, want) || want == "" && why != "" {
+		why, ok := s.Reusable(graph.Ref{Stage: "core", Name: name})
+		if !strings.Contains(why, want) || ok != (want == "") || ok != (why == "") {
 			t.Errorf("core-%s: %q, want %q", name, why, want)
 		}
 	}

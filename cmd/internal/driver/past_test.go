@@ -25,7 +25,7 @@ func TestExpect(t *testing.T) {
 		t.Helper()
 		schedule.Expect(tree, all, schedule.Capacity{Hints: hints})
 		for i, s := range all {
-			if got := fmt.Sprint(s.Expected, s.Guessed, s.Memory>>30); got != want[i] {
+			if got := fmt.Sprint(s.Expected, s.Untimed, s.Memory>>30); got != want[i] {
 				t.Errorf("%s: %s, want %s", s.Output.Ref, got, want[i])
 			}
 		}

@@ -120,7 +120,7 @@ func (p *pretender) layout(tree *tree.View, output, layer string) cache.Layout {
 }
 
 // plan is what would be done for everything, as a dry run says it, digests left out.
-func (p *pretender) plan(opts plan.PlanOptions, targets ...string) string {
+func (p *pretender) plan(opts plan.Options, targets ...string) string {
 	p.t.Helper()
 	tree := p.open()
 	refs := tree.Graph.All()
@@ -143,7 +143,7 @@ func (p *pretender) plan(opts plan.PlanOptions, targets ...string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (p *pretender) wantPlan(opts plan.PlanOptions, targets []string, want ...string) {
+func (p *pretender) wantPlan(opts plan.Options, targets []string, want ...string) {
 	p.t.Helper()
 	if got := p.plan(opts, targets...); got != strings.Join(want, "\n") {
 		p.t.Errorf("the plan is\n%s\nwant\n%s", got, strings.Join(want, "\n"))
@@ -153,26 +153,26 @@ func (p *pretender) wantPlan(opts plan.PlanOptions, targets []string, want ...st
 // A diamond over a chain: each step has the reason that a person would give.
 func TestPlanReasons(t *testing.T) {
 	p := newPretender(t, "a", "b: a", "c: b", "d: a", "e: c d")
-	p.wantPlan(plan.PlanOptions{}, nil, "a: not built yet", "b: not built yet", "c: not built yet", "d: not built yet", "e: not built yet")
+	p.wantPlan(plan.Options{}, nil, "a: not built yet", "b: not built yet", "c: not built yet", "d: not built yet", "e: not built yet")
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		p.build(name, name)
 	}
-	p.wantPlan(plan.PlanOptions{}, nil, "")
+	p.wantPlan(plan.Options{}, nil, "")
 
 	p.write("core/a/file", "new")
-	p.wantPlan(plan.PlanOptions{}, nil, "a: packages/core/a/file was added", "b: core-a will be built", "c: core-b will be built",
+	p.wantPlan(plan.Options{}, nil, "a: packages/core/a/file was added", "b: core-a will be built", "c: core-b will be built",
 		"d: core-a will be built", "e: core-d will be built") // over d it is nearer to a
 	p.write("core/c/file", "new")
-	p.wantPlan(plan.PlanOptions{}, []string{"core-c"}, "a: packages/core/a/file was added", "b: core-a will be built",
+	p.wantPlan(plan.Options{}, []string{"core-c"}, "a: packages/core/a/file was added", "b: core-a will be built",
 		"c: packages/core/c/file was added") // whatever becomes of b
-	p.wantPlan(plan.PlanOptions{NoCache: true}, []string{"core-b"}, "a: packages/core/a/file was added", "b: --no-cache")
-	p.wantPlan(plan.PlanOptions{Rebuild: true}, []string{"core-d"}, "a: packages/core/a/file was added", "d: --rebuild")
+	p.wantPlan(plan.Options{NoCache: true}, []string{"core-b"}, "a: packages/core/a/file was added", "b: --no-cache")
+	p.wantPlan(plan.Options{Rebuild: true}, []string{"core-d"}, "a: packages/core/a/file was added", "d: --rebuild")
 
 	p.build("a", "a") // came out as it was
-	p.wantPlan(plan.PlanOptions{}, nil, "c: packages/core/c/file was added", "e: core-c will be built")
+	p.wantPlan(plan.Options{}, nil, "c: packages/core/c/file was added", "e: core-c will be built")
 	p.build("a", "otherwise")
 	p.build("c", "c")
-	p.wantPlan(plan.PlanOptions{}, nil, "b: core-a changed", "c: core-b will be built", "d: core-a changed", "e: core-d will be built")
+	p.wantPlan(plan.Options{}, nil, "b: core-a changed", "c: core-b will be built", "d: core-a changed", "e: core-d will be built")
 }
 
 // Reasons that lie in the past are followed to the file, and an output that comes
@@ -196,7 +196,7 @@ func TestExplainPast(t *testing.T) {
 
 func (p *pretender) explain(name string) plan.Explanation {
 	p.t.Helper()
-	all, err := plan.Explain(p.t.Context(), p.open(), []graph.Ref{{Stage: "core", Name: name}}, plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	all, err := plan.Explain(p.t.Context(), p.open(), []graph.Ref{{Stage: "core", Name: name}}, plan.Options{Probe: buildkit.ProbeDigest})
 	p.must(err)
 	return all[0]
 }

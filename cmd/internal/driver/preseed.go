@@ -97,21 +97,21 @@ var changedTime = time.Unix(1, 0)
 // upstream's preseed.
 func equalisePreseeded(v *tree.View, opts PreseedOptions) (changed []graph.Ref, err error) {
 	_, noHistory := opts.Judge.OpenHistory()
-	standing := opts.Judge.Standing()
+	baseline := opts.Judge.Baseline()
 	var current, old []string
 	newest := opts.Now()
 	for _, o := range v.Graph.Order(v.Graph.All()) {
 		ref := o.Ref
 		ok, preseeded := asPublished(v, o)
-		why := ""
+		reusable := true
 		if ok && noHistory == nil {
-			why = standing.WhyNot(ref)
+			_, reusable = baseline.Reusable(ref)
 		}
 		switch {
-		case ok && why != "" && preseeded:
+		case ok && !reusable && preseeded:
 			changed, old = append(changed, ref), append(old, ref.String())
 			continue
-		case ok && why == "", builtAndCurrent(v, o):
+		case ok && reusable, builtAndCurrent(v, o):
 			current = append(current, ref.String())
 		default:
 			continue

@@ -26,8 +26,8 @@ type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets whatever their records say, every step anew
 	Rebuild   bool     // build them so, with what the engine's cache has
-	// Substitution lets published images stand for what the targets are built
-	// from; nil: everything is built from source.
+	// Substitution lets published images be used instead of building dependencies;
+	// nil: everything is built from source.
 	Substitution *plan.Substitution
 	// FromSource has the run say what that costs.
 	FromSource bool
@@ -137,7 +137,7 @@ func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options)
 // plan starts no engine where nothing is to be built.
 func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	probe, known := r.recordedProbe()
-	opts := plan.PlanOptions{
+	opts := plan.Options{
 		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
 		Substitution: r.opts.Substitution,
 	}
@@ -302,7 +302,7 @@ func (r *run) unit(ctx context.Context, steps []*plan.Step, ended func(*plan.Ste
 func (r *run) expectAgain(steps []*plan.Step) {
 	guess := r.guess()
 	for _, s := range steps {
-		if s.Guessed && guess > 0 {
+		if s.Untimed && guess > 0 {
 			s.Expected = guess
 		}
 	}

@@ -37,7 +37,7 @@ func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	}
 	res.log.End(endWords(res))
 	r.finish(s, res)
-	return res.Outcome == plan.Built || res.Outcome == plan.Saved || res.Outcome == plan.Taken
+	return res.Outcome == plan.Built || res.Outcome == plan.Unchanged || res.Outcome == plan.Reused
 }
 
 func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result {
@@ -49,7 +49,7 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	if reason, err := r.stillNeeded(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if reason == "" {
-		return r.unbuilt(s, plan.Saved)
+		return r.unbuilt(s, plan.Unchanged)
 	} else if s.Because.Name != "" {
 		s.Reason = reason
 	}
@@ -59,7 +59,7 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	if taken, err := r.madeMeanwhile(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if taken {
-		return r.unbuilt(s, plan.Taken)
+		return r.unbuilt(s, plan.Reused)
 	}
 	r.mu.Lock()
 	r.opts.Status.Start(s)
@@ -278,12 +278,12 @@ func (r *run) noCache(s *plan.Step) bool {
 // rememberBuild notes what the build of s took and needed.
 func (r *run) rememberBuild(s *plan.Step, took time.Duration, img *buildkit.Image) {
 	p := schedule.Past{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
-	if s.Guessed {
+	if s.Untimed {
 		r.mu.Lock()
 		r.unknown.Add(took)
 		r.mu.Unlock()
 	}
-	if img.Cached && !s.Guessed {
+	if img.Cached && !s.Untimed {
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())
 		p.Peak = max(p.Peak, s.Memory)
 	}

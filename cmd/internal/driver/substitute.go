@@ -22,7 +22,7 @@ func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *pla
 	var refs []graph.Ref
 	for _, s := range p.Steps {
 		rec, err := v.Record(s.Output)
-		if s.Action == plan.ActionPreseed || s.Taken && err == nil && rec.Origin == cache.Preseeded {
+		if s.Action == plan.ActionPreseed || s.Substituted && err == nil && rec.Origin == cache.Preseeded {
 			refs = append(refs, s.Output.Ref)
 		}
 	}
@@ -85,8 +85,8 @@ func (p pulls) Fail(output, registry string, err error) {
 	}
 }
 
-// ImageError says that the published image that was to stand for an output cannot
-// be had.
+// ImageError reports that the published image that the plan substitutes for an output
+// cannot be pulled.
 type ImageError struct{ Err *preseed.Error }
 
 func (e *ImageError) Error() string {

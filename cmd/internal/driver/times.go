@@ -23,17 +23,17 @@ func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) err
 	var upToDate []string
 	current := map[graph.Ref]bool{}
 	newest := r.opts.Now()
-	stands := func(ref graph.Ref) bool { return r.stands(v, ref) }
+	reusable := func(ref graph.Ref) bool { return r.reusable(v, ref) }
 	for _, o := range v.Graph.Order(v.Graph.All()) {
 		rec, err := v.Record(o)
 		if err != nil {
 			continue
 		}
 		if rec.Origin == cache.Preseeded {
-			if _, err := v.Layout(o); err != nil || !stands(o.Ref) {
+			if _, err := v.Layout(o); err != nil || !reusable(o.Ref) {
 				continue
 			}
-		} else if !allCurrent(o.Deps, current, stands) {
+		} else if !allCurrent(o.Deps, current, reusable) {
 			continue
 		} else if reason, err := plan.Stale(v, o, o.Platforms(tree.PlatformsIn(rec)), rec.Engine.Probe); err != nil || reason != nil {
 			continue
@@ -47,21 +47,22 @@ func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) err
 	return v.Store.Touch(upToDate, newest)
 }
 
-// stands reports whether a published image lies in out/, or may be left out of it,
-// as the tree's digests/ has it and its definitions still say.
-func (r *run) stands(v *tree.View, ref graph.Ref) bool {
+// reusable reports whether the published image of ref may be used instead of a build,
+// and out/ holds no other image of ref.
+func (r *run) reusable(v *tree.View, ref graph.Ref) bool {
 	if r.opts.Substitution == nil {
 		return false
 	}
 	if l, err := v.Layout(v.Graph.Output(ref)); err == nil && l.Digest() != v.Published[ref.String()] {
 		return false
 	}
-	return r.opts.Substitution.WhyNot(ref) == ""
+	_, ok := r.opts.Substitution.Reusable(ref)
+	return ok
 }
 
-func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, stands func(graph.Ref) bool) bool {
+func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, reusable func(graph.Ref) bool) bool {
 	for _, d := range deps {
-		if !current[d] && !stands(d) {
+		if !current[d] && !reusable(d) {
 			return false
 		}
 	}

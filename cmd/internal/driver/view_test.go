@@ -111,7 +111,7 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	tree = open()
 	defer tree.Close()
 	p.build("tool", "other")
-	pl, err := plan.New(t.Context(), tree, tree.Graph.All(), plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	pl, err := plan.New(t.Context(), tree, tree.Graph.All(), plan.Options{Probe: buildkit.ProbeDigest})
 	p.must(err)
 	tool := pl.Steps[1]
 	if tool.Action != plan.ActionBuild {
@@ -134,7 +134,7 @@ func TestBuiltInTheFuture(t *testing.T) {
 	rec.Finished = time.Now().Add(24 * time.Hour)
 	p.must(tree.Store.PutRecord(rec))
 	targets := tree.Graph.All()
-	plan, err := plan.New(t.Context(), tree, targets, plan.PlanOptions{Probe: buildkit.ProbeDigest, Rebuild: true})
+	plan, err := plan.New(t.Context(), tree, targets, plan.Options{Probe: buildkit.ProbeDigest, Rebuild: true})
 	p.must(err)
 	r := &run{Tree: tree.Tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
 	if taken, err := r.madeMeanwhile(plan.Steps[0]); err != nil || taken {
@@ -147,7 +147,7 @@ func (p *pretender) said(tree *tree.View) string {
 	p.t.Helper()
 	var b strings.Builder
 	refs := tree.Graph.All()
-	planned, err := plan.New(p.t.Context(), tree, refs, plan.PlanOptions{Probe: buildkit.ProbeDigest})
+	planned, err := plan.New(p.t.Context(), tree, refs, plan.Options{Probe: buildkit.ProbeDigest})
 	p.must(err)
 	for _, s := range planned.Steps {
 		fmt.Fprintln(&b, s.Output, s.Action, s.Reason)

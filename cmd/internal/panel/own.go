@@ -38,8 +38,8 @@ func ownHistory(t *tree.Tree) (open func() (verdict.History, error), done func()
 type published struct{ *history.History }
 
 var (
-	_ verdict.History   = published{}
-	_ verdict.Committed = published{}
+	_ verdict.History          = published{}
+	_ verdict.CommittedDigests = published{}
 )
 
 // Digests parses digests/<stage>.txt as it was published.

@@ -182,8 +182,8 @@ func mapChanges(kind string, was, now map[string]string, say func(name, was, now
 	return cs
 }
 
-// since lists what changed between rec's build and now.
-func since(store *cache.Store, rec cache.Record, now tree.KeyParts) []Change {
+// changesSince lists what changed between rec's build and now.
+func changesSince(store *cache.Store, rec cache.Record, now tree.KeyParts) []Change {
 	var was tree.KeyParts
 	if store.Inputs(rec.Key, &was) == nil {
 		if cs := changes(was, now); len(cs) > 0 {
@@ -200,16 +200,16 @@ func since(store *cache.Store, rec cache.Record, now tree.KeyParts) []Change {
 	return cs
 }
 
-// maxTold bounds the changes of a reason; `sx explain` has them all.
-const maxTold = 2
+// maxChangesTold bounds the changes of a reason; `sx explain` has them all.
+const maxChangesTold = 2
 
 // sentence says changes in one line.
 func sentence(cs []Change) string {
 	var texts []string
-	for _, c := range cs[:min(len(cs), maxTold)] {
+	for _, c := range cs[:min(len(cs), maxChangesTold)] {
 		texts = append(texts, c.Text)
 	}
-	if more := len(cs) - maxTold; more > 0 {
+	if more := len(cs) - maxChangesTold; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(texts, ", ")

@@ -1,6 +1,6 @@
 // Package plan decides what a build would do, with a reason for each step.
 //
-// [New] makes a [Plan]; [Explain] follows a reason down to the file that changed;
-// frontier.go lets published images stand for dependencies. It reads and hashes, and
-// changes nothing.
+// [New] makes a [Plan]; stale.go decides whether an output must be built, frontier.go
+// which published images are used instead; [Explain] follows a reason to the file that
+// changed. The package reads and hashes files, and changes none.
 package plan

@@ -46,7 +46,7 @@ type Cause struct {
 // Explain plans targets and follows the reason of each to its root, also through
 // builds that are done: an output is stale because a dependency's digest changed,
 // and that changed because, two days ago, one of its files had.
-func Explain(ctx context.Context, v *tree.View, targets []graph.Ref, opts PlanOptions) ([]Explanation, error) {
+func Explain(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) ([]Explanation, error) {
 	plan, err := New(ctx, v, targets, opts)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func explainOne(v *tree.View, steps map[graph.Ref]*Step, ref graph.Ref) Explanat
 			break
 		}
 	}
-	e.Chain = append(e.Chain, pastChanges(v.Store, e.Chain[len(e.Chain)-1].Changes)...)
+	e.Chain = append(e.Chain, earlierBuilds(v.Store, e.Chain[len(e.Chain)-1].Changes)...)
 	for _, other := range closure {
 		s := steps[other]
 		switch {
@@ -99,9 +99,9 @@ func causeOf(s *Step) Cause {
 	return Cause{Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Changes: s.Changes}
 }
 
-// pastChanges follows changes that are all of dependencies' digests back through the
+// earlierBuilds follows changes that are all of dependencies' digests back through the
 // builds that made those digests, as far as their proofs and inputs are kept.
-func pastChanges(store *cache.Store, changes []Change) (chain []Cause) {
+func earlierBuilds(store *cache.Store, changes []Change) (chain []Cause) {
 	seen := map[Change]bool{}
 	for {
 		dep, ok := onlyDependency(changes)
@@ -109,7 +109,7 @@ func pastChanges(store *cache.Store, changes []Change) (chain []Cause) {
 			return chain
 		}
 		seen[dep] = true
-		cause, ok := rebuilt(store, dep)
+		cause, ok := causeOfRebuild(store, dep)
 		if !ok {
 			return chain
 		}
@@ -130,9 +130,9 @@ func onlyDependency(changes []Change) (Change, bool) {
 	return changes[0], true
 }
 
-// rebuilt says why a dependency's digest changed, of which there is something to
+// causeOfRebuild says why a dependency's digest changed, of which there is something to
 // say only where it is one of this user's builds.
-func rebuilt(store *cache.Store, dep Change) (Cause, bool) {
+func causeOfRebuild(store *cache.Store, dep Change) (Cause, bool) {
 	ref, err := graph.ParseRef(dep.Name)
 	now, parsed := oci.ParseDigest(dep.Now)
 	if err != nil || parsed != nil {
@@ -151,18 +151,18 @@ func rebuilt(store *cache.Store, dep Change) (Cause, bool) {
 	case old.Key == rec.Key:
 		cause.Reason = "it is not reproducible: the same inputs gave another digest"
 	default:
-		cause.Changes = between(store, old, rec)
+		cause.Changes = changesBetween(store, old, rec)
 		cause.Reason = sentence(cause.Changes)
 	}
 	return cause, true
 }
 
-// between lists what changed from one build to another.
-func between(store *cache.Store, was, now cache.Record) []Change {
+// changesBetween lists what changed from one build to another.
+func changesBetween(store *cache.Store, was, now cache.Record) []Change {
 	var parts tree.KeyParts
 	if store.Inputs(now.Key, &parts) != nil {
 		parts = tree.KeyParts{Deps: tree.ImageSets(now.Deps), Probe: now.Engine.Probe}
 		return depChanges(depTexts(tree.ImageSets(was.Deps)), depTexts(parts.Deps))
 	}
-	return since(store, was, parts)
+	return changesSince(store, was, parts)
 }

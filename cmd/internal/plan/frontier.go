@@ -13,49 +13,49 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// Substitution says which published images may stand for what a build needs.
-// Targets are never substituted: they are what is asked to be built.
+// Substitution lets a plan use published images instead of building dependencies.
+// Targets are never substituted: the user asked to build them.
 type Substitution struct {
-	Judge   *verdict.Judge  // tells whether a published digest stands
-	Pull    bool            // also those that out/ does not have
-	Preseed preseed.Options // how to pull them; the store is filled in
-	// Permit is asked before a build uses published images of refs; an error ends it
-	// before it begins. Nil permits all.
+	Judge   *verdict.Judge  // its Baseline decides which images are reusable
+	Pull    bool            // also images that out/ does not have
+	Preseed preseed.Options // how to pull them; the run sets Store
+	// Permit is called before a build uses published images of refs; its error ends the
+	// build before it begins. Nil permits all.
 	Permit func(ctx context.Context, refs []graph.Ref) error
 
-	standing *verdict.Standing
+	baseline *verdict.Baseline
 }
 
-// WhyNot asks for the history only when it is needed.
-func (s *Substitution) WhyNot(ref graph.Ref) string {
-	if s.standing == nil {
-		s.standing = s.Judge.Standing()
+// Reusable is [verdict.Baseline.Reusable]. The first call opens the history.
+func (s *Substitution) Reusable(ref graph.Ref) (reason string, ok bool) {
+	if s.baseline == nil {
+		s.baseline = s.Judge.Baseline()
 	}
-	return s.standing.WhyNot(ref)
+	return s.baseline.Reusable(ref)
 }
 
-// Unavailable is why no published image can stand for anything: there is no
-// history that tells whether definitions changed. Its text names the remedy.
+// Unavailable returns why no published image can be substituted: without a history it
+// is unknown whether definitions changed. Its text names the remedy.
 func (s *Substitution) Unavailable() error {
 	_, err := s.Judge.OpenHistory()
 	return err
 }
 
-// cut is what a plan looks at: from the targets down to what is taken as published,
-// and nothing below that.
-type cut struct {
-	order  []*graph.Output
-	taken  map[graph.Ref]Step           // only its action and reasons
-	images map[graph.Ref][]oci.Manifest // of those that are still to be pulled
-	not    map[graph.Ref]string         // why a published image does not stand for an output
+// frontier is the part of the graph that a plan covers: from the targets down to the
+// substituted outputs, and nothing below those.
+type frontier struct {
+	order       []*graph.Output
+	substituted map[graph.Ref]Step           // only Action, Reason and Substituted are set
+	images      map[graph.Ref][]oci.Manifest // of substituted outputs that must be pulled
+	rejected    map[graph.Ref]string         // why a published image is not substituted
 }
 
-// findFrontier walks from the targets to what they are built from. Everything in order comes
-// after what it is built from.
-func findFrontier(v *tree.View, order []*graph.Output, targets []graph.Ref, opts PlanOptions) cut {
-	c := cut{order: order, taken: map[graph.Ref]Step{}, images: map[graph.Ref][]oci.Manifest{}, not: map[graph.Ref]string{}}
-	if opts.Substitution == nil || len(targets) == len(order) { // targets never stand
-		return c
+// findFrontier walks from the targets to their dependencies. In order, dependencies
+// come before dependents.
+func findFrontier(v *tree.View, order []*graph.Output, targets []graph.Ref, opts Options) frontier {
+	f := frontier{order: order, substituted: map[graph.Ref]Step{}, images: map[graph.Ref][]oci.Manifest{}, rejected: map[graph.Ref]string{}}
+	if opts.Substitution == nil || len(targets) == len(order) { // all are targets
+		return f
 	}
 	tree.Parallel(len(order), func(i int) { v.Record(order[i]) })
 	needed, target := map[graph.Ref]bool{}, map[graph.Ref]bool{}
@@ -67,61 +67,60 @@ func findFrontier(v *tree.View, order []*graph.Output, targets []graph.Ref, opts
 			continue
 		}
 		if !target[o.Ref] {
-			substitute(v, &c, o, opts)
+			f.substitute(v, o, opts)
 		}
-		if _, taken := c.taken[o.Ref]; !taken {
+		if _, ok := f.substituted[o.Ref]; !ok {
 			for _, d := range o.Deps {
 				needed[d] = true
 			}
 		}
 	}
-	c.order = slices.DeleteFunc(slices.Clone(order), func(o *graph.Output) bool { return !needed[o.Ref] })
-	return c
+	f.order = slices.DeleteFunc(slices.Clone(order), func(o *graph.Output) bool { return !needed[o.Ref] })
+	return f
 }
 
-// substitute takes the published image of o where that is sound: it stands, and
-// nothing else lies in out/ that was built here.
-func substitute(v *tree.View, c *cut, o *graph.Output, opts PlanOptions) {
+// substitute substitutes the published image of o if it is reusable, and if out/ holds
+// no other image of o that was built here.
+func (f *frontier) substitute(v *tree.View, o *graph.Output, opts Options) {
 	ref, sub := o.Ref, opts.Substitution
 	digest, listed := v.Published[o.String()]
 	rec, err := v.Record(o)
 	if !sub.Pull && (err != nil || rec.Origin != cache.Preseeded) {
 		return
 	}
-	lies := false // something that its record speaks of
+	intact := false // out/ holds what the record says
 	if err == nil {
 		l, err := v.Check(o)
-		lies = err == nil && rec.Exact(l) == nil
+		intact = err == nil && rec.Exact(l) == nil
 	}
-	there := lies && listed && rec.Manifests[0].Digest == digest
+	present := intact && listed && rec.Manifests[0].Digest == digest
 	switch {
-	case lies && rec.Origin == cache.BuiltHere && (!there || !sub.Pull):
-		return // the plan judges what was built here
-	case !there && !sub.Pull:
+	case intact && rec.Origin == cache.BuiltHere && (!present || !sub.Pull):
+		return // it is up to date or not, as any output that was built here
+	case !present && !sub.Pull:
 		return
 	}
 	platforms := o.Request(opts.Platforms).Platforms
-	why := sub.WhyNot(ref)
-	if why == "" && (len(platforms) != 1 || there && !oci.SamePlatform(rec.Manifests[0].Platform, platforms[0])) {
-		why = fmt.Sprintf("its published image is not for %q", platforms)
+	why, ok := sub.Reusable(ref)
+	if ok && (len(platforms) != 1 || present && !oci.SamePlatform(rec.Manifests[0].Platform, platforms[0])) {
+		why, ok = fmt.Sprintf("its published image is not for %q", platforms), false
 	}
-	if why != "" {
-		c.not[ref] = why
-		return
-	}
-	if there {
-		reason := "its published digest stands, and it was built here"
+	switch {
+	case !ok:
+		f.rejected[ref] = why
+	case present:
+		from := "it was built here"
 		if rec.Origin == cache.Preseeded {
-			reason = "its published digest stands: preseeded from " + rec.From
+			from = "preseeded from " + rec.From
 		}
-		c.taken[ref] = Step{Action: ActionNone, Reason: reason, Taken: true}
-		return
+		f.substituted[ref] = Step{Action: ActionNone, Reason: "its published image is substituted: " + from, Substituted: true}
+	default:
+		f.substituted[ref] = Step{Action: ActionPreseed, Reason: "its published image can be substituted: no definition in its closure changed since digests/ did", Substituted: true}
+		f.images[ref] = []oci.Manifest{{Digest: digest, Platform: platforms[0]}}
 	}
-	c.taken[ref] = Step{Action: ActionPreseed, Reason: "its published digest stands: nothing it is built from changed since digests/ did", Taken: true}
-	c.images[ref] = []oci.Manifest{{Digest: digest, Platform: platforms[0]}}
 }
 
-// dropUnread leaves out images that nothing reads that will be built.
+// dropUnread drops images to be pulled on which no step that builds depends.
 func (p *Plan) dropUnread() {
 	read := map[graph.Ref]bool{}
 	for _, s := range p.Steps {

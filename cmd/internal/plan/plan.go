@@ -11,63 +11,64 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Action is what a plan does with an output.
+// Action says what a run does with an output.
 type Action string
 
 // The actions.
 const (
 	ActionBuild   Action = "build"      // from source
-	ActionPreseed Action = "preseed"    // its published image is pulled
+	ActionPreseed Action = "preseed"    // pull its published image
 	ActionNone    Action = "up to date" // nothing
 )
 
 // Step is one output of a plan.
 type Step struct {
 	Output *graph.Output
-	// Request has only its platforms where nothing is built: [graph.Output.Request]
-	// says the rest.
+	// Request is complete if the action is to build; else only its platforms are set,
+	// and [graph.Output.Request] returns the rest.
 	Request graph.Request
 	Action  Action
-	// Reason is a sentence for a person: why this action.
+	// Reason explains the action to the user.
 	Reason string
-	// Taken says that its published image stands for it, which nobody here proved;
-	// NotTaken why none does, where that was asked.
-	Taken    bool
-	NotTaken string
-	// Changes are all differences between what the output was built from and
-	// what it would be built from, as far as that is the reason.
+	// Substituted reports that the published image is used instead of a build, without
+	// a proof. If it might have been and is not, NotSubstituted says why.
+	Substituted    bool
+	NotSubstituted string
+	// Changes lists the differences between the inputs of the last build and those of
+	// the next, if they are the reason.
 	Changes []Change
-	// Because is the dependency that makes it necessary, zero when the
-	// output itself does. Its rebuild may give the old digest: then this
-	// step is dropped when its turn comes. Of several it is the one from which
-	// the fewest steps lead to one that has its own reason.
+	// Because is the dependency whose rebuild is the reason, zero if the output has a
+	// reason of its own. If the rebuilt dependency has its old digest, this step is
+	// dropped. Of several dependencies it is the one with the shortest path to a step
+	// that has a reason of its own.
 	Because graph.Ref
-	// Expected is how long building it should take, of a family how long until
-	// this member is there; Guessed says that no earlier build tells. Both are
-	// known before driver.Status.Begin.
+	// Expected is how long building the output should take; for a member of a family,
+	// how long until this member is finished. Untimed reports that no earlier build was
+	// timed, so that Expected is an estimate from other outputs. Both are set before
+	// driver.Status.Begin.
 	Expected time.Duration
-	Guessed  bool
-	// Memory is how much building it, or its whole family, needs at its peak, in
-	// bytes; 0 where that is unknown.
+	Untimed  bool
+	// Memory is the peak that building the output, or its whole family, needs, in
+	// bytes; 0 if it is unknown.
 	Memory int64
-	// Was is when the build finished that the record tells of which the plan knows,
-	// zero where it knows none; Took how long a build here took that it tells of.
-	Was  time.Time
-	Took time.Duration
-	// Family is the steps that run as one with this one, itself among them, in
-	// plan order: the members of one definition share their sources and their
-	// compile, start together and take one job of -j; each ends by itself. All
-	// of them have the same slice. Nil for a step that runs alone. It is known
-	// before driver.Status.Begin.
+	// LastFinished is when the build in the output's record finished, and LastDuration
+	// how long it took if it was built here; zero without a record.
+	LastFinished time.Time
+	LastDuration time.Duration
+	// Family lists the steps of one definition, this one included, in plan order. They
+	// share their sources and their compile, start together and take one job of -j;
+	// each ends by itself. All have the same slice. It is nil if the output is the only
+	// one of its definition that is built, and set before driver.Status.Begin.
 	Family []*Step
 }
 
-// Plan is what a build would do: every output in the closure of the targets, or
-// what is not hidden behind published images, each after all it is built from.
+// Plan lists what a build would do with each output in the closure of the targets,
+// dependencies before dependents. Outputs that only substituted ones depend on are left
+// out.
 type Plan struct {
 	Targets []graph.Ref
 	Steps   []*Step
-	Engine  string // where a run builds, see [buildkit.EngineName]; "" without one
+	Engine  string // that a run builds on, as [buildkit.EngineName] names it; "" before a run
 }
 
 // Count returns how many steps have the action.
@@ -81,38 +82,38 @@ func (p *Plan) Count(a Action) int {
 	return n
 }
 
-// PlanOptions are the options of [New] and [Explain].
-type PlanOptions struct {
+// Options are the options of [New] and [Explain].
+type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
-	NoCache   bool     // build the targets whatever their records say
+	NoCache   bool     // build the targets even if they are up to date
 	Rebuild   bool     // the same
-	// Substitution lets published images stand for what the targets are built
-	// from; nil: none does.
+	// Substitution lets published images be used instead of building dependencies; nil
+	// builds all.
 	Substitution *Substitution
-	// Probe is the probe result of the engine that would build.
+	// Probe is the digest of the probe image of the engine that would build.
 	Probe string
 }
 
-// New decides for every output in the closure of targets whether it must be built. It
-// reads, hashes and writes nothing else.
-func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts PlanOptions) (*Plan, error) {
-	cut := findFrontier(v, v.Graph.Order(targets), targets, opts)
-	p := &Plan{Targets: targets, Steps: gather(v, cut, opts)}
+// New decides for each output in the closure of targets whether it must be built. It
+// reads and hashes files, and changes none.
+func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (*Plan, error) {
+	front := findFrontier(v, v.Graph.Order(targets), targets, opts)
+	p := &Plan{Targets: targets, Steps: newSteps(v, front, opts)}
 	will := pending{}
-	stale := staleness{view: v, probe: opts.Probe, will: will, images: cut.images}
-	asked := opts.asked(targets)
+	stale := staleness{view: v, probe: opts.Probe, will: will, images: front.images}
+	forced := opts.forced(targets)
 	for _, s := range p.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		if s.Taken {
+		if s.Substituted {
 			continue
 		}
 		own, err := stale.of(s.Output, s.Request.Platforms)
 		if err != nil {
 			return nil, err
 		}
-		if flag := asked[s.Output.Ref]; flag != "" {
+		if flag := forced[s.Output.Ref]; flag != "" {
 			own = because("%s", flag)
 		}
 		s.decide(own, will)
@@ -126,8 +127,8 @@ func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts PlanOption
 	return p, nil
 }
 
-// asked returns the flag for which each of the targets is built, whatever its record says.
-func (o PlanOptions) asked(targets []graph.Ref) map[graph.Ref]string {
+// forced returns the flag that forces each of the targets to be built, if any does.
+func (o Options) forced(targets []graph.Ref) map[graph.Ref]string {
 	flags := map[graph.Ref]string{}
 	for _, ref := range targets {
 		switch {
@@ -140,22 +141,22 @@ func (o PlanOptions) asked(targets []graph.Ref) map[graph.Ref]string {
 	return flags
 }
 
-// gather makes a step for each output, and loads what is asked of it later.
-func gather(v *tree.View, cut cut, opts PlanOptions) []*Step {
-	steps := make([]*Step, len(cut.order))
+// newSteps makes a step for each output, and loads what the plan asks of it later.
+func newSteps(v *tree.View, front frontier, opts Options) []*Step {
+	steps := make([]*Step, len(front.order))
 	tree.Parallel(len(steps), func(i int) {
-		o := cut.order[i]
-		s := &Step{Output: o, Action: ActionBuild, NotTaken: cut.not[o.Ref]}
+		o := front.order[i]
+		s := &Step{Output: o, Action: ActionBuild, NotSubstituted: front.rejected[o.Ref]}
 		steps[i] = s
 		s.Request.Platforms = o.Platforms(opts.Platforms)
-		if taken, ok := cut.taken[o.Ref]; ok {
-			s.Action, s.Reason, s.Taken = taken.Action, taken.Reason, true
+		if sub, ok := front.substituted[o.Ref]; ok {
+			s.Action, s.Reason, s.Substituted = sub.Action, sub.Reason, true
 			return
 		}
 		if rec, err := v.Record(o); err == nil {
-			s.Was = rec.Finished
+			s.LastFinished = rec.Finished
 			if rec.Origin == cache.BuiltHere {
-				s.Took = max(rec.Finished.Sub(rec.Started), 0)
+				s.LastDuration = max(rec.Finished.Sub(rec.Started), 0)
 			}
 		}
 		v.Load(o, s.Request.Platforms)
@@ -163,8 +164,7 @@ func gather(v *tree.View, cut cut, opts PlanOptions) []*Step {
 	return steps
 }
 
-// decide takes the output's own reason to be built, if it has one, before that of
-// what it is built from.
+// decide sets the action. A reason of the output's own precedes that of a dependency.
 func (s *Step) decide(own Reason, will pending) {
 	dep, depth := will.nearest(s.Output.Deps)
 	switch {
@@ -180,11 +180,11 @@ func (s *Step) decide(own Reason, will pending) {
 	will[s.Output.Ref] = depth + 1
 }
 
-// pending are the outputs that will be built, each with the number of steps from
-// it to one that has its own reason, itself counted.
+// pending holds the outputs that will be built. The number is how many steps the path
+// has from the output to one with a reason of its own, both included.
 type pending map[graph.Ref]int
 
-// nearest is the dependency with the smallest number; 0 where none is pending.
+// nearest returns the dependency with the smallest number; depth is 0 if none is pending.
 func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 	if len(p) == 0 {
 		return dep, 0
@@ -197,10 +197,9 @@ func (p pending) nearest(deps []graph.Ref) (dep graph.Ref, depth int) {
 	return dep, depth
 }
 
-// Family finds the steps that run as one: those of one definition that will be
-// built. They all need the same outputs, for an output's dependencies are what
-// its whole Containerfile names; so no family can come to wait for itself,
-// whatever the graph. A member of which that did not hold would run alone.
+// Family sets [Step.Family] of the steps of one definition that will be built. All its
+// outputs have the same dependencies, those that the whole Containerfile names, so a
+// family never waits for itself. An output with other dependencies would be left out.
 func Family(steps []*Step) {
 	groups := map[*graph.Definition][]*Step{}
 	for _, s := range steps {
@@ -223,16 +222,17 @@ func Family(steps []*Step) {
 	}
 }
 
-// Outcome is how a step ended.
+// Outcome says how a step ended. The values are those of `--progress rawjson`, and
+// never change.
 type Outcome string
 
 // The outcomes.
 const (
 	Built     Outcome = "built"
-	Saved     Outcome = "saved"     // planned, but its dependencies came out as they were
-	Taken     Outcome = "taken"     // another sx built it meanwhile
+	Unchanged Outcome = "saved"     // not built: its rebuilt dependencies kept their digests
+	Reused    Outcome = "taken"     // another sx built it during this run
 	Preseeded Outcome = "preseeded" // its published image was pulled
-	Failed    Outcome = "failed"    // see Err
-	Skipped   Outcome = "skipped"   // what it needs failed: see Cause
-	NotRun    Outcome = "not run"   // the run stopped before its turn
+	Failed    Outcome = "failed"    // with driver.Result.Err
+	Skipped   Outcome = "skipped"   // a dependency failed: driver.Result.Cause
+	NotRun    Outcome = "not run"   // the run stopped before it started
 )

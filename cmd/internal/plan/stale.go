@@ -78,7 +78,7 @@ func (s staleness) of(o *graph.Output, platforms []string) (Reason, error) {
 		return nil, err
 	}
 	return func() (string, []Change) {
-		cs := since(s.view.Store, rec, now)
+		cs := changesSince(s.view.Store, rec, now)
 		return sentence(cs), cs
 	}, nil
 }

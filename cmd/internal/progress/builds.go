@@ -58,7 +58,7 @@ func (b *builds) begin(p *plan.Plan) event {
 		if s.Action == plan.ActionNone {
 			continue
 		}
-		if s.Guessed {
+		if s.Untimed {
 			b.guess += s.Expected
 		} else {
 			b.known += s.Expected
@@ -77,7 +77,7 @@ func planned(s *plan.Step) event {
 func (b *builds) start(now time.Time, step *plan.Step) event {
 	b.started++
 	j := &job{
-		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Guessed,
+		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Untimed,
 	}
 	if len(step.Request.Platforms) == 1 {
 		j.platform = step.Request.Platforms[0]
@@ -121,10 +121,10 @@ func (b *builds) count(o plan.Outcome) {
 	switch o {
 	case plan.Built:
 		b.done++
-	case plan.Saved:
+	case plan.Unchanged:
 		b.done++
 		b.saved++
-	case plan.Taken:
+	case plan.Reused:
 		b.done++
 		b.taken++
 	case plan.Failed:
@@ -187,7 +187,7 @@ func (g *group) join(j *job, n int) {
 // runs as one.
 func (e *event) expect(s *plan.Step) {
 	if s.Expected > 0 {
-		e.Expected, e.Guessed = new(length(s.Expected)), s.Guessed
+		e.Expected, e.Guessed = new(length(s.Expected)), s.Untimed
 	}
 	if len(s.Family) > 1 {
 		e.Family = s.Output.Definition.Stage + "-" + s.Output.Definition.Name

@@ -126,7 +126,7 @@ func play(t *testing.T, d *progress.Display, log string) {
 	playFetch(d.Sources())
 	libc, gcc, rust, zlib, bash := step("libc", "not built yet"), step("gcc", "core-libc will be built"), step("rust", "core-gcc will be built"), step("zlib", "core-libc will be built"), step("bash", "not built yet")
 	gcc.Because = libc.Output.Ref
-	libc.Expected, gcc.Expected, gcc.Guessed = 80*time.Second, time.Minute, true
+	libc.Expected, gcc.Expected, gcc.Untimed = 80*time.Second, time.Minute, true
 	llvm := familyOf("llvm", "clang", "lld")
 	d.Waiting("another sx runs the engine")
 	d.Begin(&plan.Plan{Engine: "ssh://builder", Steps: append([]*plan.Step{libc, gcc, rust, zlib, bash, {Action: plan.ActionNone}}, llvm...)})
@@ -142,8 +142,8 @@ func play(t *testing.T, d *progress.Display, log string) {
 	pass(2 * time.Second)
 	d.Finish(gcc, driver.Result{Ref: gcc.Output.Ref, Outcome: plan.Failed, Elapsed: 2 * time.Second, Err: errors.New("exit code: 1"), Log: log})
 	d.Finish(rust, driver.Result{Ref: rust.Output.Ref, Outcome: plan.Skipped, Cause: gcc.Output.Ref})
-	d.Finish(zlib, driver.Result{Ref: zlib.Output.Ref, Outcome: plan.Saved, Digest: digest(t, "b")})
-	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Taken, Digest: digest(t, "c")})
+	d.Finish(zlib, driver.Result{Ref: zlib.Output.Ref, Outcome: plan.Unchanged, Digest: digest(t, "b")})
+	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Reused, Digest: digest(t, "c")})
 	pass(58 * time.Second)
 	d.Finish(llvm[0], driver.Result{Ref: llvm[0].Output.Ref, Outcome: plan.Built, Elapsed: time.Minute, Digest: digest(t, "d")})
 	d.Interrupted()

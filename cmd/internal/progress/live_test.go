@@ -20,7 +20,7 @@ import (
 // night is the middle of a run.
 func night(d *progress.Display) {
 	p := &plan.Plan{Steps: []*plan.Step{step("gcc", ""), step("a-name-that-is-rather-long", ""), {Action: plan.ActionNone}}}
-	p.Steps[0].Expected, p.Steps[1].Expected, p.Steps[1].Guessed = 40*time.Minute, 3*time.Hour, true
+	p.Steps[0].Expected, p.Steps[1].Expected, p.Steps[1].Untimed = 40*time.Minute, 3*time.Hour, true
 	p.Steps[0].Request.Platforms = []string{"linux/amd64"}
 	llvm := familyOf("llvm", "clang", "lld", "llvm")
 	p.Steps = append(p.Steps, llvm...)
@@ -37,7 +37,7 @@ func night(d *progress.Display) {
 	f := d.Sources()
 	f.Begin(9)
 	f.Start(source("rust"), "https://one.example/", 10*mib, 40*mib)
-	d.Finish(p.Steps[6], end(p.Steps[6], plan.Saved, 0))
+	d.Finish(p.Steps[6], end(p.Steps[6], plan.Unchanged, 0))
 	d.Finish(p.Steps[7], driver.Result{Ref: p.Steps[7].Output.Ref, Outcome: plan.Failed, Err: errors.New("exit code: 2")})
 	d.Estimate(9*time.Hour + 40*time.Minute)
 }
@@ -64,8 +64,8 @@ func TestTTYTimeGoesOn(t *testing.T) {
 		d.Estimate(70 * time.Second)
 		want(t, d.see(100*time.Millisecond), "core-llvm (3 outputs)      0s / ~1h00m\n0/3 done | 0s | ~1m10s left\n")
 		want(t, d.see(20*time.Second), "core-llvm (3 outputs)     20s / ~1h00m\n0/3 done | 20s | ~50s left\n")
-		d.Finish(llvm[0], end(llvm[0], plan.Saved, 0))
-		d.Finish(llvm[1], end(llvm[1], plan.Saved, 0))
+		d.Finish(llvm[0], end(llvm[0], plan.Unchanged, 0))
+		d.Finish(llvm[1], end(llvm[1], plan.Unchanged, 0))
 		saved := "core-clang: unchanged, its dependencies kept their digests (1/3)\ncore-lld: unchanged, its dependencies kept their digests (2/3)\n"
 		want(t, d.see(40*time.Second), saved+"core-llvm    1m0s / ~1h00m\n2/3 done, 2 unchanged | 1m0s | ~10s left\n")
 		want(t, d.see(time.Minute), saved+"core-llvm    2m0s / ~1h00m\n2/3 done, 2 unchanged | 2m0s | later than estimated\n")
@@ -198,7 +198,7 @@ func TestCountsNeverGoBack(t *testing.T) {
 
 func happen(r *rand.Rand, d *progress.Display) {
 	s, src := step(fmt.Sprint("s", r.IntN(9)), ""), source(fmt.Sprint("s", r.IntN(9)))
-	outcomes := []plan.Outcome{plan.Built, plan.Saved, plan.Taken, plan.Failed, plan.Skipped, plan.NotRun}
+	outcomes := []plan.Outcome{plan.Built, plan.Unchanged, plan.Reused, plan.Failed, plan.Skipped, plan.NotRun}
 	f := d.Sources()
 	[]func(){
 		func() { d.Begin(planOf(r.IntN(9))) },

@@ -81,9 +81,9 @@ func finishWords(e event) []line {
 	switch plan.Outcome(e.Outcome) {
 	case plan.Built:
 		return lines(change, green, fmt.Sprintf("%s: built in %s: %s %s", e.Ref, took, short(e.Digest), tally))
-	case plan.Saved:
+	case plan.Unchanged:
 		return lines(change, none, fmt.Sprintf("%s: unchanged, its dependencies kept their digests %s", e.Ref, tally))
-	case plan.Taken:
+	case plan.Reused:
 		return lines(change, none, fmt.Sprintf("%s: reused, another sx has built it %s", e.Ref, tally))
 	case plan.Failed:
 		said := fmt.Sprintf("%s: failed after %s", e.Ref, took)

@@ -64,13 +64,13 @@ func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
 		name, hint := s.Output.Ref.String(), c.hint(s)
 		s.Expected = pasts[name].took()
 		if s.Expected == 0 && s.Action == plan.ActionBuild {
-			s.Expected = s.Took
+			s.Expected = s.LastDuration
 		}
 		if s.Expected == 0 {
 			s.Expected = hint.Time
 		}
-		s.Guessed = s.Expected == 0
-		if !s.Guessed {
+		s.Untimed = s.Expected == 0
+		if !s.Untimed {
 			known.Add(s.Expected)
 		}
 		if s.Memory = hint.Memory; s.Memory == 0 {
@@ -78,7 +78,7 @@ func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
 		}
 	}
 	for _, s := range steps {
-		if s.Guessed {
+		if s.Untimed {
 			s.Expected = cmp.Or(known.Value(), defaultGuess)
 		}
 	}

@@ -35,7 +35,7 @@ func NewForecast(t *tree.Tree, p *plan.Plan, c Capacity) Forecast {
 		f.Longest = max(f.Longest, u.height)
 	}
 	for _, step := range p.Steps {
-		if step.Action == plan.ActionBuild && step.Guessed {
+		if step.Action == plan.ActionBuild && step.Untimed {
 			f.Guessed++
 		}
 	}

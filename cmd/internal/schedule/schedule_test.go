@@ -189,7 +189,7 @@ func TestScheduleGuess(t *testing.T) {
 		}
 		all := plantest.Steps(t, "a:\nb: a\nc: b\nd: c\n")
 		for _, s := range all {
-			s.Expected, s.Guessed = time.Minute, s.Output.Ref.Name != "d"
+			s.Expected, s.Untimed = time.Minute, s.Output.Ref.Name != "d"
 		}
 		s.play(t, all)
 		if got := fmt.Sprint(left[:2]); got != "[4m0s 1m4s]" {

@@ -53,7 +53,7 @@ func units(steps []*plan.Step) []*Unit {
 			place[member.Output.Ref] = u
 			u.expected = max(u.expected, member.Expected)
 			u.memory = max(u.memory, member.Memory)
-			u.guessed = u.guessed && member.Guessed
+			u.guessed = u.guessed && member.Untimed
 		}
 		all = append(all, u)
 	}

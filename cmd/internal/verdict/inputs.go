@@ -14,17 +14,17 @@ import (
 // input is an output with one digest, as others were built from it. What counts
 // for them is its whole closure by digest, so each is looked at once for all.
 type input struct {
-	deps []*input // none of what has no proof
-	kind string   // of the engine that built it; "" where there is no proof
-	full bool     // it is MATCH, on that kind of engine and its own inputs aside
-	// other says why it is not what the tree's definitions make, or that one of its
+	deps   []*input // none of what has no proof
+	kind   string   // of the engine that built it; "" where there is no proof
+	proven bool     // it is MATCH, on that kind of engine and its own inputs aside
+	// deviation says why it is not what the tree's definitions make, or that one of its
 	// inputs is not; "" if all of them are, as far as sx knows.
-	other string
+	deviation string
 
 	digest oci.Digest
 
-	seen uint64         // scratch of count: the unproven ones of a round that it is or rests on
-	on   map[string]int // kind of engine → unproven inputs
+	marks    uint64         // scratch of count: the unproven ones of a round that it is or rests on
+	unproven map[string]int // kind of engine → unproven inputs
 }
 
 type inputID struct {
@@ -34,10 +34,10 @@ type inputID struct {
 
 // inputs are all that were looked at, each after its deps.
 type inputs struct {
-	first []*input // of each output of the graph, by its number: the first that was looked at
-	byID  map[inputID]*input
-	order []*input
-	stale bool // some have no counts yet
+	byNumber  []*input // of each output of the graph, by its number: the first that was looked at
+	byID      map[inputID]*input
+	order     []*input
+	uncounted bool // some have no counts yet
 }
 
 // unprovenInputs counts the inputs of o, which has the manifests ms and a proof, that
@@ -50,7 +50,7 @@ func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other
 	defer j.mu.Unlock()
 	in := j.input(o.String(), o, ms)
 	j.inputs.count()
-	return in.on[in.kind], in.other
+	return in.unproven[in.kind], in.deviation
 }
 
 // All judges refs, which is much faster than one by one where there are many.
@@ -62,7 +62,7 @@ func (j *Judge) All(refs []graph.Ref) []Verdict {
 	})
 	j.prepare(outputs)
 	vs := make([]Verdict, len(refs))
-	tree.Parallel(len(refs), func(i int) { vs[i] = j.look(outputs[i]) })
+	tree.Parallel(len(refs), func(i int) { vs[i] = j.verdictOn(outputs[i]) })
 	return vs
 }
 
@@ -95,7 +95,7 @@ func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 
 // foreign is an image of another registry, of which no build here can be a proof.
 func (s *inputs) foreign(image string) *input {
-	return s.of(image, nil, oci.Digest{}, func(*input) {})
+	return s.add(image, nil, oci.Digest{}, func(*input) {})
 }
 
 // input looks at an output that has the manifests ms, or had when it was used; o is
@@ -114,7 +114,7 @@ func (j *Judge) input(name string, o *graph.Output, ms []oci.Manifest) *input {
 	if published {
 		d = m
 	}
-	return j.inputs.of(name, o, d, func(in *input) { j.fill(in, name, o, published) })
+	return j.inputs.add(name, o, d, func(in *input) { j.fill(in, name, o, published) })
 }
 
 // fill looks for the proof of an input. Listed says that it has an image of the
@@ -125,21 +125,21 @@ func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	rec, proven := j.proof(name, o, in.digest)
 	if !proven {
 		if !listed {
-			in.other = name + " was not built here, and is not the published image"
+			in.deviation = name + " was not built here, and is not the published image"
 		}
 		return
 	}
 	in.kind = rec.Engine.Kind
-	in.other = j.notOurs(name, o, rec)
-	in.full = in.other == "" && listed && !onCache(rec)
+	in.deviation = j.outdated(name, o, rec)
+	in.proven = in.deviation == "" && listed && !usedForeignCache(rec)
 	j.addDeps(in, o, rec)
 	for _, dep := range in.deps {
-		in.other = cmp.Or(in.other, dep.other)
+		in.deviation = cmp.Or(in.deviation, dep.deviation)
 	}
 }
 
-// notOurs is why a build is not of the tree's definitions, inputs aside; "" if it is.
-func (j *Judge) notOurs(name string, o *graph.Output, rec cache.Record) string {
+// outdated is why a build is not of the tree's definitions, inputs aside; "" if it is.
+func (j *Judge) outdated(name string, o *graph.Output, rec cache.Record) string {
 	if o == nil {
 		return name + " is not an output of the tree"
 	}
@@ -163,9 +163,9 @@ func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record,
 	return j.View.Proof(o, d)
 }
 
-// onCache tells of a build that may have used what the cache of an engine elsewhere
+// usedForeignCache tells of a build that may have used what the cache of an engine elsewhere
 // holds, which nobody here need have built.
-func onCache(rec cache.Record) bool {
+func usedForeignCache(rec cache.Record) bool {
 	return rec.Engine.Kind != "embedded" && !rec.NoCache
 }
 
@@ -180,21 +180,21 @@ func (j *Judge) output(name string) *graph.Output {
 
 // find returns what was looked at already, or nil.
 func (s *inputs) find(name string, o *graph.Output, d oci.Digest) *input {
-	if o != nil && o.Number() < len(s.first) {
-		if in := s.first[o.Number()]; in != nil && in.digest == d {
+	if o != nil && o.Number() < len(s.byNumber) {
+		if in := s.byNumber[o.Number()]; in != nil && in.digest == d {
 			return in
 		}
 	}
 	return s.byID[inputID{name, d}]
 }
 
-func (s *inputs) add(name string, o *graph.Output, in *input) {
+func (s *inputs) put(name string, o *graph.Output, in *input) {
 	if o != nil {
-		if n := o.Number() + 1 - len(s.first); n > 0 {
-			s.first = append(s.first, make([]*input, n)...)
+		if n := o.Number() + 1 - len(s.byNumber); n > 0 {
+			s.byNumber = append(s.byNumber, make([]*input, n)...)
 		}
-		if s.first[o.Number()] == nil {
-			s.first[o.Number()] = in
+		if s.byNumber[o.Number()] == nil {
+			s.byNumber[o.Number()] = in
 			return
 		}
 	}
@@ -204,30 +204,30 @@ func (s *inputs) add(name string, o *graph.Output, in *input) {
 	s.byID[inputID{name, in.digest}] = in
 }
 
-// of returns that of an output with a digest, which fill looks at when it is new.
+// add returns that of an output with a digest, which fill looks at when it is new.
 // Only a forged record could lead back to itself; the edge that does counts for
 // nothing.
-func (s *inputs) of(name string, o *graph.Output, d oci.Digest, fill func(*input)) *input {
+func (s *inputs) add(name string, o *graph.Output, d oci.Digest, fill func(*input)) *input {
 	if in := s.find(name, o, d); in != nil {
 		return in
 	}
 	in := &input{digest: d}
-	s.add(name, o, in)
+	s.put(name, o, in)
 	fill(in)
-	s.order, s.stale = append(s.order, in), true
+	s.order, s.uncounted = append(s.order, in), true
 	return in
 }
 
 // count fills in how many unproven inputs each rests on, for every kind of engine
 // that built any.
 func (s *inputs) count() {
-	if !s.stale {
+	if !s.uncounted {
 		return
 	}
-	s.stale = false
+	s.uncounted = false
 	kinds := map[string]bool{}
 	for _, in := range s.order {
-		in.on = nil
+		in.unproven = nil
 		kinds[in.kind] = true
 	}
 	delete(kinds, "")
@@ -242,7 +242,7 @@ func (s *inputs) count() {
 func (s *inputs) countOn(kind string) {
 	var round []*input
 	for i, in := range s.order {
-		if !in.full || in.kind != kind && in.kind != "embedded" {
+		if !in.proven || in.kind != kind && in.kind != "embedded" {
 			round = append(round, in)
 		}
 		if len(round) == 64 || i == len(s.order)-1 && len(round) > 0 {
@@ -254,22 +254,22 @@ func (s *inputs) countOn(kind string) {
 
 func (s *inputs) mark(round []*input, kind string) {
 	for _, in := range s.order {
-		in.seen = 0
+		in.marks = 0
 	}
 	for i, in := range round {
-		in.seen = 1 << i
+		in.marks = 1 << i
 	}
 	for _, in := range s.order {
 		var below uint64
 		for _, dep := range in.deps {
-			below |= dep.seen
+			below |= dep.marks
 		}
-		in.seen |= below
+		in.marks |= below
 		if below != 0 {
-			if in.on == nil {
-				in.on = map[string]int{}
+			if in.unproven == nil {
+				in.unproven = map[string]int{}
 			}
-			in.on[kind] += bits.OnesCount64(below)
+			in.unproven[kind] += bits.OnesCount64(below)
 		}
 	}
 }

@@ -16,9 +16,9 @@ func TestInputsAreCountedOnce(t *testing.T) {
 		var s inputs
 		var all []*input
 		for i := range 300 {
-			in := s.of(fmt.Sprint(i), nil, oci.Digest{}, func(in *input) {
+			in := s.add(fmt.Sprint(i), nil, oci.Digest{}, func(in *input) {
 				in.kind = []string{"embedded", "docker", ""}[random.IntN(3)]
-				in.full = random.Float64() >= share
+				in.proven = random.Float64() >= share
 				for range random.IntN(5) {
 					if len(all) > 0 {
 						in.deps = append(in.deps, all[random.IntN(len(all))])
@@ -35,7 +35,7 @@ func TestInputsAreCountedOnce(t *testing.T) {
 			if in.kind == "" {
 				continue
 			}
-			if got, want := in.on[in.kind], walk(in, in.kind, map[*input]bool{}); got != want {
+			if got, want := in.unproven[in.kind], walk(in, in.kind, map[*input]bool{}); got != want {
 				t.Errorf("share %v: %d unproven inputs of %d, want %d", share, got, i, want)
 			}
 		}
@@ -48,7 +48,7 @@ func walk(in *input, kind string, seen map[*input]bool) (unproven int) {
 			continue
 		}
 		seen[dep] = true
-		if !dep.full || dep.kind != kind && dep.kind != "embedded" {
+		if !dep.proven || dep.kind != kind && dep.kind != "embedded" {
 			unproven++
 		}
 		unproven += walk(dep, kind, seen)

@@ -74,10 +74,10 @@ func (j *Judge) OpenHistory() (History, error) {
 // Judge looks at what is in out/ for ref. Blobs that are as they were when they
 // were last hashed are not read again; see [Verify].
 func (j *Judge) Judge(ref graph.Ref) Verdict {
-	return j.look(j.View.Graph.Output(ref))
+	return j.verdictOn(j.View.Graph.Output(ref))
 }
 
-func (j *Judge) look(o *graph.Output) Verdict {
+func (j *Judge) verdictOn(o *graph.Output) Verdict {
 	layout, err := j.View.Check(o)
 	return j.judge(o, layout, err)
 }
@@ -138,7 +138,7 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		return v
 	}
 	v = j.differs(v, rec)
-	j.excuse(&v, o)
+	j.excuseUnknownKey(&v, o)
 	return v
 }
 
@@ -148,7 +148,7 @@ func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
 	if rec.Engine.Kind != "embedded" {
 		v.Engine = rec.Engine.Kind
 	}
-	if onCache(rec) {
+	if usedForeignCache(rec) {
 		v.Cached = true
 		v.Given++
 	}
@@ -286,11 +286,11 @@ func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func(
 	return nil
 }
 
-// excuse makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml that sx does not know
+// excuseUnknownKey makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml that sx does not know
 // may account for the difference: one of o's definition, or of a dependency whose
 // digest is not the published one either. A definition that got such a key has changed,
 // and what sx made of it must not replace what is published without --force.
-func (j *Judge) excuse(v *Verdict, o *graph.Output) {
+func (j *Judge) excuseUnknownKey(v *Verdict, o *graph.Output) {
 	for _, ref := range j.View.Graph.Closure([]graph.Ref{o.Ref}) {
 		dep := j.View.Graph.Output(ref)
 		if len(dep.Definition.UnknownKeys) == 0 || dep != o && j.asPublished(dep) {

@@ -4,9 +4,9 @@ import "testing"
 
 func TestVerdictString(t *testing.T) {
 	for _, tt := range []struct {
-		v    Verdict
-		want string
-		full bool
+		v      Verdict
+		want   string
+		proven bool
 	}{
 		{Verdict{Word: Match}, "MATCH", true},
 		{Verdict{Word: Match, Given: 1}, "MATCH given 1 unproven input", false},
@@ -16,8 +16,8 @@ func TestVerdictString(t *testing.T) {
 		{Verdict{Word: Changed, Given: 3}, "CHANGED", false},
 		{Verdict{Word: Missing}, "MISSING", false},
 	} {
-		if got := tt.v.String(); got != tt.want || tt.v.Full() != tt.full {
-			t.Errorf("%+v is %q, full %v; want %q, full %v", tt.v, got, tt.v.Full(), tt.want, tt.full)
+		if got := tt.v.String(); got != tt.want || tt.v.Full() != tt.proven {
+			t.Errorf("%+v is %q, full %v; want %q, full %v", tt.v, got, tt.v.Full(), tt.want, tt.proven)
 		}
 	}
 }
