@@ -31,7 +31,7 @@ func TestDocumentsAreBounded(t *testing.T) {
 		for _, path := range []string{"out/core-a/index.json", ".sx/records/core-a.json"} {
 			write(t, filepath.Join(s.tree, path), []byte(body))
 			var err error
-			refusal := func() { _, err = s.Whole("core-a") }
+			refusal := func() { _, err = s.Check("core-a") }
 			if strings.HasPrefix(path, ".sx") {
 				want = ""
 				refusal = func() { _, err = s.Record("core-a") }

@@ -71,7 +71,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 			s := reopened(t, tree)
 			buildImage("a", layer).commit(t, s, "core-a")
 			buildImage("b", layer).commit(t, s, "core-b")
-			whole := func(s *Store, output string) error { _, err := s.Whole(output); return err }
+			whole := func(s *Store, output string) error { _, err := s.Check(output); return err }
 			must(0, errors.Join(whole(s, "core-a"), whole(s, "core-b"), s.Save()))(t)
 			rot(t, s, layerOf(s, "core-a", layer))
 			if err := errors.Join(whole(s, "core-a"), whole(s, "core-b"), s.Save()); err != nil {
@@ -110,16 +110,16 @@ func TestDamagedIndexIsNotForgotten(t *testing.T) {
 	tree := mkdir(t, t.TempDir(), "tree")
 	s := reopened(t, tree)
 	buildImage("a").commit(t, s, "core-a")
-	was := must(s.Whole("core-a"))(t)
+	was := must(s.Check("core-a"))(t)
 	must(0, s.Save())(t)
 	rot(t, s, filepath.Join(tree, "out/core-a/index.json"))
-	if l := must(s.Whole("core-a"))(t); l.Top != was.Top {
+	if l := must(s.Check("core-a"))(t); l.Top != was.Top {
 		t.Fatal("the damage shows before anybody has read it, so this test shows nothing")
 	}
 	must(0, s.Save())(t)
 	s.Verify(t.Context(), "core-a")
 	for _, s := range []*Store{s, reopened(t, tree)} {
-		if l, err := s.Whole("core-a"); err == nil && l.Top == was.Top {
+		if l, err := s.Check("core-a"); err == nil && l.Top == was.Top {
 			t.Error("it is what it was")
 		}
 	}

@@ -5,7 +5,7 @@
 // store's own folder may come from someone else, so they are bounded, reached without
 // following a link, and checked against a digest or a MAC before anything depends on them.
 //
-// A [Store] is opened on a tree. [Store.Layout] reads an output, [Store.Whole] and
+// A [Store] is opened on a tree. [Store.Read] reads an output, [Store.Check] and
 // [Store.Verify] check every byte of it, [Store.Stage] writes a new one aside and
 // [Staging.Commit] swaps it in. Record and Proof say how an output came to be.
 // [LoadDigests] and [Store.WriteDigests] are the tree's digests/ folder.

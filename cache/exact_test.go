@@ -28,25 +28,25 @@ func TestExact(t *testing.T) {
 	must(0, r.Exact(must(s.Verify(t.Context(), "core-x"))(t)))(t)
 	must(0, os.RemoveAll(s.Out("core-x")))(t)
 	i.write(t, s.Out("core-x")) // as make leaves the same build
-	for _, l := range []Layout{must(s.Whole("core-x"))(t), must(s.Adopt(t.Context(), "core-x"))(t)} {
+	for _, l := range []Layout{must(s.Check("core-x"))(t), must(s.Import(t.Context(), "core-x"))(t)} {
 		must(0, r.Exact(l))(t)
 	}
 	wantError(t, r.Exact(Layout{}), `of output "core-x"`)
 	silent := r
 	silent.Index, silent.Top = oci.Digest{}, oci.Digest{}
-	wantError(t, silent.Exact(must(s.Whole("core-x"))(t)), "does not say")
+	wantError(t, silent.Exact(must(s.Check("core-x"))(t)), "does not say")
 
 	// The same image, named by another index or by index.json itself.
 	twofold := *i
 	twofold.top = i.index(i.manifest(amd64, "layer"), i.manifest(unknown, "provenance"))
 	twofold.write(t, s.Out("core-x"))
-	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its image index is not")
+	wantError(t, r.Exact(must(s.Check("core-x"))(t)), "its image index is not")
 	twofold.top = i.manifest(amd64, "layer")
 	twofold.top.Annotations = nil
 	twofold.write(t, s.Out("core-x"))
-	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its image index is not")
+	wantError(t, r.Exact(must(s.Check("core-x"))(t)), "its image index is not")
 	buildImage("evil").write(t, s.Out("core-x"))
-	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "other images")
+	wantError(t, r.Exact(must(s.Check("core-x"))(t)), "other images")
 }
 
 // Whatever lies in the folder beside the build's own files is not exact.
@@ -71,7 +71,7 @@ func TestStray(t *testing.T) {
 		r := built(t, s, "core-x", buildImage("layer"))
 		must(0, change(s.Out("core-x/"+name)))(t)
 		for _, l := range []Layout{
-			must(s.Whole("core-x"))(t), must(s.Verify(t.Context(), "core-x"))(t), must(s.Adopt(t.Context(), "core-x"))(t),
+			must(s.Check("core-x"))(t), must(s.Verify(t.Context(), "core-x"))(t), must(s.Import(t.Context(), "core-x"))(t),
 		} {
 			if !slices.Equal(l.Stray, []string{name}) {
 				t.Errorf("%q: stray is %q", name, l.Stray)
@@ -82,7 +82,7 @@ func TestStray(t *testing.T) {
 	s := newStore(t)
 	r := built(t, s, "core-x", buildImage("layer"))
 	must(0, newline(s.Out("core-x/index.json")))(t)
-	wantError(t, r.Exact(must(s.Whole("core-x"))(t)), "its index.json is not")
+	wantError(t, r.Exact(must(s.Check("core-x"))(t)), "its index.json is not")
 }
 
 func TestStrayIsBounded(t *testing.T) {
@@ -91,7 +91,7 @@ func TestStrayIsBounded(t *testing.T) {
 	for n := range 2 * 8 {
 		write(t, s.Out(fmt.Sprintf("core-x/%02d", n)), nil)
 	}
-	stray := must(s.Whole("core-x"))(t).Stray
+	stray := must(s.Check("core-x"))(t).Stray
 	if len(stray) != 8 || stray[0] != "00" || !slices.IsSorted(stray) {
 		t.Errorf("stray is %q", stray)
 	}
@@ -105,11 +105,11 @@ func TestStrayOneLevel(t *testing.T) {
 	i.write(t, s.Out("core-x"))
 	write(t, s.Out("core-x/manifest.json"), []byte("[]"))
 	write(t, s.Out("core-x/repositories"), []byte("{}"))
-	if l := must(s.Whole("core-x"))(t); len(l.Stray) != 0 {
+	if l := must(s.Check("core-x"))(t); len(l.Stray) != 0 {
 		t.Errorf("stray is %q", l.Stray)
 	}
 	write(t, s.Out("core-x/other"), nil)
-	if l := must(s.Whole("core-x"))(t); !slices.Equal(l.Stray, []string{"other"}) {
+	if l := must(s.Check("core-x"))(t); !slices.Equal(l.Stray, []string{"other"}) {
 		t.Errorf("stray is %q", l.Stray)
 	}
 }
@@ -120,7 +120,7 @@ func TestCommitLeavesNothingStray(t *testing.T) {
 	i := buildImage("layer")
 	i.add("", []byte("in vain"))
 	top := must(i.commit(t, s, "core-x"), nil)(t).Top
-	l := must(s.Whole("core-x"))(t)
+	l := must(s.Check("core-x"))(t)
 	if len(l.Stray) != 0 || l.Top != top || top.IsZero() {
 		t.Errorf("stray is %q, index.json %s, not %s", l.Stray, l.Top, top)
 	}

@@ -26,7 +26,7 @@ func TestHostileFiles(t *testing.T) {
 		if err := errors.Join(os.Rename(path, moved), os.Symlink(moved, path)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Whole("core-x"); err == nil {
+		if _, err := s.Check("core-x"); err == nil {
 			t.Errorf("%q: a link was followed", name)
 		} else {
 			wantError(t, err, disk.IsLink)
@@ -37,7 +37,7 @@ func TestHostileFiles(t *testing.T) {
 		if err := errors.Join(os.Remove(path), unix.Mkfifo(path, 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Whole("core-x"); err == nil {
+		if _, err := s.Check("core-x"); err == nil {
 			t.Errorf("%q: a fifo was read", name)
 		}
 	}
@@ -46,7 +46,7 @@ func TestHostileFiles(t *testing.T) {
 func TestHostileOutput(t *testing.T) {
 	s := newStore(t)
 	for _, output := range []string{"", ".", "..", "../x", "a/b", "-a", ".sx", "A", "a\n", "a\x00", strings.Repeat("a", 201)} {
-		if _, err := s.Layout(output); err == nil {
+		if _, err := s.Read(output); err == nil {
 			t.Errorf("output %q was accepted", output)
 		}
 		if _, err := s.Stage(output); err == nil {
@@ -123,7 +123,7 @@ func TestHostileJSON(t *testing.T) {
 		i.write(t, s.Out("core-x"))
 		data := i.blobs[i.json(oci.MediaTypeIndex, oci.Index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: tops}).Digest]
 		write(t, filepath.Join(s.Out("core-x"), "index.json"), data)
-		if l, err := s.Whole("core-x"); err == nil {
+		if l, err := s.Check("core-x"); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, l)
 		}
 	}
@@ -137,13 +137,13 @@ func TestHostileSizes(t *testing.T) {
 		if err := os.Truncate(path, 1<<40); err != nil { // sparse
 			t.Fatal(err)
 		}
-		_, err := s.Layout("core-x")
+		_, err := s.Read("core-x")
 		wantError(t, err, "more than")
 	}
 	deep := strings.Repeat(`{"manifests":[`, 1<<17)
 	for _, text := range []string{"", "null", "[]", "{", deep, `{"schemaVersion":2}{}`, `{"schemaVersion":1,"manifests":[]}`} {
 		write(t, filepath.Join(s.Out("core-x"), "index.json"), []byte(text))
-		if _, err := s.Layout("core-x"); err == nil {
+		if _, err := s.Read("core-x"); err == nil {
 			t.Errorf("index.json %.20q was accepted", text)
 		}
 	}
@@ -154,7 +154,7 @@ func TestOciLayoutVersion(t *testing.T) {
 	buildImage("layer").write(t, s.Out("core-x"))
 	for _, text := range []string{"", "{}", `{"imageLayoutVersion":"2.0.0"}`, `{"imageLayoutVersion":1}`} {
 		write(t, filepath.Join(s.Out("core-x"), "oci-layout"), []byte(text))
-		_, err := s.Layout("core-x")
+		_, err := s.Read("core-x")
 		wantError(t, err, "oci-layout")
 	}
 }

@@ -38,7 +38,7 @@ type PlatformImage struct {
 	Version  string           // org.opencontainers.image.version of the manifest; "" if it has none
 }
 
-// Image is Whole for a caller that will read the blobs. It does not look for Stray files,
+// Image is Check for a caller that will read the blobs. It does not look for Stray files,
 // which are not part of the image.
 func (s *Store) Image(output string) (*Image, error) {
 	r, err := s.openLayout(output)
@@ -99,7 +99,7 @@ func (i *Image) Open(d oci.Descriptor) (io.ReadCloser, error) {
 // Close closes the folder. What Open returned stays readable.
 func (i *Image) Close() { i.reader.Close() }
 
-// Adopt is Whole, and makes every blob of the layout a shared blob, those of attestations
+// Import is Check, and makes every blob of the layout a shared blob, those of attestations
 // too, so that BlobPath finds them: also if make wrote the layout, or somebody removed the
 // shared blobs. If none is missing, nothing is written.
 //
@@ -107,11 +107,11 @@ func (i *Image) Close() { i.reader.Close() }
 // every blob (make leaves that mode, `docker save` does not), if the file belongs to this
 // user and has no other name that would change with it. Otherwise it is a copy, and the
 // layout's file stays as it is.
-func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
+func (s *Store) Import(ctx context.Context, output string) (Layout, error) {
 	if s.readOnly != nil {
-		return Layout{}, fmt.Errorf("adopting output %q: %w", output, s.readOnly)
+		return Layout{}, fmt.Errorf("importing output %q: %w", output, s.readOnly)
 	}
-	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(ctx, true)
 		if err != nil {
 			return layout.Contents{}, err
@@ -120,7 +120,7 @@ func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 		if err != nil {
 			return layout.Contents{}, err
 		}
-		if err := s.adoptAll(r, blobs); err != nil {
+		if err := s.shareAll(r, blobs); err != nil {
 			return layout.Contents{}, err
 		}
 		c.Stray, err = r.Strays(c)
@@ -128,25 +128,25 @@ func (s *Store) Adopt(ctx context.Context, output string) (Layout, error) {
 	})
 }
 
-func (s *blobs) adoptAll(r *layout.Reader, blobs []oci.Descriptor) error {
-	adopted := false
+func (s *blobs) shareAll(r *layout.Reader, blobs []oci.Descriptor) error {
+	imported := false
 	for _, d := range blobs {
 		if shared, err := s.openShared(d.Digest); err == nil {
 			shared.Close()
 			continue
 		}
-		if err := s.adopt(r, d); err != nil {
-			return fmt.Errorf("adopting blob %s: %w", d.Digest, err)
+		if err := s.shareBlob(r, d); err != nil {
+			return fmt.Errorf("importing blob %s: %w", d.Digest, err)
 		}
-		adopted = true
+		imported = true
 	}
-	if !adopted {
+	if !imported {
 		return nil
 	}
 	return disk.SyncDir(s.Dir("blobs", "sha256"))
 }
 
-func (s *blobs) adopt(r *layout.Reader, d oci.Descriptor) error {
+func (s *blobs) shareBlob(r *layout.Reader, d oci.Descriptor) error {
 	f, err := r.OpenBlob(d)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ func TestLayoutForms(t *testing.T) {
 	two := buildImage("layer")
 	two.top.Annotations = map[string]string{oci.AnnotationName: "docker.io/stagex/core-two:1", oci.AnnotationRefName: "1"}
 	two.write(t, s.Out("core-two"))
-	got, err := s.Layout("core-two")
+	got, err := s.Read("core-two")
 	want := Layout{
 		Output: "core-two", Index: two.top.Digest, Manifests: got.Manifests,
 		Top:  oci.DigestOf(must(os.ReadFile(s.Out("core-two/index.json")))(t)),
@@ -33,7 +33,7 @@ func TestLayoutForms(t *testing.T) {
 	one.top = one.manifest(amd64, "layer")
 	one.write(t, s.Out("core-one"))
 	write(t, filepath.Join(s.Out("core-one"), "manifest.json"), []byte("[]"))
-	single, err := s.Whole("core-one")
+	single, err := s.Check("core-one")
 	if err != nil || !single.OneLevel || !single.Index.IsZero() {
 		t.Errorf("one-level: got %+v, %v", single, err)
 	}
@@ -73,11 +73,11 @@ func TestLayoutPlatforms(t *testing.T) {
 
 func TestLayoutMissing(t *testing.T) {
 	s := newStore(t)
-	if _, err := s.Layout("core-none"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Read("core-none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no out/: got %v", err)
 	}
 	mkdir(t, s.Out("core-empty")) // make leaves this where a build fails
-	if _, err := s.Whole("core-empty"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Check("core-empty"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty folder: got %v", err)
 	}
 	for _, gone := range []string{"oci-layout", "blobs", "blobs/sha256"} {
@@ -86,7 +86,7 @@ func TestLayoutMissing(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(s.Out("core-x"), gone)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Layout("core-x"); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.Read("core-x"); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("without %s: got %v, want an error that is not ErrNotExist", gone, err)
 		}
 	}
@@ -104,15 +104,15 @@ func TestWholeFindsDamage(t *testing.T) {
 		} {
 			s := newStore(t)
 			i.write(t, s.Out("core-x"))
-			if _, err := s.Whole("core-x"); err != nil {
+			if _, err := s.Check("core-x"); err != nil {
 				t.Fatal(err)
 			}
 			if err := damage(filepath.Join(s.Out("core-x"), "blobs", "sha256", d.Hex())); err != nil {
 				t.Fatal(err)
 			}
-			_, err := s.Whole("core-x")
+			_, err := s.Check("core-x")
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s %q: Whole says %v", name, data, err)
+				t.Errorf("%s %q: Check says %v", name, data, err)
 			}
 			var missing *layout.MissingBlobError
 			if errors.As(err, &missing) != (name == "missing") {
@@ -129,17 +129,17 @@ func TestWholeFindsDamage(t *testing.T) {
 	}
 }
 
-// A disk that changes a byte and no stamp: Verify sees it, and from then on Whole does.
+// A disk that changes a byte and no stamp: Verify sees it, and from then on Check does.
 func TestVerifyCorrectsTheStatCache(t *testing.T) {
 	s := newStoreLater(t)
 	buildImage("layer").write(t, s.Out("core-x"))
 	path := filepath.Join(s.Out("core-x"), "blobs", "sha256", oci.DigestOf([]byte("layer")).Hex())
 	write(t, path, []byte("lazer"))
 	s.stats.Remember(must(disk.StatPath(path))(t), oci.DigestOf([]byte("layer")).Sum())
-	must(s.Whole("core-x"))(t)
+	must(s.Check("core-x"))(t)
 	for _, err := range []error{
 		second(s.Verify(t.Context(), "core-x")),
-		second(s.Whole("core-x")),
+		second(s.Check("core-x")),
 	} {
 		var mismatch *oci.DigestMismatchError
 		if !errors.As(err, &mismatch) || mismatch.Got != oci.DigestOf([]byte("lazer")) {

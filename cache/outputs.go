@@ -35,40 +35,40 @@ func CheckName(output string) error {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Layout reads what out/<output> claims to hold: the documents, each checked against the
-// digest that names it, but neither layers nor configs, which Whole checks. Without a
+// Read reads what out/<output> claims to hold: the documents, each checked against the
+// digest that names it, but neither layers nor configs, for which there is Check. Without a
 // layout the error is fs.ErrNotExist; if only part of one is missing it never is.
-func (s *Store) Layout(output string) (Layout, error) {
+func (s *Store) Read(output string) (Layout, error) {
 	if l, ok := s.peekLayout(output); ok {
 		l.Stray = nil
 		return l, nil
 	}
-	return s.read(output, (*layout.Reader).Contents)
+	return s.withReader(output, (*layout.Reader).Contents)
 }
 
-// Present is Layout, and checks that every blob is there with its size. Only blobs that
+// Present is Read, and checks that every blob is there with its size. Only blobs that
 // were once found damaged are read.
 func (s *Store) Present(output string) (Layout, error) {
-	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		return r.CheckPresent(context.Background())
 	})
 }
 
-// Whole is Layout, and checks that every blob is there with the bytes that its digest
+// Check is Read, and checks that every blob is there with the bytes that its digest
 // names. It looks for [Layout.Stray] too. Blobs that the stat cache knows are not read.
-func (s *Store) Whole(output string) (Layout, error) {
-	l, _, err := s.WholeTime(output)
+func (s *Store) Check(output string) (Layout, error) {
+	l, _, err := s.CheckTime(output)
 	return l, err
 }
 
-// WholeTime is Whole, and returns the mtime of index.json, which is all that make looks at.
-func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
-	if l, at, ok := s.recallLayout(output); ok {
+// CheckTime is Check, and returns the mtime of index.json, which is all that make looks at.
+func (s *Store) CheckTime(output string) (Layout, time.Time, error) {
+	if l, at, ok := s.knownLayout(output); ok {
 		return l, at, nil
 	}
 	var at disk.Stamp
 	remember := observe(s.layouts, outName(output))
-	l, err := s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+	l, err := s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(context.Background(), true)
 		if err == nil {
 			c.Stray, err = r.Strays(c)
@@ -85,7 +85,7 @@ func (s *Store) WholeTime(output string) (Layout, time.Time, error) {
 	return l, time.Unix(0, at.Mtime), err
 }
 
-// Verify is Whole, but reads and hashes every blob, and compares the images' configs with
+// Verify is Check, but reads and hashes every blob, and compares the images' configs with
 // the platforms that the index gives. If the result differs from what is remembered, that
 // is forgotten for good.
 func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
@@ -103,7 +103,7 @@ func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 }
 
 func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
-	return s.read(output, func(r *layout.Reader) (layout.Contents, error) {
+	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(ctx, false)
 		if err == nil {
 			err = r.CheckPlatforms(c)
@@ -115,7 +115,7 @@ func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
 	})
 }
 
-func (s *Store) read(output string, do func(*layout.Reader) (layout.Contents, error)) (Layout, error) {
+func (s *Store) withReader(output string, do func(*layout.Reader) (layout.Contents, error)) (Layout, error) {
 	r, err := s.openLayout(output)
 	if err != nil {
 		return Layout{}, fmt.Errorf("reading output %q: %w", output, err)
@@ -146,8 +146,8 @@ func (s *Store) openLayout(output string) (*layout.Reader, error) {
 	return layout.Open(folder, s.stats)
 }
 
-// recallLayout is WholeTime for a layout that was whole before and has not changed since.
-func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
+// knownLayout is CheckTime for a layout that was whole before and has not changed since.
+func (s *Store) knownLayout(output string) (l Layout, at time.Time, ok bool) {
 	if s.layouts == nil || CheckName(output) != nil {
 		return Layout{}, at, false
 	}
@@ -163,7 +163,7 @@ func (s *Store) recallLayout(output string) (l Layout, at time.Time, ok bool) {
 	return l, at, ok
 }
 
-// peekLayout returns what recallLayout would, if that needs no file to be read.
+// peekLayout returns what knownLayout would, if that needs no file to be read.
 func (s *Store) peekLayout(output string) (Layout, bool) {
 	if s.layouts == nil || CheckName(output) != nil {
 		return Layout{}, false
@@ -200,7 +200,7 @@ func (s *Store) Remembered() (outputs []string) {
 }
 
 // Held lists, for each blob that a folder in out/ has a file for, the outputs of those
-// folders, sorted. It reads names only; Adopt finds out what the files hold.
+// folders, sorted. It reads names only; Import finds out what the files hold.
 func (s *Store) Held() (map[oci.Digest][]string, error) {
 	held := map[oci.Digest][]string{}
 	out, err := disk.OpenDir(s.Out(""))

@@ -28,7 +28,7 @@ func TestOpenReadOnly(t *testing.T) {
 		t.Errorf("got %v", s.ReadOnly())
 	}
 	must(s.Verify(t.Context(), "core-x"))(t)
-	l := must(s.Whole("core-x"))(t)
+	l := must(s.Check("core-x"))(t)
 	if _, ok := s.Proof("core-x", l.Digest()); ok {
 		t.Error("something is proven")
 	}
@@ -37,7 +37,7 @@ func TestOpenReadOnly(t *testing.T) {
 	}
 	must(0, s.Stats().Save())(t)
 	for what, err := range map[string]error{
-		"Stage": second(s.Stage("core-x")), "Adopt": second(s.Adopt(t.Context(), "core-x")),
+		"Stage": second(s.Stage("core-x")), "Import": second(s.Import(t.Context(), "core-x")),
 		"PutRecord":    s.PutRecord(sample("core-x", BuiltHere, "one")),
 		"WriteDigests": s.WriteDigests(Published{"core-x": l.Digest()}),
 	} {
@@ -56,7 +56,7 @@ func TestOpenReadOnly(t *testing.T) {
 func TestSaveReadOnly(t *testing.T) {
 	s := newStoreLater(t)
 	buildImage("layer").write(t, s.Out("core-x"))
-	must(s.Whole("core-x"))(t)
+	must(s.Check("core-x"))(t)
 	must(0, s.PutRecord(sample("core-y", BuiltHere, "one")))(t)
 	must(0, os.Chmod(s.dir, 0o500))(t)
 	asNobody(t, func() {

@@ -134,7 +134,7 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 			s := recalling(t, mkdir(t, t.TempDir(), "tree"))
 			want := image.commit(t, s, "core-x")
 			for range 2 {
-				if l, err := s.Whole("core-x"); err != nil || !reflect.DeepEqual(l, want) {
+				if l, err := s.Check("core-x"); err != nil || !reflect.DeepEqual(l, want) {
 					t.Fatalf("whole: %+v, %v; want %+v", l, err, want)
 				}
 			}
@@ -148,8 +148,8 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 			if err := change(s.Out("core-x")); err != nil {
 				t.Fatal(err)
 			}
-			got, gotErr := recalling(t, s.tree).Whole("core-x")
-			read, readErr := open(t, s.tree).Whole("core-x")
+			got, gotErr := recalling(t, s.tree).Check("core-x")
+			read, readErr := open(t, s.tree).Check("core-x")
 			if !reflect.DeepEqual(got, read) || fmt.Sprint(gotErr) != fmt.Sprint(readErr) {
 				t.Errorf("recalled %+v, %v\nread %+v, %v", got, gotErr, read, readErr)
 			}
@@ -167,7 +167,7 @@ func TestTouchCostsNoHashing(t *testing.T) {
 	now := later
 	s := must(Open(tree, Options{KeyFile: tree + ".key", Build: "test", Now: func() time.Time { return now() }}))(t)
 	buildImage("layer").commit(t, s, "core-x")
-	if _, err := s.Whole("core-x"); err != nil {
+	if _, err := s.Check("core-x"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Touch([]string{"core-x"}, time.Unix(1, 0)); err != nil {
@@ -177,11 +177,11 @@ func TestTouchCostsNoHashing(t *testing.T) {
 		"at once": func() time.Time { return time.Unix(0, 0) }, "later": later,
 	} {
 		now = clock
-		if _, at, ok := s.recallLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
+		if _, at, ok := s.knownLayout("core-x"); !ok || !at.Equal(time.Unix(1, 0)) {
 			t.Errorf("%s it is forgotten, or its time is %v", what, at)
 		}
 	}
-	if _, at, err := open(t, s.tree).WholeTime("core-x"); err != nil || !at.Equal(time.Unix(1, 0)) {
+	if _, at, err := open(t, s.tree).CheckTime("core-x"); err != nil || !at.Equal(time.Unix(1, 0)) {
 		t.Errorf("read: its time is %v, %v", at, err)
 	}
 }
@@ -207,7 +207,7 @@ func TestRecordIsNotBelievedForLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = recalling(t, s.tree)
-	if got, ok := s.recallRecord(s.recordPath("core-x"), "core-x"); !ok || got.Key != r.Key || !s.Vouched([32]byte{1}) || s.Vouched([32]byte{2}) {
+	if got, ok := s.knownRecord(s.recordPath("core-x"), "core-x"); !ok || got.Key != r.Key || !s.Vouched([32]byte{1}) || s.Vouched([32]byte{2}) {
 		t.Fatalf("recalled %+v, %v, vouched %v", got, ok, s.Vouched([32]byte{1}))
 	}
 	r.NoCache = true

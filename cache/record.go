@@ -193,7 +193,7 @@ func (r Record) check() error {
 	return nil
 }
 
-// Exact says in what l, which Whole or Verify gave, is not the folder that the
+// Exact says in what l, which Check or Verify gave, is not the folder that the
 // build of r left, down to the bytes of index.json; nil when it is. Other tools
 // than sx read an output from its index.json, so a digest in it proves little
 // while anything else lies there too.

@@ -130,7 +130,7 @@ func (s *records) Keys(wanted func(output string) bool) (map[Key]bool, error) {
 }
 
 func (s *records) readRecord(path, output string) (Record, error) {
-	if r, ok := s.recallRecord(path, output); ok {
+	if r, ok := s.knownRecord(path, output); ok {
 		return r, nil
 	}
 	name, _ := s.memoName(path)
@@ -216,8 +216,8 @@ func (s *records) readInputs(k Key) ([]byte, error) {
 	return data, nil
 }
 
-// recallRecord is readRecord for a file that has not changed.
-func (s *records) recallRecord(path, output string) (Record, bool) {
+// knownRecord is readRecord for a file that has not changed.
+func (s *records) knownRecord(path, output string) (Record, bool) {
 	name, ok := s.memoName(path)
 	if !ok {
 		return Record{}, false

@@ -125,7 +125,7 @@ func TestAdopt(t *testing.T) {
 	blobs := filepath.Join(s.Out("core-x"), "blobs", "sha256")
 	layer, kept := oci.DigestOf([]byte("layer")), oci.DigestOf([]byte("kept"))
 	must(0, os.Link(filepath.Join(blobs, kept.Hex()), filepath.Join(s.tree, "elsewhere")))(t)
-	must(s.Adopt(t.Context(), "core-x"))(t)
+	must(s.Import(t.Context(), "core-x"))(t)
 	if inodeOf(t, s.shared(layer)) != inodeOf(t, filepath.Join(blobs, layer.Hex())) {
 		t.Error("an own blob must be linked")
 	}
@@ -137,12 +137,12 @@ func TestAdopt(t *testing.T) {
 		t.Error("a writable file with another name must be copied")
 	}
 	write(t, filepath.Join(s.Out("core-y"), "index.json"), nil)
-	if _, err := s.Adopt(t.Context(), "core-y"); err == nil {
-		t.Error("a broken layout was adopted")
+	if _, err := s.Import(t.Context(), "core-y"); err == nil {
+		t.Error("a broken layout was imported")
 	}
 }
 
-// A layout of sx's own whose shared blobs were removed: Adopt gives them back, as
+// A layout of sx's own whose shared blobs were removed: Import gives them back, as
 // links, and every blob of an attestation too.
 func TestAdoptAgain(t *testing.T) {
 	s := newStore(t)
@@ -151,13 +151,13 @@ func TestAdoptAgain(t *testing.T) {
 	i.commit(t, s, "core-x")
 	must(0, os.RemoveAll(s.Dir("blobs")))(t)
 	s = open(t, s.tree)
-	l := must(s.Whole("core-x"))(t)
+	l := must(s.Check("core-x"))(t)
 	if _, err := s.BlobPath(l.Digest()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Whole must write nothing: %v", err)
+		t.Errorf("Check must write nothing: %v", err)
 	}
-	adopted := must(s.Adopt(t.Context(), "core-x"))(t)
-	if text := diff(l, adopted); text != "" {
-		t.Errorf("Adopt gives another layout than Whole:\n%s", text)
+	imported := must(s.Import(t.Context(), "core-x"))(t)
+	if text := diff(l, imported); text != "" {
+		t.Errorf("Import gives another layout than Check:\n%s", text)
 	}
 	for d := range i.blobs {
 		path := must(s.BlobPath(d))(t)
@@ -174,9 +174,9 @@ func TestAdoptReplacesDamaged(t *testing.T) {
 	i.write(t, s.Out("core-x"))
 	layer := s.shared(oci.DigestOf([]byte("layer")))
 	write(t, layer, []byte("lazer"))
-	must(s.Adopt(t.Context(), "core-x"))(t)
+	must(s.Import(t.Context(), "core-x"))(t)
 	before := must(disk.StatPath(s.Dir("blobs", "sha256")))(t)
-	must(s.Adopt(t.Context(), "core-x"))(t)
+	must(s.Import(t.Context(), "core-x"))(t)
 	if after := must(disk.StatPath(s.Dir("blobs", "sha256")))(t); after != before {
 		t.Error("with nothing missing, something was written")
 	}

@@ -31,7 +31,7 @@ func TestTwoFacedDocuments(t *testing.T) {
 	for _, inner := range []bool{false, true} {
 		s := newStore(t)
 		put(t, s, i, plain, inner)
-		must(s.Layout("core-x"))(t)
+		must(s.Read("core-x"))(t)
 	}
 	for _, text := range []string{
 		`{"schemaVersion":2,"manifests":[EVIL],"manifests":[GOOD]}`,
@@ -53,7 +53,7 @@ func TestTwoFacedDocuments(t *testing.T) {
 		for _, inner := range []bool{false, true} {
 			s := newStore(t)
 			put(t, s, i, text, inner)
-			if l, err := s.Layout("core-x"); err == nil {
+			if l, err := s.Read("core-x"); err == nil {
 				t.Errorf("%s: got %v", text, l.Manifests)
 			}
 		}
@@ -79,7 +79,7 @@ func TestTwoFacedManifest(t *testing.T) {
 		i.top = i.add(oci.MediaTypeManifest, []byte(text))
 		s := newStore(t)
 		i.write(t, s.Out("core-x"))
-		if _, err := s.Whole("core-x"); err == nil {
+		if _, err := s.Check("core-x"); err == nil {
 			t.Errorf("%s was accepted", text)
 		}
 	}
@@ -90,6 +90,6 @@ func TestTwoFacedOciLayout(t *testing.T) {
 	buildImage("layer").write(t, s.Out("core-x"))
 	text := `{"imageLayoutVersion":"2.0.0","imageLayoutVersion":"1.0.0"}`
 	write(t, filepath.Join(s.Out("core-x"), "oci-layout"), []byte(text))
-	_, err := s.Layout("core-x")
+	_, err := s.Read("core-x")
 	wantError(t, err, `it names "imageLayoutVersion" twice`)
 }

@@ -128,7 +128,7 @@ func (l *local) find(ctx context.Context, d oci.Digest) (string, bool) {
 	for _, output := range l.held[d] {
 		if !l.adopted[output] {
 			l.adopted[output] = true
-			l.store.Adopt(ctx, output) // a damaged blob stays missing and is downloaded
+			l.store.Import(ctx, output) // a damaged blob stays missing and is downloaded
 		}
 	}
 	path, err := l.store.BlobPath(d)

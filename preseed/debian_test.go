@@ -82,7 +82,7 @@ func TestDebianImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, img := range images {
-		l, err := store.Whole(img.output)
+		l, err := store.Check(img.output)
 		if err != nil || l.Digest() != img.digest() {
 			t.Errorf("%s: %s, %v", img.output, l.Digest(), err)
 		}

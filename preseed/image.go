@@ -76,7 +76,7 @@ func (r *run) lock(ctx context.Context, output string) (*cache.OutputLock, error
 // there returns Present if the image is in out/ and matches its record, Kept if out/ has
 // a different image that was built here, else "".
 func (r *run) there(img Image) string {
-	l, err := r.opts.Store.Whole(img.Output)
+	l, err := r.opts.Store.Check(img.Output)
 	if err != nil {
 		return ""
 	}

@@ -96,7 +96,7 @@ func (f *finder) foreign(e fs.DirEntry) string {
 	case cache.CheckName(output) != nil:
 		return "its name is not an output's"
 	}
-	l, err := f.store.Layout(output)
+	l, err := f.store.Read(output)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "it is not an image layout"

@@ -89,7 +89,7 @@ func (o deliverOptions) fit(report *driver.Report) (into, push []graph.Ref, refu
 			refs = append(refs, ref)
 		}
 	}
-	push, _, refused = driver.Fit(j, refs, false)
+	push, _, refused = driver.Publishable(j, refs, false)
 	for _, ref := range refs {
 		isMismatch := func(r driver.Refusal) bool { return r.Ref == ref && r.Word == verdict.Mismatch }
 		if !slices.ContainsFunc(refused, isMismatch) {

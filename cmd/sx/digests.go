@@ -195,7 +195,7 @@ func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o diges
 // printKept names the lines that stay for outputs of skipped definitions.
 func printKept(w io.Writer, t *tree.Tree) {
 	n := 0
-	for _, l := range driver.Strange(t) {
+	for _, l := range driver.UnknownLines(t) {
 		if l.Skipped == "" {
 			continue
 		}

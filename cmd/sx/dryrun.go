@@ -67,13 +67,13 @@ func printStep(w io.Writer, s *plan.Step) {
 
 // printForecast writes how long n builds should take, if at least one was timed before.
 func printForecast(w io.Writer, n int, f schedule.Forecast, jobs int) {
-	if n == f.Guessed {
+	if n == f.Untimed {
 		return
 	}
 	fmt.Fprintf(w, "about %s of work, %s on the longest path, %s with -j %d", text.Duration(f.Work),
 		text.Duration(f.Longest), text.Duration(f.Estimate), jobs)
-	if f.Guessed > 0 {
-		fmt.Fprintf(w, " (%d of them never built here: estimated)", f.Guessed)
+	if f.Untimed > 0 {
+		fmt.Fprintf(w, " (%d of them never built here: estimated)", f.Untimed)
 	}
 	fmt.Fprintln(w)
 }
@@ -107,9 +107,9 @@ func planJSON(w io.Writer, p *plan.Plan, f schedule.Forecast) error {
 		steps = append(steps, p)
 	}
 	out := map[string]any{"steps": steps, "fetch": f.Fetch}
-	if p.Count(plan.ActionBuild) > f.Guessed {
+	if p.Count(plan.ActionBuild) > f.Untimed {
 		out["forecast"] = map[string]any{ // in seconds
-			"work": f.Work.Seconds(), "longest_path": f.Longest.Seconds(), "estimate": f.Estimate.Seconds(), "guessed": f.Guessed,
+			"work": f.Work.Seconds(), "longest_path": f.Longest.Seconds(), "estimate": f.Estimate.Seconds(), "guessed": f.Untimed,
 		}
 	}
 	return printJSON(w, out)

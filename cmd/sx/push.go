@@ -91,7 +91,7 @@ output is missing or damaged, 8 for other refusals.`,
 func fitToPush(a *app, v *tree.View, refs []graph.Ref, force bool) ([]graph.Ref, error) {
 	j, done := panel.Own(v)
 	defer done()
-	fit, forced, refused := driver.Fit(j, refs, force)
+	fit, forced, refused := driver.Publishable(j, refs, force)
 	if len(refused) > 0 {
 		return nil, refusedToPush(refused)
 	}

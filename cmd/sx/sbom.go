@@ -108,7 +108,7 @@ func runSBOM(ctx context.Context, a *app, selectors []string, o sbomOptions) err
 func localDigests(t *tree.Tree, refs []graph.Ref) (map[string]oci.Digest, error) {
 	digests, errs := map[string]oci.Digest{}, []error{}
 	for _, ref := range t.Graph.Closure(refs) {
-		l, err := t.Store.Layout(ref.String())
+		l, err := t.Store.Read(ref.String())
 		if errors.Is(err, fs.ErrNotExist) {
 			if slices.Contains(refs, ref) {
 				errs = append(errs, usagef("%s is not in out/; build it, or leave --out away", ref))

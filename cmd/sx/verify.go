@@ -170,7 +170,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 	printWrongSources(a.stderr, wrong)
 	var strange []driver.Line
 	if o.all {
-		strange = driver.Strange(view.Tree)
+		strange = driver.UnknownLines(view.Tree)
 	}
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))

@@ -31,7 +31,7 @@ func (r *run) claim(steps []*plan.Step) (wait func(context.Context)) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.opts.Status.Waiting(held.Error())
-			return func(ctx context.Context) { r.whileHeld(ctx, held.Output) }
+			return func(ctx context.Context) { r.awaitLock(ctx, held.Output) }
 		}
 		claims[s] = claim{lock, err}
 	}
@@ -55,9 +55,9 @@ func unlock(claims map[*plan.Step]claim) {
 // guards takes seconds to hours.
 const heldPoll = 50 * time.Millisecond
 
-// whileHeld returns when no other sx holds the lock of an output, or nothing
+// awaitLock returns when no other sx holds the lock of an output, or nothing
 // starts any more.
-func (r *run) whileHeld(ctx context.Context, output string) {
+func (r *run) awaitLock(ctx context.Context, output string) {
 	for ctx.Err() == nil && !r.stop() {
 		lock, err := r.Store.TryLock(output)
 		var held *cache.LockedError
@@ -83,10 +83,10 @@ func (r *run) claimed(s *plan.Step) (release func(), err error) {
 	return func() { unlock(map[*plan.Step]claim{s: c}) }, c.err
 }
 
-// madeMeanwhile reports that another sx has brought s up to date since the plan
+// builtByOther reports that another sx has brought s up to date since the plan
 // was made, in the way that this run was asked for. It asks no clock, which may have
 // been set.
-func (r *run) madeMeanwhile(s *plan.Step) (bool, error) {
+func (r *run) builtByOther(s *plan.Step) (bool, error) {
 	rec, err := r.Store.Record(s.Output.Ref.String())
 	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
 		return false, nil

@@ -64,11 +64,11 @@ func TestFailureDoubtsSources(t *testing.T) {
 	step := &plan.Step{Output: tree.Graph.Output(graph.Ref{Stage: "core", Name: "a"})}
 	failed := errors.New("failed")
 	edit(t, filepath.Join(p.dir, "fetch/core/a/file"), "whole")
-	if err := r.doubt(t.Context(), step, failed); err != failed {
+	if err := r.recheckSources(t.Context(), step, failed); err != failed {
 		t.Errorf("of a whole source: %v", err)
 	}
 	edit(t, filepath.Join(p.dir, "fetch/core/a/file"), "whale")
-	if err := r.doubt(t.Context(), step, failed); !errors.Is(err, failed) || !strings.Contains(err.Error(), "fetch/core/a/file is not what it was verified to be") {
+	if err := r.recheckSources(t.Context(), step, failed); !errors.Is(err, failed) || !strings.Contains(err.Error(), "fetch/core/a/file is not what it was verified to be") {
 		t.Errorf("of a damaged source: %v", err)
 	}
 }

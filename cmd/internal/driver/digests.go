@@ -57,9 +57,9 @@ type Line struct {
 	Skipped  string     // why the tree does not have the output, if that is known: the line stays
 }
 
-// Strange are the lines of outputs that the tree does not have, as far as its broken
+// UnknownLines are the lines of outputs that the tree does not have, as far as its broken
 // definitions tell what they are of.
-func Strange(t *tree.Tree) (lines []Line) {
+func UnknownLines(t *tree.Tree) (lines []Line) {
 	broken := map[string]bool{}
 	for _, b := range t.Graph.Broken() {
 		for _, ref := range b.Outputs {
@@ -105,7 +105,7 @@ func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published
 	next := maps.Clone(v.Published)
 	var dropped []Line
 	if len(v.Graph.Broken()) == 0 {
-		dropped = slices.DeleteFunc(Strange(v.Tree), func(l Line) bool { return l.Skipped != "" })
+		dropped = slices.DeleteFunc(UnknownLines(v.Tree), func(l Line) bool { return l.Skipped != "" })
 	}
 	for _, l := range dropped {
 		delete(next, l.Name)

@@ -93,7 +93,7 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 		}
 		if ctx.Err() == nil {
 			lost := b.Lost(ctx)
-			if err = r.fullEngine(b.Away(err)); lost {
+			if err = r.asEngineDiskFull(b.Away(err)); lost {
 				err = &lostError{err}
 			}
 		}
@@ -213,9 +213,9 @@ func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
 	}
 }
 
-// fullEngine tells a full disk of an engine elsewhere from one of this machine:
+// asEngineDiskFull tells a full disk of an engine elsewhere from one of this machine:
 // what an engine says arrives as text.
-func (r *run) fullEngine(err error) error {
+func (r *run) asEngineDiskFull(err error) error {
 	kind := r.opts.Engine.Kind()
 	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		return err

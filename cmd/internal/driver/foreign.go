@@ -115,11 +115,11 @@ func foreignSources(req graph.Request) (sources []string) {
 // registry has a limit of its own.
 const pullsAtOnce = 4
 
-// pull has the images of all units that are sure to be built, in the order in which
+// pullImages has the images of all units that are sure to be built, in the order in which
 // the schedule would come to them.
-func (a *ahead) pull(ctx context.Context) error {
+func (a *prefetcher) pullImages(ctx context.Context) error {
 	var waiting []*schedule.Unit
-	for u := range a.pulling {
+	for u := range a.awaitingImages {
 		waiting = append(waiting, u)
 	}
 	slices.SortFunc(waiting, func(x, y *schedule.Unit) int { return x.Rank - y.Rank })
@@ -132,7 +132,7 @@ func (a *ahead) pull(ctx context.Context) error {
 				errs[i] = a.pullFor(ctx, u, func(err error) { a.fail(u, err) })
 			}
 			if ctx.Err() == nil && errs[i] == nil {
-				a.pulled(u)
+				a.imagesDone(u)
 			}
 			return nil
 		})
@@ -142,7 +142,7 @@ func (a *ahead) pull(ctx context.Context) error {
 }
 
 // pullFor has the images of u, and tells broke of one that cannot be had.
-func (a *ahead) pullFor(ctx context.Context, u *schedule.Unit, broke func(error)) error {
+func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, broke func(error)) error {
 	if !namesImages(u) {
 		return nil
 	}
@@ -154,13 +154,13 @@ func (a *ahead) pullFor(ctx context.Context, u *schedule.Unit, broke func(error)
 	return err
 }
 
-// pulled lets u start once its sources are there, too.
-func (a *ahead) pulled(u *schedule.Unit) {
+// imagesDone lets u start once its sources are there, too.
+func (a *prefetcher) imagesDone(u *schedule.Unit) {
 	a.mu.Lock()
-	delete(a.pulling, u)
-	last := a.lacking[u] == 0
+	delete(a.awaitingImages, u)
+	last := a.missing[u] == 0
 	a.mu.Unlock()
 	if last {
-		a.schedule.Arrive(u)
+		a.schedule.Unblock(u)
 	}
 }

@@ -22,7 +22,7 @@ func named(all []*plan.Step, names ...string) {
 
 // A build waits for its images and its sources, whichever come last, and for nobody
 // else's.
-func TestAheadWaitsForImages(t *testing.T) {
+func TestPrefetchWaitsForImages(t *testing.T) {
 	m := newMirror(t, "late", "")
 	all := m.sourced(t, "image:\nlate:\nother:\n")
 	named(all, "image", "late")
@@ -44,7 +44,7 @@ func TestAheadWaitsForImages(t *testing.T) {
 			close(m.late["late"])
 		}
 	}
-	if err := r.runAhead(t, s, all, 4); err != nil {
+	if err := r.runWithDownloads(t, s, all, 4); err != nil {
 		t.Fatal(err)
 	}
 	if got := started(r.events); got != "other image late" {
@@ -64,7 +64,7 @@ func started(events []string) string {
 
 // An image that cannot be had fails what is built from it and nothing else; one that
 // is not sure to be needed is pulled when it is.
-func TestAheadImageFailure(t *testing.T) {
+func TestPrefetchImageFailure(t *testing.T) {
 	m := newMirror(t, "", "")
 	all := m.sourced(t, "seed:\nbad: seed\nabove: bad\nsame: seed\nperhaps: seed\nother: seed\n")
 	named(all, "bad", "same", "perhaps")
@@ -83,8 +83,8 @@ func TestAheadImageFailure(t *testing.T) {
 		}
 		return nil
 	}
-	err := r.runAhead(t, s, all, 4)
-	if failed := (*ForeignError)(nil); !errors.As(err, &failed) || !blameless(err) {
+	err := r.runWithDownloads(t, s, all, 4)
+	if failed := (*ForeignError)(nil); !errors.As(err, &failed) || !reportedBySteps(err) {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{"pull bad", "broken bad", "skip above for bad", "pull perhaps", "end perhaps", "end same", "end other"} {
@@ -107,7 +107,7 @@ func TestBlameless(t *testing.T) {
 		{nil, true}, {foreign, true}, {errors.Join(nil, foreign), true},
 		{errors.Join(foreign, errors.New("the disk is full")), false}, {errors.New("the disk is full"), false},
 	} {
-		if got := blameless(c.err); got != c.want {
+		if got := reportedBySteps(c.err); got != c.want {
 			t.Errorf("blameless(%v) = %v", c.err, got)
 		}
 	}

@@ -60,7 +60,7 @@ func DiskUsage(ctx context.Context, t *tree.Tree, engine buildkit.Managed) (u Us
 // Garbage is what the tree does not need any more.
 type Garbage struct {
 	space.Garbage
-	Sources fetch.Waste
+	Sources fetch.Garbage
 }
 
 // FindGarbage lists what no definition of the tree names. An output of a definition that
@@ -84,10 +84,10 @@ func FindGarbage(t *tree.Tree) (g Garbage, err error) {
 			}
 		}
 	}
-	if g.Garbage, err = space.Find(t.Store, func(output string) bool { return names(t, output) }, images...); err != nil {
+	if g.Garbage, err = space.Find(t.Store, func(output string) bool { return isNamed(t, output) }, images...); err != nil {
 		return g, err
 	}
-	g.Sources, err = fetch.FindWaste(sources, garbageOptions(t))
+	g.Sources, err = fetch.FindGarbage(sources, garbageOptions(t))
 	g.keepSkipped(t.Graph)
 	return g, err
 }
@@ -111,7 +111,7 @@ func (e *NoDefinitionsError) Error() string {
 	return fmt.Sprintf("%q has no definition, so everything in out/ would go: check the tree out first, or remove out/ yourself", e.Dir)
 }
 
-func names(t *tree.Tree, output string) bool {
+func isNamed(t *tree.Tree, output string) bool {
 	ref, err := graph.ParseRef(output)
 	return err == nil && (t.Graph.Output(ref) != nil || t.Graph.Skipped(ref) != "")
 }
@@ -149,7 +149,7 @@ func RemoveGarbage(t *tree.Tree) (g Garbage, freed int64, err error) {
 		}
 		freed = Frees(t, g)
 		empty, err = space.Quarantine(t.Store, g.Garbage)
-		return errors.Join(err, fetch.RemoveWaste(g.Sources, garbageOptions(t)))
+		return errors.Join(err, fetch.RemoveGarbage(g.Sources, garbageOptions(t)))
 	})
 	if empty != nil {
 		err = errors.Join(err, empty())

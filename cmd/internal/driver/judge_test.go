@@ -33,7 +33,7 @@ func (p *pretender) published(names ...string) {
 	published := cache.Published{}
 	for _, name := range names {
 		p.build(name, name)
-		l, err := p.open().Store.Layout("core-" + name)
+		l, err := p.open().Store.Read("core-" + name)
 		p.must(err)
 		published["core-"+name] = l.Digest()
 	}

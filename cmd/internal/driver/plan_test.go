@@ -80,7 +80,7 @@ func (p *pretender) build(name, layer string) {
 		Engine: cache.EngineInfo{Kind: "embedded", Probe: buildkit.ProbeDigest},
 	}
 	for _, d := range o.Deps {
-		dep, err := tree.Store.Layout(d.String())
+		dep, err := tree.Store.Read(d.String())
 		p.must(err)
 		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: dep.Manifests})
 	}

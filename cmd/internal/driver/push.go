@@ -40,11 +40,11 @@ type Pushed struct {
 	Present bool       // it was there before
 }
 
-// Fit keeps those of refs that may be given to others, and tells of each other why
+// Publishable keeps those of refs that may be given to others, and tells of each other why
 // not. With force, forced are those that pass because of it.
-func Fit(j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
+func Publishable(j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
 	for _, v := range j.All(refs) {
-		r, unfit := unfit(j.View, v)
+		r, unfit := refusalOf(j.View, v)
 		switch {
 		case !unfit:
 		case force && !r.Final:
@@ -87,7 +87,7 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destinat
 	all := func(i int) []string {
 		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, to.Tags...))
 	}
-	if err := o.moves(ctx, refs, roots, to.Registry, all); err != nil {
+	if err := o.checkTags(ctx, refs, roots, to.Registry, all); err != nil {
 		return err
 	}
 	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
@@ -106,8 +106,8 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destinat
 	})
 }
 
-// moves refuses tags that stand for another image, or tells of them if they may move.
-func (o PushOptions) moves(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
+// checkTags refuses tags that stand for another image, or tells of them if they may move.
+func (o PushOptions) checkTags(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
 	moved := make([][]string, len(refs))
 	ask := o
 	ask.Done = func(Pushed) {}

@@ -17,7 +17,7 @@ type ran struct {
 	events []string
 	now    int
 	most   int
-	images func(context.Context, *plan.Step) error // see ahead
+	images func(context.Context, *plan.Step) error // see prefetcher
 }
 
 func (r *ran) add(delta int, event string) {

@@ -48,10 +48,10 @@ func (e *RefusedError) Has(w verdict.Word) bool {
 	return false
 }
 
-// unfit tells why an output must not be given to others: what is not whole never, and
+// refusalOf tells why an output must not be given to others: what is not whole never, and
 // without force neither what differs from the published digest for no known reason nor
 // what is not what the tree says now. Its own published image may pass it by.
-func unfit(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
+func refusalOf(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
 	r = Refusal{Ref: v.Ref, Word: v.Word}
 	o := view.Graph.Output(v.Ref)
 	switch {
@@ -65,7 +65,7 @@ func unfit(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
 	case v.Word == verdict.Unproven:
 		r.Reason = "UNPROVEN: " + v.Note
 	default:
-		if reason := staleNow(view, o); reason != "" {
+		if reason := staleReason(view, o); reason != "" {
 			r.Reason = fmt.Sprintf("it is not up to date (%s); run sx build %s", reason, v.Ref)
 		}
 	}
@@ -83,9 +83,9 @@ func isPublished(v *tree.View, o *graph.Output, d oci.Digest) bool {
 	return err == nil && rec.Exact(l) == nil
 }
 
-// staleNow is why an output that was built here must be built again for the platforms
+// staleReason is why an output that was built here must be built again for the platforms
 // that it has, "" if it need not be.
-func staleNow(v *tree.View, o *graph.Output) string {
+func staleReason(v *tree.View, o *graph.Output) string {
 	rec, err := v.Record(o)
 	if err != nil {
 		return err.Error()

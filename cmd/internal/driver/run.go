@@ -83,14 +83,14 @@ type run struct {
 
 	puller    *preseed.Puller
 	reopening sync.Mutex // one at a time
-	turns     turns
+	exclusive exclusive
 
 	mu      sync.Mutex // of all below
 	engine  *engine    // nil until something must be built
 	results map[graph.Ref]*Result
 	claims  map[*plan.Step]claim
 	broken  map[graph.Ref]error // outputs whose sources cannot be had
-	unknown schedule.Average    // of builds of which nothing was known before
+	untimed schedule.Average    // of builds of which nothing was known before
 	stopped bool                // a failure without KeepGoing
 	fatal   error               // the engine or the disk: nothing more can be built
 }
@@ -116,7 +116,7 @@ func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options)
 		opts.Status.Warn(fmt.Sprintf("--preseed uses no published image, everything is built: %v", s.Unavailable()))
 	}
 	if opts.FromSource && p.Count(plan.ActionBuild) > 0 {
-		opts.Status.Warn(notTaken(v, p))
+		opts.Status.Warn(fromSourceWarning(v, p))
 	}
 	if p.Count(plan.ActionBuild) > 0 {
 		if err = errors.Join(v.Store.ReadOnly(), v.Store.Replaceable(toBuild(p))); err == nil {
@@ -170,7 +170,7 @@ func (r *run) close() {
 }
 
 func (r *run) execute(ctx context.Context, p *plan.Plan) error {
-	if err := hold(r.Tree, p); err != nil {
+	if err := snapshotDefinitions(r.Tree, p); err != nil {
 		return err
 	}
 	if err := r.checkFloor(); err != nil {
@@ -190,36 +190,36 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	if r.opts.Capacity != nil {
 		capacity = r.opts.Capacity()
 	}
-	schedule.Expect(r.Tree, p.Steps, capacity)
+	schedule.EstimateSteps(r.Tree, p.Steps, capacity)
 	plan.Family(p.Steps)
 	s := &schedule.Schedule{
-		Slots: capacity.Slots(), Stop: r.stop, Do: r.unit, Skip: r.skip,
-		Estimate: r.estimate, Guess: r.guess, Now: r.opts.Now,
+		Slots: capacity.Slots(), Stop: r.stop, Do: r.runUnit, Skip: r.skip,
+		Estimate: r.estimate, UntimedEstimate: r.untimedEstimate, Now: r.opts.Now,
 	}
-	a := newAhead(s, p.Steps, r.breaks, r.pullImages)
+	a := newPrefetcher(s, p.Steps, r.markBroken, r.pullImages)
 	s.Claim = func(u *schedule.Unit) func(context.Context) {
-		if wait := a.claim(u, r.needed); wait != nil {
+		if wait := a.claimSources(u, r.needed); wait != nil {
 			return wait
 		}
 		return r.claim(u.Steps)
 	}
 	if r.opts.Offline { // takes no time, and what is missing nobody brings
-		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && blameless(err)) {
+		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
 			return err
 		}
 	}
 	p.Engine = buildkit.EngineName(r.opts.Engine)
 	r.opts.Status.Begin(p)
-	r.runAhead(ctx, s, a)
+	r.runWithDownloads(ctx, s, a)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-// runAhead runs the schedule, and beside it the downloads for as long as
+// runWithDownloads runs the schedule, and beside it the downloads for as long as
 // something may still start.
-func (r *run) runAhead(ctx context.Context, s *schedule.Schedule, a *ahead) {
+func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, a *prefetcher) {
 	var beside errgroup.Group
 	defer beside.Wait() // its parts keep their own errors
 	ends, end := context.WithCancel(ctx)
@@ -234,16 +234,16 @@ func (r *run) runAhead(ctx context.Context, s *schedule.Schedule, a *ahead) {
 	beside.Go(func() error {
 		select {
 		case <-r.opts.Drain:
-			s.Poke()
+			s.Wake()
 		case <-ends.Done():
 		}
 		return nil
 	})
 	download := func(f func(context.Context, fetch.Options) error) {
 		beside.Go(func() error {
-			if err := f(ends, r.fetchOptions()); !blameless(err) && ends.Err() == nil {
-				r.endWith(err)
-				s.Poke()
+			if err := f(ends, r.fetchOptions()); !reportedBySteps(err) && ends.Err() == nil {
+				r.abort(err)
+				s.Wake()
 			}
 			return nil
 		})
@@ -251,26 +251,26 @@ func (r *run) runAhead(ctx context.Context, s *schedule.Schedule, a *ahead) {
 	if !r.opts.Offline {
 		download(a.run)
 	}
-	download(a.serve)
+	download(a.serveRequired)
 	beside.Go(func() error {
-		if err := r.pull(ends, s); err != nil && ends.Err() == nil {
-			r.endWith(err)
-			s.Poke()
+		if err := r.preseedImages(ends, s); err != nil && ends.Err() == nil {
+			r.abort(err)
+			s.Wake()
 		}
 		return nil
 	})
 	s.Run(ctx)
 }
 
-// endWith ends the run early, for what is no step's fault.
-func (r *run) endWith(err error) {
+// abort ends the run early, for what is no step's fault.
+func (r *run) abort(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fatal = cmp.Or(r.fatal, err)
 }
 
-// breaks notes why a step cannot be built.
-func (r *run) breaks(s *plan.Step, err error) {
+// markBroken notes why a step cannot be built.
+func (r *run) markBroken(s *plan.Step, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.broken[s.Output.Ref] == nil {
@@ -284,10 +284,10 @@ func (r *run) brokenBy(s *plan.Step) error {
 	return r.broken[s.Output.Ref]
 }
 
-// unit builds the members of a unit together: the engine runs what they share
+// runUnit builds the members of a unit together: the engine runs what they share
 // once as long as their builds overlap, even without its cache.
-func (r *run) unit(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
-	r.expectAgain(steps)
+func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+	r.refineEstimates(steps)
 	var members errgroup.Group
 	for _, s := range steps {
 		members.Go(func() error {
@@ -298,9 +298,9 @@ func (r *run) unit(ctx context.Context, steps []*plan.Step, ended func(*plan.Ste
 	members.Wait() // step keeps its own errors
 }
 
-// expectAgain updates guesses, before anybody is told of them.
-func (r *run) expectAgain(steps []*plan.Step) {
-	guess := r.guess()
+// refineEstimates updates guesses, before anybody is told of them.
+func (r *run) refineEstimates(steps []*plan.Step) {
+	guess := r.untimedEstimate()
 	for _, s := range steps {
 		if s.Untimed && guess > 0 {
 			s.Expected = guess
@@ -308,11 +308,11 @@ func (r *run) expectAgain(steps []*plan.Step) {
 	}
 }
 
-// guess is what the builds so far tell of those that were never done before.
-func (r *run) guess() time.Duration {
+// untimedEstimate is what the builds so far tell of those that were never done before.
+func (r *run) untimedEstimate() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.unknown.Value()
+	return r.untimed.Value()
 }
 
 func (r *run) estimate(left time.Duration) {
@@ -363,9 +363,9 @@ func (r *run) finish(s *plan.Step, res Result) {
 	r.opts.Status.Finish(s, res)
 }
 
-// hold reads the definitions of a plan that will run, so that an edit while it
+// snapshotDefinitions reads the definitions of a plan that will run, so that an edit while it
 // runs changes neither what is built nor what is judged.
-func hold(t *tree.Tree, p *plan.Plan) error {
+func snapshotDefinitions(t *tree.Tree, p *plan.Plan) error {
 	for _, s := range p.Steps {
 		if _, err := t.Snapshot(s.Output.Definition); err != nil {
 			return err

@@ -18,49 +18,49 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// ahead downloads the sources of what a schedule will build, and the images of other
+// prefetcher downloads the sources of what a schedule will build, and the images of other
 // registries, while it builds other things, in the order in which it would come to
 // them. A unit starts as soon as its own are there. Those of units that are not sure
 // to be built are downloaded on demand: see claim.
-type ahead struct {
+type prefetcher struct {
 	schedule *schedule.Schedule
-	broke    func(*plan.Step, error) // is told of each step that cannot be built
+	failed   func(*plan.Step, error) // is told of each step that cannot be built
 	// images pulls those that a step names. Several goroutines call it.
 	images func(context.Context, *plan.Step) error
 
-	mu       sync.Mutex
-	sources  []fetch.Source
-	owner    map[string]*schedule.Unit // by path: a source belongs to one definition
-	lacking  map[*schedule.Unit]int    // sources that are neither had nor failed
-	pulling  map[*schedule.Unit]bool   // images that are not
-	demands  map[*schedule.Unit]chan struct{}
-	demanded chan *schedule.Unit
-	over     chan struct{} // closed when nothing is downloaded any more
+	mu             sync.Mutex
+	sources        []fetch.Source
+	owner          map[string]*schedule.Unit // by path: a source belongs to one definition
+	missing        map[*schedule.Unit]int    // sources that are neither had nor failed
+	awaitingImages map[*schedule.Unit]bool   // images that are not
+	required       map[*schedule.Unit]chan struct{}
+	queue          chan *schedule.Unit
+	closed         chan struct{} // closed when nothing is downloaded any more
 }
 
-// newAhead prepares s to wait for the sources of what is built from source, and for
+// newPrefetcher prepares s to wait for the sources of what is built from source, and for
 // images, which are another's matter.
-func newAhead(s *schedule.Schedule, steps []*plan.Step, broke func(*plan.Step, error), images func(context.Context, *plan.Step) error) *ahead {
-	a := &ahead{
-		schedule: s, broke: broke, images: images, owner: map[string]*schedule.Unit{}, lacking: map[*schedule.Unit]int{}, pulling: map[*schedule.Unit]bool{},
-		demands: map[*schedule.Unit]chan struct{}{}, demanded: make(chan *schedule.Unit, len(steps)),
-		over: make(chan struct{}),
+func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, broke func(*plan.Step, error), images func(context.Context, *plan.Step) error) *prefetcher {
+	a := &prefetcher{
+		schedule: s, failed: broke, images: images, owner: map[string]*schedule.Unit{}, missing: map[*schedule.Unit]int{}, awaitingImages: map[*schedule.Unit]bool{},
+		required: map[*schedule.Unit]chan struct{}{}, queue: make(chan *schedule.Unit, len(steps)),
+		closed: make(chan struct{}),
 	}
-	s.Prepare(steps, func(u *schedule.Unit) bool { return needsDownload(u) && sure(u) || isImage(u) })
+	s.Prepare(steps, func(u *schedule.Unit) bool { return needsDownload(u) && certain(u) || isImage(u) })
 	byRank := slices.Clone(s.Units)
 	slices.SortFunc(byRank, func(x, y *schedule.Unit) int { return x.Rank - y.Rank })
 	for _, u := range byRank {
-		if !u.Lacks || isImage(u) {
+		if !u.Blocked || isImage(u) {
 			continue
 		}
 		if namesImages(u) {
-			a.pulling[u] = true
+			a.awaitingImages[u] = true
 		}
 		for _, src := range Sources(u.Steps[0].Output.Definition) {
 			if a.owner[src.Path] == nil {
 				a.sources = append(a.sources, src)
 				a.owner[src.Path] = u
-				a.lacking[u]++
+				a.missing[u]++
 			}
 		}
 	}
@@ -79,61 +79,61 @@ func namesImages(u *schedule.Unit) bool {
 	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Images) > 0
 }
 
-// sure reports that some member of u will be built, however what it depends on
+// certain reports that some member of u will be built, however what it depends on
 // comes out.
-func sure(u *schedule.Unit) bool {
+func certain(u *schedule.Unit) bool {
 	return slices.ContainsFunc(u.Steps, func(s *plan.Step) bool { return s.Because == graph.Ref{} })
 }
 
 // run downloads for all units that are sure to be built, and returns when each source
 // and each image was had, cannot be had, or ctx has ended. Its error joins that of
 // fetch.Run and those of images.
-func (a *ahead) run(ctx context.Context, o fetch.Options) error {
+func (a *prefetcher) run(ctx context.Context, o fetch.Options) error {
 	var beside errgroup.Group
 	var images error
 	beside.Go(func() error {
-		images = a.pull(ctx)
+		images = a.pullImages(ctx)
 		return nil
 	})
-	o.Status = arrivals{o.Status, a.settle}
+	o.Status = fetchWatcher{o.Status, a.done}
 	_, err := fetch.Run(ctx, a.sources, o)
-	if ctx.Err() == nil && blameless(err) {
-		a.settleRest()
+	if ctx.Err() == nil && reportedBySteps(err) {
+		a.failRest()
 	}
 	beside.Wait()
 	return errors.Join(err, images)
 }
 
-// settleRest lets nothing wait for what fetch.Run did not speak of, which would
+// failRest lets nothing wait for what fetch.Run did not speak of, which would
 // be for ever.
-func (a *ahead) settleRest() {
+func (a *prefetcher) failRest() {
 	for _, src := range a.sources {
-		if u := a.owner[src.Path]; a.lacking[u] > 0 {
+		if u := a.owner[src.Path]; a.missing[u] > 0 {
 			a.fail(u, &SourceError{Source: src.Name, Err: errors.New("nothing is known of it")})
 		}
 	}
 }
 
-// settle takes in that a source is there, or why it cannot be had.
-func (a *ahead) settle(src fetch.Source, err error) {
+// done takes in that a source is there, or why it cannot be had.
+func (a *prefetcher) done(src fetch.Source, err error) {
 	a.mu.Lock()
 	u := a.owner[src.Path]
-	a.lacking[u]--
-	last := a.lacking[u] == 0 && !a.pulling[u]
+	a.missing[u]--
+	last := a.missing[u] == 0 && !a.awaitingImages[u]
 	a.mu.Unlock()
 	if err != nil {
 		a.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
 	} else if last {
-		a.schedule.Arrive(u)
+		a.schedule.Unblock(u)
 	}
 }
 
 // fail dooms a unit that is sure to be built.
-func (a *ahead) fail(u *schedule.Unit, err error) {
+func (a *prefetcher) fail(u *schedule.Unit, err error) {
 	for _, s := range u.Steps {
-		a.broke(s, err)
+		a.failed(s, err)
 	}
-	a.schedule.Doom(u)
+	a.schedule.FailEarly(u)
 }
 
 // sourceFailure is the error that fetch.Run would give if it were about this
@@ -150,34 +150,34 @@ func sourceFailure(err error) error {
 	return err
 }
 
-// arrivals tells of each source that is settled.
-type arrivals struct {
+// fetchWatcher tells of each source that is settled.
+type fetchWatcher struct {
 	fetch.Status
-	settle func(fetch.Source, error)
+	done func(fetch.Source, error)
 }
 
-func (a arrivals) Done(src fetch.Source, how string) {
+func (a fetchWatcher) Done(src fetch.Source, how string) {
 	a.Status.Done(src, how)
-	a.settle(src, nil)
+	a.done(src, nil)
 }
 
-func (a arrivals) Fail(src fetch.Source, mirror string, err error) {
+func (a fetchWatcher) Fail(src fetch.Source, mirror string, err error) {
 	a.Status.Fail(src, mirror, err)
 	if mirror == "" {
-		a.settle(src, err)
+		a.done(src, err)
 	}
 }
 
-// blameless holds for an error that the steps it concerns tell of: sources and images
+// reportedBySteps holds for an error that the steps it concerns tell of: sources and images
 // that cannot be had, and nothing else.
-func blameless(err error) bool {
+func reportedBySteps(err error) bool {
 	switch e := err.(type) {
 	case *fetch.Error:
 		return e.Stopped == nil
 	case *ForeignError:
 		return true
 	case interface{ Unwrap() []error }: // joined
-		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !blameless(err) })
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !reportedBySteps(err) })
 	}
 	var failed *fetch.Error
 	var offline *fetch.OfflineError

@@ -89,12 +89,12 @@ func (m *mirror) sourced(t *testing.T, text string) []*plan.Step {
 	return all
 }
 
-// runAhead runs the steps with downloads beside, into a new tree.
-func (r *ran) runAhead(t *testing.T, s *schedule.Schedule, all []*plan.Step, jobs int) error {
+// runWithDownloads runs the steps with downloads beside, into a new tree.
+func (r *ran) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.Step, jobs int) error {
 	t.Helper()
 	broken := map[string]error{}
 	var mu sync.Mutex
-	a := newAhead(s, all, func(s *plan.Step, err error) {
+	a := newPrefetcher(s, all, func(s *plan.Step, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		broken[s.Output.Ref.Name] = err
@@ -113,12 +113,12 @@ func (r *ran) runAhead(t *testing.T, s *schedule.Schedule, all []*plan.Step, job
 			ended(s, false)
 		}
 	}
-	s.Claim = func(u *schedule.Unit) func(context.Context) { return a.claim(u, r.needed) }
+	s.Claim = func(u *schedule.Unit) func(context.Context) { return a.claimSources(u, r.needed) }
 	ctx, cancel := context.WithCancel(t.Context())
 	o := fetch.Options{Tree: t.TempDir(), Jobs: jobs, Retries: -1, Status: quietSources{}}
 	fetched, served := make(chan error), make(chan error)
 	go func() { fetched <- a.run(ctx, o) }()
-	go func() { served <- a.serve(ctx, o) }()
+	go func() { served <- a.serveRequired(ctx, o) }()
 	s.Run(ctx)
 	err := <-fetched
 	cancel()
@@ -132,7 +132,7 @@ type quietSources = transfer.Silent[fetch.Source]
 
 // A build starts as soon as its own sources are there, whatever is still on its
 // way.
-func TestAheadStartsEarly(t *testing.T) {
+func TestPrefetchStartsEarly(t *testing.T) {
 	m := newMirror(t, "slow", "")
 	all := m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n")
 	var r ran
@@ -144,7 +144,7 @@ func TestAheadStartsEarly(t *testing.T) {
 			close(m.late["slow"])
 		}
 	}
-	if err := r.runAhead(t, s, all, 2); err != nil {
+	if err := r.runWithDownloads(t, s, all, 2); err != nil {
 		t.Fatal(err)
 	}
 	var started []string
@@ -159,10 +159,10 @@ func TestAheadStartsEarly(t *testing.T) {
 }
 
 // Downloads come in the order in which the builds will need them.
-func TestAheadOrder(t *testing.T) {
+func TestPrefetchOrder(t *testing.T) {
 	m := newMirror(t, "", "")
 	var r ran
-	if err := r.runAhead(t, r.schedule(1), m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n"), 1); err != nil {
+	if err := r.runWithDownloads(t, r.schedule(1), m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n"), 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(m.got, " "); got != "first second slow last third" {
@@ -172,7 +172,7 @@ func TestAheadOrder(t *testing.T) {
 
 // Sources of what is not sure to be built are downloaded when it must be, with
 // those of what comes next, and else not at all.
-func TestAheadOnDemand(t *testing.T) {
+func TestPrefetchOnDemand(t *testing.T) {
 	m := newMirror(t, "", "")
 	all := m.sourced(t, "seed:\nsame: seed\nsame2: same\nother.a: seed\nother.b: seed\nnext: other.b\nafter: next\n")
 	for _, s := range all[1:] {
@@ -187,7 +187,7 @@ func TestAheadOnDemand(t *testing.T) {
 		}
 		run(ctx, steps, ended)
 	}
-	if err := r.runAhead(t, s, all, 1); err != nil {
+	if err := r.runWithDownloads(t, s, all, 1); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(m.got)
@@ -203,7 +203,7 @@ func TestAheadOnDemand(t *testing.T) {
 
 // A source that cannot be had fails what needs it, at once, and nothing else;
 // where it is not sure to be needed, at its turn.
-func TestAheadFailure(t *testing.T) {
+func TestPrefetchFailure(t *testing.T) {
 	m := newMirror(t, "", "top perhaps")
 	all := m.sourced(t, "seed:\ntop: seed\nabove: top\nperhaps: seed\nother: seed\n")
 	all[1].Expected = time.Hour
@@ -221,9 +221,9 @@ func TestAheadFailure(t *testing.T) {
 		}
 		run(ctx, steps, ended)
 	}
-	err := r.runAhead(t, s, all, 4)
+	err := r.runWithDownloads(t, s, all, 4)
 	var failed *fetch.Error
-	if !errors.As(err, &failed) || len(failed.Failures) != 1 || !blameless(err) {
+	if !errors.As(err, &failed) || len(failed.Failures) != 1 || !reportedBySteps(err) {
 		t.Fatalf("error %v", err)
 	}
 	got := strings.Join(r.events, ", ")

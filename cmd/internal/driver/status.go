@@ -48,8 +48,8 @@ type Status interface {
 	Warn(text string)
 }
 
-// endWords begin with the outcome, see [buildlog.Log.Ended].
-func endWords(res Result) string {
+// lastLine begin with the outcome, see [buildlog.Log.Ended].
+func lastLine(res Result) string {
 	said := fmt.Sprintf("%s after %s", res.Outcome, text.Duration(res.Elapsed))
 	switch {
 	case res.Err != nil:

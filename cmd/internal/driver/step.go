@@ -24,18 +24,18 @@ func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	if s.Action == plan.ActionPreseed {
 		release, _ := r.claimed(s)
 		defer release()
-		return r.pulled(s)
+		return r.finishPreseed(s)
 	}
 	began := r.opts.Now()
 	res := r.attempt(ctx, s, began)
 	res.Elapsed = r.opts.Now().Sub(began)
 	if res.Outcome == plan.Failed {
-		r.noteFatal(r.fullEngine(res.Err))
+		r.noteFatal(r.asEngineDiskFull(res.Err))
 	}
 	if ctx.Err() != nil && res.Outcome == plan.Failed {
 		res.Outcome, res.Err = plan.NotRun, context.Cause(ctx)
 	}
-	res.log.End(endWords(res))
+	res.log.End(lastLine(res))
 	r.finish(s, res)
 	return res.Outcome == plan.Built || res.Outcome == plan.Unchanged || res.Outcome == plan.Reused
 }
@@ -49,17 +49,17 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	if reason, err := r.stillNeeded(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if reason == "" {
-		return r.unbuilt(s, plan.Unchanged)
+		return r.withoutBuild(s, plan.Unchanged)
 	} else if s.Because.Name != "" {
 		s.Reason = reason
 	}
 	if err := r.brokenBy(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
-	if taken, err := r.madeMeanwhile(s); err != nil {
+	if taken, err := r.builtByOther(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if taken {
-		return r.unbuilt(s, plan.Reused)
+		return r.withoutBuild(s, plan.Reused)
 	}
 	r.mu.Lock()
 	r.opts.Status.Start(s)
@@ -68,14 +68,14 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
-	res := r.persist(ctx, s, log.Path, began)
+	res := r.buildWithRetries(ctx, s, log.Path, began)
 	res.log = log
 	return res
 }
 
-// persist builds s, and again when the engine is lost: the last time alone, so that
+// buildWithRetries builds s, and again when the engine is lost: the last time alone, so that
 // what ends the engine each time takes nothing along that ran beside it.
-func (r *run) persist(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
+func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
 	for try := 1; ; try++ {
 		if try == maxTries {
 			r.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
@@ -89,14 +89,14 @@ func (r *run) persist(ctx context.Context, s *plan.Step, log string, began time.
 		case lost:
 			err = r.lostAgain(err, try)
 		}
-		return Result{Outcome: plan.Failed, Err: r.fullEngine(err), Log: log}
+		return Result{Outcome: plan.Failed, Err: r.asEngineDiskFull(err), Log: log}
 	}
 }
 
 // try builds s once, with nothing beside it if alone. Lost says that the engine went
 // away, and that there is one again, also for the others.
 func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
-	defer r.turns.take(s, alone)() // when there is an engine again
+	defer r.exclusive.acquire(s, alone)() // when there is an engine again
 	e := r.connected()
 	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
 		return l, false, err
@@ -116,9 +116,9 @@ func (r *run) lostAgain(err error, tries int) error {
 	return fmt.Errorf("%w, at each of %d tries%s", err, tries, said)
 }
 
-// unbuilt is the result of a step that need not build.
-func (r *run) unbuilt(s *plan.Step, how plan.Outcome) Result {
-	l, err := r.Store.Layout(s.Output.Ref.String())
+// withoutBuild is the result of a step that need not build.
+func (r *run) withoutBuild(s *plan.Step, how plan.Outcome) Result {
+	l, err := r.Store.Read(s.Output.Ref.String())
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
@@ -188,7 +188,7 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 	defer job.Into.Close()
 	img, err := e.Build(ctx, job)
 	if err != nil {
-		return cache.Layout{}, r.doubt(ctx, s, err)
+		return cache.Layout{}, r.recheckSources(ctx, s, err)
 	}
 	index, err := oci.ParseDigest(img.Index.Digest.String())
 	if err != nil {
@@ -205,13 +205,13 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 	if err := r.Store.PutRecord(rec); err != nil {
 		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)
 	}
-	r.rememberBuild(s, rec.Finished.Sub(began), img)
+	r.recordTiming(s, rec.Finished.Sub(began), img)
 	return layout, nil
 }
 
-// doubt reads the sources of a step again that failed with err: one that changed on
+// recheckSources reads the sources of a step again that failed with err: one that changed on
 // the disk may be why, and then the next run downloads it again.
-func (r *run) doubt(ctx context.Context, s *plan.Step, err error) error {
+func (r *run) recheckSources(ctx context.Context, s *plan.Step, err error) error {
 	if ctx.Err() != nil || errors.As(err, new(*buildkit.LostError)) {
 		return err
 	}
@@ -241,7 +241,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	var deps cache.Deps
 	for _, d := range o.Deps {
-		l, err := r.Store.Adopt(ctx, d.String())
+		l, err := r.Store.Import(ctx, d.String())
 		if err != nil {
 			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
 		}
@@ -275,17 +275,17 @@ func (r *run) noCache(s *plan.Step) bool {
 	return false
 }
 
-// rememberBuild notes what the build of s took and needed.
-func (r *run) rememberBuild(s *plan.Step, took time.Duration, img *buildkit.Image) {
-	p := schedule.Past{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
+// recordTiming notes what the build of s took and needed.
+func (r *run) recordTiming(s *plan.Step, took time.Duration, img *buildkit.Image) {
+	p := schedule.Timing{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
 	if s.Untimed {
 		r.mu.Lock()
-		r.unknown.Add(took)
+		r.untimed.Add(took)
 		r.mu.Unlock()
 	}
 	if img.Cached && !s.Untimed {
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())
 		p.Peak = max(p.Peak, s.Memory)
 	}
-	schedule.Remember(r.Tree, p)
+	schedule.RecordTiming(r.Tree, p)
 }

@@ -32,9 +32,9 @@ func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *pla
 	return sub.Permit(ctx, refs)
 }
 
-// pull preseeds what the schedule takes from registries, while it builds what needs
+// preseedImages preseeds what the schedule takes from registries, while it builds what needs
 // none of it. An image that cannot be had breaks its step.
-func (r *run) pull(ctx context.Context, s *schedule.Schedule) error {
+func (r *run) preseedImages(ctx context.Context, s *schedule.Schedule) error {
 	var images []preseed.Image
 	waiting := map[string]*schedule.Unit{}
 	for _, u := range s.Units {
@@ -52,13 +52,13 @@ func (r *run) pull(ctx context.Context, s *schedule.Schedule) error {
 	}
 	opts := r.opts.Substitution.Preseed
 	opts.Store, opts.Log = r.Store, r.Log
-	opts.Status = pulls{opts.Status, func(output string, failure error) {
+	opts.Status = pullWatcher{opts.Status, func(output string, failure error) {
 		u := waiting[output]
 		var f preseed.Failure
 		if errors.As(failure, &f) {
-			r.breaks(u.Steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
+			r.markBroken(u.Steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
 		}
-		s.Arrive(u)
+		s.Unblock(u)
 	}}
 	_, err := preseed.Run(ctx, images, opts)
 	if failed := (*preseed.Error)(nil); errors.As(err, &failed) {
@@ -67,21 +67,21 @@ func (r *run) pull(ctx context.Context, s *schedule.Schedule) error {
 	return err
 }
 
-// pulls tells of each image that is settled.
-type pulls struct {
+// pullWatcher tells of each image that is settled.
+type pullWatcher struct {
 	preseed.Status
-	settle func(output string, failure error)
+	done func(output string, failure error)
 }
 
-func (p pulls) Done(output, how string) {
+func (p pullWatcher) Done(output, how string) {
 	p.Status.Done(output, how)
-	p.settle(output, nil)
+	p.done(output, nil)
 }
 
-func (p pulls) Fail(output, registry string, err error) {
+func (p pullWatcher) Fail(output, registry string, err error) {
 	p.Status.Fail(output, registry, err)
 	if registry == "" {
-		p.settle(output, err)
+		p.done(output, err)
 	}
 }
 
@@ -95,12 +95,12 @@ func (e *ImageError) Error() string {
 
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// pulled ends the step of an image that pull had, or could not have.
-func (r *run) pulled(s *plan.Step) bool {
+// finishPreseed ends the step of an image that pull had, or could not have.
+func (r *run) finishPreseed(s *plan.Step) bool {
 	res := Result{Ref: s.Output.Ref, Outcome: plan.Preseeded}
 	if err := r.brokenBy(s); err != nil {
 		res.Outcome, res.Err = plan.Failed, err
-	} else if l, err := r.Store.Layout(s.Output.Ref.String()); err != nil {
+	} else if l, err := r.Store.Read(s.Output.Ref.String()); err != nil {
 		res.Outcome, res.Err = plan.Failed, err
 	} else {
 		res.Digest = l.Digest()
@@ -114,9 +114,9 @@ func (r *run) pulled(s *plan.Step) bool {
 	return res.Outcome == plan.Preseeded
 }
 
-// notTaken says what a build from source alone has to do, because it takes nobody's
+// fromSourceWarning says what a build from source alone has to do, because it takes nobody's
 // word.
-func notTaken(v *tree.View, p *plan.Plan) string {
+func fromSourceWarning(v *tree.View, p *plan.Plan) string {
 	preseeded := 0
 	for _, s := range p.Steps {
 		if rec, err := v.Record(s.Output); err == nil && rec.Origin == cache.Preseeded && s.Action == plan.ActionBuild {

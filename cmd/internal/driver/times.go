@@ -17,7 +17,7 @@ import (
 // selection that need no rebuild; it does so only when the times of the plan's
 // outputs are off, which a no-op's are not.
 func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) error {
-	if ctx.Err() != nil || timesHold(v, p) {
+	if ctx.Err() != nil || timesAreEqual(v, p) {
 		return nil
 	}
 	var upToDate []string
@@ -69,9 +69,9 @@ func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, reusable func(grap
 	return true
 }
 
-// timesHold reports whether the outputs of plan that are in out/ have one
+// timesAreEqual reports whether the outputs of plan that are in out/ have one
 // mtime, not older than their definitions.
-func timesHold(v *tree.View, plan *plan.Plan) bool {
+func timesAreEqual(v *tree.View, plan *plan.Plan) bool {
 	var one time.Time
 	for _, s := range plan.Steps {
 		at, err := v.Modified(s.Output)

@@ -61,7 +61,7 @@ func TestLookAheadChangesNothing(t *testing.T) {
 			published := cache.Published{}
 			for _, name := range []string{"libc", "tool", "app"} {
 				p.build(name, name)
-				l, err := p.open().Store.Layout("core-" + name)
+				l, err := p.open().Store.Read("core-" + name)
 				p.must(err)
 				published["core-"+name] = l.Digest()
 			}
@@ -118,7 +118,7 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 		t.Fatalf("core-tool: %s", tool.Reason)
 	}
 	r := &run{Tree: tree.Tree, engine: &engine{probe: buildkit.ProbeDigest}}
-	if taken, err := r.madeMeanwhile(tool); err != nil || !taken {
+	if taken, err := r.builtByOther(tool); err != nil || !taken {
 		t.Errorf("core-tool is built again (%v)", err)
 	}
 }
@@ -137,7 +137,7 @@ func TestBuiltInTheFuture(t *testing.T) {
 	plan, err := plan.New(t.Context(), tree, targets, plan.Options{Probe: buildkit.ProbeDigest, Rebuild: true})
 	p.must(err)
 	r := &run{Tree: tree.Tree, targets: targets, engine: &engine{probe: buildkit.ProbeDigest}}
-	if taken, err := r.madeMeanwhile(plan.Steps[0]); err != nil || taken {
+	if taken, err := r.builtByOther(plan.Steps[0]); err != nil || taken {
 		t.Errorf("nothing is built, as if another sx had (%v)", err)
 	}
 }

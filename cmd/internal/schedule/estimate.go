@@ -19,15 +19,15 @@ const (
 	estimateShare = 20
 )
 
-// tell gives an estimate, now or when one is due. Only Run calls it.
-func (s *Schedule) tell() {
+// reportEstimate gives an estimate, now or when one is due. Only Run calls it.
+func (s *Schedule) reportEstimate() {
 	if s.Estimate == nil {
 		return
 	}
 	began := s.Now()
 	if wait := s.meter.next.Sub(began); wait > 0 {
 		if s.meter.late == nil {
-			s.meter.late = time.AfterFunc(wait, s.Poke)
+			s.meter.late = time.AfterFunc(wait, s.Wake)
 		}
 		return
 	}
@@ -52,7 +52,7 @@ func (m *meter) stop() {
 // long that takes.
 func (s *Schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
-	p := play{Slots: Slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.Units)), takes: s.guesser()}
+	p := simulation{Slots: Slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.Units)), duration: s.durations()}
 	for i, u := range s.Units {
 		if p.needs[i] = u.needs; u.state == unitOver {
 			p.needs[i] = math.MaxInt // never again
@@ -68,18 +68,18 @@ func (s *Schedule) remaining(now time.Duration) time.Duration {
 	return p.run(now) - now
 }
 
-// play is a run in which no time passes.
-type play struct {
+// simulation is a run in which no time passes.
+type simulation struct {
 	Slots
-	needs []int // by unit
-	takes func(*Unit) time.Duration
+	needs    []int // by unit
+	duration func(*Unit) time.Duration
 }
 
 // run returns when everything has ended.
-func (p *play) run(now time.Duration) time.Duration {
+func (p *simulation) run(now time.Duration) time.Duration {
 	for {
 		for u := p.next(now); u != nil; u = p.next(now) {
-			p.occupy(u, now+p.takes(u))
+			p.occupy(u, now+p.duration(u))
 		}
 		if len(p.running) == 0 {
 			return now
@@ -87,8 +87,8 @@ func (p *play) run(now time.Duration) time.Duration {
 		first := p.running[0]
 		p.vacate(first.unit)
 		now = first.end
-		for _, next := range slices.Concat(first.unit.Behind...) {
-			if p.needs[next.at]--; p.needs[next.at] == 0 {
+		for _, next := range slices.Concat(first.unit.Dependents...) {
+			if p.needs[next.index]--; p.needs[next.index] == 0 {
 				heap.Push(&p.ready, next)
 			}
 		}

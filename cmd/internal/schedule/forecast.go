@@ -18,14 +18,14 @@ type Forecast struct {
 	Work     time.Duration // of all builds together
 	Longest  time.Duration // of the longest path, below which nothing gets it
 	Estimate time.Duration // with that capacity
-	Guessed  int           // steps that were never built here: the average stands for them
+	Untimed  int           // steps that were never built here: the average stands for them
 	Fetch    int           // sources that are not in fetch/
 }
 
 // NewForecast plays p as the schedule would run it, and fills in what each of its
 // steps should take.
 func NewForecast(t *tree.Tree, p *plan.Plan, c Capacity) Forecast {
-	Expect(t, p.Steps, c)
+	EstimateSteps(t, p.Steps, c)
 	plan.Family(p.Steps)
 	s := &Schedule{Slots: c.Slots()}
 	s.Prepare(p.Steps, nil)
@@ -36,16 +36,16 @@ func NewForecast(t *tree.Tree, p *plan.Plan, c Capacity) Forecast {
 	}
 	for _, step := range p.Steps {
 		if step.Action == plan.ActionBuild && step.Untimed {
-			f.Guessed++
+			f.Untimed++
 		}
 	}
-	f.Fetch = absent(t, p)
+	f.Fetch = missingSources(t, p)
 	return f
 }
 
-// absent counts the sources of what will be built that are not there. Whether the
+// missingSources counts the sources of what will be built that are not there. Whether the
 // others are what they should be is seen when they are needed.
-func absent(t *tree.Tree, p *plan.Plan) int {
+func missingSources(t *tree.Tree, p *plan.Plan) int {
 	seen := map[*graph.Definition]bool{}
 	var paths []string
 	for _, s := range p.Steps {

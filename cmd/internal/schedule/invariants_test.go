@@ -21,7 +21,7 @@ import (
 type fakeEngine struct {
 	t        *testing.T
 	schedule *Schedule
-	takes    func(*plan.Step) time.Duration
+	duration func(*plan.Step) time.Duration
 	fails    func(*plan.Step) bool
 	stopOn   bool // a failure stops the run
 
@@ -40,7 +40,7 @@ func newFake(t *testing.T, all []*plan.Step, c Capacity) *fakeEngine {
 	e := &fakeEngine{
 		t: t, began: time.Now(), active: map[graph.Ref]bool{}, ended: map[graph.Ref]bool{},
 		skipped: map[graph.Ref]graph.Ref{}, started: map[graph.Ref]time.Duration{},
-		takes: func(s *plan.Step) time.Duration { return s.Expected }, fails: func(*plan.Step) bool { return false },
+		duration: func(s *plan.Step) time.Duration { return s.Expected }, fails: func(*plan.Step) bool { return false },
 	}
 	for _, s := range all {
 		if s.Action == plan.ActionBuild {
@@ -68,7 +68,7 @@ func (e *fakeEngine) end() {
 	e.mu.Lock()
 	e.halt()
 	e.mu.Unlock()
-	e.schedule.Poke()
+	e.schedule.Wake()
 }
 
 // run runs the members side by side, as the real one does.
@@ -79,7 +79,7 @@ func (e *fakeEngine) run(ctx context.Context, steps []*plan.Step, ended func(*pl
 	for _, s := range steps {
 		members.Go(func() {
 			select {
-			case <-time.After(e.takes(s)):
+			case <-time.After(e.duration(s)):
 			case <-ctx.Done():
 			}
 			ok := !e.fails(s) && ctx.Err() == nil
@@ -201,14 +201,14 @@ func TestScheduleInvariants(t *testing.T) {
 				actual[s] = time.Duration(r.Float64() * 2 * float64(s.Expected))
 				failing[s] = seed%3 > 0 && r.IntN(12) == 0
 			}
-			e.takes = func(s *plan.Step) time.Duration { return actual[s] }
+			e.duration = func(s *plan.Step) time.Duration { return actual[s] }
 			e.fails = func(s *plan.Step) bool { return failing[s] }
 			e.stopOn = seed%3 == 2
 			late := func(*Unit) bool { return r.IntN(2) == 0 }
 			e.schedule.Prepare(all, late)
 			for _, u := range e.schedule.Units {
-				if u.Lacks {
-					time.AfterFunc(time.Duration(r.IntN(1000))*time.Second, func() { e.schedule.Arrive(u) })
+				if u.Blocked {
+					time.AfterFunc(time.Duration(r.IntN(1000))*time.Second, func() { e.schedule.Unblock(u) })
 				}
 			}
 			drained := seed%5 == 4
@@ -248,7 +248,7 @@ func TestScheduleBigOneIsNotStarved(t *testing.T) {
 			s.Expected, s.Memory = 10*time.Minute, 4<<30
 		}
 		e := newFake(t, all, Capacity{Jobs: 4, Memory: 12 << 30})
-		e.takes = func(s *plan.Step) time.Duration { // small ones are slower than expected
+		e.duration = func(s *plan.Step) time.Duration { // small ones are slower than expected
 			if s.Expected == 10*time.Minute {
 				return 15 * time.Minute
 			}

@@ -31,37 +31,37 @@ type Schedule struct {
 	Skip  func(s *plan.Step, cause graph.Ref)
 	// Estimate is told how long the rest should take; nil: nobody is.
 	Estimate func(left time.Duration)
-	// Guess is how long what was never built should take, after what this run has
+	// UntimedEstimate is how long what was never built should take, after what this run has
 	// built; 0, or nil: as expected before.
-	Guess func() time.Duration
-	Now   func() time.Time
+	UntimedEstimate func() time.Duration
+	Now             func() time.Time
 
-	mu     sync.Mutex // of slots and all below
-	began  time.Time
-	Units  []*Unit
-	doomed []*Unit
-	active int           // units that run, doomed ones too
-	open   int           // units that are not over
-	wake   chan struct{} // holds one: something changed
-	meter  meter
+	mu         sync.Mutex // of slots and all below
+	began      time.Time
+	Units      []*Unit
+	failsEarly []*Unit
+	active     int           // units that run, doomed ones too
+	unfinished int           // units that are not over
+	wake       chan struct{} // holds one: something changed
+	meter      meter
 }
 
 // Run blocks until every step has run, was skipped, or stop or ctx kept it from
 // starting.
 func (s *Schedule) Run(ctx context.Context) {
 	s.began = s.Now()
-	defer context.AfterFunc(ctx, s.Poke)()
+	defer context.AfterFunc(ctx, s.Wake)()
 	defer s.meter.stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for s.advance(ctx, &wg) {
-		s.tell()
+		s.reportEstimate()
 		<-s.wake
 	}
 }
 
-// Poke makes Run look again at what may start, and at stop.
-func (s *Schedule) Poke() {
+// Wake makes Run look again at what may start, and at stop.
+func (s *Schedule) Wake() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -73,39 +73,39 @@ func (s *Schedule) Poke() {
 func (s *Schedule) Prepare(steps []*plan.Step, lacks func(*Unit) bool) {
 	s.wake = make(chan struct{}, 1)
 	s.Units = units(steps)
-	s.open = len(s.Units)
+	s.unfinished = len(s.Units)
 	for _, u := range s.Units {
-		u.Lacks = lacks != nil && lacks(u)
-		s.queue(u)
+		u.Blocked = lacks != nil && lacks(u)
+		s.enqueue(u)
 	}
 }
 
-// queue lets u start when it waits for nothing.
-func (s *Schedule) queue(u *Unit) {
-	if u.needs == 0 && !u.Lacks && u.state == unitWaiting {
+// enqueue lets u start when it waits for nothing.
+func (s *Schedule) enqueue(u *Unit) {
+	if u.needs == 0 && !u.Blocked && u.state == unitWaiting {
 		u.state = unitReady
 		heap.Push(&s.ready, u)
 	}
 }
 
-// Arrive says that what u lacked is there.
-func (s *Schedule) Arrive(u *Unit) {
+// Unblock says that what u lacked is there.
+func (s *Schedule) Unblock(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.Lacks = false
-	s.queue(u)
-	s.Poke()
+	u.Blocked = false
+	s.enqueue(u)
+	s.Wake()
 }
 
-// Doom says that u will fail whatever it depends on, without taking time: it
+// FailEarly says that u will fail whatever it depends on, without taking time: it
 // runs at once, so that it is known early.
-func (s *Schedule) Doom(u *Unit) {
+func (s *Schedule) FailEarly(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.state == unitWaiting {
-		u.state, u.doomed = unitReady, true
-		s.doomed = append(s.doomed, u)
-		s.Poke()
+		u.state, u.failsEarly = unitReady, true
+		s.failsEarly = append(s.failsEarly, u)
+		s.Wake()
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	defer s.mu.Unlock()
 	stopped := s.Stop() || ctx.Err() != nil
 	for !stopped {
-		u := s.take()
+		u := s.nextUnit()
 		if u == nil {
 			break
 		}
@@ -124,104 +124,104 @@ func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 		wg.Go(func() { s.start(ctx, u) })
 		stopped = s.Stop()
 	}
-	return s.active > 0 || s.open > 0 && !stopped
+	return s.active > 0 || s.unfinished > 0 && !stopped
 }
 
 func (s *Schedule) start(ctx context.Context, u *Unit) {
-	if s.Claim != nil && !u.doomed {
+	if s.Claim != nil && !u.failsEarly {
 		if wait := s.Claim(u); wait != nil {
 			s.park(u)
 			wait(ctx)
-			s.Arrive(u)
+			s.Unblock(u)
 			return
 		}
 	}
-	s.Do(ctx, u.Steps, func(st *plan.Step, ok bool) { s.ended(ctx, u, st, ok) })
-	s.release(u)
+	s.Do(ctx, u.Steps, func(st *plan.Step, ok bool) { s.memberEnded(ctx, u, st, ok) })
+	s.finish(u)
 }
 
 // park gives back what u took, until it arrives.
 func (s *Schedule) park(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.state, u.Lacks = unitWaiting, true
+	u.state, u.Blocked = unitWaiting, true
 	s.vacate(u)
 	s.active--
-	s.Poke()
+	s.Wake()
 }
 
-// take is what starts now, nil when nothing does.
-func (s *Schedule) take() *Unit {
-	if n := len(s.doomed); n > 0 {
-		u := s.doomed[n-1]
-		s.doomed = s.doomed[:n-1]
+// nextUnit is what starts now, nil when nothing does.
+func (s *Schedule) nextUnit() *Unit {
+	if n := len(s.failsEarly); n > 0 {
+		u := s.failsEarly[n-1]
+		s.failsEarly = s.failsEarly[:n-1]
 		return u
 	}
 	now := s.Now().Sub(s.began)
 	u := s.next(now)
 	if u != nil {
-		s.occupy(u, now+s.guesser()(u))
+		s.occupy(u, now+s.durations()(u))
 	}
 	return u
 }
 
-// guesser tells how long a unit should take, by what is known at this moment.
-func (s *Schedule) guesser() func(*Unit) time.Duration {
+// durations tells how long a unit should take, by what is known at this moment.
+func (s *Schedule) durations() func(*Unit) time.Duration {
 	var guess time.Duration
-	if s.Guess != nil {
-		guess = s.Guess()
+	if s.UntimedEstimate != nil {
+		guess = s.UntimedEstimate()
 	}
 	return func(u *Unit) time.Duration {
-		if u.guessed && guess > 0 {
+		if u.untimed && guess > 0 {
 			return guess
 		}
 		return u.expected
 	}
 }
 
-// ended takes in that a member of u did.
-func (s *Schedule) ended(ctx context.Context, u *Unit, st *plan.Step, ok bool) {
+// memberEnded takes in that a member of u did.
+func (s *Schedule) memberEnded(ctx context.Context, u *Unit, st *plan.Step, ok bool) {
 	if !ok && ctx.Err() != nil {
 		return // nobody is to blame for being cancelled
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.Poke()
-	behind := u.Behind[slices.Index(u.Steps, st)]
+	defer s.Wake()
+	behind := u.Dependents[slices.Index(u.Steps, st)]
 	if !ok {
-		s.blame(behind, st.Output.Ref)
+		s.skipDependents(behind, st.Output.Ref)
 		return
 	}
 	for _, next := range behind {
 		next.needs--
-		s.queue(next)
+		s.enqueue(next)
 	}
 }
 
-// release gives back what u took.
-func (s *Schedule) release(u *Unit) {
+// finish gives back what u took.
+func (s *Schedule) finish(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.state = unitOver
-	if !u.doomed {
+	if !u.failsEarly {
 		s.vacate(u)
 	}
 	s.active--
-	s.open--
-	s.Poke()
+	s.unfinished--
+	s.Wake()
 }
 
-// blame skips units, and all that waits for them.
-func (s *Schedule) blame(behind []*Unit, cause graph.Ref) {
+// skipDependents skips units, and all that waits for them.
+func (s *Schedule) skipDependents(behind []*Unit, cause graph.Ref) {
 	for _, u := range behind {
 		if u.state != unitWaiting {
 			continue
 		}
 		u.state = unitOver
-		s.open--
+		s.unfinished--
 		for i, st := range u.Steps {
 			s.Skip(st, cause)
-			s.blame(u.Behind[i], cause)
+			s.skipDependents(u.Dependents[i], cause)
 		}
 	}
 }

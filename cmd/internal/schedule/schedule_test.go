@@ -175,7 +175,7 @@ func TestScheduleGuess(t *testing.T) {
 		var r ran
 		s := r.schedule(1)
 		s.Estimate = func(d time.Duration) { left = append(left, d) }
-		s.Guess = func() time.Duration {
+		s.UntimedEstimate = func() time.Duration {
 			mu.Lock()
 			defer mu.Unlock()
 			return built.Value()

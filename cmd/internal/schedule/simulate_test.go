@@ -52,7 +52,7 @@ func simulate(t *testing.T, all []*plan.Step, took map[*plan.Step]time.Duration,
 		case known, asMake:
 			s.Expected = took[l]
 		case nothing:
-			s.Expected = defaultGuess
+			s.Expected = defaultEstimate
 		case roughly:
 			if s == l {
 				s.Expected = time.Duration(float64(took[l]) * math.Exp(0.7*r.NormFloat64()))
@@ -73,7 +73,7 @@ func simulate(t *testing.T, all []*plan.Step, took map[*plan.Step]time.Duration,
 		s.Prepare(all, nil)
 		if o == asMake {
 			for _, u := range s.Units {
-				u.Rank = u.at
+				u.Rank = u.index
 			}
 			heap.Init(&s.ready)
 		}
@@ -101,20 +101,20 @@ func lowerBound(all []*plan.Step, took map[*plan.Step]time.Duration, jobs int) t
 	us := units(all)
 	head := make([]time.Duration, len(us))
 	for i, u := range us {
-		for _, next := range slices.Concat(u.Behind...) {
-			head[next.at] = max(head[next.at], head[i]+u.expected)
+		for _, next := range slices.Concat(u.Dependents...) {
+			head[next.index] = max(head[next.index], head[i]+u.expected)
 		}
 	}
-	slices.SortFunc(us, func(a, b *Unit) int { return cmp.Compare(head[b.at], head[a.at]) })
+	slices.SortFunc(us, func(a, b *Unit) int { return cmp.Compare(head[b.index], head[a.index]) })
 	var bound, work time.Duration
 	tail := time.Duration(math.MaxInt64)
 	for i, u := range us {
 		work += u.expected
 		tail = min(tail, u.height-u.expected)
-		if i+1 == len(us) || head[us[i+1].at] < head[u.at] {
-			bound = max(bound, head[u.at]+work/time.Duration(jobs)+tail)
+		if i+1 == len(us) || head[us[i+1].index] < head[u.index] {
+			bound = max(bound, head[u.index]+work/time.Duration(jobs)+tail)
 		}
-		bound = max(bound, head[u.at]+u.height)
+		bound = max(bound, head[u.index]+u.height)
 	}
 	return bound
 }

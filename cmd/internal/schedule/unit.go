@@ -12,18 +12,18 @@ import (
 // Unit is what starts at once and takes one job: a step, or a family.
 type Unit struct {
 	Steps    []*plan.Step
-	at       int // in units, which is in plan order
+	index    int // in units, which is in plan order
 	expected time.Duration
-	guessed  bool          // nothing tells of any member how long it takes
+	untimed  bool          // nothing tells of any member how long it takes
 	memory   int64         // that it needs at its peak; 0: unknown
 	height   time.Duration // of the longest path of units that begins here, this one included
 	Rank     int           // of those that are ready the lowest starts first
 
-	needs  int       // steps of other units that it still waits for
-	Lacks  bool      // it waits for sources, or for another process
-	Behind [][]*Unit // by member: what needs it
-	state  unitState
-	doomed bool // takes no slot
+	needs      int       // steps of other units that it still waits for
+	Blocked    bool      // it waits for sources, or for another process
+	Dependents [][]*Unit // by member: what needs it
+	state      unitState
+	failsEarly bool // takes no slot
 }
 
 type unitState int
@@ -44,16 +44,16 @@ func units(steps []*plan.Step) []*Unit {
 		if s.Action == plan.ActionNone || place[s.Output.Ref] != nil {
 			continue
 		}
-		u := &Unit{Steps: []*plan.Step{s}, at: len(all)}
+		u := &Unit{Steps: []*plan.Step{s}, index: len(all)}
 		if s.Family != nil {
 			u.Steps = s.Family
 		}
-		u.Behind, u.guessed = make([][]*Unit, len(u.Steps)), true
+		u.Dependents, u.untimed = make([][]*Unit, len(u.Steps)), true
 		for _, member := range u.Steps {
 			place[member.Output.Ref] = u
 			u.expected = max(u.expected, member.Expected)
 			u.memory = max(u.memory, member.Memory)
-			u.guessed = u.guessed && member.Untimed
+			u.untimed = u.untimed && member.Untimed
 		}
 		all = append(all, u)
 	}
@@ -65,7 +65,7 @@ func units(steps []*plan.Step) []*Unit {
 			if dep := place[d]; dep != nil {
 				u.needs++
 				i := slices.IndexFunc(dep.Steps, func(s *plan.Step) bool { return s.Output.Ref == d })
-				dep.Behind[i] = append(dep.Behind[i], u)
+				dep.Dependents[i] = append(dep.Dependents[i], u)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func units(steps []*plan.Step) []*Unit {
 func prioritise(all []*Unit) {
 	for _, u := range slices.Backward(all) {
 		u.height = u.expected
-		for _, next := range slices.Concat(u.Behind...) {
+		for _, next := range slices.Concat(u.Dependents...) {
 			u.height = max(u.height, u.expected+next.height)
 		}
 	}

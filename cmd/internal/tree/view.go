@@ -97,7 +97,7 @@ func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, err
 
 func (e *entry) check(store *cache.Store, output string) (cache.Layout, error) {
 	e.checkOnce.Do(func() {
-		e.layout, e.modified, e.layoutErr = store.WholeTime(output)
+		e.layout, e.modified, e.layoutErr = store.CheckTime(output)
 		e.checked.Store(e.layoutErr == nil)
 	})
 	return e.layout, e.layoutErr
@@ -119,7 +119,7 @@ func (v *View) Layout(o *graph.Output) (cache.Layout, error) {
 	if e.checked.Load() {
 		return e.layout, nil
 	}
-	e.readOnce.Do(func() { e.read, e.readErr = v.Store.Layout(o.String()) })
+	e.readOnce.Do(func() { e.read, e.readErr = v.Store.Read(o.String()) })
 	return e.read, e.readErr
 }
 

@@ -11,11 +11,11 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// TestTurns: who must be alone waits for the others, is alone but for its family, and
+// TestExclusive: who must be alone waits for the others, is alone but for its family, and
 // lets the others begin again.
-func TestTurns(t *testing.T) {
+func TestExclusive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var turns turns
+		var turns exclusive
 		var mu sync.Mutex
 		var said []string
 		say := func(text string) {
@@ -25,7 +25,7 @@ func TestTurns(t *testing.T) {
 		}
 		run := func(s *plan.Step, name string, alone bool, d time.Duration) {
 			go func() {
-				done := turns.take(s, alone)
+				done := turns.acquire(s, alone)
 				say(name + " begins")
 				time.Sleep(d)
 				say(name + " ends")

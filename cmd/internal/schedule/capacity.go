@@ -50,11 +50,11 @@ func Knows(t *tree.Tree, name string) bool {
 	return slices.ContainsFunc(t.Graph.Definitions(), func(d *graph.Definition) bool { return d.Stage+"-"+d.Name == name })
 }
 
-// Expect fills in how long each step should take and how much memory it should
+// EstimateSteps fills in how long each step should take and how much memory it should
 // need: as its last build here did. Where there was none and nobody says, it
 // guesses the average of what is known: the median would leave out the few that
 // take most of the time.
-func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
+func EstimateSteps(t *tree.Tree, steps []*plan.Step, c Capacity) {
 	pasts := Timings(t)
 	var known Average
 	for _, s := range steps {
@@ -62,7 +62,7 @@ func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
 			continue // it was had before anything starts
 		}
 		name, hint := s.Output.Ref.String(), c.hint(s)
-		s.Expected = pasts[name].took()
+		s.Expected = pasts[name].duration()
 		if s.Expected == 0 && s.Action == plan.ActionBuild {
 			s.Expected = s.LastDuration
 		}
@@ -79,7 +79,7 @@ func Expect(t *tree.Tree, steps []*plan.Step, c Capacity) {
 	}
 	for _, s := range steps {
 		if s.Untimed {
-			s.Expected = cmp.Or(known.Value(), defaultGuess)
+			s.Expected = cmp.Or(known.Value(), defaultEstimate)
 		}
 	}
 }
@@ -98,6 +98,6 @@ func (a *Average) Add(d time.Duration) {
 // Value is 0 where nothing was added.
 func (a *Average) Value() time.Duration { return a.sum / time.Duration(max(a.n, 1)) }
 
-// defaultGuess is for a tree of which nothing was ever built here: of StageX's
+// defaultEstimate is for a tree of which nothing was ever built here: of StageX's
 // 42 hours for 513 outputs, most go into a few.
-const defaultGuess = time.Minute
+const defaultEstimate = time.Minute

@@ -11,7 +11,7 @@ import (
 
 // What no source is goes, with the folders that it leaves empty; what lies where
 // none would stays, and no link is followed.
-func TestWaste(t *testing.T) {
+func TestGarbage(t *testing.T) {
 	tree := t.TempDir()
 	put := func(path string) {
 		t.Helper()
@@ -41,7 +41,7 @@ func TestWaste(t *testing.T) {
 	}
 	sources := []Source{{Path: "fetch/core/curl/curl-2.tar.gz", Hash: wanted}}
 	opts := Options{Tree: tree, TempDir: filepath.Join(tree, ".sx/partial")}
-	w, err := FindWaste(sources, opts)
+	w, err := FindGarbage(sources, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestWaste(t *testing.T) {
 		"fetch/mine", "fetch/notes"}; !slices.Equal(kept, want) {
 		t.Errorf("kept %q, want %q", kept, want)
 	}
-	if err := RemoveWaste(w, opts); err != nil {
+	if err := RemoveGarbage(w, opts); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]bool{
@@ -72,13 +72,13 @@ func TestWaste(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if again, err := FindWaste(sources, opts); err != nil || len(again.Files)+len(again.Partial) != 0 {
+	if again, err := FindGarbage(sources, opts); err != nil || len(again.Files)+len(again.Partial) != 0 {
 		t.Errorf("a second time: %+v, %v", again, err)
 	}
 }
 
 // A fetch/ that leads elsewhere is no place of sources.
-func TestWasteElsewhere(t *testing.T) {
+func TestGarbageElsewhere(t *testing.T) {
 	tree, elsewhere := t.TempDir(), t.TempDir()
 	if err := os.MkdirAll(filepath.Join(elsewhere, "core", "x"), 0o755); err != nil {
 		t.Fatal(err)
@@ -89,11 +89,11 @@ func TestWasteElsewhere(t *testing.T) {
 	if err := os.Symlink(elsewhere, filepath.Join(tree, "fetch")); err != nil {
 		t.Fatal(err)
 	}
-	w, err := FindWaste(nil, Options{Tree: tree})
+	w, err := FindGarbage(nil, Options{Tree: tree})
 	if err != nil || len(w.Files) != 0 || len(w.Kept) != 1 {
 		t.Errorf("%+v, %v", w, err)
 	}
-	if err := RemoveWaste(Waste{Files: []string{"fetch/core/x/mine"}}, Options{Tree: tree}); err == nil {
+	if err := RemoveGarbage(Garbage{Files: []string{"fetch/core/x/mine"}}, Options{Tree: tree}); err == nil {
 		t.Error("a link was followed")
 	}
 	if _, err := os.Stat(filepath.Join(elsewhere, "core", "x", "mine")); err != nil {

@@ -12,10 +12,10 @@ import (
 
 // The last build of each output counts, whatever a kill or another hand left in
 // the file.
-func TestPasts(t *testing.T) {
+func TestTimings(t *testing.T) {
 	tree := plantest.EmptyTree(t)
-	Remember(tree, Past{Output: "core-a", Seconds: 5})
-	path := tree.Store.Dir(pastFile)
+	RecordTiming(tree, Timing{Output: "core-a", Seconds: 5})
+	path := tree.Store.Dir(timingsFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -24,20 +24,20 @@ func TestPasts(t *testing.T) {
 	if err := os.WriteFile(path, []byte(torn), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	Remember(tree, Past{Output: "core-a", Seconds: 7.5, Peak: 3 << 30})
+	RecordTiming(tree, Timing{Output: "core-a", Seconds: 7.5, Peak: 3 << 30})
 	got := Timings(tree)
-	if len(got) != 1 || got["core-a"].took() != 7500*time.Millisecond || got["core-a"].Peak != 3<<30 {
+	if len(got) != 1 || got["core-a"].duration() != 7500*time.Millisecond || got["core-a"].Peak != 3<<30 {
 		t.Errorf("got %v", got)
 	}
 }
 
-func TestPastsAreShortened(t *testing.T) {
+func TestTimingsAreShortened(t *testing.T) {
 	tree := plantest.EmptyTree(t)
 	var b strings.Builder
 	for i := range 3000 {
 		fmt.Fprintf(&b, "{\"output\":\"core-a\",\"seconds\":%d}\n", i+1)
 	}
-	path := tree.Store.Dir(pastFile)
+	path := tree.Store.Dir(timingsFile)
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}

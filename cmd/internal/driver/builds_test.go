@@ -13,17 +13,17 @@ import (
 
 // What was measured wins over what somebody says and that over a guess, but of
 // memory what somebody says wins.
-func TestExpect(t *testing.T) {
+func TestEstimateSteps(t *testing.T) {
 	tree := plantest.EmptyTree(t)
 	all := plantest.FamilyOf(t, "known:\nsaid:\nguessed:\n")
 	for _, s := range all {
 		s.Expected, s.Output.Definition.Stage = 0, "core"
 	}
-	schedule.Remember(tree, schedule.Past{Output: "core-known", Seconds: 60, Peak: 2 << 30})
+	schedule.RecordTiming(tree, schedule.Timing{Output: "core-known", Seconds: 60, Peak: 2 << 30})
 	hints := map[string]schedule.Hint{"core-known": {Memory: 8 << 30, Time: time.Hour}, "core-said": {Memory: 0, Time: 3 * time.Minute}}
 	check := func(want ...string) {
 		t.Helper()
-		schedule.Expect(tree, all, schedule.Capacity{Hints: hints})
+		schedule.EstimateSteps(tree, all, schedule.Capacity{Hints: hints})
 		for i, s := range all {
 			if got := fmt.Sprint(s.Expected, s.Untimed, s.Memory>>30); got != want[i] {
 				t.Errorf("%s: %s, want %s", s.Output.Ref, got, want[i])
@@ -33,8 +33,8 @@ func TestExpect(t *testing.T) {
 	check("1m0s false 8", "3m0s false 0", "2m0s true 0")
 	// A build that the cache spared work teaches nothing, unless it took longer.
 	r := &run{Tree: tree}
-	r.rememberBuild(all[0], time.Second, &buildkit.Image{Cached: true})
-	r.rememberBuild(all[2], 2*time.Second, &buildkit.Image{})
+	r.recordTiming(all[0], time.Second, &buildkit.Image{Cached: true})
+	r.recordTiming(all[2], 2*time.Second, &buildkit.Image{})
 	check("1m0s false 8", "3m0s false 0", "2s false 0")
 	delete(hints, "core-known")
 	check("1m0s false 8", "3m0s false 0", "2s false 0")

@@ -6,8 +6,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// turns let a build run while no other does. The members of a family are one.
-type turns struct {
+// exclusive let a build run while no other does. The members of a family are one.
+type exclusive struct {
 	mu      sync.Mutex
 	changed sync.Cond // for mu, once somebody waited
 	running map[*plan.Step]int
@@ -15,9 +15,9 @@ type turns struct {
 	holders int        // of alone
 }
 
-// take waits until s may run, and keeps others waiting where it must be alone. The
+// acquire waits until s may run, and keeps others waiting where it must be alone. The
 // caller gives the turn back.
-func (t *turns) take(s *plan.Step, alone bool) (giveBack func()) {
+func (t *exclusive) acquire(s *plan.Step, alone bool) (giveBack func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running == nil {
@@ -38,10 +38,10 @@ func (t *turns) take(s *plan.Step, alone bool) (giveBack func()) {
 		}
 	}
 	t.running[who]++
-	return func() { t.giveBack(who, alone) }
+	return func() { t.release(who, alone) }
 }
 
-func (t *turns) giveBack(who *plan.Step, alone bool) {
+func (t *exclusive) release(who *plan.Step, alone bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running[who]--; t.running[who] == 0 {

@@ -13,9 +13,9 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// Past is what the last build of an output here tells of the next one. Only the
+// Timing is what the last build of an output here tells of the next one. Only the
 // order of builds and the time left follow from it.
-type Past struct {
+type Timing struct {
 	Output string `json:"output"`
 	// Seconds it took; of a build that the engine's cache spared some work, at
 	// least what is known from before.
@@ -23,22 +23,22 @@ type Past struct {
 	Peak    int64   `json:"peak,omitempty"` // bytes of memory; 0: unknown
 }
 
-func (p Past) took() time.Duration { return time.Duration(p.Seconds * float64(time.Second)) }
+func (p Timing) duration() time.Duration { return time.Duration(p.Seconds * float64(time.Second)) }
 
-// pastFile holds a past a line, of each output the last one counts. Records do
+// timingsFile holds a past a line, of each output the last one counts. Records do
 // not: they are about what lies in out/, which may be preseeded.
-const pastFile = "builds"
+const timingsFile = "builds"
 
 // Timings reads the file. What is damaged in it, as by a kill, is passed over.
-func Timings(t *tree.Tree) map[string]Past {
-	data, err := os.ReadFile(t.Store.Dir(pastFile))
+func Timings(t *tree.Tree) map[string]Timing {
+	data, err := os.ReadFile(t.Store.Dir(timingsFile))
 	if err != nil {
 		return nil
 	}
-	byName, lines := map[string]Past{}, 0
+	byName, lines := map[string]Timing{}, 0
 	for line := range bytes.Lines(data) {
-		var p Past
-		if json.Unmarshal(line, &p) == nil && p.Seconds > 0 && p.took() > 0 && p.Peak >= 0 {
+		var p Timing
+		if json.Unmarshal(line, &p) == nil && p.Seconds > 0 && p.duration() > 0 && p.Peak >= 0 {
 			byName[p.Output] = p
 			lines++
 		}
@@ -51,7 +51,7 @@ func Timings(t *tree.Tree) map[string]Past {
 
 // shorten writes only what counts. What another sx appends meanwhile is lost,
 // which costs an estimate.
-func shorten(t *tree.Tree, byName map[string]Past) {
+func shorten(t *tree.Tree, byName map[string]Timing) {
 	var out []byte
 	for _, p := range byName {
 		line, err := json.Marshal(p)
@@ -60,18 +60,18 @@ func shorten(t *tree.Tree, byName map[string]Past) {
 		}
 		out = append(append(out, line...), '\n')
 	}
-	if err := disk.WriteFile(t.Store.Dir(pastFile), out, 0o600, t.Store.Dir("tmp")); err != nil {
+	if err := disk.WriteFile(t.Store.Dir(timingsFile), out, 0o600, t.Store.Dir("tmp")); err != nil {
 		t.Log.Debug("shortening the list of builds", zap.Error(err))
 	}
 }
 
-// Remember appends p. The newline before it ends what a kill left half-written.
-func Remember(t *tree.Tree, p Past) {
+// RecordTiming appends p. The newline before it ends what a kill left half-written.
+func RecordTiming(t *tree.Tree, p Timing) {
 	line, err := json.Marshal(p)
 	if err != nil {
 		return
 	}
-	f, err := os.OpenFile(t.Store.Dir(pastFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(t.Store.Dir(timingsFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		t.Log.Debug("noting how long a build took", zap.Error(err))
 		return

@@ -11,18 +11,18 @@ import (
 	"codeberg.org/stagex/sx/fetch"
 )
 
-// claim sees to the sources of a unit that was not sure to be built, when its
+// claimSources sees to the sources of a unit that was not sure to be built, when its
 // turn has come and it must be. The wait ends when they are settled. What needs
 // it will most likely be built as well: its sources are fetched meanwhile.
-func (a *ahead) claim(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
-	if sure(u) || !needsDownload(u) || !anyOf(u.Steps, needed) {
+func (a *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
+	if certain(u) || !needsDownload(u) || !anyOf(u.Steps, needed) {
 		return nil
 	}
-	settled := a.demand(u)
-	for _, behind := range u.Behind {
+	settled := a.require(u)
+	for _, behind := range u.Dependents {
 		for _, next := range behind {
-			if !sure(next) && needsDownload(next) {
-				a.demand(next)
+			if !certain(next) && needsDownload(next) {
+				a.require(next)
 			}
 		}
 	}
@@ -33,7 +33,7 @@ func (a *ahead) claim(u *schedule.Unit, needed func(*plan.Step) bool) (wait func
 		return func(ctx context.Context) {
 			select {
 			case <-settled:
-			case <-a.over:
+			case <-a.closed:
 			case <-ctx.Done():
 			}
 		}
@@ -49,22 +49,22 @@ func anyOf(steps []*plan.Step, holds func(*plan.Step) bool) bool {
 	return false
 }
 
-// demand asks for the sources of u, once. The channel closes when each of them
+// require asks for the sources of u, once. The channel closes when each of them
 // was had or cannot be had.
-func (a *ahead) demand(u *schedule.Unit) <-chan struct{} {
+func (a *prefetcher) require(u *schedule.Unit) <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.demands[u] == nil {
-		a.demands[u] = make(chan struct{})
-		a.demanded <- u // has room for all
+	if a.required[u] == nil {
+		a.required[u] = make(chan struct{})
+		a.queue <- u // has room for all
 	}
-	return a.demands[u]
+	return a.required[u]
 }
 
-// serve downloads what is demanded until ctx ends, which also ends every wait.
+// serveRequired downloads what is demanded until ctx ends, which also ends every wait.
 // It returns the first error that is not about a source.
-func (a *ahead) serve(ctx context.Context, o fetch.Options) error {
-	defer close(a.over)
+func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
+	defer close(a.closed)
 	jobs, perHost := cmp.Or(o.Jobs, fetch.DefaultJobs), cmp.Or(o.PerHost, fetch.DefaultPerHost)
 	atOnce := min(4, jobs, perHost) // which share the limits
 	o.Jobs, o.PerHost = jobs/atOnce, perHost/atOnce
@@ -73,7 +73,7 @@ func (a *ahead) serve(ctx context.Context, o fetch.Options) error {
 		workers.Go(func() error {
 			for {
 				select {
-				case u := <-a.demanded:
+				case u := <-a.queue:
 					if err := a.serveOne(ctx, u, o); err != nil {
 						return err
 					}
@@ -86,35 +86,35 @@ func (a *ahead) serve(ctx context.Context, o fetch.Options) error {
 	return workers.Wait()
 }
 
-func (a *ahead) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Options) error {
-	o.Status = arrivals{&unlessPresent{Status: o.Status}, func(src fetch.Source, err error) {
+func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Options) error {
+	o.Status = fetchWatcher{&unlessPresent{Status: o.Status}, func(src fetch.Source, err error) {
 		if err == nil {
 			return
 		}
 		for _, s := range u.Steps {
-			a.broke(s, &SourceError{Source: src.Name, Err: sourceFailure(err)})
+			a.failed(s, &SourceError{Source: src.Name, Err: sourceFailure(err)})
 		}
 	}}
 	_, err := fetch.Run(ctx, Sources(u.Steps[0].Output.Definition), o)
 	if ctx.Err() != nil {
 		return nil
 	}
-	if blameless(err) {
+	if reportedBySteps(err) {
 		err = a.pullFor(ctx, u, func(err error) {
 			for _, s := range u.Steps {
-				a.broke(s, err)
+				a.failed(s, err)
 			}
 		})
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	if !blameless(err) {
+	if !reportedBySteps(err) {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	close(a.demands[u])
+	close(a.required[u])
 	return nil
 }
 

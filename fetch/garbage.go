@@ -12,8 +12,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Waste lists the files in fetch/ and TempDir that no definition names.
-type Waste struct {
+// Garbage lists the files in fetch/ and TempDir that no definition names.
+type Garbage struct {
 	Files   []string // "fetch/<stage>/<name>/<file>"
 	Partial []string // in TempDir: unfinished files of no source, and wrong files that were moved there
 	Kept    []Kept   // other things in fetch/, which are not touched
@@ -22,12 +22,12 @@ type Waste struct {
 // Kept is something that sx does not touch, and why.
 type Kept struct{ Path, Why string }
 
-// FindWaste lists the files, complete or partial, that belong to none of sources. It uses
+// FindGarbage lists the files, complete or partial, that belong to none of sources. It uses
 // Tree and TempDir of opts, follows no link, and changes nothing.
-func FindWaste(sources []Source, opts Options) (Waste, error) {
+func FindGarbage(sources []Source, opts Options) (Garbage, error) {
 	t, err := openTree(opts.Tree)
 	if err != nil {
-		return Waste{}, err
+		return Garbage{}, err
 	}
 	defer t.close()
 	f := finder{tree: t, paths: map[string]bool{}, hashes: map[string]bool{}}
@@ -35,13 +35,13 @@ func FindWaste(sources []Source, opts Options) (Waste, error) {
 		f.paths[s.Path], f.hashes[s.Hash.String()] = true, true
 	}
 	if err := errors.Join(f.below("fetch"), f.partial(opts)); err != nil {
-		return Waste{}, fmt.Errorf("looking for files that no source names: %w", err)
+		return Garbage{}, fmt.Errorf("looking for files that no source names: %w", err)
 	}
-	return f.Waste, nil
+	return f.Garbage, nil
 }
 
 type finder struct {
-	Waste
+	Garbage
 	tree   *tree
 	paths  map[string]bool // of the sources
 	hashes map[string]bool
@@ -108,9 +108,9 @@ func (f *finder) partial(opts Options) error {
 	return nil
 }
 
-// RemoveWaste removes the files of w, and folders that become empty. No Run may be
+// RemoveGarbage removes the files of w, and folders that become empty. No Run may be
 // working in the tree.
-func RemoveWaste(w Waste, opts Options) error {
+func RemoveGarbage(w Garbage, opts Options) error {
 	t, err := openTree(opts.Tree)
 	if err != nil {
 		return err
