@@ -24,7 +24,11 @@ import (
 //   - a pattern of [path.Match] over outputs, "core-*", or with a slash over
 //     "<stage>/<name>", which is the definition's where packages/ is before it
 //
-// A "./" at the beginning means nothing.
+// A "./" at the beginning means nothing. What people paste is understood too: an image
+// reference ("stagex/core-rust:1.90.0", also with docker.io/ or quay.io/ before it) whose
+// tag is the output's version, "latest" or "local", a path below out/ or fetch/
+// ("out/core-rust/index.json"), and one inside a definition's folder
+// ("packages/core/rust/Containerfile").
 //
 // The errors, joined, are *UnknownTargetError and those of malformed patterns.
 func (g *Graph) Select(selectors []string) ([]Ref, []*Broken, error) {
@@ -49,26 +53,23 @@ func (g *Graph) Select(selectors []string) ([]Ref, []*Broken, error) {
 	return slices.SortedFunc(maps.Keys(chosen), Ref.Compare), broken, nil
 }
 
-// target is a selector without what only says that it is a path.
-type target struct {
-	typed  string
-	text   string // "core/rust"
-	folder bool   // it names a folder, not an output
-}
-
-func readTarget(typed string) target {
-	text := typed
-	for strings.HasPrefix(text, "./") {
-		text = strings.TrimLeft(text[1:], "/")
-	}
-	trimmed := strings.TrimRight(text, "/")
-	folder := trimmed != text
-	text, inPackages := strings.CutPrefix(trimmed, packagesDir+"/")
-	return target{typed, text, folder || inPackages}
-}
-
-// selectOne also accepts a stage that has no outputs.
+// selectOne also accepts a stage that has no outputs. A tag or digest must fit.
 func (g *Graph) selectOne(t target) (refs []Ref, broken []*Broken, err error) {
+	if t.digest != "" {
+		return nil, nil, &UnknownTargetError{Name: t.typed, Reason: "it names an image by its digest, and a selector what the tree builds: leave the digest away"}
+	}
+	if refs, broken, err = g.selectText(t); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range refs {
+		if o := g.index[r]; !t.fits(o) {
+			return nil, nil, &UnknownTargetError{Name: t.typed, Reason: t.unfit(o)}
+		}
+	}
+	return refs, broken, nil
+}
+
+func (g *Graph) selectText(t target) (refs []Ref, broken []*Broken, err error) {
 	stage, name, isPath := strings.Cut(t.text, "/")
 	r, err := ParseRef(t.text)
 	if isPath {
@@ -84,6 +85,8 @@ func (g *Graph) selectOne(t target) (refs []Ref, broken []*Broken, err error) {
 	}
 	isStage, isPattern := slices.Contains(Stages, t.text), strings.ContainsAny(t.text, `*?[\`)
 	switch {
+	case t.text == "." || t.text == packagesDir:
+		return nil, nil, &UnknownTargetError{Name: t.typed, Reason: "it is the whole tree: use --all"}
 	case t.text == "":
 		return nil, nil, &UnknownTargetError{Name: t.typed, Reason: "names nothing"}
 	case isStage:

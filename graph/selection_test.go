@@ -26,6 +26,7 @@ FROM scratch
 -- packages/user/linux/package.toml --
 [package]
 name = "linux"
+version = "6.1"
 subpackages = ["linux-guest", "core"]
 -- packages/user/linux/Containerfile --
 FROM stagex/pallet-rust AS package-linux-guest
@@ -64,6 +65,20 @@ func TestSelect(t *testing.T) {
 		"./core-rust":           "core-rust",
 		"packages/*/rust":       "core-rust pallet-rust",
 		"packages/user/*":       "user-core user-linux-guest",
+
+		"stagex/core-rust":                      "core-rust",
+		"stagex/core-rust:latest":               "core-rust",
+		"docker.io/stagex/user-linux-guest:6.1": "user-linux-guest",
+		"quay.io/stagex/core-rust":              "core-rust",
+		"user-linux-guest:6.1":                  "user-linux-guest",
+		"core-rust:local":                       "core-rust",
+		"out/core-rust":                         "core-rust",
+		"./out/core-rust/":                      "core-rust",
+		"out/core-rust/blobs/sha256/00":         "core-rust",
+		"out/*-rust":                            "core-rust pallet-rust",
+		"fetch/user/linux/linux-6.1.tar.xz":     "user-core user-linux-guest",
+		"packages/user/linux/Containerfile":     "user-core user-linux-guest",
+		"packages/core/rust/files/a.patch":      "core-rust",
 	} {
 		got, _, err := g.Select(strings.Fields(selectors))
 		if err != nil {
@@ -78,26 +93,32 @@ func TestSelect(t *testing.T) {
 func TestSelectErrors(t *testing.T) {
 	g := mustLoad(t, selectionTree)
 	for selector, want := range map[string]string{
-		"rsut":       `selecting "rsut": no such target; did you mean rust?`,
-		"core-rusty": `selecting "core-rusty": no such target; did you mean core-rust?`,
-		"palet":      `selecting "palet": no such target; did you mean pallet?`,
-		"linux":      `selecting "linux": no such target; did you mean user/linux?`,
-		"user-linux": `selecting "user-linux": no such target; did you mean user/linux?`,
-		"core/rut":   `selecting "core/rut": no such target; did you mean core/rust?`,
-		"no-*":       `selecting "no-*": matches no output`,
-		"core/r*s":   `selecting "core/r*s": matches no output`,
-		"./":         `selecting "./": names nothing`,
-		"/":          `selecting "/": names nothing`,
-		"packages/":  `selecting "packages/": no such target`,
-		"core-rust/": `selecting "core-rust/": no such target; did you mean core/rust?`,
+		"user-linux-guest:6.0":         `selecting "user-linux-guest:6.0": user-linux-guest is version 6.1 in this tree`,
+		"stagex/core-rust:1.90":        `selecting "stagex/core-rust:1.90": core-rust has no version in this tree`,
+		"stagex/core-rsut":             `selecting "stagex/core-rsut": no such target; did you mean core-rust?`,
+		"core-rust@sha256:00":          `selecting "core-rust@sha256:00": it names an image by its digest, and a selector what the tree builds: leave the digest away`,
+		"docker.io/library/debian":     `selecting "docker.io/library/debian": no such target`,
+		"registry.example/a/core-rust": `selecting "registry.example/a/core-rust": no such target`,
+		"out/core-rsut":                `selecting "out/core-rsut": no such target; did you mean core-rust?`,
+		"rsut":                         `selecting "rsut": no such target; did you mean rust?`,
+		"core-rusty":                   `selecting "core-rusty": no such target; did you mean core-rust?`,
+		"palet":                        `selecting "palet": no such target; did you mean pallet?`,
+		"linux":                        `selecting "linux": no such target; did you mean user/linux?`,
+		"user-linux":                   `selecting "user-linux": no such target; did you mean user/linux?`,
+		"core/rut":                     `selecting "core/rut": no such target; did you mean core/rust?`,
+		"no-*":                         `selecting "no-*": matches no output`,
+		"core/r*s":                     `selecting "core/r*s": matches no output`,
+		"./":                           `selecting "./": names nothing`,
+		"/":                            `selecting "/": names nothing`,
+		"packages/":                    `selecting "packages/": it is the whole tree: use --all`,
+		"core-rust/":                   `selecting "core-rust/": no such target; did you mean core/rust?`,
 
-		"packages/core/rsut":               `selecting "packages/core/rsut": no such target; did you mean core/rust?`,
-		"packages/user/core":               `selecting "packages/user/core": no such target`,
-		"packages/core/rust/Containerfile": `selecting "packages/core/rust/Containerfile": no such target`,
-		"packages/user/mesa/":              `selecting "packages/user/mesa/": packages/user/mesa is skipped, it has no package.toml`,
-		"user-mesa":                        `selecting "user-mesa": packages/user/mesa is skipped, it has no package.toml`,
-		"\x1b[31m":                         `selecting "\x1b[31m": syntax error in pattern`,
-		"":                                 `selecting "": names nothing`,
+		"packages/core/rsut":  `selecting "packages/core/rsut": no such target; did you mean core/rust?`,
+		"packages/user/core":  `selecting "packages/user/core": no such target`,
+		"packages/user/mesa/": `selecting "packages/user/mesa/": packages/user/mesa is skipped, it has no package.toml`,
+		"user-mesa":           `selecting "user-mesa": packages/user/mesa is skipped, it has no package.toml`,
+		"\x1b[31m":            `selecting "\x1b[31m": syntax error in pattern`,
+		"":                    `selecting "": names nothing`,
 	} {
 		_, _, err := g.Select([]string{selector})
 		if err == nil || err.Error() != want {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"codeberg.org/stagex/sx/cmd/internal/selector"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -35,6 +37,14 @@ func (a *app) treeDir() (string, error) {
 		return "", usagef("-C %s: no such folder", dir)
 	}
 	return tree.FindTree(dir)
+}
+
+// base returns the folder that relative paths of the command line start from.
+func (a *app) base() string {
+	if dir, err := filepath.Abs(cmp.Or(a.dir, ".")); err == nil {
+		return dir
+	}
+	return a.dir
 }
 
 func (a *app) logger() *zap.Logger {
@@ -141,7 +151,7 @@ func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, select
 			a.warnOf(err)
 		}
 	}()
-	sel, err := selectRefs(v.Graph, selectors)
+	sel, err := a.selectRefs(v.Graph, selectors)
 	if err != nil {
 		return err
 	}
@@ -164,8 +174,8 @@ func (a *app) readGraph(ctx context.Context) (*graph.Graph, error) {
 }
 
 // oneOutput resolves a selector that must name a single output.
-func oneOutput(g *graph.Graph, selector string) (graph.Ref, error) {
-	sel, err := selectRefs(g, []string{selector})
+func (a *app) oneOutput(g *graph.Graph, selector string) (graph.Ref, error) {
+	sel, err := a.selectRefs(g, []string{selector})
 	if err == nil {
 		err = sel.err()
 	}
@@ -215,10 +225,17 @@ func (s selection) err() error {
 	return usageError{&graph.BrokenError{Broken: s.broken}}
 }
 
-// selectRefs resolves selectors; none selects all.
-func selectRefs(g *graph.Graph, selectors []string) (selection, error) {
+// selectRefs resolves selectors, which may be paths relative to -C or the working folder;
+// none selects all.
+func (a *app) selectRefs(g *graph.Graph, selectors []string) (selection, error) {
 	if len(selectors) == 0 {
 		return selection{g.All(), g.Broken()}, nil
+	}
+	if dir, err := a.treeDir(); err == nil {
+		selectors = selector.Local(dir, a.base(), selectors, func(s string) bool {
+			_, _, err := g.Select([]string{s})
+			return err == nil
+		})
 	}
 	refs, broken, err := g.Select(selectors)
 	if err != nil {

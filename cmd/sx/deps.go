@@ -87,7 +87,7 @@ func runDeps(c *cobra.Command, a *app, args []string, o depsOptions, next func(*
 	if err != nil {
 		return err
 	}
-	sel, err := selectRefs(g, args)
+	sel, err := a.selectRefs(g, args)
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func (d *differ) image(ctx context.Context, arg string) (imagediff.Image, error)
 
 // output opens what out/ has of one output.
 func (d *differ) output(arg string) (imagediff.Image, error) {
-	sel, err := selectRefs(d.tree.Graph, []string{arg})
+	sel, err := d.app.selectRefs(d.tree.Graph, []string{arg})
 	if err != nil {
 		if _, serr := os.Stat(arg); serr == nil {
 			err = usagef("%w; if the file or folder is meant, say ./%s", err, arg)

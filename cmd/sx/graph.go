@@ -43,7 +43,11 @@ then the exit code is 2.`,
 				return err
 			}
 			a.warn(g)
-			return runGraph(a.stdout, g, args, o)
+			sel, err := a.selectRefs(g, args)
+			if err != nil {
+				return err
+			}
+			return errors.Join(printGraph(a.stdout, g, sel, o), sel.err())
 		},
 	}
 	o.scope.addFlag(c)
@@ -51,14 +55,6 @@ then the exit code is 2.`,
 	c.Flags().BoolVar(&o.dot, "dot", false, "print the graph in Graphviz format")
 	c.Flags().BoolVar(&o.mermaid, "mermaid", false, "print the graph as a Mermaid flowchart")
 	return c
-}
-
-func runGraph(w io.Writer, g *graph.Graph, selectors []string, o graphOptions) error {
-	sel, err := selectRefs(g, selectors)
-	if err != nil {
-		return err
-	}
-	return errors.Join(printGraph(w, g, sel, o), sel.err())
 }
 
 func printGraph(w io.Writer, g *graph.Graph, sel selection, o graphOptions) error {

@@ -110,6 +110,8 @@ var bans = []ban{
 		reason: "it reads text; releases come from the caller, not from a checkout"},
 	{in: "cmd/internal/relations", what: module + "...", but: []string{module + "graph", module + "graph/tomlscan", module + "cache/pack"},
 		reason: "it walks a graph, and does not know what lies in out/"},
+	{in: "cmd/internal/selector", what: module + "...", but: []string{module + "graph", module + "graph/tomlscan", module + "cache/pack"},
+		reason: "what was typed is read without knowing what it is for"},
 	{in: "cmd/internal/relations", what: "os", direct: true, reason: "its only files are those of the fs.FS that it is given"},
 	{in: "cmd/internal/pins", what: "os", direct: true, reason: "it reads text; files are the caller's"},
 	{in: "cmd/internal/imagediff", what: "net/http", reason: "whoever has the images gives their blobs"},

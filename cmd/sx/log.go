@@ -154,7 +154,7 @@ func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, e
 	g, err := a.readGraph(ctx)
 	var of graph.Ref
 	if err == nil {
-		of, err = oneOutput(g, selector)
+		of, err = a.oneOutput(g, selector)
 	}
 	if err != nil {
 		if ref, bad := graph.ParseRef(selector); bad == nil {

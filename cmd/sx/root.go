@@ -14,6 +14,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/cmd/internal/selector"
 )
 
 // run runs sx with args and returns the exit code.
@@ -67,8 +69,9 @@ func newRootCommand(a *app) *cobra.Command {
 from the working directory upwards.
 
 A SELECTOR names what to work on: an output (core-rust), a name in every stage
-(rust), a stage (pallet), a pattern ('core-*'), or a folder (packages/core/rust).
---all selects the whole tree.`,
+(rust), a stage (pallet), a pattern ('core-*'), or a folder (packages/core/rust, or "."
+in it). An image reference (stagex/core-rust:1.90.0) or a path below out/ names its
+output. --all selects the whole tree.`,
 		Example: `  sx build bootstrap-stage0 core-profile   # fetch, build from source, compare with digests/
   sx build pallet-rust --dry-run           # what would be built, and why
   sx verify                                # which outputs in out/ are proven`,
@@ -107,10 +110,13 @@ A SELECTOR names what to work on: an output (core-rust), a name in every stage
 	return root
 }
 
-// noArgs refuses an unknown command, and suggests a similar one.
+// noArgs refuses an unknown command, and suggests the one that is meant or is similar.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
+	}
+	if command := selector.Command(args[0]); command != "" && !c.HasParent() {
+		return usagef("unknown command %q; use %s", args[0], command)
 	}
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("unknown command %q; did you mean %s?", args[0], near[0])

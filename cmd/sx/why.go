@@ -53,11 +53,11 @@ func runWhy(ctx context.Context, a *app, args []string, all, asJSON bool) error 
 	if err != nil {
 		return err
 	}
-	from, err := oneOutput(g, args[0])
+	from, err := a.oneOutput(g, args[0])
 	if err != nil {
 		return err
 	}
-	to, err := oneOutput(g, args[1])
+	to, err := a.oneOutput(g, args[1])
 	if err != nil {
 		return err
 	}
