@@ -85,7 +85,7 @@ func fetched(name string) bool {
 }
 
 // maxEntries bounds a listing: trees that name one another can describe more files than there are atoms.
-const maxEntries = 1 << 20
+const maxEntries = 1 << 16
 
 // listing returns every file under dir at the commit, but fetch/; nothing where dir was not there.
 func (h *History) listing(dir string) (map[string]entry, error) {
@@ -107,7 +107,7 @@ func (s *store) list(files map[string]entry, tree plumbing.Hash, under string, l
 		return err
 	}
 	if *left -= len(t.Entries) + 1; *left < 0 || len(under) > 4096 {
-		return noHistory("tree %.12s holds too many files, or itself", tree)
+		return noHistory("tree %.12s holds too many files", tree)
 	}
 	for _, e := range t.Entries {
 		name := under + e.Name
@@ -125,8 +125,8 @@ func (s *store) list(files map[string]entry, tree plumbing.Hash, under string, l
 }
 
 func (s *store) blob(hash plumbing.Hash) ([]byte, error) {
-	b, err := object.GetBlob(s, hash)
-	if err != nil {
+	b := new(object.Blob)
+	if err := s.read(hash, b); err != nil {
 		return nil, s.explain("file", hash, err)
 	}
 	r, err := b.Reader()

@@ -1,8 +1,9 @@
 // Package history answers one question about a tree: which definitions changed since its digests were published, that is,
 // since the last commit that changed anything in digests/. A digest that differs is a MISMATCH only where nothing changed.
 //
-// It runs nothing and writes nothing. The repository belongs to the tree and is not trusted: its objects are read with
-// go-git's storage alone, through folders opened as os.Root. No hook, filter, fsmonitor, pager, credential helper or
+// It runs nothing and writes nothing. The repository belongs to the tree and is not trusted: its references are read by
+// go-git, its objects within limits of memory and work by this package (object.go, pack.go), because go-git inflates a pack's
+// bases and deltas whole; both through folders opened as os.Root. No hook, filter, fsmonitor, pager, credential helper or
 // other configured program can start, no include or alternate is followed, no link leads out, no environment
 // variable of git's counts, and a .git file is followed only to a git folder that names this checkout back.
 //

@@ -97,7 +97,7 @@ func (s *store) resolve(full string) (plumbing.Hash, error) {
 	if err := name.Validate(); err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("not the name of a reference: %w", plumbing.ErrReferenceNotFound)
 	}
-	ref, err := storer.ResolveReference(s, name)
+	ref, err := storer.ResolveReference(s.refs, name)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -110,8 +110,8 @@ const maxTags = 10
 // peel returns the commit that a reference's hash means: itself, or what an annotated tag is of.
 func (s *store) peel(hash plumbing.Hash) (*object.Commit, error) {
 	for range maxTags {
-		tag, err := object.GetTag(s, hash)
-		if err != nil {
+		tag := new(object.Tag)
+		if err := s.read(hash, tag); err != nil {
 			return s.commit(hash)
 		}
 		hash = tag.Target

@@ -2,7 +2,8 @@ package history
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,28 +15,25 @@ const (
 	// alternates names object folders anywhere on the disk; git follows them, this package does not.
 	alternates = "objects/info/alternates"
 
-	// maxMeta bounds what go-git reads whole: references, packed-refs, shallow. In bytes.
-	maxMeta = 64 << 20
-	// maxPack bounds nothing but absurdity; packs are read in pieces.
-	maxPack = 1 << 50
+	// maxRef bounds HEAD and each file below refs/, maxMeta packed-refs and the list of shallow commits. In bytes.
+	maxRef  = 4 << 10
+	maxMeta = 16 << 20
 )
 
 // rootFS is a git folder as go-git wants it, over an os.Root: nothing outside can be opened, nothing can be written.
 type rootFS struct {
 	readOnly
-	root *os.Root
+	root   *os.Root
+	listed *int // entries of folders that were listed
 }
 
 var _ billy.Filesystem = rootFS{}
 
 func (r rootFS) Open(name string) (billy.File, error) {
 	name = local(name)
-	if name == alternates {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	limit := int64(maxMeta)
-	if strings.HasPrefix(name, "objects/") {
-		limit = maxPack
+	limit := int64(maxRef)
+	if name == "packed-refs" || name == "shallow" {
+		limit = maxMeta
 	}
 	f, err := readable(r.root, name, limit)
 	if err != nil {
@@ -56,7 +54,13 @@ func (r rootFS) ReadDir(name string) ([]os.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos, err := dir.Readdir(-1)
+	infos, err := dir.Readdir(maxRefs + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if *r.listed += len(infos); *r.listed > maxRefs {
+		err = fmt.Errorf("there are more than %d references", maxRefs)
+	}
 	return infos, errors.Join(err, dir.Close())
 }
 

@@ -1,30 +1,23 @@
 package history
 
 import (
-	"bytes"
-	"compress/zlib"
 	"errors"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/storer"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
-// maxObject bounds a commit, a tree or a digests file, in bytes. StageX's largest is under 100 KiB.
-const maxObject = 16 << 20
-
 // store reads the objects and references of one repository.
 type store struct {
-	*filesystem.Storage
-	at    place
-	roots []*os.Root
+	refs    references
+	objects *objects
+	at      place
+	roots   []*os.Root
+	shallow map[plumbing.Hash]bool // nil before it is read
 }
 
 // openStore opens the git folders. What they hold is read when asked for.
@@ -40,11 +33,8 @@ func openStore(at place) (*store, error) {
 			return nil, errors.Join(noHistory("opening the common git folder: %w", err), s.Close())
 		}
 	}
-	s.Storage = filesystem.NewStorageWithOptions(
-		dotgit.NewRepositoryFilesystem(own, common),
-		cache.NewObjectLRUDefault(),
-		filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: maxObject},
-	)
+	s.refs = newReferences(dotgit.NewRepositoryFilesystem(own, common))
+	s.objects = newObjects(common.root)
 	return s, nil
 }
 
@@ -54,7 +44,7 @@ func (s *store) openRoot(dir string) (rootFS, error) {
 		return rootFS{}, err
 	}
 	s.roots = append(s.roots, root)
-	return rootFS{root: root}, nil
+	return rootFS{root: root, listed: new(int)}, nil
 }
 
 // supported says why a repository cannot be read here at all: go-git knows neither sha256 nor reftable.
@@ -76,8 +66,8 @@ func (s *store) supported() error {
 // Close closes the packs and the folders.
 func (s *store) Close() error {
 	var err error
-	if s.Storage != nil {
-		err = s.ObjectStorage.Close()
+	if s.objects != nil {
+		err = s.objects.close()
 	}
 	for _, root := range s.roots {
 		err = errors.Join(err, root.Close())
@@ -85,65 +75,37 @@ func (s *store) Close() error {
 	return err
 }
 
-// errLarge is of an object that is not what this package reads.
-var errLarge = errors.New("the object is too large")
-
-// EncodedObject refuses objects that are too large to be what this package reads.
-func (s *store) EncodedObject(t plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	if err := s.fits(hash); err != nil {
-		return nil, err
-	}
-	obj, err := s.Storage.EncodedObject(t, hash)
-	if err == nil && obj.Size() > maxObject {
-		return nil, errLarge
-	}
-	return obj, err
-}
-
-var _ storer.EncodedObjectStorer = (*store)(nil)
-
-// fits inflates a loose object as far as it may go: go-git believes neither the size
-// that it names nor any other, and would keep gigabytes that a few megabytes become.
-func (s *store) fits(hash plumbing.Hash) error {
-	name := hash.String()
-	f, err := s.Filesystem().Open("objects/" + name[:2] + "/" + name[2:])
-	if err != nil {
-		return nil // in a pack, or nowhere
-	}
-	defer f.Close()
-	r, err := zlib.NewReader(f)
-	if err != nil {
-		return err
-	}
-	head := make([]byte, maxHeader)
-	n, err := io.ReadFull(r, head)
-	if err == nil && bytes.IndexByte(head, 0) < 0 {
-		return errors.New("it does not begin as an object does")
-	}
-	left := maxObject + maxHeader - int64(n)
-	if n, _ := io.CopyN(io.Discard, r, left+1); n > left {
-		return errLarge
-	}
-	return nil // what else is wrong with it go-git tells
-}
-
-// maxHeader is more than the bytes before an object: its type, its size, a zero.
-const maxHeader = 64
+// maxParents bounds the parents of a commit.
+const maxParents = 256
 
 func (s *store) commit(hash plumbing.Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(s, hash)
-	if err != nil {
+	c := new(object.Commit)
+	if err := s.read(hash, c); err != nil {
 		return nil, s.explain("commit", hash, err)
+	}
+	if len(c.ParentHashes) > maxParents {
+		return nil, noHistory("commit %.12s has more than %d parents", hash, maxParents)
 	}
 	return c, nil
 }
 
 func (s *store) tree(hash plumbing.Hash) (*object.Tree, error) {
-	t, err := object.GetTree(s, hash)
-	if err != nil {
+	t := new(object.Tree)
+	if err := s.read(hash, t); err != nil {
 		return nil, s.explain("tree", hash, err)
 	}
 	return t, nil
+}
+
+// read decodes an object into one of go-git's types; object.ErrUnsupportedObject if it is of another.
+func (s *store) read(hash plumbing.Hash, into interface {
+	Decode(plumbing.EncodedObject) error
+}) error {
+	obj, err := s.objects.get(hash)
+	if err != nil {
+		return err
+	}
+	return into.Decode(obj)
 }
 
 // subtree returns the hash of the folder that path, its names, leads to from a tree; zero where there is none.
@@ -171,11 +133,26 @@ func (s *store) explain(kind string, hash plumbing.Hash, err error) error {
 	if !errors.Is(err, plumbing.ErrObjectNotFound) {
 		return noHistory("reading %s %.12s: %w", kind, hash, err)
 	}
-	if shallow, err := s.Shallow(); err == nil && len(shallow) > 0 {
+	if shallow, err := s.shallowCommits(); err == nil && len(shallow) > 0 {
 		return errShallow
 	}
-	if _, err := s.Filesystem().Stat(alternates); err == nil {
+	if _, err := s.objects.root.Stat(alternates); err == nil {
 		return noHistory("%s %.12s lies in another repository (%s), which is not followed: run git repack -a -d", kind, hash, alternates)
 	}
 	return noHistory("%s %.12s is missing, as in a partial clone: run git fetch --refetch", kind, hash)
+}
+
+// shallowCommits returns the commits whose parents a shallow clone does not have.
+func (s *store) shallowCommits() (map[plumbing.Hash]bool, error) {
+	if s.shallow == nil {
+		list, err := s.refs.Shallow()
+		if err != nil {
+			return nil, noHistory("reading the shallow commits: %w", err)
+		}
+		s.shallow = map[plumbing.Hash]bool{}
+		for _, hash := range list {
+			s.shallow[hash] = true
+		}
+	}
+	return s.shallow, nil
 }

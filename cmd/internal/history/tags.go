@@ -35,7 +35,7 @@ func Tags(dir string, accept func(name string) bool) (tags []Tag, err error) {
 	if err := s.supported(); err != nil && !errors.Is(err, fs.ErrNotExist) { // git, too, does without a file config
 		return nil, err
 	}
-	refs, err := s.IterReferences()
+	refs, err := s.refs.IterReferences()
 	if err != nil {
 		return nil, noHistory("reading the tags: %w", err)
 	}
@@ -48,6 +48,9 @@ func Tags(dir string, accept func(name string) bool) (tags []Tag, err error) {
 		name, ok := strings.CutPrefix(ref.Name().String(), "refs/tags/")
 		if !ok || ref.Type() != plumbing.HashReference || !accept(name) {
 			return nil
+		}
+		if ref.Hash().IsZero() {
+			return noHistory("the tag %.200q holds no commit", name)
 		}
 		files, err := s.digestsAt(ref.Hash())
 		if err == nil && len(files) > 0 {
