@@ -10,23 +10,23 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Capacity is what a schedule may use of the machine, and what is known of what
-// builds need.
+// Capacity limits what a schedule may use of the machine.
 type Capacity struct {
-	Jobs   int             // outputs built at once, a family counting once; 0: 1
-	Memory int64           // bytes that they may need together, as far as that is known; 0: any
-	Hints  map[string]Hint // by the name of an output, or of a definition for all of its
+	Jobs   int             // outputs built at once, a family counting once; 0 means 1
+	Memory int64           // bytes that all concurrent builds may need; 0 means no limit
+	Hints  map[string]Hint // by the name of an output, or of a definition for all its outputs
 }
 
+// Slots returns empty slots within the capacity.
 func (c Capacity) Slots() Slots { return Slots{jobs: max(c.Jobs, 1), memory: c.Memory} }
 
-// Hint is what somebody says of a build.
+// Hint is what the user says about a build; zero fields say nothing.
 type Hint struct {
-	Memory int64         // bytes at its peak, whatever earlier builds needed; 0: nothing said
-	Time   time.Duration // where no earlier build tells; 0: nothing said
+	Memory int64         // peak in bytes; it overrides what earlier builds needed
+	Time   time.Duration // it is used if no earlier build was timed
 }
 
-// hint is about the output before it is about its definition.
+// hint returns the hint for a step. The output's fields precede those of its definition.
 func (c Capacity) hint(s *plan.Step) Hint {
 	h := c.Hints[s.Output.Ref.String()]
 	if d := s.Output.Definition; d != nil {
@@ -41,8 +41,7 @@ func (c Capacity) hint(s *plan.Step) Hint {
 	return h
 }
 
-// Knows reports that an output or a definition has the name, as in
-// [Capacity.Hints].
+// Knows reports whether an output or a definition has a name that [Capacity].Hints uses.
 func Knows(t *tree.Tree, name string) bool {
 	if ref, err := graph.ParseRef(name); err == nil && (t.Graph.Output(ref) != nil || t.Graph.BrokenOutput(ref) != nil) {
 		return true
@@ -50,19 +49,18 @@ func Knows(t *tree.Tree, name string) bool {
 	return slices.ContainsFunc(t.Graph.Definitions(), func(d *graph.Definition) bool { return d.Stage+"-"+d.Name == name })
 }
 
-// EstimateSteps fills in how long each step should take and how much memory it should
-// need: as its last build here did. Where there was none and nobody says, it
-// guesses the average of what is known: the median would leave out the few that
-// take most of the time.
+// EstimateSteps sets Expected, Untimed and Memory of each step, by its last build here,
+// or else by its hint. Steps without either get the average of the known times: the
+// median would leave out the few outputs that take most of the time.
 func EstimateSteps(t *tree.Tree, steps []*plan.Step, c Capacity) {
-	pasts := Timings(t)
+	timings := Timings(t)
 	var known Average
 	for _, s := range steps {
 		if s.Action == plan.ActionPreseed {
-			continue // it was had before anything starts
+			continue // it is pulled, not built
 		}
 		name, hint := s.Output.Ref.String(), c.hint(s)
-		s.Expected = pasts[name].duration()
+		s.Expected = timings[name].duration()
 		if s.Expected == 0 && s.Action == plan.ActionBuild {
 			s.Expected = s.LastDuration
 		}
@@ -74,7 +72,7 @@ func EstimateSteps(t *tree.Tree, steps []*plan.Step, c Capacity) {
 			known.Add(s.Expected)
 		}
 		if s.Memory = hint.Memory; s.Memory == 0 {
-			s.Memory = pasts[name].Peak
+			s.Memory = timings[name].Peak
 		}
 	}
 	for _, s := range steps {
@@ -84,20 +82,21 @@ func EstimateSteps(t *tree.Tree, steps []*plan.Step, c Capacity) {
 	}
 }
 
-// Average of durations.
+// Average is the mean of durations.
 type Average struct {
 	sum time.Duration
 	n   int
 }
 
+// Add adds one duration.
 func (a *Average) Add(d time.Duration) {
 	a.sum += d
 	a.n++
 }
 
-// Value is 0 where nothing was added.
+// Value returns the mean, 0 if nothing was added.
 func (a *Average) Value() time.Duration { return a.sum / time.Duration(max(a.n, 1)) }
 
-// defaultEstimate is for a tree of which nothing was ever built here: of StageX's
-// 42 hours for 513 outputs, most go into a few.
+// defaultEstimate is used if no output of the tree was ever built here. StageX's 513
+// outputs take 42 hours, most of which go into a few of them.
 const defaultEstimate = time.Minute

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// meter bounds what the estimates cost: one a second, and a twentieth of the
-// time. In between the last one goes on by the clock.
+// meter limits estimates to one a second and to a twentieth of the time. Between two
+// estimates the display counts down by the clock.
 type meter struct {
 	next time.Time
-	late *time.Timer // pokes the schedule at next, for a change that came too early
+	late *time.Timer // wakes the schedule at next, after a change that came too early
 }
 
 const (
@@ -19,7 +19,7 @@ const (
 	estimateShare = 20
 )
 
-// reportEstimate gives an estimate, now or when one is due. Only Run calls it.
+// reportEstimate calls Estimate, now or as soon as the meter allows. Only Run calls it.
 func (s *Schedule) reportEstimate() {
 	if s.Estimate == nil {
 		return
@@ -35,7 +35,7 @@ func (s *Schedule) reportEstimate() {
 	left := s.remaining(began.Sub(s.began))
 	ended := s.Now()
 	s.meter.next = ended.Add(max(estimateEvery, estimateShare*ended.Sub(began)))
-	if left > 0 { // else what runs is over but for its last word
+	if left > 0 { // else the last unit is about to end
 		s.Estimate(left)
 	}
 }
@@ -47,49 +47,48 @@ func (m *meter) stop() {
 	}
 }
 
-// remaining plays the rest of the run as the schedule would have it if
-// everything took what is expected and the sources were there, and returns how
-// long that takes.
+// remaining simulates the rest of the run, as if each unit took its expected time and
+// all sources were present, and returns how long it takes.
 func (s *Schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
-	p := simulation{Slots: Slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.Units)), duration: s.durations()}
+	sim := simulation{Slots: Slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.Units)), duration: s.durations()}
 	for i, u := range s.Units {
-		if p.needs[i] = u.needs; u.state == unitOver {
-			p.needs[i] = math.MaxInt // never again
+		if sim.needs[i] = u.needs; u.state == unitOver {
+			sim.needs[i] = math.MaxInt // never again
 		}
 		if u.state == unitReady || u.state == unitWaiting && u.needs == 0 {
-			heap.Push(&p.ready, u)
+			heap.Push(&sim.ready, u)
 		}
 	}
 	for _, r := range s.running {
-		p.occupy(r.unit, max(r.end, now))
+		sim.occupy(r.unit, max(r.end, now))
 	}
 	s.mu.Unlock()
-	return p.run(now) - now
+	return sim.run(now) - now
 }
 
-// simulation is a run in which no time passes.
+// simulation is a run without waiting: it computes when each unit ends.
 type simulation struct {
 	Slots
 	needs    []int // by unit
 	duration func(*Unit) time.Duration
 }
 
-// run returns when everything has ended.
-func (p *simulation) run(now time.Duration) time.Duration {
+// run returns the time at which the last unit ends.
+func (sim *simulation) run(now time.Duration) time.Duration {
 	for {
-		for u := p.next(now); u != nil; u = p.next(now) {
-			p.occupy(u, now+p.duration(u))
+		for u := sim.next(now); u != nil; u = sim.next(now) {
+			sim.occupy(u, now+sim.duration(u))
 		}
-		if len(p.running) == 0 {
+		if len(sim.running) == 0 {
 			return now
 		}
-		first := p.running[0]
-		p.vacate(first.unit)
+		first := sim.running[0]
+		sim.vacate(first.unit)
 		now = first.end
 		for _, next := range slices.Concat(first.unit.Dependents...) {
-			if p.needs[next.index]--; p.needs[next.index] == 0 {
-				heap.Push(&p.ready, next)
+			if sim.needs[next.index]--; sim.needs[next.index] == 0 {
+				heap.Push(&sim.ready, next)
 			}
 		}
 	}

@@ -12,18 +12,17 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Forecast is how long a plan should take, as long as each output's last build
-// here did.
+// Forecast says how long a plan should take if each build takes as long as the last
+// one of its output here.
 type Forecast struct {
 	Work     time.Duration // of all builds together
-	Longest  time.Duration // of the longest path, below which nothing gets it
-	Estimate time.Duration // with that capacity
-	Untimed  int           // steps that were never built here: the average stands for them
+	Longest  time.Duration // of the longest path: no capacity makes the plan shorter
+	Estimate time.Duration // with the given capacity
+	Untimed  int           // steps that were never built here and count as the average
 	Fetch    int           // sources that are not in fetch/
 }
 
-// NewForecast plays p as the schedule would run it, and fills in what each of its
-// steps should take.
+// NewForecast simulates a run of p, and sets what [EstimateSteps] sets in its steps.
 func NewForecast(t *tree.Tree, p *plan.Plan, c Capacity) Forecast {
 	EstimateSteps(t, p.Steps, c)
 	plan.Family(p.Steps)
@@ -43,8 +42,8 @@ func NewForecast(t *tree.Tree, p *plan.Plan, c Capacity) Forecast {
 	return f
 }
 
-// missingSources counts the sources of what will be built that are not there. Whether the
-// others are what they should be is seen when they are needed.
+// missingSources counts the sources of the steps to be built that fetch/ does not have.
+// It does not hash the others: a build does.
 func missingSources(t *tree.Tree, p *plan.Plan) int {
 	seen := map[*graph.Definition]bool{}
 	var paths []string

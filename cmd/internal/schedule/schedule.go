@@ -11,43 +11,43 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Schedule runs every step of a plan that is not up to date, each after those
-// it depends on, as many units at once as slots allow, the one with the longest
-// path behind it first. It stops starting units when stop reports true, and
-// returns when what runs has ended.
+// Schedule runs each step of a plan that is not up to date, after the steps that it
+// depends on, as many units at once as Slots allow, and the unit with the longest path
+// of dependents first.
 type Schedule struct {
 	Slots
+	// Stop reports whether no further unit may start.
 	Stop func() bool
-	// Do is called on several goroutines, with the steps of one unit. It tells
-	// of each member that ended, and whether it is up to date now: when it is
-	// not, all that depend on it fail too. Those are passed to skip with the
-	// step that is to blame.
+	// Do runs the steps of one unit. Several goroutines call it. It calls ended for each
+	// member that ended, with whether the member is up to date now: if it is not, Skip is
+	// called for all its dependents.
 	Do func(ctx context.Context, steps []*plan.Step, ended func(s *plan.Step, ok bool))
-	// Claim comes before run, and takes what another process might hold. Where
-	// one does, or sources are lacking, wait returns once it is worth another
-	// try, or nothing starts any more; meanwhile the unit takes no job. nil:
-	// everything is at hand.
+	// Claim is called before Do and locks what another process may hold. If it cannot,
+	// or if sources are missing, it returns a wait, which returns when it is worth
+	// another try or nothing may start any more; meanwhile the unit takes no job. A nil
+	// Claim has nothing to lock.
 	Claim func(u *Unit) (wait func(ctx context.Context))
-	Skip  func(s *plan.Step, cause graph.Ref)
-	// Estimate is told how long the rest should take; nil: nobody is.
+	// Skip is called for each step that is not run because cause failed.
+	Skip func(s *plan.Step, cause graph.Ref)
+	// Estimate, if not nil, is called with how long the rest of the run should take.
 	Estimate func(left time.Duration)
-	// UntimedEstimate is how long what was never built should take, after what this run has
-	// built; 0, or nil: as expected before.
+	// UntimedEstimate returns how long a step that was never timed should take, by what
+	// this run has built; 0 (or a nil function) means Step.Expected.
 	UntimedEstimate func() time.Duration
 	Now             func() time.Time
 
-	mu         sync.Mutex // of slots and all below
+	mu         sync.Mutex // guards Slots and all below
 	began      time.Time
 	Units      []*Unit
 	failsEarly []*Unit
-	active     int           // units that run, doomed ones too
-	unfinished int           // units that are not over
-	wake       chan struct{} // holds one: something changed
+	active     int           // units that run, including those in failsEarly
+	unfinished int           // units that have not ended
+	wake       chan struct{} // has room for one: something changed
 	meter      meter
 }
 
-// Run blocks until every step has run, was skipped, or stop or ctx kept it from
-// starting.
+// Run returns when each step has run or was skipped. If Stop reports true or ctx ends, it
+// starts nothing more, and returns when the running units have ended.
 func (s *Schedule) Run(ctx context.Context) {
 	s.began = s.Now()
 	defer context.AfterFunc(ctx, s.Wake)()
@@ -60,7 +60,7 @@ func (s *Schedule) Run(ctx context.Context) {
 	}
 }
 
-// Wake makes Run look again at what may start, and at stop.
+// Wake makes Run check again what may start, and Stop.
 func (s *Schedule) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -68,19 +68,19 @@ func (s *Schedule) Wake() {
 	}
 }
 
-// Prepare comes before Run. Units for which lacks holds wait until they are told
-// that their sources arrived, or are doomed.
-func (s *Schedule) Prepare(steps []*plan.Step, lacks func(*Unit) bool) {
+// Prepare makes the units, before Run. Units for which blocked reports true wait for
+// [Schedule.Unblock] or [Schedule.FailEarly]; a nil blocked blocks none.
+func (s *Schedule) Prepare(steps []*plan.Step, blocked func(*Unit) bool) {
 	s.wake = make(chan struct{}, 1)
 	s.Units = units(steps)
 	s.unfinished = len(s.Units)
 	for _, u := range s.Units {
-		u.Blocked = lacks != nil && lacks(u)
+		u.Blocked = blocked != nil && blocked(u)
 		s.enqueue(u)
 	}
 }
 
-// enqueue lets u start when it waits for nothing.
+// enqueue makes u ready if it waits for nothing.
 func (s *Schedule) enqueue(u *Unit) {
 	if u.needs == 0 && !u.Blocked && u.state == unitWaiting {
 		u.state = unitReady
@@ -88,7 +88,7 @@ func (s *Schedule) enqueue(u *Unit) {
 	}
 }
 
-// Unblock says that what u lacked is there.
+// Unblock ends what blocked u.
 func (s *Schedule) Unblock(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +97,8 @@ func (s *Schedule) Unblock(u *Unit) {
 	s.Wake()
 }
 
-// FailEarly says that u will fail whatever it depends on, without taking time: it
-// runs at once, so that it is known early.
+// FailEarly runs u at once, without a job and before its dependencies: it is known to
+// fail, so that the user learns of it early.
 func (s *Schedule) FailEarly(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Schedule) FailEarly(u *Unit) {
 	}
 }
 
-// advance starts what can, and reports whether there is something to wait for.
+// advance starts the units that can start, and reports whether Run must wait for any.
 func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +140,7 @@ func (s *Schedule) start(ctx context.Context, u *Unit) {
 	s.finish(u)
 }
 
-// park gives back what u took, until it arrives.
+// park returns the job of u, which waits for Unblock.
 func (s *Schedule) park(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *Schedule) park(u *Unit) {
 	s.Wake()
 }
 
-// nextUnit is what starts now, nil when nothing does.
+// nextUnit returns the unit to start now, nil if none should.
 func (s *Schedule) nextUnit() *Unit {
 	if n := len(s.failsEarly); n > 0 {
 		u := s.failsEarly[n-1]
@@ -165,40 +165,40 @@ func (s *Schedule) nextUnit() *Unit {
 	return u
 }
 
-// durations tells how long a unit should take, by what is known at this moment.
+// durations returns a function that says how long a unit should take.
 func (s *Schedule) durations() func(*Unit) time.Duration {
-	var guess time.Duration
+	var estimate time.Duration
 	if s.UntimedEstimate != nil {
-		guess = s.UntimedEstimate()
+		estimate = s.UntimedEstimate()
 	}
 	return func(u *Unit) time.Duration {
-		if u.untimed && guess > 0 {
-			return guess
+		if u.untimed && estimate > 0 {
+			return estimate
 		}
 		return u.expected
 	}
 }
 
-// memberEnded takes in that a member of u did.
+// memberEnded records that a member of u has ended.
 func (s *Schedule) memberEnded(ctx context.Context, u *Unit, st *plan.Step, ok bool) {
 	if !ok && ctx.Err() != nil {
-		return // nobody is to blame for being cancelled
+		return // it was cancelled, and did not fail
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.Wake()
-	behind := u.Dependents[slices.Index(u.Steps, st)]
+	dependents := u.Dependents[slices.Index(u.Steps, st)]
 	if !ok {
-		s.skipDependents(behind, st.Output.Ref)
+		s.skipDependents(dependents, st.Output.Ref)
 		return
 	}
-	for _, next := range behind {
+	for _, next := range dependents {
 		next.needs--
 		s.enqueue(next)
 	}
 }
 
-// finish gives back what u took.
+// finish records that u has ended, and returns its job.
 func (s *Schedule) finish(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,9 +211,9 @@ func (s *Schedule) finish(u *Unit) {
 	s.Wake()
 }
 
-// skipDependents skips units, and all that waits for them.
-func (s *Schedule) skipDependents(behind []*Unit, cause graph.Ref) {
-	for _, u := range behind {
+// skipDependents skips units, and all their dependents.
+func (s *Schedule) skipDependents(units []*Unit, cause graph.Ref) {
+	for _, u := range units {
 		if u.state != unitWaiting {
 			continue
 		}

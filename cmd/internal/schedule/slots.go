@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// Slots decides which unit starts next, by what runs and what could start. It
-// knows no clock: times are since the start of the run.
+// Slots decides which unit starts next, by the units that run and those that are ready.
+// It reads no clock: times count from the start of the run.
 type Slots struct {
 	jobs    int   // units at once
-	memory  int64 // bytes that they may need together; 0: any
+	memory  int64 // bytes that the running units may need together; 0 means no limit
 	ready   unitHeap
 	running runHeap
-	used    int64
+	used    int64 // bytes that the running units need
 }
 
-// slot is a unit that runs, and when it should end.
+// slot is a running unit, and when it should end.
 type slot struct {
 	unit *Unit
 	end  time.Duration
 }
 
-// unknownPeak is what a unit of which nothing is known is taken to need, or its
-// share of the budget where that is less.
+// unknownPeak is what a unit counts as if its need is unknown, or its share of the
+// budget if that is less.
 const unknownPeak = 1 << 30
 
-// need is never more than the budget: what alone needs more runs alone, for
-// nothing needs nothing.
+// need returns the bytes that u counts as: at most the budget, so that a unit larger
+// than the budget runs by itself, and at least 1, so that no other runs beside it.
 func (s *Slots) need(u *Unit) int64 {
 	if s.memory <= 0 {
 		return 0
@@ -42,9 +42,9 @@ func (s *Slots) need(u *Unit) int64 {
 
 func (s *Slots) fits(u *Unit) bool { return s.need(u) <= s.memory-s.used }
 
-// next takes the unit to start now, nil where none should. When the first in
-// line does not fit, others may go before it, if that keeps it waiting no
-// longer: they end before it could start, or fit beside it.
+// next removes the unit to start now from the ready ones, and returns nil if none
+// should start. If the first does not fit, others may go before it, unless they would
+// delay it: they must end before it could start, or fit beside it.
 func (s *Slots) next(now time.Duration) *Unit {
 	if len(s.ready) == 0 || len(s.running) >= s.jobs {
 		return nil
@@ -53,28 +53,28 @@ func (s *Slots) next(now time.Duration) *Unit {
 	if s.fits(first) {
 		return first
 	}
-	aside := []*Unit{first}
+	passed := []*Unit{first}
 	defer func() {
-		for _, u := range aside {
+		for _, u := range passed {
 			heap.Push(&s.ready, u)
 		}
 	}()
 	start, spare := s.reserve(first, now)
-	for len(s.ready) > 0 && len(aside) < lookahead {
+	for len(s.ready) > 0 && len(passed) < lookahead {
 		u := heap.Pop(&s.ready).(*Unit)
 		if s.fits(u) && (now+u.expected <= start || s.need(u) <= spare) {
 			return u
 		}
-		aside = append(aside, u)
+		passed = append(passed, u)
 	}
 	return nil
 }
 
-// lookahead bounds how many units next looks at.
+// lookahead bounds how many units next considers.
 const lookahead = 64
 
-// reserve says when enough will have ended for u to start, and how much memory
-// is to spare beside it then.
+// reserve returns when enough units will have ended for u to start, and how much memory
+// will be free beside it then.
 func (s *Slots) reserve(u *Unit, now time.Duration) (start time.Duration, spare int64) {
 	free := s.memory - s.used
 	byEnd := slices.Clone(s.running)
@@ -90,18 +90,20 @@ func (s *Slots) reserve(u *Unit, now time.Duration) (start time.Duration, spare 
 	return start, free - s.need(u)
 }
 
+// occupy records that u runs until end.
 func (s *Slots) occupy(u *Unit, end time.Duration) {
 	s.used += s.need(u)
 	heap.Push(&s.running, slot{u, end})
 }
 
+// vacate records that u does not run any more.
 func (s *Slots) vacate(u *Unit) {
 	i := slices.IndexFunc(s.running, func(r slot) bool { return r.unit == u })
 	heap.Remove(&s.running, i)
 	s.used -= s.need(u)
 }
 
-// unitHeap holds those that could start, the lowest rank first.
+// unitHeap holds the ready units, the lowest rank first.
 type unitHeap []*Unit
 
 func (h unitHeap) Len() int           { return len(h) }
@@ -110,7 +112,7 @@ func (h unitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *unitHeap) Push(x any)        { *h = append(*h, x.(*Unit)) }
 func (h *unitHeap) Pop() any          { return pop((*[]*Unit)(h)) }
 
-// runHeap holds those that run, the next to end first.
+// runHeap holds the running units, the next to end first.
 type runHeap []slot
 
 func (h runHeap) Len() int           { return len(h) }

@@ -13,23 +13,24 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// Timing is what the last build of an output here tells of the next one. Only the
-// order of builds and the time left follow from it.
+// Timing says what the last build of an output here took. It decides the order of
+// builds and the time left, and nothing else.
 type Timing struct {
 	Output string `json:"output"`
-	// Seconds it took; of a build that the engine's cache spared some work, at
-	// least what is known from before.
+	// Seconds is how long it took. A build that used the engine's cache counts as no
+	// shorter than the one before.
 	Seconds float64 `json:"seconds"`
 	Peak    int64   `json:"peak,omitempty"` // bytes of memory; 0: unknown
 }
 
 func (p Timing) duration() time.Duration { return time.Duration(p.Seconds * float64(time.Second)) }
 
-// timingsFile holds a past a line, of each output the last one counts. Records do
-// not: they are about what lies in out/, which may be preseeded.
+// timingsFile holds one Timing a line; the last one of an output counts. Records cannot
+// hold them: they are about what lies in out/, which may be preseeded.
 const timingsFile = "builds"
 
-// Timings reads the file. What is damaged in it, as by a kill, is passed over.
+// Timings reads the file, by the name of the output. It skips damaged lines, which a kill
+// may leave.
 func Timings(t *tree.Tree) map[string]Timing {
 	data, err := os.ReadFile(t.Store.Dir(timingsFile))
 	if err != nil {
@@ -49,8 +50,8 @@ func Timings(t *tree.Tree) map[string]Timing {
 	return byName
 }
 
-// shorten writes only what counts. What another sx appends meanwhile is lost,
-// which costs an estimate.
+// shorten rewrites the file with the last Timing of each output. A line that another sx
+// appends at the same time may be lost, which costs an estimate.
 func shorten(t *tree.Tree, byName map[string]Timing) {
 	var out []byte
 	for _, p := range byName {
@@ -65,7 +66,8 @@ func shorten(t *tree.Tree, byName map[string]Timing) {
 	}
 }
 
-// RecordTiming appends p. The newline before it ends what a kill left half-written.
+// RecordTiming appends p to the file. The newline before it ends a line that a kill left
+// half-written.
 func RecordTiming(t *tree.Tree, p Timing) {
 	line, err := json.Marshal(p)
 	if err != nil {

@@ -9,21 +9,21 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Unit is what starts at once and takes one job: a step, or a family.
+// Unit is a step or a family of steps. It takes one job.
 type Unit struct {
 	Steps    []*plan.Step
-	index    int // in units, which is in plan order
+	index    int // in Schedule.Units, which is in plan order
 	expected time.Duration
-	untimed  bool          // nothing tells of any member how long it takes
-	memory   int64         // that it needs at its peak; 0: unknown
-	height   time.Duration // of the longest path of units that begins here, this one included
-	Rank     int           // of those that are ready the lowest starts first
+	untimed  bool          // no member was ever timed
+	memory   int64         // its peak in bytes; 0 if unknown
+	height   time.Duration // of the longest path of dependents, this unit included
+	Rank     int           // the ready unit with the lowest starts first
 
-	needs      int       // steps of other units that it still waits for
-	Blocked    bool      // it waits for sources, or for another process
-	Dependents [][]*Unit // by member: what needs it
+	needs      int       // steps of other units that have not ended and on which it depends
+	Blocked    bool      // it waits for sources or images, or for another process
+	Dependents [][]*Unit // by member: the units that depend on it
 	state      unitState
-	failsEarly bool // takes no slot
+	failsEarly bool // it runs at once and takes no slot
 }
 
 type unitState int
@@ -32,11 +32,11 @@ const (
 	unitWaiting unitState = iota
 	unitReady
 	unitRunning
-	unitOver // ended, or given up
+	unitOver // ended, or skipped
 )
 
-// units groups the steps that will run, and says of each unit what waits for
-// which of its steps. Every unit comes after those it needs.
+// units groups the steps that will run, and links each unit to its dependents.
+// Dependencies come before dependents.
 func units(steps []*plan.Step) []*Unit {
 	var all []*Unit
 	place := map[graph.Ref]*Unit{}
@@ -59,7 +59,7 @@ func units(steps []*plan.Step) []*Unit {
 	}
 	for _, u := range all {
 		if u.Steps[0].Action == plan.ActionPreseed {
-			continue // what it was built from is nobody's matter
+			continue // pulling an image needs no dependency
 		}
 		for _, d := range u.Steps[0].Output.Deps { // a family's are the same
 			if dep := place[d]; dep != nil {
@@ -73,8 +73,8 @@ func units(steps []*plan.Step) []*Unit {
 	return all
 }
 
-// prioritise ranks units by the longest path that each begins: what the end of
-// the run waits for longest goes first.
+// prioritise ranks units by their longest path of dependents, which bounds when the run
+// can end.
 func prioritise(all []*Unit) {
 	for _, u := range slices.Backward(all) {
 		u.height = u.expected
