@@ -26,8 +26,8 @@ func TestPrefetchWaitsForImages(t *testing.T) {
 	m := newMirror(t, "late", "")
 	all := m.sourced(t, "image:\nlate:\nother:\n")
 	named(all, "image", "late")
-	var r ran
-	s := r.schedule(1)
+	var r recorder
+	s := r.Schedule(1)
 	run, hold := s.Do, make(chan struct{})
 	r.images = func(ctx context.Context, s *plan.Step) error {
 		if s.Output.Ref.Name == "image" {
@@ -47,7 +47,7 @@ func TestPrefetchWaitsForImages(t *testing.T) {
 	if err := r.runWithDownloads(t, s, all, 4); err != nil {
 		t.Fatal(err)
 	}
-	if got := started(r.events); got != "other image late" {
+	if got := started(r.Events); got != "other image late" {
 		t.Errorf("started %s", got)
 	}
 }
@@ -73,11 +73,11 @@ func TestPrefetchImageFailure(t *testing.T) {
 			s.Because = all[0].Output.Ref
 		}
 	}
-	var r ran
-	s := r.schedule(1)
-	s.Skip = func(s *plan.Step, cause graph.Ref) { r.add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name) }
+	var r recorder
+	s := r.Schedule(1)
+	s.Skip = func(s *plan.Step, cause graph.Ref) { r.Add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name) }
 	r.images = func(ctx context.Context, s *plan.Step) error {
-		r.add(0, "pull "+s.Output.Ref.Name)
+		r.Add(0, "pull "+s.Output.Ref.Name)
 		if s.Output.Ref.Name == "bad" {
 			return &ForeignError{s.Output.Definition.Images[0], errOffline}
 		}
@@ -88,12 +88,12 @@ func TestPrefetchImageFailure(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{"pull bad", "broken bad", "skip above for bad", "pull perhaps", "end perhaps", "end same", "end other"} {
-		if !slices.Contains(r.events, want) {
-			t.Errorf("no %q in %q", want, r.events)
+		if !slices.Contains(r.Events, want) {
+			t.Errorf("no %q in %q", want, r.Events)
 		}
 	}
-	if slices.Contains(r.events, "pull same") {
-		t.Errorf("pulled although nothing is built from it: %q", r.events)
+	if slices.Contains(r.Events, "pull same") {
+		t.Errorf("pulled although nothing is built from it: %q", r.Events)
 	}
 }
 

@@ -90,7 +90,7 @@ func (m *mirror) sourced(t *testing.T, text string) []*plan.Step {
 }
 
 // runWithDownloads runs the steps with downloads beside, into a new tree.
-func (r *ran) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.Step, jobs int) error {
+func (r *recorder) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.Step, jobs int) error {
 	t.Helper()
 	broken := map[string]error{}
 	var mu sync.Mutex
@@ -109,7 +109,7 @@ func (r *ran) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.S
 			return
 		}
 		for _, s := range steps {
-			r.add(0, "broken "+s.Output.Ref.Name)
+			r.Add(0, "broken "+s.Output.Ref.Name)
 			ended(s, false)
 		}
 	}
@@ -126,7 +126,7 @@ func (r *ran) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.S
 }
 
 // needed holds but for steps whose name begins with "same".
-func (r *ran) needed(s *plan.Step) bool { return !strings.HasPrefix(s.Output.Ref.Name, "same") }
+func (r *recorder) needed(s *plan.Step) bool { return !strings.HasPrefix(s.Output.Ref.Name, "same") }
 
 type quietSources = transfer.Silent[fetch.Source]
 
@@ -135,8 +135,8 @@ type quietSources = transfer.Silent[fetch.Source]
 func TestPrefetchStartsEarly(t *testing.T) {
 	m := newMirror(t, "slow", "")
 	all := m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n")
-	var r ran
-	s := r.schedule(1)
+	var r recorder
+	s := r.Schedule(1)
 	run := s.Do
 	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
 		run(ctx, steps, ended)
@@ -148,7 +148,7 @@ func TestPrefetchStartsEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	var started []string
-	for _, e := range r.events {
+	for _, e := range r.Events {
 		if name, ok := strings.CutPrefix(e, "start "); ok {
 			started = append(started, name)
 		}
@@ -161,8 +161,8 @@ func TestPrefetchStartsEarly(t *testing.T) {
 // Downloads come in the order in which the builds will need them.
 func TestPrefetchOrder(t *testing.T) {
 	m := newMirror(t, "", "")
-	var r ran
-	if err := r.runWithDownloads(t, r.schedule(1), m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n"), 1); err != nil {
+	var r recorder
+	if err := r.runWithDownloads(t, r.Schedule(1), m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n"), 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(m.got, " "); got != "first second slow last third" {
@@ -178,8 +178,8 @@ func TestPrefetchOnDemand(t *testing.T) {
 	for _, s := range all[1:] {
 		s.Because = s.Output.Deps[0]
 	}
-	var r ran
-	s := r.schedule(2)
+	var r recorder
+	s := r.Schedule(2)
 	run := s.Do
 	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
 		if steps[0].Output.Ref.Name == "other.a" {
@@ -195,8 +195,8 @@ func TestPrefetchOnDemand(t *testing.T) {
 		t.Errorf("downloaded %s", got)
 	}
 	for _, s := range all {
-		if !slices.Contains(r.events, "end "+s.Output.Ref.Name) {
-			t.Errorf("%s did not run: %s", s.Output.Ref, r.events)
+		if !slices.Contains(r.Events, "end "+s.Output.Ref.Name) {
+			t.Errorf("%s did not run: %s", s.Output.Ref, r.Events)
 		}
 	}
 }
@@ -208,11 +208,11 @@ func TestPrefetchFailure(t *testing.T) {
 	all := m.sourced(t, "seed:\ntop: seed\nabove: top\nperhaps: seed\nother: seed\n")
 	all[1].Expected = time.Hour
 	all[3].Because = all[0].Output.Ref
-	var r ran
-	s := r.schedule(1)
+	var r recorder
+	s := r.Schedule(1)
 	run, top := s.Do, make(chan struct{})
 	s.Skip = func(s *plan.Step, cause graph.Ref) {
-		r.add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name)
+		r.Add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name)
 		close(top)
 	}
 	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
@@ -226,7 +226,7 @@ func TestPrefetchFailure(t *testing.T) {
 	if !errors.As(err, &failed) || len(failed.Failures) != 1 || !reportedBySteps(err) {
 		t.Fatalf("error %v", err)
 	}
-	got := strings.Join(r.events, ", ")
+	got := strings.Join(r.Events, ", ")
 	for _, want := range []string{"broken top, skip above for top, start seed, end seed", "end other", "broken perhaps"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %s", want, got)
