@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// remoteError says that an image cannot be had from a registry.
+// remoteError says that an image could not be fetched from a registry.
 type remoteError struct {
 	image string
 	err   error

@@ -11,8 +11,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// What was measured wins over what somebody says and that over a guess, but of
-// memory what somebody says wins.
+// An earlier build's time precedes the user's hint, which precedes an estimate; the
+// user's hint of memory precedes what an earlier build needed.
 func TestEstimateSteps(t *testing.T) {
 	tree := plantest.EmptyTree(t)
 	all := plantest.FamilyOf(t, "known:\nsaid:\nguessed:\n")
@@ -31,7 +31,7 @@ func TestEstimateSteps(t *testing.T) {
 		}
 	}
 	check("1m0s false 8", "3m0s false 0", "2m0s true 0")
-	// A build that the cache spared work teaches nothing, unless it took longer.
+	// A build that used the engine's cache changes nothing, unless it took longer.
 	r := &run{Tree: tree}
 	r.recordTiming(all[0], time.Second, &buildkit.Image{Cached: true})
 	r.recordTiming(all[2], 2*time.Second, &buildkit.Image{})

@@ -9,15 +9,16 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// claim is a step's lock: no other sx builds it meanwhile. err is why there is
-// none; without both, the step needs none.
+// claim is the lock of a step's output, or the error of locking it. A step that need
+// not be built any more has neither.
 type claim struct {
 	lock *cache.OutputLock
 	err  error
 }
 
-// claim takes the locks of all members of a unit or, where another sx holds one
-// of them, none: so two that want the same never wait for each other.
+// claim locks the outputs of all members of a unit. If another sx holds one of the locks
+// it takes none, so that two runs never wait for each other, and returns a wait for
+// [schedule.Schedule].Claim.
 func (r *run) claim(steps []*plan.Step) (wait func(context.Context)) {
 	claims := map[*plan.Step]claim{}
 	for _, s := range steps {
@@ -51,12 +52,12 @@ func unlock(claims map[*plan.Step]claim) {
 	}
 }
 
-// heldPoll is how often a lock that another sx holds is tried again: what it
-// guards takes seconds to hours.
+// heldPoll is the pause between two tries of a lock that another sx holds. A build
+// takes seconds to hours.
 const heldPoll = 50 * time.Millisecond
 
-// awaitLock returns when no other sx holds the lock of an output, or nothing
-// starts any more.
+// awaitLock returns when no other sx holds the lock of an output, or when nothing may
+// start any more.
 func (r *run) awaitLock(ctx context.Context, output string) {
 	for ctx.Err() == nil && !r.stop() {
 		lock, err := r.Store.TryLock(output)
@@ -75,7 +76,7 @@ func (r *run) awaitLock(ctx context.Context, output string) {
 	}
 }
 
-// claimed is what claim got for s; release gives it back.
+// claimed returns the result of claim for s; release unlocks it.
 func (r *run) claimed(s *plan.Step) (release func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,9 +84,9 @@ func (r *run) claimed(s *plan.Step) (release func(), err error) {
 	return func() { unlock(map[*plan.Step]claim{s: c}) }, c.err
 }
 
-// builtByOther reports that another sx has brought s up to date since the plan
-// was made, in the way that this run was asked for. It asks no clock, which may have
-// been set.
+// builtByOther reports whether another sx has built s since the plan was made, and as
+// this run would (without the cache, if that was asked for). It compares the record's
+// times only for equality: the clock may have been set.
 func (r *run) builtByOther(s *plan.Step) (bool, error) {
 	rec, err := r.Store.Record(s.Output.Ref.String())
 	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {

@@ -17,8 +17,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// TestVerifySources: a source in fetch/ that is not what the definition names is
-// found, whatever its times say; one that is missing is not wrong, and one behind a link
+// TestVerifySources finds a source in fetch/ that is not what the definition names,
+// whatever its times are. A missing source is not wrong, and a source behind a link
 // is not called damaged.
 func TestVerifySources(t *testing.T) {
 	p := newPretender(t)
@@ -52,8 +52,8 @@ mirrors = ["https://example.org/file"]
 	}
 }
 
-// TestFailureDoubtsSources: a build that failed names a source that changed on the
-// disk meanwhile.
+// TestFailureDoubtsSources checks that a failed build names a source that changed on
+// the disk during the build.
 func TestFailureDoubtsSources(t *testing.T) {
 	p := newPretender(t)
 	sum := strings.TrimPrefix(oci.DigestOf([]byte("whole")).String(), "sha256:")
@@ -73,7 +73,7 @@ func TestFailureDoubtsSources(t *testing.T) {
 	}
 }
 
-// unreadable is a checkout in which a file cannot be read.
+// unreadable is a checkout with a file that cannot be read.
 type unreadable struct {
 	fs.FS
 	path string
@@ -86,8 +86,8 @@ func (u unreadable) Open(name string) (fs.File, error) {
 	return u.FS.Open(name)
 }
 
-// TestUnreadableDefinition: what cannot be told of one output keeps no other from its
-// verdict.
+// TestUnreadableDefinition checks that an output whose definition cannot be read
+// keeps no other from its verdict.
 func TestUnreadableDefinition(t *testing.T) {
 	p := newPretender(t, "a:", "b: a", "c:")
 	p.write("core/a/file", "")
@@ -102,9 +102,9 @@ func TestUnreadableDefinition(t *testing.T) {
 	}
 }
 
-// TestDefinitionChangedOnDisk: a definition that is not what is remembered of it is
-// forgotten, or a disk that changed it without a trace in its times would have every
-// later run end as this one.
+// TestDefinitionChangedOnDisk checks that sx forgets a definition whose bytes are
+// not the remembered ones. Otherwise a disk that changed it without changing its
+// times would fail every later run.
 func TestDefinitionChangedOnDisk(t *testing.T) {
 	p := newPretender(t, "a:")
 	open := func() *tree.View {
@@ -132,8 +132,9 @@ func TestDefinitionChangedOnDisk(t *testing.T) {
 	}
 }
 
-// TestDigestsDamaged: what was found damaged is not listed, also if sx did not build it; and a blob that is missing or has
-// another size is not, without any that is hashed.
+// TestDigestsDamaged checks that an output with a blob that was found damaged is not
+// listed, also if sx did not build it; nor one with a blob that is missing or has
+// another size, for which no blob is hashed.
 func TestDigestsDamaged(t *testing.T) {
 	p := newPretender(t, "a")
 	p.build("a", "a layer")

@@ -22,9 +22,9 @@ type Listed struct {
 	Digest oci.Digest
 }
 
-// Digests reads the digests of refs from out/, in their order. Missing are those that
-// out/ does not have, damaged those whose layout cannot be read, or whose blobs are not
-// those that sx built or preseeded.
+// Digests reads the digests of refs from out/, in their order. Missing lists those that
+// out/ does not have; damaged those whose layout cannot be read, or that have a record
+// and a blob with other bytes.
 func Digests(v *tree.View, refs []graph.Ref) (found []Listed, missing []graph.Ref, damaged []Refusal) {
 	for _, ref := range refs {
 		l, err := readLayout(v, v.Graph.Output(ref))
@@ -40,9 +40,9 @@ func Digests(v *tree.View, refs []graph.Ref) (found []Listed, missing []graph.Re
 	return found, missing, damaged
 }
 
-// readLayout checks the blobs of what has a record, which are known; of what make left
-// it reads no layer, which would take as long as hashing all of out/, but those that were
-// found damaged.
+// readLayout reads the layout of o. If o has a record it checks every blob, whose hashes
+// are remembered. Of a layout that make left it reads only the blobs that were once found
+// damaged: reading all would take as long as hashing out/.
 func readLayout(v *tree.View, o *graph.Output) (cache.Layout, error) {
 	if _, err := v.Record(o); err != nil {
 		return v.Store.Present(o.String())
@@ -50,15 +50,15 @@ func readLayout(v *tree.View, o *graph.Output) (cache.Layout, error) {
 	return v.Check(o)
 }
 
-// Line is a line of digests/ that is to be another.
+// Line is a change of a line of digests/.
 type Line struct {
 	Name     string     // of the output
-	Old, New oci.Digest // zero: there was none, or there is none any more
-	Skipped  string     // why the tree does not have the output, if that is known: the line stays
+	Old, New oci.Digest // zero if the line is added or dropped
+	Skipped  string     // why the output's definition is skipped, if it is: then the line stays
 }
 
-// UnknownLines are the lines of outputs that the tree does not have, as far as its broken
-// definitions tell what they are of.
+// UnknownLines lists the lines of digests/ whose outputs the tree does not have. Outputs
+// that broken definitions name are left out.
 func UnknownLines(t *tree.Tree) (lines []Line) {
 	broken := map[string]bool{}
 	for _, b := range t.Graph.Broken() {
@@ -81,12 +81,11 @@ func UnknownLines(t *tree.Tree) (lines []Line) {
 	return lines
 }
 
-// WriteDigests replaces the lines of refs in digests/ by what this machine built, keeps
-// the other lines and drops those of outputs that the tree does not have, unless a
-// definition is broken or skipped that may have them. If any of
-// refs may not be published, or is MISMATCH or UNPROVEN and not forced, it writes nothing, and the
-// error is a *RefusedError. It returns the lines that changed, those that were dropped
-// last.
+// WriteDigests replaces the lines of refs in digests/ by the digests that this machine
+// built. It keeps the other lines, but drops those of outputs that the tree does not
+// have, unless a broken or skipped definition may have them. If one of refs may not be
+// published, or is MISMATCH or UNPROVEN without force, it writes nothing and the error is
+// a *RefusedError. It returns the lines that changed, dropped ones last.
 func WriteDigests(j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error) {
 	next, changed, err := NewDigests(j, refs, force)
 	if err != nil || maps.Equal(next, j.View.Published) {
@@ -98,8 +97,8 @@ func WriteDigests(j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error
 	return changed, nil
 }
 
-// NewDigests returns what WriteDigests would make of digests/, and the lines that
-// would change, and writes nothing.
+// NewDigests returns the digests that [WriteDigests] would write, and the lines that
+// would change.
 func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published, []Line, error) {
 	v := j.View
 	next := maps.Clone(v.Published)
@@ -139,8 +138,8 @@ func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published
 	return next, append(changed, dropped...), nil
 }
 
-// replaceable refuses to replace the line of an output without force if its digest is
-// not known to differ for what changed in the tree.
+// replaceable returns a Refusal with a reason if the line of an output may not be
+// replaced without force: its verdict is MISMATCH or UNPROVEN.
 func replaceable(j *verdict.Judge, ref graph.Ref, force bool) Refusal {
 	v := j.Judge(ref)
 	r := Refusal{Ref: ref, Word: v.Word}
@@ -157,7 +156,7 @@ func replaceable(j *verdict.Judge, ref graph.Ref, force bool) Refusal {
 	return r
 }
 
-// publishable returns the digest of ref, or why it may not be listed.
+// publishable returns the digest of ref, or the reason why digests/ may not list it.
 func publishable(v *tree.View, ref graph.Ref) (oci.Digest, string, error) {
 	o := v.Graph.Output(ref)
 	l, err := v.Check(o)
@@ -174,8 +173,7 @@ func publishable(v *tree.View, ref graph.Ref) (oci.Digest, string, error) {
 	if err := rec.Exact(l); err != nil {
 		return oci.Digest{}, "it is not what was built here: " + err.Error(), nil
 	}
-	switch {
-	case rec.Engine.Probe != buildkit.ProbeDigest:
+	if rec.Engine.Probe != buildkit.ProbeDigest {
 		return oci.Digest{}, "its engine makes other bytes than StageX's", nil
 	}
 	want := o.Request(nil).Platforms

@@ -13,8 +13,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// engine is a connection to where builds run, and what is known of it. It is
-// replaced as a whole when it is lost.
+// engine is a connection to the engine that builds run on, and its properties. If the
+// engine is lost, a new value replaces it.
 type engine struct {
 	*buildkit.Builder
 	version     string // of BuildKit
@@ -22,9 +22,9 @@ type engine struct {
 	probe       string // digest of the probe image
 }
 
-// recordedProbe is what bytes the engine makes, as far as the records of this
-// very sx tell. Else it is known only that what is in out/ need not be built again
-// where it is of StageX's bytes: before something is built the engine must be asked.
+// recordedProbe returns the engine's probe from a record of this very sx and kind of
+// engine. Without such a record it returns StageX's probe, and known is false if there
+// are records of other builds: then the engine must be probed before anything is built.
 func (r *run) recordedProbe() (probe string, known bool) {
 	known = true
 	for _, o := range r.Graph.Order(r.targets) {
@@ -40,10 +40,10 @@ func (r *run) recordedProbe() (probe string, known bool) {
 	return buildkit.ProbeDigest, known
 }
 
-// connect opens the engine for the first time, which takes until another sx is
-// done where its engine is of another build. It returns nil once nothing may start.
+// connect opens the engine for the first time. If another build of sx runs an engine,
+// it waits until that one is done. It returns nil if nothing may start any more.
 func (r *run) connect(ctx context.Context) (*engine, error) {
-	opening, cancel := context.WithCancel(ctx) // the connection's, too: it is not ended here
+	opening, cancel := context.WithCancel(ctx) // the connection uses it too, so it is not cancelled here
 	opened := make(chan struct{})
 	defer close(opened)
 	go func() {
@@ -64,18 +64,18 @@ func (r *run) connect(ctx context.Context) (*engine, error) {
 	return e, err
 }
 
-// slowEngine is how long an engine may take to be ready before that is said.
+// slowEngine is how long an engine may take to be ready before the user is told.
 const slowEngine = 30 * time.Second
 
-// lostError says that the engine was reached and went away before it had said all
-// that is asked of it: it may be reached again.
+// lostError reports that the engine went away after it was reached and before it had
+// answered all questions: connecting again may succeed.
 type lostError struct{ err error }
 
 func (e *lostError) Error() string { return e.err.Error() }
 
 func (e *lostError) Unwrap() error { return e.err }
 
-// open connects to the engine and probes it. If the engine goes away meanwhile, the
+// open connects to the engine and probes it. If the engine goes away while it does, the
 // error is a *lostError.
 func (r *run) open(ctx context.Context) (e *engine, err error) {
 	slow := time.AfterFunc(slowEngine, func() {
@@ -125,15 +125,15 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	return &engine{Builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
 }
 
-// connected is the engine of this moment.
+// connected returns the current engine.
 func (r *run) connected() *engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.engine
 }
 
-// EngineGoneError says that the engine was lost and does not come back: nothing
-// more can be built, and no build is to blame.
+// EngineGoneError reports that the engine was lost and cannot be reached again. No build
+// caused it, and nothing more can be built.
 type EngineGoneError struct{ Err error }
 
 func (e *EngineGoneError) Error() string {
@@ -142,13 +142,13 @@ func (e *EngineGoneError) Error() string {
 
 func (e *EngineGoneError) Unwrap() error { return e.Err }
 
-// reopenWaits are the pauses before each further attempt to reach a lost engine:
-// a machine out of memory, or a host that restarts, needs a moment. The last is
-// repeated for an engine elsewhere, for as long as [Options].Reconnect says.
+// reopenWaits are the pauses before each further attempt to reach a lost engine: a
+// machine out of memory, or a host that restarts, needs some time. For an engine
+// elsewhere the last pause is repeated for as long as [Options].Reconnect says.
 var reopenWaits = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second}
 
-// reopen replaces the engine that a build lost, unless another build has done so
-// already. An *EngineGoneError ends the run.
+// reopen replaces the engine that a build lost, unless another build has already done
+// so. If it gives up, the error is an *EngineGoneError.
 func (r *run) reopen(ctx context.Context, was *engine) error {
 	r.reopening.Lock()
 	defer r.reopening.Unlock()
@@ -167,8 +167,8 @@ func (r *run) reopen(ctx context.Context, was *engine) error {
 	return nil
 }
 
-// reach opens the engine until it succeeds, with the pauses of reopenWaits. An
-// *EngineGoneError says that it gave up.
+// reach opens the engine until it succeeds, with the pauses of reopenWaits. If it gives
+// up, the error is an *EngineGoneError.
 func (r *run) reach(ctx context.Context) (*engine, error) {
 	began := time.Now()
 	for try := 0; ; try++ {
@@ -198,8 +198,8 @@ func (r *run) reach(ctx context.Context) (*engine, error) {
 	}
 }
 
-// checkPlatforms asks the engine whether it runs the programs of a plan, again if it
-// goes away.
+// checkPlatforms checks that the engine runs programs for the platforms of a plan. If
+// the engine is lost it asks again.
 func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
 	for try := 1; ; try++ {
 		e := r.connected()
@@ -213,8 +213,8 @@ func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
 	}
 }
 
-// asEngineDiskFull tells a full disk of an engine elsewhere from one of this machine:
-// what an engine says arrives as text.
+// asEngineDiskFull returns a *tree.DiskFullError if err says that the disk of an engine
+// elsewhere is full. Errors of an engine arrive as text.
 func (r *run) asEngineDiskFull(err error) error {
 	kind := r.opts.Engine.Kind()
 	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {

@@ -6,51 +6,53 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// exclusive let a build run while no other does. The members of a family are one.
+// exclusive lets a build run while no other runs. The members of a family count as one
+// build.
 type exclusive struct {
 	mu      sync.Mutex
-	changed sync.Cond // for mu, once somebody waited
+	changed sync.Cond // of running and alone; its lock is mu
 	running map[*plan.Step]int
-	alone   *plan.Step // who runs alone, or will once the others are done: nobody else begins
-	holders int        // of alone
+	alone   *plan.Step // runs alone, or will when the others have ended: no other starts
+	holders int        // members of alone's family that hold it
 }
 
-// acquire waits until s may run, and keeps others waiting where it must be alone. The
-// caller gives the turn back.
-func (t *exclusive) acquire(s *plan.Step, alone bool) (giveBack func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.running == nil {
-		t.running, t.changed.L = map[*plan.Step]int{}, &t.mu
+// acquire waits until s may run. If s must run alone, no other build starts before the
+// caller calls release.
+func (e *exclusive) acquire(s *plan.Step, alone bool) (release func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running == nil {
+		e.running, e.changed.L = map[*plan.Step]int{}, &e.mu
 	}
-	who := s
+	first := s
 	if len(s.Family) > 0 {
-		who = s.Family[0]
+		first = s.Family[0]
 	}
-	for t.alone != nil && t.alone != who {
-		t.changed.Wait()
+	for e.alone != nil && e.alone != first {
+		e.changed.Wait()
 	}
 	if alone {
-		t.alone = who
-		t.holders++
-		for len(t.running) > 1 || len(t.running) == 1 && t.running[who] == 0 {
-			t.changed.Wait()
+		e.alone = first
+		e.holders++
+		for len(e.running) > 1 || len(e.running) == 1 && e.running[first] == 0 {
+			e.changed.Wait()
 		}
 	}
-	t.running[who]++
-	return func() { t.release(who, alone) }
+	e.running[first]++
+	return func() { e.release(first, alone) }
 }
 
-func (t *exclusive) release(who *plan.Step, alone bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.running[who]--; t.running[who] == 0 {
-		delete(t.running, who)
+// release ends what acquire began.
+func (e *exclusive) release(first *plan.Step, alone bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running[first]--; e.running[first] == 0 {
+		delete(e.running, first)
 	}
 	if alone {
-		if t.holders--; t.holders == 0 {
-			t.alone = nil
+		if e.holders--; e.holders == 0 {
+			e.alone = nil
 		}
 	}
-	t.changed.Broadcast()
+	e.changed.Broadcast()
 }

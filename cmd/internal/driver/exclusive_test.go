@@ -11,8 +11,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
-// TestExclusive: who must be alone waits for the others, is alone but for its family, and
-// lets the others begin again.
+// TestExclusive checks that a build that must run alone waits for the others, runs
+// beside its own family only, and then lets the others start.
 func TestExclusive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var turns exclusive

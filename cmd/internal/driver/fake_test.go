@@ -21,9 +21,9 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// fakeBuild leaves what a whole build of the tree would: for every output a
-// layout in out/ with a layer of few bytes, its record and its line in digests/,
-// as if the sx whose version is given had built it.
+// fakeBuild leaves what a build of the whole tree leaves: for each output a layout
+// in out/ with a small layer, a record, and a line in digests/, as if the given
+// version of sx had built it.
 func fakeBuild(t testing.TB, dir *tree.Tree, version string) {
 	t.Helper()
 	refs := dir.Graph.All()
@@ -102,8 +102,8 @@ func fakeLayout(tree *tree.Tree, o *graph.Output) (cache.Layout, error) {
 	return into.Commit(context.Background(), oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: d, Size: size}, nil)
 }
 
-// writeShaped writes a tree of n graphs of StageX's shape, its definitions of the
-// size of upstream's.
+// writeShaped writes a tree of n graphs with the shape of StageX's, with definitions
+// as large as upstream's.
 func writeShaped(t testing.TB, dir string, n int) {
 	t.Helper()
 	steps := plantest.Copies(plantest.ShapedSteps(), n)
@@ -155,8 +155,8 @@ func shapedContainerfile(deps []graph.Ref, outputs []string) string {
 	return b.String()
 }
 
-// copyTree copies what a checkout has of packages/ and what make needs, which asks
-// git what files there are.
+// copyTree copies packages/ and the files that make needs from a checkout; make asks
+// git for the list of files.
 func copyTree(t testing.TB, from, to string) {
 	t.Helper()
 	for _, name := range []string{"packages", "src", "Makefile"} {

@@ -8,8 +8,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// FloorError says that less disk is free than the user wants left: nothing new
-// starts, and what was finished is kept.
+// FloorError reports that less disk is free than the user's floor: nothing new starts,
+// and finished outputs are kept.
 type FloorError struct {
 	Path        string
 	Free, Floor int64 // bytes
@@ -20,7 +20,7 @@ func (e *FloorError) Error() string {
 		text.Bytes(e.Free), e.Path, text.Bytes(e.Floor))
 }
 
-// checkFloor looks at the filesystem of the state folder, which is that of out/.
+// checkFloor checks the filesystem of the store, which is also that of out/.
 func (r *run) checkFloor() error {
 	if r.opts.DiskFloor <= 0 {
 		return nil
@@ -28,7 +28,7 @@ func (r *run) checkFloor() error {
 	path := r.Store.Dir()
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) != nil {
-		return nil // a filesystem that does not tell is no reason to stop
+		return nil // a filesystem without this call does not stop the run
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < r.opts.DiskFloor {
 		return &FloorError{path, free, r.opts.DiskFloor}

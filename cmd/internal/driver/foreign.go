@@ -17,30 +17,30 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// Foreign is how a run has images of other registries: FROM debian@sha256:….
+// Foreign says how a run gets images of other registries: FROM debian@sha256:….
 type Foreign struct {
-	Hosts   []string        // that images may be pulled from
-	Preseed preseed.Options // how; the store is filled in
+	Hosts   []string        // registries that images may be pulled from
+	Preseed preseed.Options // how to pull them; the run sets Store
 }
 
-// ForeignError says that an output cannot be built for want of an image of another
-// registry.
+// ForeignError reports that an output cannot be built because an image of another
+// registry could not be pulled.
 type ForeignError struct {
 	Image graph.Image
 	Err   error
 }
 
-// Error leaves to a table of e.Err what the registry answered.
+// Error leaves out what the registry answered, if the table of Err has it.
 func (e *ForeignError) Error() string {
 	if errors.As(e.Err, new(*preseed.Error)) {
-		return fmt.Sprintf("the image %s cannot be had", e.Image.Source())
+		return fmt.Sprintf("the image %s could not be pulled", e.Image.Source())
 	}
-	return fmt.Sprintf("the image %s cannot be had: %v", e.Image.Source(), e.Err)
+	return fmt.Sprintf("the image %s could not be pulled: %v", e.Image.Source(), e.Err)
 }
 
 func (e *ForeignError) Unwrap() error { return e.Err }
 
-// errOffline is why nothing is pulled.
+// errOffline is the error of an image that is not present with --offline.
 var errOffline = errors.New("it is not here, and --offline forbids pulling it")
 
 func (r *run) newPuller() *preseed.Puller {
@@ -49,8 +49,8 @@ func (r *run) newPuller() *preseed.Puller {
 	return preseed.NewPuller(r.opts.Foreign.Hosts, opts)
 }
 
-// pullImages makes the store hold the images that s names. The error is a
-// *ForeignError, or one that no image is to blame for.
+// pullImages pulls the images that s names into the store, unless it has them. An error
+// about one of them is a *ForeignError.
 func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
 	for _, image := range s.Request.Images {
 		digest, err := oci.ParseDigest(image.Digest)
@@ -80,7 +80,7 @@ func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
 	return nil
 }
 
-// pulledImages are the images that a request names, as they lie in the store.
+// pulledImages returns the images that a request names from the store.
 func (r *run) pulledImages(req graph.Request) (map[string]cache.Pulled, error) {
 	images := map[string]cache.Pulled{}
 	for _, image := range req.Images {
@@ -102,7 +102,7 @@ func (r *run) pulledImages(req graph.Request) (map[string]cache.Pulled, error) {
 	return images, nil
 }
 
-// foreignSources are the images that a request names, as a record does.
+// foreignSources returns the images that a request names, as a record lists them.
 func foreignSources(req graph.Request) (sources []string) {
 	for _, image := range req.Images {
 		sources = append(sources, image.Source())
@@ -111,12 +111,12 @@ func foreignSources(req graph.Request) (sources []string) {
 	return slices.Compact(sources)
 }
 
-// pullsAtOnce bounds the units whose images are pulled at the same time; each
-// registry has a limit of its own.
+// pullsAtOnce bounds the units whose images are pulled at the same time. Package preseed
+// limits the requests to each registry.
 const pullsAtOnce = 4
 
-// pullImages has the images of all units that are sure to be built, in the order in which
-// the schedule would come to them.
+// pullImages pulls the images of all units that are certain to be built, in the order in
+// which the schedule would start them.
 func (a *prefetcher) pullImages(ctx context.Context) error {
 	var waiting []*schedule.Unit
 	for u := range a.awaitingImages {
@@ -141,20 +141,20 @@ func (a *prefetcher) pullImages(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// pullFor has the images of u, and tells broke of one that cannot be had.
-func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, broke func(error)) error {
+// pullFor pulls the images of u, and calls failed with a *ForeignError.
+func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, failed func(error)) error {
 	if !namesImages(u) {
 		return nil
 	}
 	err := a.images(ctx, u.Steps[0]) // a family's are the same
 	var foreign *ForeignError
 	if errors.As(err, &foreign) {
-		broke(foreign)
+		failed(foreign)
 	}
 	return err
 }
 
-// imagesDone lets u start once its sources are there, too.
+// imagesDone records that the images of u are present. If its sources are too, u may start.
 func (a *prefetcher) imagesDone(u *schedule.Unit) {
 	a.mu.Lock()
 	delete(a.awaitingImages, u)

@@ -11,7 +11,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// named gives definitions an image of another registry each.
+// named gives each definition of that name an image of another registry.
 func named(all []*plan.Step, names ...string) {
 	for _, s := range all {
 		if slices.Contains(names, s.Output.Ref.Name) {
@@ -20,8 +20,7 @@ func named(all []*plan.Step, names ...string) {
 	}
 }
 
-// A build waits for its images and its sources, whichever come last, and for nobody
-// else's.
+// A build waits for its own images and sources, in either order, and for no others.
 func TestPrefetchWaitsForImages(t *testing.T) {
 	m := newMirror(t, "late", "")
 	all := m.sourced(t, "image:\nlate:\nother:\n")
@@ -62,8 +61,8 @@ func started(events []string) string {
 	return strings.Join(names, " ")
 }
 
-// An image that cannot be had fails what is built from it and nothing else; one that
-// is not sure to be needed is pulled when it is.
+// An image that cannot be pulled fails its dependents and nothing else. An image of
+// an output that is not certain to be built is pulled when the output must be built.
 func TestPrefetchImageFailure(t *testing.T) {
 	m := newMirror(t, "", "")
 	all := m.sourced(t, "seed:\nbad: seed\nabove: bad\nsame: seed\nperhaps: seed\nother: seed\n")
@@ -97,8 +96,8 @@ func TestPrefetchImageFailure(t *testing.T) {
 	}
 }
 
-// A failure of this machine ends the run, also beside images that cannot be had.
-func TestBlameless(t *testing.T) {
+// A failure of this machine ends the run, even if images could not be pulled either.
+func TestReportedBySteps(t *testing.T) {
 	foreign := &ForeignError{graph.Image{}, errOffline}
 	for _, c := range []struct {
 		err  error
@@ -108,7 +107,7 @@ func TestBlameless(t *testing.T) {
 		{errors.Join(foreign, errors.New("the disk is full")), false}, {errors.New("the disk is full"), false},
 	} {
 		if got := reportedBySteps(c.err); got != c.want {
-			t.Errorf("blameless(%v) = %v", c.err, got)
+			t.Errorf("reportedBySteps(%v) = %v", c.err, got)
 		}
 	}
 }

@@ -111,6 +111,7 @@ func (e *NoDefinitionsError) Error() string {
 	return fmt.Sprintf("%q has no definition, so everything in out/ would go: check the tree out first, or remove out/ yourself", e.Dir)
 }
 
+// isNamed reports whether the tree has an output of that name, or skipped its definition.
 func isNamed(t *tree.Tree, output string) bool {
 	ref, err := graph.ParseRef(output)
 	return err == nil && (t.Graph.Output(ref) != nil || t.Graph.Skipped(ref) != "")

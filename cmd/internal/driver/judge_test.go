@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// history knows of folders whether they changed.
+// history says whether a folder changed.
 type history map[string]any // true, false or an error
 
 func (h history) Changed(dir string, _ []graph.File) (bool, error) {
@@ -26,8 +26,8 @@ func (h history) Changed(dir string, _ []graph.File) (bool, error) {
 	return h[dir] == true, nil
 }
 
-// published pretends to build every output, each with a layer of its name, and lists
-// the digests.
+// published pretends to build each output, with a layer named like it, and lists the
+// digests.
 func (p *pretender) published(names ...string) {
 	p.t.Helper()
 	published := cache.Published{}
@@ -40,7 +40,7 @@ func (p *pretender) published(names ...string) {
 	p.must(p.open().Store.WriteDigests(published))
 }
 
-// words are "<name> <word>" of every output, with the notes.
+// words returns "<name> <word>" for each output, and the notes.
 func (p *pretender) words(h history) (words []string, notes map[string]string) {
 	p.t.Helper()
 	tree := p.open()
@@ -70,9 +70,9 @@ func (p *pretender) wantWords(h history, want ...string) map[string]string {
 	return notes
 }
 
-// TestEditTakenBack: what was built from an edited dependency whose edit was taken back
-// is not a MISMATCH, however far below the edit was, and however much between them
-// came out as it was.
+// TestEditTakenBack checks that an output built from an edited dependency is not a
+// MISMATCH after the edit was reverted, however far below the edit was, and even if
+// the outputs between them kept their digests.
 func TestEditTakenBack(t *testing.T) {
 	p := newPretender(t, "a:", "b: a", "c: b", "d:")
 	p.published("a", "b", "c", "d")
@@ -93,7 +93,7 @@ func TestEditTakenBack(t *testing.T) {
 	p.build("b", "b of edited") // a digest that was proven with the edit, now is without
 	p.wantWords(nil, "a MATCH", "b MISMATCH", "c MISMATCH", "d MATCH")
 
-	// What lies between the edit and the output has the digest that it had.
+	// The output between the edit and this one kept its digest.
 	p.write("core/a/edit", "")
 	p.build("a", "edited")
 	p.build("b", "b")
@@ -105,8 +105,8 @@ func TestEditTakenBack(t *testing.T) {
 	p.wantWords(nil, "a MATCH", "b MATCH", "c MISMATCH", "d MATCH")
 }
 
-// TestUnprovenDependency: an image that was not built here lets what is built from it
-// differ if it is not the one that the tree publishes.
+// TestUnprovenDependency checks that a dependency that was not built here accounts
+// for another digest, unless it is the image that the tree publishes.
 func TestUnprovenDependency(t *testing.T) {
 	p := newPretender(t, "a:", "b: a", "c: a")
 	p.published("a", "b")
@@ -125,8 +125,8 @@ func TestUnprovenDependency(t *testing.T) {
 	p.wantWords(nil, "a UNPROVEN", "b UNPROVEN", "c UNPROVEN")
 }
 
-// TestDamagedHistory: what of the history cannot be read makes nothing unknown but
-// what depends on it.
+// TestDamagedHistory checks that an object of the history that cannot be read makes
+// the outputs that depend on it unknown, and no others.
 func TestDamagedHistory(t *testing.T) {
 	p := newPretender(t, "a:", "b:", "c: a b", "d: a", "e:")
 	p.published("a", "b", "c", "d", "e")
@@ -151,8 +151,9 @@ func TestDamagedHistory(t *testing.T) {
 	}
 }
 
-// TestUnknownKey: with a key that sx does not know another digest proves nothing, also
-// if the definition changed, as one that just got the key has.
+// TestUnknownKey checks that a digest that differs is not a MISMATCH if package.toml
+// has a key that sx does not know, also if the definition changed, as one does that
+// just got the key.
 func TestUnknownKey(t *testing.T) {
 	p := newPretender(t, "a:", "b: a", "c: b", "d:")
 	p.published("a", "b", "c", "d")

@@ -80,7 +80,7 @@ func edit(t testing.TB, path, text string) {
 	}
 }
 
-// openRemembering opens a tree an hour from now, when nothing is too young to be
+// openRemembering opens a tree an hour from now, when no file is too young to be
 // remembered.
 func openRemembering(t testing.TB, dir string) *tree.View {
 	t.Helper()
@@ -93,7 +93,7 @@ func openRemembering(t testing.TB, dir string) *tree.View {
 	return tree
 }
 
-// describe is all that a tree says, and the keys of what it would build.
+// describe returns all that a tree says, and the keys of its outputs.
 func describe(t *testing.T, tree *tree.View) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -115,8 +115,8 @@ func describe(t *testing.T, tree *tree.View) string {
 	return b.String()
 }
 
-// TestMemoryChangesNothing edits a tree that was read before in many ways: what is
-// recalled of it must be what reading it anew says.
+// TestMemoryChangesNothing edits a remembered tree in many ways: reading it with the
+// memory must give the same result as without.
 func TestMemoryChangesNothing(t *testing.T) {
 	must := func(t *testing.T, err error) {
 		t.Helper()
@@ -201,7 +201,7 @@ func TestMemoryChangesNothing(t *testing.T) {
 	}
 }
 
-// Errors are those of the files, wherever they are: also in what would be recalled.
+// Errors are those of the files, also for definitions that would be recalled.
 func TestMemoryTellsTheSameErrors(t *testing.T) {
 	dir := rememberedTree(t)
 	edit(t, dir+"/packages/core/tools/package.toml", "[package]\nname = \"tools\"\nversion = \"1\"\nsubpackages = [\"wrench\"]\n")
@@ -232,8 +232,8 @@ func openMemory(t *testing.T, dir string) graph.Memory {
 	return m
 }
 
-// What is built is what the key was made of: a definition that was recalled and
-// changes before it is read is an error.
+// A build uses the bytes that its key was made of: a definition that was recalled
+// and changes before it is read is an error.
 func TestMemoryOfWhatIsBuilt(t *testing.T) {
 	dir := rememberedTree(t)
 	tree := openRemembering(t, dir)
@@ -247,7 +247,7 @@ func TestMemoryOfWhatIsBuilt(t *testing.T) {
 	}
 }
 
-// TestGraphWithoutMemory: what only spares time, and cannot be saved, takes no graph.
+// TestGraphWithoutMemory checks that a memory that cannot be saved fails no command.
 func TestGraphWithoutMemory(t *testing.T) {
 	dir := rememberedTree(t)
 	memory := dir + "/.sx/memory/definitions"

@@ -14,15 +14,14 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// BenchmarkNoOp measures whole processes that have nothing to build, on trees in
-// which every output is up to date: sx build --all, then sx build --all --dry-run
-// after each change of a comment in a definition that nearly all depend on, and before
-// both sx graph that remembers nothing. Where
-// SX_TEST_TREE names a StageX checkout make does the same beside it, for which
-// "build" is "make -n" after the edit.
+// BenchmarkNoOp measures whole processes on trees in which every output is up to
+// date: sx build --all; sx build --all --dry-run after each edit of a comment in a
+// definition that nearly all outputs depend on; and before both sx graph without a
+// memory. If SX_TEST_TREE names a StageX checkout, it measures make on the same tree
+// too, where "build" is "make -n" after the edit.
 //
-// cpu-ms is the processes' user and system time, which other load disturbs least;
-// min-ms is the quickest of them by the clock.
+// cpu-ms is the user and system time of the processes, which other load disturbs
+// least; min-ms is the shortest time by the clock.
 func BenchmarkNoOp(b *testing.B) {
 	sx := filepath.Join(b.TempDir(), "sx")
 	build := exec.Command("go", "build", "-o", sx, "codeberg.org/stagex/sx/cmd/sx")
@@ -74,8 +73,8 @@ func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
 	}
 }
 
-// settle runs until a run remembers nothing new: files that are too young are read
-// again.
+// settle calls run until the memory does not change any more: files that are too
+// young are read again.
 func settle(b *testing.B, dir string, run func()) {
 	b.Helper()
 	var last string
@@ -90,7 +89,7 @@ func settle(b *testing.B, dir string, run func()) {
 	b.Fatal("there is always something new to remember")
 }
 
-// memoryFiles are the files of .sx/memory and when each was written.
+// memoryFiles returns the files of .sx/memory and when each was written.
 func memoryFiles(b *testing.B, dir string) (files string) {
 	b.Helper()
 	paths, _ := filepath.Glob(dir + "/.sx/memory/*")
@@ -117,7 +116,7 @@ func versionOf(b *testing.B, sx string) string {
 	return v.Version + " " + v.Build
 }
 
-// mostNeeded is the Containerfile of the definition that most others name.
+// mostNeeded returns the Containerfile of the definition that most others name.
 func mostNeeded(t *tree.Tree) string {
 	most, at := -1, ""
 	for _, o := range t.Graph.Outputs() {
@@ -128,7 +127,7 @@ func mostNeeded(t *tree.Tree) string {
 	return at
 }
 
-// measure runs before, where there is something to do, and then the command.
+// measure calls before, if it is not nil, and then measures the command.
 func measure(b *testing.B, before func(), dir string, env []string, name string, args ...string) {
 	var cpu time.Duration
 	least := time.Duration(math.MaxInt64)

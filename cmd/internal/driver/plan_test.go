@@ -23,14 +23,14 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// pretender is a tree whose outputs are built by pretending: their layouts and
-// records are what a build would have left, had it made a layer of one text.
+// pretender is a tree whose outputs are not built: build leaves the layout and the
+// record of a build whose layer is a text.
 type pretender struct {
 	t   *testing.T
 	dir string
 }
 
-// newPretender makes outputs of stage core, given as "b: a" is built from what.
+// newPretender makes outputs of stage core. In "b: a", b depends on a.
 func newPretender(t *testing.T, outputs ...string) *pretender {
 	t.Helper()
 	p := &pretender{t, t.TempDir()}
@@ -119,7 +119,7 @@ func (p *pretender) layout(tree *tree.View, output, layer string) cache.Layout {
 	return l
 }
 
-// plan is what would be done for everything, as a dry run says it, digests left out.
+// plan returns the plan for all outputs as a dry run prints it, without digests.
 func (p *pretender) plan(opts plan.Options, targets ...string) string {
 	p.t.Helper()
 	tree := p.open()
@@ -150,7 +150,7 @@ func (p *pretender) wantPlan(opts plan.Options, targets []string, want ...string
 	}
 }
 
-// A diamond over a chain: each step has the reason that a person would give.
+// TestPlanReasons checks the reason of each step in a diamond over a chain.
 func TestPlanReasons(t *testing.T) {
 	p := newPretender(t, "a", "b: a", "c: b", "d: a", "e: c d")
 	p.wantPlan(plan.Options{}, nil, "a: not built yet", "b: not built yet", "c: not built yet", "d: not built yet", "e: not built yet")
@@ -175,8 +175,8 @@ func TestPlanReasons(t *testing.T) {
 	p.wantPlan(plan.Options{}, nil, "b: core-a changed", "c: core-b will be built", "d: core-a changed", "e: core-d will be built")
 }
 
-// Reasons that lie in the past are followed to the file, and an output that comes
-// out otherwise from the same inputs is called by its name.
+// TestExplainPast checks that a reason is followed through earlier builds to the
+// file, and that an output with another digest from the same inputs is named.
 func TestExplainPast(t *testing.T) {
 	p := newPretender(t, "a", "b: a", "c: b")
 	for _, name := range []string{"a", "b", "c"} {
@@ -213,8 +213,8 @@ func (p *pretender) wantChain(name string, want ...string) {
 	}
 }
 
-// TestRecordsLost: a proof of what lies in out/ tells all that a record does, where the
-// record is gone or tells that the same image was pulled since.
+// TestRecordsLost checks that the proof of an image in out/ takes the place of its
+// record, if that is lost or says that the same image was pulled since.
 func TestRecordsLost(t *testing.T) {
 	for name, lose := range map[string]func(p *pretender){
 		"gone": func(p *pretender) { p.must(os.RemoveAll(p.dir + "/.sx/records")) },
@@ -247,8 +247,8 @@ func TestRecordsLost(t *testing.T) {
 	}
 }
 
-// TestSkippedDefinitions: what a definition has that is skipped stays, whatever its
-// outputs are called, and its lines of digests/ do.
+// TestSkippedDefinitions checks that the outputs of a skipped definition, whatever
+// their names, and their lines in digests/ stay.
 func TestSkippedDefinitions(t *testing.T) {
 	p := newPretender(t, "a:", "b:", "c:", "d:")
 	p.published("a", "b", "c", "d")

@@ -14,31 +14,32 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// prefetcher downloads the sources of what a schedule will build, and the images of other
-// registries, while it builds other things, in the order in which it would come to
-// them. A unit starts as soon as its own are there. Those of units that are not sure
-// to be built are downloaded on demand: see claim.
+// prefetcher downloads sources, and images of other registries, while other units are
+// built, in the order in which the schedule would start their units. A unit starts as
+// soon as its own are present. Units that are not certain to be built get theirs when
+// they start: see claimSources.
 type prefetcher struct {
 	schedule *schedule.Schedule
-	failed   func(*plan.Step, error) // is told of each step that cannot be built
-	// images pulls those that a step names. Several goroutines call it.
+	failed   func(*plan.Step, error) // is called with each step that cannot be built
+	// images pulls the images that a step names. Several goroutines call it.
 	images func(context.Context, *plan.Step) error
 
 	mu             sync.Mutex
 	sources        []fetch.Source
 	owner          map[string]*schedule.Unit // by path: a source belongs to one definition
-	missing        map[*schedule.Unit]int    // sources that are neither had nor failed
-	awaitingImages map[*schedule.Unit]bool   // images that are not
+	missing        map[*schedule.Unit]int    // sources that are neither present nor failed
+	awaitingImages map[*schedule.Unit]bool   // units whose images are neither present nor failed
 	required       map[*schedule.Unit]chan struct{}
 	queue          chan *schedule.Unit
-	closed         chan struct{} // closed when nothing is downloaded any more
+	closed         chan struct{} // closed when serveRequired returns
 }
 
-// newPrefetcher prepares s to wait for the sources of what is built from source, and for
-// images, which are another's matter.
-func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, broke func(*plan.Step, error), images func(context.Context, *plan.Step) error) *prefetcher {
+// newPrefetcher prepares s: units that are certain to be built from sources or images of
+// other registries are blocked until those are present, and units that are pulled until
+// run.preseedImages unblocks them.
+func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, failed func(*plan.Step, error), images func(context.Context, *plan.Step) error) *prefetcher {
 	a := &prefetcher{
-		schedule: s, failed: broke, images: images, owner: map[string]*schedule.Unit{}, missing: map[*schedule.Unit]int{}, awaitingImages: map[*schedule.Unit]bool{},
+		schedule: s, failed: failed, images: images, owner: map[string]*schedule.Unit{}, missing: map[*schedule.Unit]int{}, awaitingImages: map[*schedule.Unit]bool{},
 		required: map[*schedule.Unit]chan struct{}{}, queue: make(chan *schedule.Unit, len(steps)),
 		closed: make(chan struct{}),
 	}
@@ -63,26 +64,28 @@ func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, broke func(*plan.St
 	return a
 }
 
+// isImage reports whether u is a published image to be pulled.
 func isImage(u *schedule.Unit) bool { return u.Steps[0].Action == plan.ActionPreseed }
 
-// needsDownload holds for what is built from sources, or from images of other
+// needsDownload reports whether u is built from sources, or from images of other
 // registries.
 func needsDownload(u *schedule.Unit) bool {
 	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Sources) > 0 || namesImages(u)
 }
 
+// namesImages reports whether u is built from images of other registries.
 func namesImages(u *schedule.Unit) bool {
 	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Images) > 0
 }
 
-// certain reports that some member of u will be built, however what it depends on
-// comes out.
+// certain reports whether a member of u will be built whatever digests its dependencies
+// get.
 func certain(u *schedule.Unit) bool {
 	return slices.ContainsFunc(u.Steps, func(s *plan.Step) bool { return s.Because == graph.Ref{} })
 }
 
-// run downloads for all units that are sure to be built, and returns when each source
-// and each image was had, cannot be had, or ctx has ended. Its error joins that of
+// run downloads for all units that are certain to be built, and returns when each source
+// and each image is present or failed, or when ctx ends. Its error joins that of
 // fetch.Run and those of images.
 func (a *prefetcher) run(ctx context.Context, o fetch.Options) error {
 	var beside errgroup.Group
@@ -100,8 +103,8 @@ func (a *prefetcher) run(ctx context.Context, o fetch.Options) error {
 	return errors.Join(err, images)
 }
 
-// failRest lets nothing wait for what fetch.Run did not speak of, which would
-// be for ever.
+// failRest fails the units with sources about which fetch.Run reported nothing. Without
+// it they would wait for ever.
 func (a *prefetcher) failRest() {
 	for _, src := range a.sources {
 		if u := a.owner[src.Path]; a.missing[u] > 0 {
@@ -110,7 +113,7 @@ func (a *prefetcher) failRest() {
 	}
 }
 
-// done takes in that a source is there, or why it cannot be had.
+// done records that a source is present, or why it is not.
 func (a *prefetcher) done(src fetch.Source, err error) {
 	a.mu.Lock()
 	u := a.owner[src.Path]
@@ -124,7 +127,7 @@ func (a *prefetcher) done(src fetch.Source, err error) {
 	}
 }
 
-// fail dooms a unit that is sure to be built.
+// fail fails a unit that is certain to be built.
 func (a *prefetcher) fail(u *schedule.Unit, err error) {
 	for _, s := range u.Steps {
 		a.failed(s, err)
@@ -132,8 +135,8 @@ func (a *prefetcher) fail(u *schedule.Unit, err error) {
 	a.schedule.FailEarly(u)
 }
 
-// sourceFailure is the error that fetch.Run would give if it were about this
-// source only.
+// sourceFailure returns err, which is about one source, as fetch.Run would return it for
+// that source alone.
 func sourceFailure(err error) error {
 	var failure fetch.Failure
 	var missing fetch.Missing
@@ -146,7 +149,7 @@ func sourceFailure(err error) error {
 	return err
 }
 
-// fetchWatcher tells of each source that is settled.
+// fetchWatcher calls done when a source is present or failed.
 type fetchWatcher struct {
 	fetch.Status
 	done func(fetch.Source, error)
@@ -164,8 +167,8 @@ func (a fetchWatcher) Fail(src fetch.Source, mirror string, err error) {
 	}
 }
 
-// reportedBySteps holds for an error that the steps it concerns tell of: sources and images
-// that cannot be had, and nothing else.
+// reportedBySteps reports whether err is only about sources and images that could not be
+// fetched: the steps that need them report it.
 func reportedBySteps(err error) bool {
 	switch e := err.(type) {
 	case *fetch.Error:

@@ -20,8 +20,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// mirror serves each source's name as its content; those named in late only
-// once told, those in missing never.
+// mirror serves the name of each source as its content: those named in late only
+// after their channel is closed, those in missing never.
 type mirror struct {
 	*httptest.Server
 	late map[string]chan struct{}
@@ -59,7 +59,7 @@ func newMirror(t *testing.T, late, missing string) *mirror {
 	return m
 }
 
-// wait returns once a source was asked for.
+// wait returns when a source has been requested.
 func (m *mirror) wait(t *testing.T, name string) {
 	late := time.After(10 * time.Second)
 	for {
@@ -75,7 +75,7 @@ func (m *mirror) wait(t *testing.T, name string) {
 	}
 }
 
-// sourced is familyOf where each definition downloads a source of its own name.
+// sourced is plantest.FamilyOf, with a source named like it for each definition.
 func (m *mirror) sourced(t *testing.T, text string) []*plan.Step {
 	t.Helper()
 	all := plantest.FamilyOf(t, text)
@@ -89,7 +89,8 @@ func (m *mirror) sourced(t *testing.T, text string) []*plan.Step {
 	return all
 }
 
-// runWithDownloads runs the steps with downloads beside, into a new tree.
+// runWithDownloads runs the steps, and the downloads into a new tree at the same
+// time.
 func (r *recorder) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*plan.Step, jobs int) error {
 	t.Helper()
 	broken := map[string]error{}
@@ -125,13 +126,13 @@ func (r *recorder) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*p
 	return errors.Join(err, <-served)
 }
 
-// needed holds but for steps whose name begins with "same".
+// needed reports false for steps whose name begins with "same".
 func (r *recorder) needed(s *plan.Step) bool { return !strings.HasPrefix(s.Output.Ref.Name, "same") }
 
 type quietSources = transfer.Silent[fetch.Source]
 
-// A build starts as soon as its own sources are there, whatever is still on its
-// way.
+// A build starts as soon as its own sources are present, before the other downloads
+// end.
 func TestPrefetchStartsEarly(t *testing.T) {
 	m := newMirror(t, "slow", "")
 	all := m.sourced(t, "slow:\nfirst.a:\nfirst.b:\nsecond: first.a\nthird: second\nlast: slow\n")
@@ -158,7 +159,7 @@ func TestPrefetchStartsEarly(t *testing.T) {
 	}
 }
 
-// Downloads come in the order in which the builds will need them.
+// Downloads start in the order in which the builds will need them.
 func TestPrefetchOrder(t *testing.T) {
 	m := newMirror(t, "", "")
 	var r recorder
@@ -170,8 +171,8 @@ func TestPrefetchOrder(t *testing.T) {
 	}
 }
 
-// Sources of what is not sure to be built are downloaded when it must be, with
-// those of what comes next, and else not at all.
+// Sources of a unit that is not certain to be built are downloaded when it must be,
+// with those of its dependents, and otherwise not at all.
 func TestPrefetchOnDemand(t *testing.T) {
 	m := newMirror(t, "", "")
 	all := m.sourced(t, "seed:\nsame: seed\nsame2: same\nother.a: seed\nother.b: seed\nnext: other.b\nafter: next\n")
@@ -201,8 +202,8 @@ func TestPrefetchOnDemand(t *testing.T) {
 	}
 }
 
-// A source that cannot be had fails what needs it, at once, and nothing else;
-// where it is not sure to be needed, at its turn.
+// A source that cannot be fetched fails its dependents at once, and nothing else; if
+// its output is not certain to be built, when that output must be built.
 func TestPrefetchFailure(t *testing.T) {
 	m := newMirror(t, "", "top perhaps")
 	all := m.sourced(t, "seed:\ntop: seed\nabove: top\nperhaps: seed\nother: seed\n")

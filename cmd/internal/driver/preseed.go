@@ -17,17 +17,17 @@ import (
 // PreseedOptions are the options of [Preseed].
 type PreseedOptions struct {
 	Platforms []string        // the user's choice; empty: linux/amd64
-	Preseed   preseed.Options // the store is filled in
-	Judge     *verdict.Judge  // tells whether definitions changed since digests/ did
+	Preseed   preseed.Options // how to pull; Store is set
+	Judge     *verdict.Judge  // decides whether definitions changed since digests/ did
 	Now       func() time.Time
 }
 
-// PreseedReport is what [Preseed] did.
+// PreseedReport is the result of [Preseed].
 type PreseedReport struct {
 	preseed.Report
 	Unpublished []graph.Ref // digests/ has no line for them
-	// Changed are outputs whose published image is now in out/, though the tree says
-	// something else: a build, also make's, builds them anew.
+	// Changed lists outputs whose published image is now in out/, but whose definitions
+	// have changed since: the next build, also make's, builds them.
 	Changed []graph.Ref
 }
 
@@ -64,17 +64,17 @@ func Preseed(ctx context.Context, t *tree.Tree, refs []graph.Ref, opts PreseedOp
 	return report, tree.AsDiskFull(errors.Join(err, terr))
 }
 
-// PlatformsError says that images of several platforms are wanted, where digests/
-// lists one of each output.
+// PlatformsError reports that images of several platforms are wanted, but digests/
+// lists one image of each output.
 type PlatformsError struct{ Platforms []string }
 
 func (e *PlatformsError) Error() string {
 	return fmt.Sprintf("digests/ lists one image of each output, but %d platforms are wanted (%q): name one, or build", len(e.Platforms), e.Platforms)
 }
 
-// publishedImage is the image that digests/ lists for an output; not ok where it
+// publishedImage returns the image that digests/ lists for an output; ok is false if it
 // lists none.
-func publishedImage(t *tree.Tree, ref graph.Ref, platforms []string) (preseed.Image, bool, error) {
+func publishedImage(t *tree.Tree, ref graph.Ref, platforms []string) (img preseed.Image, ok bool, err error) {
 	digest, ok := t.Published[ref.String()]
 	if !ok {
 		return preseed.Image{}, false, nil
@@ -87,14 +87,14 @@ func publishedImage(t *tree.Tree, ref graph.Ref, platforms []string) (preseed.Im
 	return preseed.Image{Output: ref.String(), Digest: digest, Platform: want[0], Version: o.Tag()}, true, nil
 }
 
-// changedTime is the mtime of the index.json of a published image that is not what
-// the tree says now: older than any definition, so that make builds it.
+// changedTime is the mtime of the index.json of a published image whose definitions have
+// changed since: older than any definition, so that make builds it.
 var changedTime = time.Unix(1, 0)
 
-// equalisePreseeded gives the index.json of all that is as the tree says one same
-// mtime, as equaliseTimes does after a build, and that of published images that are
-// not an old one. Without history every published image passes, as it does with
-// upstream's preseed.
+// equalisePreseeded sets the mtime of each index.json: outputs that are up to date get
+// one same time, as after a build (see equaliseTimes), and published images that are
+// not get changedTime. Without a history every published image counts as up to date, as
+// with upstream's preseed.
 func equalisePreseeded(v *tree.View, opts PreseedOptions) (changed []graph.Ref, err error) {
 	_, noHistory := opts.Judge.OpenHistory()
 	baseline := opts.Judge.Baseline()
@@ -126,8 +126,8 @@ func equalisePreseeded(v *tree.View, opts PreseedOptions) (changed []graph.Ref, 
 	return changed, errors.Join(v.Store.Touch(current, newest), v.Store.Touch(old, changedTime))
 }
 
-// asPublished reports whether out/ holds what digests/ lists for an output, as its
-// record says, and whether that was preseeded.
+// asPublished reports whether out/ holds the image that digests/ lists for an output,
+// with a record, and whether that image was preseeded.
 func asPublished(v *tree.View, o *graph.Output) (ok, preseeded bool) {
 	l, err := v.Layout(o)
 	if err != nil {
@@ -140,8 +140,7 @@ func asPublished(v *tree.View, o *graph.Output) (ok, preseeded bool) {
 	return v.Published[o.String()] == l.Digest(), rec.Origin == cache.Preseeded
 }
 
-// builtAndCurrent reports whether an output was built here from what the tree says
-// now, its dependencies as they are in out/.
+// builtAndCurrent reports whether an output was built here and is up to date.
 func builtAndCurrent(v *tree.View, o *graph.Output) bool {
 	rec, err := v.Record(o)
 	if err != nil || rec.Origin != cache.BuiltHere {
@@ -170,6 +169,7 @@ func haveOneTime(t *tree.Tree, outputs []string) bool {
 	return true
 }
 
+// haveTime reports whether the index.json of each output has the mtime want.
 func haveTime(t *tree.Tree, outputs []string, want time.Time) bool {
 	for _, name := range outputs {
 		if at, err := t.IndexTime(name); err != nil || !at.Equal(want) {

@@ -25,37 +25,38 @@ import (
 type PushOptions struct {
 	Pusher *preseed.Pusher
 	Jobs   int // images, or definitions, at once; 0: 1
-	// Done is told what a registry has now. Calls do not overlap.
+	// Done is called with each image or artifact that a registry has now. Calls do not
+	// overlap.
 	Done func(Pushed)
-	// MoveTags gives a tag that stands for another image to the new one.
+	// MoveTags moves a tag that names another image.
 	MoveTags bool
-	// Note is told of each tag that moves.
+	// Note is called with a message about each tag that moves.
 	Note func(said string)
 }
 
-// Pushed is what a registry has now.
+// Pushed describes an image or artifact that a registry has now.
 type Pushed struct {
 	Names   []string   // "<host>/<repository>:<tag>" of each tag
 	Digest  oci.Digest // of an image: as digests/ lists it; of sources: of their manifest
 	Present bool       // it was there before
 }
 
-// Publishable keeps those of refs that may be given to others, and tells of each other why
-// not. With force, forced are those that pass because of it.
-func Publishable(j *verdict.Judge, refs []graph.Ref, force bool) (fit []graph.Ref, forced, refused []Refusal) {
+// Publishable returns those of refs that may be pushed, and the reason for each that may
+// not. Forced lists those that may be pushed only because of force.
+func Publishable(j *verdict.Judge, refs []graph.Ref, force bool) (publishable []graph.Ref, forced, refused []Refusal) {
 	for _, v := range j.All(refs) {
-		r, unfit := refusalOf(j.View, v)
+		r, refuse := refusalOf(j.View, v)
 		switch {
-		case !unfit:
+		case !refuse:
 		case force && !r.Final:
 			forced = append(forced, r)
 		default:
 			refused = append(refused, r)
 			continue
 		}
-		fit = append(fit, v.Ref)
+		publishable = append(publishable, v.Ref)
 	}
-	return fit, forced, refused
+	return publishable, forced, refused
 }
 
 // Destination says where images are pushed, and under which tags besides the version.
@@ -64,25 +65,24 @@ type Destination struct {
 	Tags []string
 }
 
-// PushImages pushes the images that out/ has of refs, each under its version and the
-// further tags of to. Nothing is sent unless all images are present and undamaged, and
-// no tag stands for another image (with MoveTags it may): else the error is a
-// *RefusedError. PushImages stops at the first failure; the next run skips what was
-// pushed.
+// PushImages pushes the images of refs from out/, each under its version and the further
+// tags of to. It sends nothing if an image is missing or damaged, or, without MoveTags,
+// if a tag names another image: then the error is a *RefusedError. PushImages stops at
+// the first failure; the next run skips the images that were pushed.
 func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) error {
-	var unfit []error
+	var unreadable []error
 	roots := make([]oci.Digest, len(refs))
 	for i, ref := range refs {
 		img, err := t.Image(ref)
 		if err != nil {
-			unfit = append(unfit, err)
+			unreadable = append(unreadable, err)
 			continue
 		}
 		roots[i] = img.Root.Digest
 		img.Close()
 	}
-	if len(unfit) > 0 {
-		return errors.Join(unfit...)
+	if len(unreadable) > 0 {
+		return errors.Join(unreadable...)
 	}
 	all := func(i int) []string {
 		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, to.Tags...))
@@ -106,7 +106,7 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destinat
 	})
 }
 
-// checkTags refuses tags that stand for another image, or tells of them if they may move.
+// checkTags refuses tags that name another image or, with MoveTags, notes them.
 func (o PushOptions) checkTags(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
 	moved := make([][]string, len(refs))
 	ask := o
@@ -142,8 +142,8 @@ func (o PushOptions) checkTags(ctx context.Context, refs []graph.Ref, roots []oc
 	return refused
 }
 
-// PushSources gives the sources of definitions, which must lie in fetch/, to a
-// repository, with an artifact for each definition.
+// PushSources pushes the sources of definitions, which must lie in fetch/, to a
+// repository, with one artifact for each definition.
 func PushSources(ctx context.Context, t *tree.Tree, definitions []*graph.Definition, repository string, o PushOptions) error {
 	return o.each(ctx, len(definitions), func(i int) (Pushed, error) {
 		d := definitions[i]
@@ -160,7 +160,8 @@ func PushSources(ctx context.Context, t *tree.Tree, definitions []*graph.Definit
 	})
 }
 
-// sourceFiles are hashed as they are read: what is not the source is an error.
+// sourceFiles returns the sources of d. They are hashed while they are read: a file that
+// is not the source is an error.
 func sourceFiles(t *tree.Tree, d *graph.Definition) ([]preseed.File, error) {
 	var files []preseed.File
 	for _, s := range d.Sources {
@@ -181,8 +182,8 @@ func sourceFiles(t *tree.Tree, d *graph.Definition) ([]preseed.File, error) {
 	return files, nil
 }
 
-// each pushes so many at once. After a failure nothing is begun, and what is on its
-// way is finished.
+// each calls push for 0 to n-1, Jobs at once. After a failure it starts nothing more,
+// and waits for the calls that run.
 func (o PushOptions) each(ctx context.Context, n int, push func(i int) (Pushed, error)) error {
 	var mu sync.Mutex
 	var failed atomic.Bool

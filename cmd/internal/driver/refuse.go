@@ -15,7 +15,7 @@ import (
 // RefusedError lists outputs that a command does not publish, and why.
 type RefusedError struct {
 	Doing    string // "refusing to push"
-	Remedy   string // what lets it through, if anything does
+	Remedy   string // how to publish them all the same, if there is a way
 	Refusals []Refusal
 }
 
@@ -23,8 +23,8 @@ type RefusedError struct {
 type Refusal struct {
 	Ref    graph.Ref
 	Reason string
-	Word   verdict.Word // its verdict, "" if it has no say
-	Final  bool         // nothing lets it through
+	Word   verdict.Word // its verdict, "" if that is not the reason
+	Final  bool         // force does not override it
 }
 
 func (e *RefusedError) Error() string {
@@ -48,9 +48,9 @@ func (e *RefusedError) Has(w verdict.Word) bool {
 	return false
 }
 
-// refusalOf tells why an output must not be given to others: what is not whole never, and
-// without force neither what differs from the published digest for no known reason nor
-// what is not what the tree says now. Its own published image may pass it by.
+// refusalOf returns why an output must not be published. A missing or damaged one never
+// may. Without force, a MISMATCH may not, nor an output that is UNPROVEN (unless it is the
+// published image itself) or not up to date.
 func refusalOf(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
 	r = Refusal{Ref: v.Ref, Word: v.Word}
 	o := view.Graph.Output(v.Ref)
@@ -72,8 +72,8 @@ func refusalOf(view *tree.View, v verdict.Verdict) (r Refusal, refused bool) {
 	return r, r.Reason != ""
 }
 
-// isPublished reports whether out/ holds an output as it was preseeded, with the
-// digest that digests/ lists now.
+// isPublished reports whether out/ holds a preseeded image, undamaged, with the digest
+// that digests/ lists now.
 func isPublished(v *tree.View, o *graph.Output, d oci.Digest) bool {
 	rec, err := v.Record(o)
 	if err != nil || rec.Origin != cache.Preseeded || d.IsZero() || v.Published[o.String()] != d {
@@ -83,8 +83,8 @@ func isPublished(v *tree.View, o *graph.Output, d oci.Digest) bool {
 	return err == nil && rec.Exact(l) == nil
 }
 
-// staleReason is why an output that was built here must be built again for the platforms
-// that it has, "" if it need not be.
+// staleReason returns why an output that was built here must be built again for the
+// platforms that it has, "" if it need not be.
 func staleReason(v *tree.View, o *graph.Output) string {
 	rec, err := v.Record(o)
 	if err != nil {

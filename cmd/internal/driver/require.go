@@ -11,28 +11,29 @@ import (
 	"codeberg.org/stagex/sx/fetch"
 )
 
-// claimSources sees to the sources of a unit that was not sure to be built, when its
-// turn has come and it must be. The wait ends when they are settled. What needs
-// it will most likely be built as well: its sources are fetched meanwhile.
+// claimSources downloads the sources of a unit that was not certain to be built, when it
+// is about to start and must be built. The wait ends when each source is present or
+// failed. The unit's dependents will most likely be built too, so their sources are
+// downloaded at the same time.
 func (a *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
 	if certain(u) || !needsDownload(u) || !anyOf(u.Steps, needed) {
 		return nil
 	}
-	settled := a.require(u)
-	for _, behind := range u.Dependents {
-		for _, next := range behind {
+	ready := a.require(u)
+	for _, dependents := range u.Dependents {
+		for _, next := range dependents {
 			if !certain(next) && needsDownload(next) {
 				a.require(next)
 			}
 		}
 	}
 	select {
-	case <-settled:
+	case <-ready:
 		return nil
 	default:
 		return func(ctx context.Context) {
 			select {
-			case <-settled:
+			case <-ready:
 			case <-a.closed:
 			case <-ctx.Done():
 			}
@@ -40,6 +41,7 @@ func (a *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool
 	}
 }
 
+// anyOf reports whether holds is true for a step.
 func anyOf(steps []*plan.Step, holds func(*plan.Step) bool) bool {
 	for _, s := range steps {
 		if holds(s) {
@@ -49,20 +51,20 @@ func anyOf(steps []*plan.Step, holds func(*plan.Step) bool) bool {
 	return false
 }
 
-// require asks for the sources of u, once. The channel closes when each of them
-// was had or cannot be had.
+// require queues the sources of u, once. The channel closes when each of them is present
+// or failed.
 func (a *prefetcher) require(u *schedule.Unit) <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.required[u] == nil {
 		a.required[u] = make(chan struct{})
-		a.queue <- u // has room for all
+		a.queue <- u // it has room for all units
 	}
 	return a.required[u]
 }
 
-// serveRequired downloads what is demanded until ctx ends, which also ends every wait.
-// It returns the first error that is not about a source.
+// serveRequired downloads the queued sources until ctx ends, and then ends every wait. It
+// returns the first error that is not about a source or an image.
 func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
 	defer close(a.closed)
 	jobs, perHost := cmp.Or(o.Jobs, fetch.DefaultJobs), cmp.Or(o.PerHost, fetch.DefaultPerHost)
@@ -86,6 +88,7 @@ func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
 	return workers.Wait()
 }
 
+// serveOne downloads the sources and pulls the images of u.
 func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Options) error {
 	o.Status = fetchWatcher{&unlessPresent{Status: o.Status}, func(src fetch.Source, err error) {
 		if err == nil {
@@ -118,7 +121,7 @@ func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Opt
 	return nil
 }
 
-// unlessPresent says nothing of a fetch.Run that finds everything there.
+// unlessPresent reports nothing about a fetch.Run that finds all sources present.
 type unlessPresent struct {
 	fetch.Status
 	sources int
@@ -128,19 +131,19 @@ type unlessPresent struct {
 func (p *unlessPresent) Begin(n int) { p.sources = n }
 
 func (p *unlessPresent) Start(s fetch.Source, mirror string, done, size int64) {
-	p.speak()
+	p.begin()
 	p.Status.Start(s, mirror, done, size)
 }
 
 func (p *unlessPresent) Done(s fetch.Source, how string) {
 	if p.begun || how != fetch.Present {
-		p.speak()
+		p.begin()
 		p.Status.Done(s, how)
 	}
 }
 
 func (p *unlessPresent) Fail(s fetch.Source, mirror string, err error) {
-	p.speak()
+	p.begin()
 	p.Status.Fail(s, mirror, err)
 }
 
@@ -150,7 +153,8 @@ func (p *unlessPresent) End() {
 	}
 }
 
-func (p *unlessPresent) speak() {
+// begin reports the beginning, once.
+func (p *unlessPresent) begin() {
 	if !p.begun {
 		p.begun = true
 		p.Status.Begin(p.sources)

@@ -24,41 +24,42 @@ import (
 // Options are the options of [Build].
 type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
-	NoCache   bool     // build the targets whatever their records say, every step anew
-	Rebuild   bool     // build them so, with what the engine's cache has
+	NoCache   bool     // build the targets even if they are up to date, without the engine's cache
+	Rebuild   bool     // the same, with the engine's cache
 	// Substitution lets published images be used instead of building dependencies;
 	// nil: everything is built from source.
 	Substitution *plan.Substitution
-	// FromSource has the run say what that costs.
+	// FromSource warns of how many outputs a build without Substitution builds.
 	FromSource bool
-	Foreign    Foreign // how to have images of other registries
-	KeepGoing  bool    // go on with what does not depend on a failure
-	Offline    bool    // no download, and no network for any RUN
-	// Capacity is asked for when something must be built; nil: one job, any memory.
+	Foreign    Foreign // how to pull images of other registries
+	KeepGoing  bool    // after a failure go on with outputs that do not depend on it
+	Offline    bool    // download nothing, and give no RUN a network
+	// Capacity is called when something must be built; nil means one job and no limit of
+	// memory.
 	Capacity func() schedule.Capacity
-	// DiskFloor is how many bytes must be free on the filesystem of out/ for
-	// anything to start; 0: any.
+	// DiskFloor is how many bytes must be free on the filesystem of out/ for a step to
+	// start.
 	DiskFloor int64
 	Engine    buildkit.Engine
-	// Reconnect is how long an engine elsewhere that went away is waited for.
+	// Reconnect is how long to try to reach an engine elsewhere that went away.
 	Reconnect time.Duration
-	// Version is that of sx and its build, for records: the probe is trusted
-	// for a record of the same build only.
+	// Version is the version and build of sx, for records: only a record of the same
+	// build saves probing the engine.
 	Version string
-	Fetch   fetch.Options // how to download; paths are filled in
+	Fetch   fetch.Options // how to download; the run sets the paths
 	Status  Status
-	// Drain, when closed, lets running builds finish and starts none.
+	// Drain, when closed, lets running builds finish and starts no other.
 	Drain <-chan struct{}
-	// Escape wraps a log so that what a build prints cannot act on a terminal
-	// or a CI system. Closing it flushes and leaves the log open.
+	// Escape wraps a log so that the output of a build cannot control a terminal or a CI
+	// system. Closing it flushes, and leaves the log open.
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
 }
 
-// Report is what a run did, one result for each step of the plan that was not
+// Report is the result of a run, with one Result for each step of the plan that was not
 // up to date, in plan order.
 type Report struct {
-	View    *tree.View // what there was after the run
+	View    *tree.View // the tree after the run
 	Plan    *plan.Plan
 	Results []Result
 }
@@ -77,7 +78,7 @@ func (r *Report) Count(o plan.Outcome) int {
 // run is one call of Build.
 type run struct {
 	*tree.Tree
-	view    *tree.View // what there was before the run
+	view    *tree.View // the tree before the run
 	opts    Options
 	targets []graph.Ref
 
@@ -85,18 +86,18 @@ type run struct {
 	reopening sync.Mutex // one at a time
 	exclusive exclusive
 
-	mu      sync.Mutex // of all below
+	mu      sync.Mutex // guards all below
 	engine  *engine    // nil until something must be built
 	results map[graph.Ref]*Result
 	claims  map[*plan.Step]claim
-	broken  map[graph.Ref]error // outputs whose sources cannot be had
-	untimed schedule.Average    // of builds of which nothing was known before
+	broken  map[graph.Ref]error // outputs whose sources or images could not be fetched
+	untimed schedule.Average    // of builds in this run that were never timed before
 	stopped bool                // a failure without KeepGoing
-	fatal   error               // the engine or the disk: nothing more can be built
+	fatal   error               // of the engine or the disk: nothing more can be built
 }
 
-// Build brings targets and all they are built from up to date; v is what there is
-// before. The error is about the run as a whole; failed steps are in the report.
+// Build brings targets and their dependencies up to date. V is a view of the tree now.
+// The error is about the run as a whole; failed steps are in the report.
 func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (*Report, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -134,7 +135,7 @@ func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options)
 	return report, tree.AsDiskFull(errors.Join(err, r.fatal, r.equaliseTimes(ctx, report.View, p)))
 }
 
-// plan starts no engine where nothing is to be built.
+// plan makes the plan. If nothing is to be built it starts no engine.
 func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	probe, known := r.recordedProbe()
 	opts := plan.Options{
@@ -152,7 +153,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	return plan.New(ctx, r.view, r.targets, opts)
 }
 
-// toBuild names what plan replaces in out/.
+// toBuild lists the outputs that the plan replaces in out/.
 func toBuild(p *plan.Plan) (outputs []string) {
 	for _, s := range p.Steps {
 		if s.Action != plan.ActionNone {
@@ -169,6 +170,7 @@ func (r *run) close() {
 	}
 }
 
+// execute runs the plan.
 func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	if err := snapshotDefinitions(r.Tree, p); err != nil {
 		return err
@@ -203,7 +205,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 		}
 		return r.claim(u.Steps)
 	}
-	if r.opts.Offline { // takes no time, and what is missing nobody brings
+	if r.opts.Offline { // before the first build: it takes no time, and shows what is missing
 		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
 			return err
 		}
@@ -217,11 +219,11 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	return nil
 }
 
-// runWithDownloads runs the schedule, and beside it the downloads for as long as
-// something may still start.
+// runWithDownloads runs the schedule, and the downloads for as long as something may
+// still start.
 func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, a *prefetcher) {
 	var beside errgroup.Group
-	defer beside.Wait() // its parts keep their own errors
+	defer beside.Wait() // its functions keep their own errors
 	ends, end := context.WithCancel(ctx)
 	defer end()
 	s.Stop = func() bool {
@@ -262,14 +264,14 @@ func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, a *pre
 	s.Run(ctx)
 }
 
-// abort ends the run early, for what is no step's fault.
+// abort ends the run early because of an error that no step caused.
 func (r *run) abort(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fatal = cmp.Or(r.fatal, err)
 }
 
-// markBroken notes why a step cannot be built.
+// markBroken records why a step cannot be built.
 func (r *run) markBroken(s *plan.Step, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -278,14 +280,15 @@ func (r *run) markBroken(s *plan.Step, err error) {
 	}
 }
 
+// brokenBy returns why a step cannot be built, nil if it can.
 func (r *run) brokenBy(s *plan.Step) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.broken[s.Output.Ref]
 }
 
-// runUnit builds the members of a unit together: the engine runs what they share
-// once as long as their builds overlap, even without its cache.
+// runUnit builds the members of a unit at once: while their builds overlap, the engine
+// runs their common steps once, even without its cache.
 func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
 	r.refineEstimates(steps)
 	var members errgroup.Group
@@ -295,20 +298,21 @@ func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.
 			return nil
 		})
 	}
-	members.Wait() // step keeps its own errors
+	members.Wait() // step reports its own errors
 }
 
-// refineEstimates updates guesses, before anybody is told of them.
+// refineEstimates updates Expected of steps that were never timed, before they start.
 func (r *run) refineEstimates(steps []*plan.Step) {
-	guess := r.untimedEstimate()
+	estimate := r.untimedEstimate()
 	for _, s := range steps {
-		if s.Untimed && guess > 0 {
-			s.Expected = guess
+		if s.Untimed && estimate > 0 {
+			s.Expected = estimate
 		}
 	}
 }
 
-// untimedEstimate is what the builds so far tell of those that were never done before.
+// untimedEstimate returns the average of the run's builds that were never timed before,
+// 0 if there is none yet.
 func (r *run) untimedEstimate() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -321,6 +325,7 @@ func (r *run) estimate(left time.Duration) {
 	r.opts.Status.Estimate(left)
 }
 
+// platformsOf returns the platforms that the plan builds for.
 func platformsOf(p *plan.Plan) []string {
 	var ps []string
 	for _, s := range p.Steps {
@@ -332,6 +337,7 @@ func platformsOf(p *plan.Plan) []string {
 	return slices.Compact(ps)
 }
 
+// stop reports whether nothing may start any more.
 func (r *run) stop() bool {
 	select {
 	case <-r.opts.Drain:
@@ -352,6 +358,7 @@ func (r *run) skip(s *plan.Step, cause graph.Ref) {
 	r.finish(s, Result{Outcome: plan.Skipped, Cause: cause})
 }
 
+// finish records and reports how a step ended.
 func (r *run) finish(s *plan.Step, res Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -363,8 +370,8 @@ func (r *run) finish(s *plan.Step, res Result) {
 	r.opts.Status.Finish(s, res)
 }
 
-// snapshotDefinitions reads the definitions of a plan that will run, so that an edit while it
-// runs changes neither what is built nor what is judged.
+// snapshotDefinitions reads the definitions of the plan, so that an edit during the run
+// changes neither what is built nor what is judged.
 func snapshotDefinitions(t *tree.Tree, p *plan.Plan) error {
 	for _, s := range p.Steps {
 		if _, err := t.Snapshot(s.Output.Definition); err != nil {

@@ -12,6 +12,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
+// fetchOptions returns the user's options with the paths and the status of this run.
 func (r *run) fetchOptions() fetch.Options {
 	o := r.opts.Fetch
 	o.Tree, o.TempDir = r.Dir, r.Store.Dir("partial")
@@ -22,7 +23,7 @@ func (r *run) fetchOptions() fetch.Options {
 	return o
 }
 
-// Sources are what a definition downloads, as package fetch wants them.
+// Sources returns the sources of a definition as package fetch takes them.
 func Sources(d *graph.Definition) []fetch.Source {
 	var out []fetch.Source
 	for _, s := range d.Sources {
@@ -34,18 +35,17 @@ func Sources(d *graph.Definition) []fetch.Source {
 	return out
 }
 
-// WrongSource is what lies in fetch/ in the place of a source and is not that.
+// WrongSource is a file in fetch/ that is not the source that belongs there.
 type WrongSource struct {
 	Definition *graph.Definition
 	Path       string // in the tree
 	Err        error
-	Unreached  bool // nothing is known of the file, because its path cannot be followed
+	Unreached  bool // the file was not read, because its path cannot be followed
 }
 
-// VerifySources reads and hashes the sources of definitions that lie in fetch/,
-// whatever is remembered of them, and returns those that are not what the definition
-// names. The store keeps in mind what it found. Missing ones are not wrong. The error
-// is ctx's cause.
+// VerifySources hashes the sources of definitions that lie in fetch/, also if their
+// hashes are remembered, and returns those that are not what the definition names. The
+// store remembers the result. A missing source is not wrong. The error is ctx's cause.
 func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Definition) (wrong []WrongSource, err error) {
 	for _, d := range definitions {
 		for _, s := range d.Sources {
@@ -62,8 +62,8 @@ func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Defin
 	return wrong, nil
 }
 
-// unreachedError reports that nothing is known of a source, because its path leads through something that is no folder of
-// the tree.
+// unreachedError reports that the path of a source leads through something that is not a
+// folder of the tree.
 type unreachedError struct{ error }
 
 func (e *unreachedError) Unwrap() error { return e.error }
@@ -83,15 +83,16 @@ func verifySource(ctx context.Context, t *tree.Tree, s graph.Source) error {
 	return err
 }
 
-// SourceError says that an output cannot be built for want of a source.
+// SourceError reports that an output cannot be built because a source could not be
+// fetched.
 type SourceError struct {
 	Source string
 	Err    error
 }
 
-// Error leaves to a table of e.Err what the mirrors answered.
+// Error leaves out what the mirrors answered: the table of Err has it.
 func (e *SourceError) Error() string {
-	said := fmt.Sprintf("the source %s cannot be had", e.Source)
+	said := fmt.Sprintf("the source %s could not be fetched", e.Source)
 	var offline *fetch.OfflineError
 	if errors.As(e.Err, &offline) && len(offline.Missing) > 0 {
 		return fmt.Sprintf("%s offline: %v", said, offline.Missing[0])

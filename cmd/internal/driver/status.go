@@ -12,43 +12,43 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Result is how a step of a run ended.
+// Result says how a step of a run ended.
 type Result struct {
 	Ref     graph.Ref
 	Outcome plan.Outcome
-	Digest  oci.Digest // of the first manifest, when in out/
+	Digest  oci.Digest // of the first manifest in out/, zero if there is none
 	Err     error
-	Cause   graph.Ref // what to blame when Skipped
-	Log     string    // path of the build's log, "" when none
+	Cause   graph.Ref // of Skipped: the output that failed
+	Log     string    // path of the build's log, "" if there is none
 	Elapsed time.Duration
 
 	log *buildlog.Writer // until the step has ended
 }
 
-// Status is told what a run does. Calls are serialised.
+// Status receives the events of a run. Calls are serialised.
 type Status interface {
-	// Sources is told about the downloads.
+	// Sources returns the receiver of events about downloads.
 	Sources() fetch.Status
-	// Waiting says that another sx holds something this run needs.
+	// Waiting is called when another sx holds a lock that this run needs.
 	Waiting(what string)
-	// Begin comes once, before the first Start, with all that is planned.
+	// Begin is called once, before the first Start.
 	Begin(plan *plan.Plan)
-	// Start comes for every step that builds. A family's come one after the
-	// other, before the first of it has ended; a member that is up to date after
-	// all ends without a Start.
+	// Start is called for each step that builds. A step that turns out to be up to date
+	// ends without a Start. The members of a family start before the first of them ends.
 	Start(s *plan.Step)
-	// Progress names the instruction that s runs.
+	// Progress is called with each instruction that s runs.
 	Progress(s *plan.Step, instruction string)
+	// Finish is called when a step has ended.
 	Finish(s *plan.Step, r Result)
-	// Estimate says how long the rest of the run should take from now on. It
-	// comes after Begin, whenever that is known better than by the passing of
-	// time: at most once a second, and not where nothing runs any more.
+	// Estimate is called with how long the rest of the run should take, after Begin,
+	// at most once a second, and not after the last step has ended.
 	Estimate(left time.Duration)
-	// Warn is told what the user should know and what does not stop the run.
+	// Warn is called with a message for the user that does not stop the run.
 	Warn(text string)
 }
 
-// lastLine begin with the outcome, see [buildlog.Log.Ended].
+// lastLine returns the last line of a build's log. It begins with the outcome, as
+// [buildlog.Log].Ended expects.
 func lastLine(res Result) string {
 	said := fmt.Sprintf("%s after %s", res.Outcome, text.Duration(res.Elapsed))
 	switch {

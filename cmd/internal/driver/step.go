@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// step builds one output and reports whether it is up to date now.
+// step runs one step and reports whether its output is up to date now.
 func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	if s.Action == plan.ActionPreseed {
 		release, _ := r.claimed(s)
@@ -40,6 +41,7 @@ func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	return res.Outcome == plan.Built || res.Outcome == plan.Unchanged || res.Outcome == plan.Reused
 }
 
+// attempt builds the output of s, if it still must be built.
 func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result {
 	release, err := r.claimed(s)
 	if err != nil {
@@ -56,9 +58,9 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	if err := r.brokenBy(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
-	if taken, err := r.builtByOther(s); err != nil {
+	if reused, err := r.builtByOther(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
-	} else if taken {
+	} else if reused {
 		return r.withoutBuild(s, plan.Reused)
 	}
 	r.mu.Lock()
@@ -73,8 +75,8 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	return res
 }
 
-// buildWithRetries builds s, and again when the engine is lost: the last time alone, so that
-// what ends the engine each time takes nothing along that ran beside it.
+// buildWithRetries builds s, and again if the engine is lost: the last time alone, so that
+// a build that ends the engine each time fails no other that runs beside it.
 func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
 	for try := 1; ; try++ {
 		if try == maxTries {
@@ -93,10 +95,10 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 	}
 }
 
-// try builds s once, with nothing beside it if alone. Lost says that the engine went
-// away, and that there is one again, also for the others.
+// try builds s once, without any other build if alone. Lost reports that the engine went
+// away and was reached again.
 func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
-	defer r.exclusive.acquire(s, alone)() // when there is an engine again
+	defer r.exclusive.acquire(s, alone)() // released when an engine is reached again
 	e := r.connected()
 	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
 		return l, false, err
@@ -107,7 +109,7 @@ func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time
 	return l, true, err
 }
 
-// lostAgain is err, which says that the engine was lost, for the last of so many times.
+// lostAgain returns the error of a build that lost the engine at each of so many tries.
 func (r *run) lostAgain(err error, tries int) error {
 	said := ""
 	if r.opts.Engine.Kind() == "embedded" {
@@ -116,7 +118,7 @@ func (r *run) lostAgain(err error, tries int) error {
 	return fmt.Errorf("%w, at each of %d tries%s", err, tries, said)
 }
 
-// withoutBuild is the result of a step that need not build.
+// withoutBuild returns the result of a step that need not build.
 func (r *run) withoutBuild(s *plan.Step, how plan.Outcome) Result {
 	l, err := r.Store.Read(s.Output.Ref.String())
 	if err != nil {
@@ -125,12 +127,12 @@ func (r *run) withoutBuild(s *plan.Step, how plan.Outcome) Result {
 	return Result{Outcome: how, Digest: l.Digest()}
 }
 
-// maxTries bounds how often a build is tried when the engine goes away. A
-// failing build is never tried again.
+// maxTries bounds how often a build that loses its engine is tried. A build that fails is
+// not tried again.
 const maxTries = 3
 
-// stillNeeded asks again once the dependencies are built: when they came out as
-// they were, so is this.
+// stillNeeded returns the reason to build s now that its dependencies are built: "" if
+// they kept their digests and were the only reason.
 func (r *run) stillNeeded(s *plan.Step) (string, error) {
 	if s.Because.Name == "" {
 		return s.Reason, nil
@@ -139,13 +141,14 @@ func (r *run) stillNeeded(s *plan.Step) (string, error) {
 	return reason.String(), err
 }
 
-// needed holds for an error too: the build will tell it.
+// needed reports whether s must be built. After an error it does, and the build returns
+// the error.
 func (r *run) needed(s *plan.Step) bool {
 	reason, err := r.stillNeeded(s)
 	return err != nil || reason != ""
 }
 
-// noteFatal ends the run early for what no other build would survive.
+// noteFatal ends the run early if err would fail every other build too.
 func (r *run) noteFatal(err error) {
 	var full *tree.DiskFullError
 	var gone *EngineGoneError
@@ -159,7 +162,7 @@ func (r *run) noteFatal(err error) {
 	}
 }
 
-// build runs the request once, commits the result to out/ and records it.
+// build runs the request, commits the result to out/ and records it.
 func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string, began time.Time) (cache.Layout, error) {
 	name := s.Output.Ref.String()
 	job, rec, err := r.job(ctx, s, e)
@@ -209,8 +212,9 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 	return layout, nil
 }
 
-// recheckSources reads the sources of a step again that failed with err: one that changed on
-// the disk may be why, and then the next run downloads it again.
+// recheckSources hashes the sources of a step that failed with err: a file that changed
+// on the disk may be the cause. Then it adds this to err, and the next run downloads the
+// source again.
 func (r *run) recheckSources(ctx context.Context, s *plan.Step, err error) error {
 	if ctx.Err() != nil || errors.As(err, new(*buildkit.LostError)) {
 		return err
@@ -222,8 +226,8 @@ func (r *run) recheckSources(ctx context.Context, s *plan.Step, err error) error
 	return fmt.Errorf("%w\n%s is not what it was verified to be (%v); the next build downloads it again", err, wrong[0].Path, wrong[0].Err)
 }
 
-// job gathers the bytes that the request names, and what a record will say of
-// them. Dependencies that this run did not write are verified first.
+// job returns the inputs of the build of s, and the record of it but for its result. It
+// checks every dependency.
 func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, cache.Record, error) {
 	o := s.Output
 	snap, err := r.Snapshot(o.Definition)
@@ -262,20 +266,14 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}, nil
 }
 
-// noCache holds for the targets only: what they are built from is not asked for.
+// noCache reports whether s is built without the engine's cache: --no-cache is about the
+// targets only, not their dependencies.
 func (r *run) noCache(s *plan.Step) bool {
-	if !r.opts.NoCache {
-		return false
-	}
-	for _, t := range r.targets {
-		if t == s.Output.Ref {
-			return true
-		}
-	}
-	return false
+	return r.opts.NoCache && slices.Contains(r.targets, s.Output.Ref)
 }
 
-// recordTiming notes what the build of s took and needed.
+// recordTiming records the time and memory that the build of s took. A build that used the
+// engine's cache counts as no shorter, and no smaller, than the one before.
 func (r *run) recordTiming(s *plan.Step, took time.Duration, img *buildkit.Image) {
 	p := schedule.Timing{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
 	if s.Untimed {

@@ -13,8 +13,8 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// Permitted asks whether the published images that p uses may be used: those to be
-// pulled, and those that were. The error is that of [plan.Substitution].Permit.
+// Permitted calls [plan.Substitution].Permit for the published images that p uses, both
+// those to be pulled and those in out/, and returns its error.
 func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *plan.Plan) error {
 	if sub == nil || sub.Permit == nil {
 		return nil
@@ -32,8 +32,8 @@ func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *pla
 	return sub.Permit(ctx, refs)
 }
 
-// preseedImages preseeds what the schedule takes from registries, while it builds what needs
-// none of it. An image that cannot be had breaks its step.
+// preseedImages pulls the published images of the plan while other units are built. It
+// unblocks the unit of each image that is present or failed.
 func (r *run) preseedImages(ctx context.Context, s *schedule.Schedule) error {
 	var images []preseed.Image
 	waiting := map[string]*schedule.Unit{}
@@ -62,12 +62,12 @@ func (r *run) preseedImages(ctx context.Context, s *schedule.Schedule) error {
 	}}
 	_, err := preseed.Run(ctx, images, opts)
 	if failed := (*preseed.Error)(nil); errors.As(err, &failed) {
-		return nil // each was told of
+		return nil // the units report it
 	}
 	return err
 }
 
-// pullWatcher tells of each image that is settled.
+// pullWatcher calls done when an image is present or failed.
 type pullWatcher struct {
 	preseed.Status
 	done func(output string, failure error)
@@ -90,12 +90,12 @@ func (p pullWatcher) Fail(output, registry string, err error) {
 type ImageError struct{ Err *preseed.Error }
 
 func (e *ImageError) Error() string {
-	return "its published image cannot be had; without --preseed it is built"
+	return "its published image could not be pulled; without --preseed it is built"
 }
 
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// finishPreseed ends the step of an image that pull had, or could not have.
+// finishPreseed ends the step of a published image, after preseedImages.
 func (r *run) finishPreseed(s *plan.Step) bool {
 	res := Result{Ref: s.Output.Ref, Outcome: plan.Preseeded}
 	if err := r.brokenBy(s); err != nil {
@@ -114,8 +114,7 @@ func (r *run) finishPreseed(s *plan.Step) bool {
 	return res.Outcome == plan.Preseeded
 }
 
-// fromSourceWarning says what a build from source alone has to do, because it takes nobody's
-// word.
+// fromSourceWarning says how many outputs --from-source builds.
 func fromSourceWarning(v *tree.View, p *plan.Plan) string {
 	preseeded := 0
 	for _, s := range p.Steps {

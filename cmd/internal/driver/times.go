@@ -10,12 +10,11 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// equaliseTimes gives every up-to-date index.json one same mtime that is not
-// older than any definition, so that upstream's make, which decides by mtime,
-// finds nothing to do after a run. It looks at the whole tree, because a
-// rebuilt dependency would otherwise be newer than dependents outside the
-// selection that need no rebuild; it does so only when the times of the plan's
-// outputs are off, which a no-op's are not.
+// equaliseTimes gives the index.json of each up-to-date output one same mtime, not older
+// than any definition, so that upstream's make, which decides by mtime, finds nothing to
+// do after a run. It covers the whole tree: otherwise a rebuilt dependency would be newer
+// than its up-to-date dependents outside the selection. If the times of the plan's
+// outputs are equal already, as in a no-op, it does nothing.
 func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) error {
 	if ctx.Err() != nil || timesAreEqual(v, p) {
 		return nil
@@ -60,6 +59,7 @@ func (r *run) reusable(v *tree.View, ref graph.Ref) bool {
 	return ok
 }
 
+// allCurrent reports whether each dependency is up to date or reusable.
 func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, reusable func(graph.Ref) bool) bool {
 	for _, d := range deps {
 		if !current[d] && !reusable(d) {
@@ -69,8 +69,8 @@ func allCurrent(deps []graph.Ref, current map[graph.Ref]bool, reusable func(grap
 	return true
 }
 
-// timesAreEqual reports whether the outputs of plan that are in out/ have one
-// mtime, not older than their definitions.
+// timesAreEqual reports whether the plan's outputs in out/ have one same mtime, not older
+// than their definitions.
 func timesAreEqual(v *tree.View, plan *plan.Plan) bool {
 	var one time.Time
 	for _, s := range plan.Steps {

@@ -12,8 +12,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// notNow is an engine that is told apart from what was built here, and does not
-// start.
+// notNow is an engine of another kind than that of the records, and does not start.
 type notNow struct{ asked int }
 
 var errNotNow = errors.New("not now")
@@ -25,14 +24,14 @@ func (e *notNow) Connect(context.Context) (*buildkit.Conn, error) {
 	return nil, errNotNow
 }
 
-// warned is told of nothing but warnings.
+// warned receives only warnings.
 type warned struct{ Status }
 
 func (warned) Warn(string) {}
 
-// TestNothingToDoStartsNoEngine: what another sx, or another engine, built of
-// StageX's bytes stands without asking this one's what bytes it makes. Before it
-// builds it is asked.
+// TestNothingToDoStartsNoEngine checks that outputs with StageX's probe that another
+// sx or another engine built are up to date without an engine. Before sx builds
+// anything, it probes its own.
 func TestNothingToDoStartsNoEngine(t *testing.T) {
 	dir := rememberedTree(t)
 	opts := tree.Options{KeyFile: filepath.Join(t.TempDir(), "key")}

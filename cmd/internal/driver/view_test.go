@@ -18,9 +18,9 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// TestLookAheadChangesNothing does many things to a tree that was looked at before:
-// what a run says that looks at all outputs while it reads the definitions must be
-// what one says that remembers nothing.
+// TestLookAheadChangesNothing changes a tree in many ways: a run that reads all
+// outputs while it reads the definitions must give the same result as one without a
+// memory.
 func TestLookAheadChangesNothing(t *testing.T) {
 	for name, change := range map[string]func(p *pretender){
 		"nothing": func(*pretender) {},
@@ -89,8 +89,8 @@ func TestLookAheadChangesNothing(t *testing.T) {
 	}
 }
 
-// TestMadeWhileLookingAhead: what another sx built after this one had looked, and
-// before it planned, is not built again.
+// TestMadeWhileLookingAhead checks that an output that another sx built after this
+// one read it, and before this one planned, is not built again.
 func TestMadeWhileLookingAhead(t *testing.T) {
 	p := newPretender(t, "libc:", "tool: libc")
 	p.build("libc", "libc")
@@ -123,8 +123,9 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	}
 }
 
-// TestBuiltInTheFuture: a record that was written while the clock was ahead tells of no
-// build by another sx, which would stand for one that was asked for.
+// TestBuiltInTheFuture checks that a record written while the clock was ahead does
+// not count as a build by another sx, which would replace the one that the user
+// asked for.
 func TestBuiltInTheFuture(t *testing.T) {
 	p := newPretender(t, "libc:")
 	p.build("libc", "libc")
@@ -142,7 +143,7 @@ func TestBuiltInTheFuture(t *testing.T) {
 	}
 }
 
-// said is every step of the plan for all, and every verdict.
+// said returns each step of the plan for all outputs, and each verdict.
 func (p *pretender) said(tree *tree.View) string {
 	p.t.Helper()
 	var b strings.Builder
@@ -160,8 +161,8 @@ func (p *pretender) said(tree *tree.View) string {
 	return b.String()
 }
 
-// agree fails if an output that has a reason of its own in a plan has none when asked
-// about alone, as a run does before it builds, or another, or the other way round.
+// agree fails the test if plan.Stale gives another reason for an output than the
+// plan does: a run calls it before it builds.
 func (p *pretender) agree(v *tree.View, planned *plan.Plan) {
 	p.t.Helper()
 	for _, s := range planned.Steps {
@@ -180,8 +181,8 @@ func (p *pretender) agree(v *tree.View, planned *plan.Plan) {
 	}
 }
 
-// TestViewStays: a plan and verdicts of one View are about the same out/, whatever is built
-// meanwhile; the next View sees it.
+// TestViewStays checks that a plan and verdicts of one View are about the same out/,
+// whatever is built in between; the next View shows it.
 func TestViewStays(t *testing.T) {
 	p := newPretender(t, "libc:", "tool: libc")
 	p.build("libc", "libc")

@@ -24,7 +24,7 @@ func sampleParts() tree.KeyParts {
 	}
 }
 
-// Each part of a key that can differ is told in its own words.
+// Each part of a key that can differ is described in its own words.
 func TestChanges(t *testing.T) {
 	for want, edit := range map[string]func(*tree.KeyParts){
 		"packages/core/x/run changed":                                   func(p *tree.KeyParts) { p.Context[1].Sum = "cc" },
@@ -69,7 +69,8 @@ func swap(m map[string]bool, was, now string) {
 	m[now] = true
 }
 
-// What a person edits comes before what follows from it, and a reason stays a line.
+// A change that a person made comes before its consequences, and a reason fits in
+// one line.
 func TestSentence(t *testing.T) {
 	now := sampleParts()
 	now.Context[0].Sum = "zz"

@@ -16,8 +16,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// fakeEngine runs the units of a schedule in fake time, and notes what a
-// schedule must never do.
+// fakeEngine runs the units of a schedule in fake time, and fails the test if an
+// invariant is violated.
 type fakeEngine struct {
 	t        *testing.T
 	schedule *Schedule
@@ -57,7 +57,7 @@ func (e *fakeEngine) stop() bool {
 	return !e.stopped.IsZero()
 }
 
-// halt says that nothing may start from now on. e.mu is held.
+// halt makes stop report true from now on. The caller holds e.mu.
 func (e *fakeEngine) halt() {
 	if e.stopped.IsZero() {
 		e.stopped = time.Now()
@@ -71,7 +71,7 @@ func (e *fakeEngine) end() {
 	e.schedule.Wake()
 }
 
-// run runs the members side by side, as the real one does.
+// run runs the members at once, as the real one does.
 func (e *fakeEngine) run(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
 	need := e.schedule.need(&Unit{memory: steps[0].Memory})
 	e.begin(steps, need)
@@ -108,7 +108,7 @@ func (e *fakeEngine) begin(steps []*plan.Step, need int64) {
 	if e.used += need; e.used > e.schedule.memory {
 		e.t.Errorf("what runs needs %d of %d bytes", e.used, e.schedule.memory)
 	}
-	// What was decided at the very moment of the stop may still begin in it.
+	// A unit that was chosen in the instant of the stop may still start in it.
 	if !e.stopped.IsZero() && time.Now().After(e.stopped) {
 		e.t.Errorf("%s started after the stop", steps[0].Output.Ref)
 	}
@@ -137,8 +137,8 @@ func (e *fakeEngine) skip(s *plan.Step, cause graph.Ref) {
 	}
 }
 
-// wantAll fails the test unless every step ended, or was skipped because of what
-// failed; nothing else may be skipped.
+// wantAll fails the test unless each step ended, or was skipped because a dependency
+// failed.
 func (e *fakeEngine) wantAll(all []*plan.Step) {
 	doomed := map[graph.Ref]bool{}
 	for _, s := range all {
@@ -156,7 +156,7 @@ func (e *fakeEngine) wantAll(all []*plan.Step) {
 	}
 }
 
-// randomSteps are up to 120 outputs, some in families, some up to date.
+// randomSteps returns up to 120 outputs, some in families, some up to date.
 func randomSteps(r *rand.Rand) []*plan.Step {
 	var all []*plan.Step
 	for d := range 20 + r.IntN(60) {
@@ -186,9 +186,9 @@ func randomSteps(r *rand.Rand) []*plan.Step {
 	return all
 }
 
-// Whatever the graph, the times, the memory, the failures, the sources and the
-// moment of Ctrl-C: bounds hold, what is needed comes first, nothing is lost,
-// and the run ends.
+// TestScheduleInvariants checks, over random graphs, times, memory needs, failures,
+// late sources and moments of Ctrl-C, that the limits hold, dependencies come first,
+// no step is lost, and the run ends.
 func TestScheduleInvariants(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
@@ -231,10 +231,10 @@ func TestScheduleInvariants(t *testing.T) {
 	}
 }
 
-// What needs more than there is runs alone, and what is first in line is not
-// kept from its turn by what would fit: small ones go on before it only as long
-// as that costs it nothing, although all of them are ready and it never fits
-// while two of them run.
+// TestScheduleBigOneIsNotStarved checks that a unit larger than the budget runs by
+// itself, and that smaller units do not keep it from starting: they go first only if
+// that does not delay it, although all of them are ready and it never fits while two
+// of them run.
 func TestScheduleBigOneIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := "seed:\nbig: seed\nafter: big\n"
@@ -269,7 +269,8 @@ func TestScheduleBigOneIsNotStarved(t *testing.T) {
 	})
 }
 
-// Beside what waits for memory goes what it need not wait for.
+// TestScheduleFillsGaps checks that units start beside one that waits for memory if
+// they do not delay it.
 func TestScheduleFillsGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := plantest.Steps(t, "one:\ntwo:\nbrief:\nbeside:\nlong:\n")

@@ -34,7 +34,7 @@ var distributions = []struct {
 	}},
 }
 
-// order is what a run knows when it decides what goes first.
+// order says what a run knows when it decides which unit goes first.
 type order string
 
 const (
@@ -44,8 +44,8 @@ const (
 	asMake  order = "as make's" // in the order of the Makefile
 )
 
-// simulate runs the real schedule in fake time on the steps, each definition
-// taking what took says, and returns how long that takes.
+// simulate runs the real schedule in fake time, where each definition takes as long
+// as took says, and returns the time of the run.
 func simulate(t *testing.T, all []*plan.Step, took map[*plan.Step]time.Duration, jobs int, o order, r *rand.Rand) (makespan time.Duration) {
 	for _, s := range all {
 		switch l := first(s); o {
@@ -91,9 +91,9 @@ func first(s *plan.Step) *plan.Step {
 	return s
 }
 
-// lowerBound is what no schedule can beat: the largest, over all h, of h + the
-// work of units that cannot start before h ÷ jobs + the shortest path that is
-// left after one of them.
+// lowerBound returns a time that no schedule can beat: the largest, over all h, of h
+// + the work of the units that cannot start before h ÷ jobs + the shortest path left
+// after one of them.
 func lowerBound(all []*plan.Step, took map[*plan.Step]time.Duration, jobs int) time.Duration {
 	for _, s := range all {
 		s.Expected = took[first(s)]
@@ -119,7 +119,7 @@ func lowerBound(all []*plan.Step, took map[*plan.Step]time.Duration, jobs int) t
 	return bound
 }
 
-// above is by how much each run was above the bound, in percent.
+// above holds by how many percent each run was above the bound.
 type above []float64
 
 func (a above) String() string {
@@ -153,7 +153,7 @@ func compare(t *testing.T, all []*plan.Step, take func(*rand.Rand) float64, jobs
 	return results
 }
 
-// The schedule is within 5 % of what no schedule can beat.
+// TestScheduleIsNearTheBound checks that runs are at most 5 % above the lower bound.
 func TestScheduleIsNearTheBound(t *testing.T) {
 	all := plantest.TreeSteps(t)
 	for _, d := range distributions {
@@ -194,8 +194,8 @@ func BenchmarkSchedule(b *testing.B) {
 	fmt.Printf("%d outputs in %d units, %d runs each\n%s\n", len(all), len(units(all)), runs, &table)
 }
 
-// BenchmarkEstimate is at a hundred times the size of the tree: getting ready to
-// run, and the time left.
+// BenchmarkEstimate measures preparing a run, and the time left, at a hundred times
+// the size of the tree.
 func BenchmarkEstimate(b *testing.B) {
 	all := plantest.Copies(plantest.ShapedSteps(), 100)
 	s := &Schedule{Slots: Capacity{Jobs: 8, Memory: 64 << 30}.Slots()}

@@ -10,8 +10,8 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan/plantest"
 )
 
-// The last build of each output counts, whatever a kill or another hand left in
-// the file.
+// TestTimings checks that the last build of each output counts, whatever damaged
+// lines the file has.
 func TestTimings(t *testing.T) {
 	tree := plantest.EmptyTree(t)
 	RecordTiming(tree, Timing{Output: "core-a", Seconds: 5})

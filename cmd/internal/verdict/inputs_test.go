@@ -8,7 +8,7 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// TestInputsAreCountedOnce holds the counts over random graphs against a walk of
+// TestInputsAreCountedOnce compares the counts over random graphs with a walk of
 // each closure.
 func TestInputsAreCountedOnce(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -25,9 +25,10 @@ var (
 	families = []int{31, 25, 7, 5, 3, 3, 2, 2}
 )
 
-// ShapedSteps is a plan of everything in a graph of that shape: as many
-// definitions on each level, as many dependencies of each; on whom, the dice say,
-// the more likely the more depend on it already, as a few do on nearly all.
+// ShapedSteps returns a plan that builds everything in a random graph of that shape:
+// as many definitions on each level, with as many dependencies each. The more
+// dependents a definition has, the more likely it gets another, as in StageX a few
+// have nearly all.
 func ShapedSteps() []*plan.Step {
 	r := rand.New(rand.NewPCG(2026, 3))
 	var all [][]*plan.Step // of each definition
@@ -67,7 +68,7 @@ func ShapedSteps() []*plan.Step {
 	return steps
 }
 
-// Copies is a plan of n graphs like that of all.
+// Copies returns a plan of n graphs like that of all.
 func Copies(all []*plan.Step, n int) []*plan.Step {
 	var out []*plan.Step
 	for i := range n {
@@ -119,8 +120,8 @@ func shapedDefinition(i int, deps []graph.Ref) []*plan.Step {
 	return steps
 }
 
-// TreeSteps is a plan of everything in the StageX checkout that SX_TEST_TREE
-// names, or in a graph of that shape where it names none.
+// TreeSteps returns a plan that builds everything in the StageX checkout that
+// SX_TEST_TREE names, or without one in a graph of that shape.
 func TreeSteps(tb testing.TB) []*plan.Step {
 	tb.Helper()
 	dir := os.Getenv("SX_TEST_TREE")
@@ -139,8 +140,8 @@ func TreeSteps(tb testing.TB) []*plan.Step {
 	return steps
 }
 
-// Steps reads "a: b c" as a needs b and c; a line's output comes after those it
-// needs, as in a plan. A name behind "-" is up to date.
+// Steps reads lines such as "a: b c": a depends on b and c. Dependencies come before
+// dependents, as in a plan. A name after "-" is up to date.
 func Steps(t *testing.T, text string) []*plan.Step {
 	t.Helper()
 	var out []*plan.Step
