@@ -27,6 +27,7 @@ type buildOptions struct {
 	deliver                                                      deliverOptions
 	require                                                      requireOptions
 	against                                                      againstFlag
+	ci                                                           ciOptions
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -98,6 +99,7 @@ func (o *buildOptions) addFlags(c *cobra.Command) {
 	o.against.addFlag(f)
 	o.require.addFlags(f)
 	o.deliver.addFlags(c)
+	o.ci.addFlags(f)
 	addProgressFlag(c)
 	addEngineFlags(c)
 }
@@ -186,7 +188,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to summarize
 	}
-	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain)}, err))
+	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain), o.ci}, err))
 }
 
 // substitution says which published images the flags allow to be used instead of

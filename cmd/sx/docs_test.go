@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
 )
 
 // Each command in README, docs/ and stagex.toml is one that sx has, and so are its flags.
@@ -18,7 +21,11 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = append(files, "../../README.md", "../../stagex.toml", "../../examples/README.md")
+	workflows, err := filepath.Glob("../../docs/ci/*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(append(files, workflows...), "../../README.md", "../../stagex.toml", "../../examples/README.md")
 	found := 0
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -36,6 +43,42 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if found < 100 {
 		t.Errorf("only %d commands were found", found)
+	}
+}
+
+// The workflow for GitLab is YAML with the keys of a job. scripts/test has a linter for the others.
+func TestGitLabWorkflow(t *testing.T) {
+	data, err := os.ReadFile("../../docs/ci/gitlab.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Stages []string `yaml:"stages"`
+		Build  struct {
+			Stage     string            `yaml:"stage"`
+			Image     string            `yaml:"image"`
+			Timeout   string            `yaml:"timeout"`
+			Variables map[string]string `yaml:"variables"`
+			Cache     struct {
+				Key   string   `yaml:"key"`
+				Paths []string `yaml:"paths"`
+			} `yaml:"cache"`
+			Before    []string `yaml:"before_script"`
+			Script    []string `yaml:"script"`
+			Artifacts struct {
+				When    string            `yaml:"when"`
+				Paths   []string          `yaml:"paths"`
+				Reports map[string]string `yaml:"reports"`
+			} `yaml:"artifacts"`
+		} `yaml:"build"`
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(file.Stages, file.Build.Stage) || len(file.Build.Script) == 0 || file.Build.Artifacts.Reports["junit"] == "" {
+		t.Errorf("%+v", file)
 	}
 }
 
@@ -70,7 +113,9 @@ var (
 	inlineCode = regexp.MustCompile("`([^`]+)`")
 	// oneCommand is sx with its arguments, up to what ends a command in a shell or begins a comment.
 	oneCommand = regexp.MustCompile(`(?:^|[;&|(]|\$)\s*(?:\./)?sx((?: (?:'[^']*'|"[^"]*"|[^\s;&|()#'"]+))+)`)
-	oneWord    = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+	// workflowCommand is what stands before a command in a workflow of a CI system.
+	workflowCommand = regexp.MustCompile(`^ *(- )?(run: )?`)
+	oneWord         = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 )
 
 // commandsIn returns the arguments of each sx in a line of Markdown: of a block of code,
@@ -78,7 +123,7 @@ var (
 func commandsIn(line string) [][]string {
 	var code []string
 	if block, ok := strings.CutPrefix(line, "    "); ok {
-		code = append(code, block)
+		code = append(code, workflowCommand.ReplaceAllString(strings.ReplaceAll(block, "sudo --preserve-env $(which sx)", "sx"), ""))
 	} else {
 		for _, m := range inlineCode.FindAllStringSubmatch(line, -1) {
 			code = append(code, m[1])

@@ -25,6 +25,7 @@ type ending struct {
 	panel       *panel.Panel
 	talk        bool // messages are printed beside the verdicts
 	interrupted bool // a Ctrl-C ended the run early
+	ci          ciOptions
 }
 
 // summarize prints the verdicts on what was built, on the targets and on every MISMATCH
@@ -37,7 +38,7 @@ func summarize(a *app, report *driver.Report, end ending, err error) error {
 		if printCounts(a.stdout, vs)[verdict.Mismatch] > 0 {
 			all = append(all, codeError(exitMismatch))
 		}
-		all = append(all, printTable(a.stderr, report, vs, err))
+		all = append(all, printTable(a.stderr, report, vs, err), a.tellCI(end.ci, report.View.Dir, ciOfRun(report, vs)))
 		if end.talk {
 			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 		}

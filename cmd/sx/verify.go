@@ -94,6 +94,7 @@ type verifyOptions struct {
 	against    againstFlag
 	panel      *panel.Panel        // judges
 	signers    *signers.Background // looks up signatures; nil without --signatures
+	ci         ciOptions
 }
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
@@ -101,6 +102,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	o.signatures.addFlags(f)
 	f.StringVar(&o.policy, "write-policy", "", "write a policy for podman and skopeo into `DIR`, and verify nothing")
 	o.against.addFlag(f)
+	o.ci.addFlags(f)
 	f.StringSliceVar(&o.require, "require", nil, "with --write-policy: each `PERSON` of these must have signed")
 }
 
@@ -122,6 +124,8 @@ func (o verifyOptions) check(args []string) error {
 		return usagef("--write-policy prints nothing, so it cannot be combined with --json")
 	case len(o.against) > 0 && (o.policy != "" || images > 0):
 		return usagef("--against works only for outputs of a tree")
+	case o.ci.junit != "" && (o.policy != "" || images > 0):
+		return usagef("--junit works only for outputs of a tree")
 	case images > 0 && images < len(args):
 		return usagef("outputs of a tree and images by digest cannot be combined")
 	case images > 0 && !o.signed:
@@ -176,6 +180,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
 	}
 	counts := printCounts(lines, vs)
+	err = errors.Join(err, a.tellCI(o.ci, view.Dir, ciOfVerdicts(vs)))
 	if o.json {
 		err = errors.Join(err, printJSON(a.stdout, map[string]any{
 			"outputs": verdictsJSON(vs, results), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
@@ -291,6 +296,16 @@ func printVerdict(w io.Writer, v verdict.Verdict) {
 // printCounts writes how many there are of each word and returns the counts.
 func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	counts := map[verdict.Word]int{}
+	for _, v := range vs {
+		counts[v.Word]++
+	}
+	fmt.Fprintln(w, countWords(vs))
+	return counts
+}
+
+// countWords says how many outputs there are, and how many verdicts of each word.
+func countWords(vs []verdict.Verdict) string {
+	counts := map[verdict.Word]int{}
 	outputs := map[graph.Ref]bool{}
 	for _, v := range vs {
 		counts[v.Word]++
@@ -313,8 +328,7 @@ func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	if len(outputs) < len(vs) { // each is held against several sources
 		of += ", " + count(len(vs), "verdict")
 	}
-	fmt.Fprintf(w, "%s: %s\n", of, strings.Join(parts, ", "))
-	return counts
+	return of + ": " + strings.Join(parts, ", ")
 }
 
 // matchNotes returns the conditions of the outputs that are MATCH: how many were built
