@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -96,7 +97,7 @@ func (o pinsOptions) verify(args []string) error {
 type pinFile struct {
 	name  string
 	data  []byte
-	mode  fs.FileMode
+	info  fs.FileInfo
 	found []pins.Finding
 }
 
@@ -166,7 +167,7 @@ func (a *app) releases(o pinsOptions) (*pins.Releases, error) {
 }
 
 // maxPinFile bounds a file to look through, in bytes.
-const maxPinFile = 16 << 20
+const maxPinFile = 4 << 20
 
 func readPins(name string, releases *pins.Releases) (*pinFile, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -188,8 +189,8 @@ func readPins(name string, releases *pins.Releases) (*pinFile, error) {
 	if len(data) > maxPinFile || bytes.IndexByte(data, 0) >= 0 {
 		return nil, usagef("%s is no text file of at most %d MiB", name, maxPinFile>>20)
 	}
-	p := &pinFile{name: name, data: data, mode: info.Mode().Perm()}
-	for _, pin := range pins.Find(data, releases.Output) {
+	p := &pinFile{name: name, data: data, info: info}
+	for _, pin := range pins.Find(data, releases.Outputs) {
 		p.found = append(p.found, releases.Judge(pin))
 	}
 	return p, nil
@@ -328,18 +329,28 @@ func printChange(w io.Writer, name string, c pins.Change) {
 	fmt.Fprintf(w, "%s %s → %s\n", at, text.Abbreviate("sha256:"+c.Digest), text.Abbreviate("sha256:"+c.To))
 }
 
-// write replaces the file, and not a link to it, unless it changed since it was read.
+// write replaces the file, and not a link to it, unless it changed since it was read. Mode
+// and, for root, owner stay; a file that was named twice is written once.
 func (f *pinFile) write(data []byte) error {
 	path, err := filepath.EvalSymlinks(f.name)
 	if err != nil {
 		return err
 	}
 	now, err := disk.ReadFile(path, maxPinFile)
+	if err == nil && bytes.Equal(now, data) {
+		return nil
+	}
 	if err == nil && !bytes.Equal(now, f.data) {
 		err = fmt.Errorf("writing %q: it changed meanwhile; run the command again", f.name)
 	}
 	if err != nil {
 		return err
 	}
-	return disk.WriteFile(path, data, f.mode, "")
+	if err := disk.WriteFile(path, data, f.info.Mode().Perm(), ""); err != nil {
+		return err
+	}
+	if st, ok := f.info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		return os.Chown(path, int(st.Uid), int(st.Gid)) // others cannot give files away
+	}
+	return nil
 }

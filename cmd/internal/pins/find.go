@@ -10,14 +10,19 @@ import (
 
 // A Pin is a reference in a text.
 type Pin struct {
-	Line, Column int    // from 1; the column in bytes
-	Reference    string // as it is written, but for variables with a default in the text
-	Output       string // "core-rust"
-	Tag          string // "" for none
-	Digest       string // 64 hexadecimal digits; "" for none
-	Variable     string // that holds tag or digest, and has no default in the text
+	Line, Column int      // from 1; the column in bytes
+	Reference    string   // as it is written
+	Output       string   // "core-rust"; as it is written if it is a variable without a value
+	Also         []string // other outputs of the same digest, if the reference names none of them
+	Tag          string   // "" for none
+	Digest       string   // 64 hexadecimal digits; "" for none
+	Variable     string   // in output, tag or digest, that has not one value in the text
+	Several      bool     // it has several
 
-	from, to int // of the digits in the text
+	at       int    // of the reference in the text
+	from, to int    // of the digits in the text; to is 0 if there are none
+	copies   []int  // where else they stand: a variable may be set twice
+	names    string // last component of the reference, if that is not of stagex/
 }
 
 const (
@@ -25,87 +30,156 @@ const (
 	hostPart = `(?:(?:` + variable + `|[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/(?:[a-z0-9][a-z0-9._-]*/)*?)?`
 )
 
-// reference matches an image of StageX: host and folders, the output, a tag, a digest.
-var reference = regexp.MustCompile(hostPart + `stagex/([a-z0-9][a-z0-9._-]*)` +
+// reference matches an image of StageX: host and folders, or a variable that may hold
+// them; the output; a tag; a digest.
+var reference = regexp.MustCompile(`(` + hostPart + `stagex/|(?:` + variable + `)/)` +
+	`((?:[a-z0-9]|` + variable + `)(?:[a-z0-9._-]|` + variable + `)*)` +
 	`(:(?:[A-Za-z0-9._-]|` + variable + `)+)?` + `(@(?:sha256:)?(?:[A-Za-z0-9]+|` + variable + `))?`)
 
 // digested matches any image by its digest: a mirror may call it as it likes.
 var digested = regexp.MustCompile(`([A-Za-z0-9$_{][A-Za-z0-9$_{}./:-]*)@sha256:([0-9a-f]{64})`)
 
-// assignment is a default of ARG or ENV, or a line of an .env file.
-var assignment = regexp.MustCompile(`(?m)^[ \t]*(?:(?i:ARG|ENV)[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*[=:][ \t]*["']?([A-Za-z0-9._:-]+)["']?[ \t\r]*(?:#.*)?$`)
-
-// context is what stands before a reference without tag and digest: without it, "stagex/core" may be a folder or an account.
-var context = regexp.MustCompile(`(?i)((^|[ \t])FROM[ \t]+(--[a-z]+=\S+[ \t]+)*|from=|(image|container|base)["']?[ \t]*[:=][ \t]*["']?|^[ \t]*(ARG|ENV)[ \t]+\w+[= ]["']?|(docker|docker-image|oci|containers-storage)://|\b(docker|podman|nerdctl|buildah|skopeo|crane)[ \t][^|;&]*[ \t])$`)
-
-// Find returns the references of a text in their order. Known says that a digest is one of StageX, whatever the image is
-// called.
-func Find(data []byte, known func(digits string) (output string, ok bool)) []Pin {
-	f := finder{data: data, values: map[string][2]int{}}
-	for _, m := range assignment.FindAllSubmatchIndex(data, -1) {
-		if name := string(data[m[2]:m[3]]); f.values[name] == [2]int{} {
-			f.values[name] = [2]int{m[4], m[5]}
-		}
-	}
+// Find returns the references of a text in their order. Lines that begin with # or //
+// are comments, and hold none. Known returns the outputs of a digest, whatever the image
+// is called.
+func Find(data []byte, known func(digits string) []string) []Pin {
+	f := finder{data: data, values: readValues(data), found: map[int]bool{}}
 	for _, m := range reference.FindAllSubmatchIndex(data, -1) {
 		f.reference(m)
 	}
 	for _, m := range digested.FindAllSubmatchIndex(data, -1) {
 		digits := string(data[m[4]:m[5]])
-		if output, ok := known(digits); ok && !f.has(m[4]) && !wordAfter(data, m[5]) {
-			f.add(Pin{Reference: string(data[m[0]:m[1]]), Output: output, Digest: digits, from: m[4], to: m[5]}, m[0])
+		if !f.found[m[4]] && !wordAfter(data, m[5]) && !f.comment(m[0]) && len(known(digits)) > 0 {
+			f.add(Pin{Reference: string(data[m[0]:m[1]]), Digest: digits, from: m[4], to: m[5], at: m[0], names: lastName(string(data[m[2]:m[3]]))})
 		}
 	}
-	slices.SortFunc(f.pins, func(a, b Pin) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
+	for i := range f.pins {
+		if p := &f.pins[i]; p.names != "" {
+			p.name(known(p.Digest))
 		}
-		return a.Column - b.Column
-	})
+	}
+	f.count()
 	return f.pins
 }
 
 // A finder collects the pins of one text.
 type finder struct {
 	data   []byte
-	values map[string][2]int // of variables: where their value stands
+	values map[string]value // of variables
 	pins   []Pin
+	found  map[int]bool // where the digits of pins begin
 }
 
-func (f *finder) has(at int) bool {
-	return slices.ContainsFunc(f.pins, func(p Pin) bool { return p.from == at && p.to > 0 })
-}
-
-func (f *finder) add(p Pin, at int) {
-	start := bytes.LastIndexByte(f.data[:at], '\n') + 1
-	p.Line, p.Column = bytes.Count(f.data[:start], []byte("\n"))+1, at-start+1
+func (f *finder) add(p Pin) {
+	if p.to > 0 {
+		f.found[p.from] = true
+	}
 	f.pins = append(f.pins, p)
+}
+
+// count sorts the pins, and gives them lines and columns.
+func (f *finder) count() {
+	slices.SortStableFunc(f.pins, func(a, b Pin) int { return a.at - b.at })
+	line, start, at := 1, 0, 0
+	for i := range f.pins {
+		p := &f.pins[i]
+		between := f.data[at:p.at]
+		line += bytes.Count(between, []byte("\n"))
+		if n := bytes.LastIndexByte(between, '\n'); n >= 0 {
+			start = at + n + 1
+		}
+		p.Line, p.Column, at = line, p.at-start+1, p.at
+	}
+}
+
+// name takes the output of a digest that the reference means, or the first.
+func (p *Pin) name(outputs []string) {
+	if len(outputs) == 0 {
+		return
+	}
+	for _, o := range outputs {
+		if o == p.names || strings.HasSuffix(o, "-"+p.names) {
+			p.Output = o
+			return
+		}
+	}
+	p.Output, p.Also = outputs[0], outputs[1:]
+}
+
+// lastName returns "b" for "host/a/b:tag".
+func lastName(image string) string {
+	name, _, _ := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")
+	return name
 }
 
 // reference takes a match of reference, if it is an image.
 func (f *finder) reference(m []int) {
 	data := f.data
 	end := m[1]
-	for m[4] < 0 && m[6] < 0 && strings.IndexByte(".-_", data[end-1]) >= 0 { // the end of a sentence
+	for m[6] < 0 && m[8] < 0 && strings.IndexByte(".-_", data[end-1]) >= 0 { // the end of a sentence
 		end--
 	}
-	if !startsWord(data, m[0]) || wordAfter(data, end) {
+	if end <= m[4] || !startsWord(data, m[0]) || wordAfter(data, end) || f.comment(m[0]) {
 		return
 	}
-	p := Pin{Output: string(data[m[2]:min(m[3], end)])}
-	host, _, _ := strings.Cut(string(data[m[0]:m[2]]), "/")
-	line := data[bytes.LastIndexByte(data[:m[0]], '\n')+1 : m[0]]
-	if m[6] < 0 && (forge(host) || m[4] < 0 && !context.Match(line)) {
+	where := string(data[m[2]:m[3]])
+	if !strings.HasSuffix(where, "stagex/") {
+		if host, _, _ := f.expand(strings.TrimSuffix(where, "/")); host != "stagex" && !strings.HasSuffix(host, "/stagex") {
+			return
+		}
+	}
+	p := Pin{Reference: string(data[m[0]:end]), at: m[0]}
+	written := string(data[m[4]:min(m[5], end)])
+	p.Output = f.resolve(&p, written)
+	host, _, _ := strings.Cut(where, "/")
+	bare := m[6] < 0 || p.Variable != ""
+	if m[8] < 0 && (forge(host) || bare && !f.isImage(m[0])) {
 		return
 	}
-	p.Reference = string(data[m[0]:end])
-	if m[4] >= 0 {
-		p.Tag = f.tag(&p, strings.TrimRight(string(data[m[4]+1:m[5]]), ".-_"))
+	if p.Variable != "" {
+		p.names = written // its digest may tell the output
 	}
 	if m[6] >= 0 {
-		f.digest(&p, m[6]+1, m[7])
+		p.Tag = f.resolve(&p, strings.TrimRight(string(data[m[6]+1:m[7]]), ".-_"))
 	}
-	f.add(p, m[0])
+	if m[8] >= 0 {
+		f.digest(&p, m[8]+1, m[9])
+	}
+	f.add(p)
+}
+
+// resolve expands a text of p.
+func (f *finder) resolve(p *Pin, text string) string {
+	text, missing, several := f.expand(text)
+	if missing != "" {
+		p.Variable, p.Several = missing, several
+	}
+	return text
+}
+
+// digest takes what stands behind the @.
+func (f *finder) digest(p *Pin, from, to int) {
+	text := string(f.data[from:to])
+	bare := strings.TrimPrefix(text, "sha256:")
+	from += len(text) - len(bare)
+	if !strings.HasPrefix(bare, "$") {
+		p.Digest, p.from, p.to = bare, from, to
+		return
+	}
+	v := f.valueOf(bare, from)
+	if !v.one() {
+		p.Variable, p.Several = bare, len(v.at) > 0
+		return
+	}
+	p.Digest = strings.TrimPrefix(v.text, "sha256:")
+	prefix := len(v.text) - len(p.Digest)
+	for i, at := range v.at {
+		if i == 0 {
+			p.from, p.to = at+prefix, at+len(v.text)
+			continue
+		}
+		p.copies = append(p.copies, at+prefix)
+	}
 }
 
 // forge says that a host has repositories of git, which look like images.
@@ -135,46 +209,6 @@ func wordAfter(data []byte, at int) bool {
 	}
 	c := data[at]
 	return c == '/' || c == '@' || c == '$' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '{' || c == '*'
-}
-
-// tag resolves a tag that is one variable.
-func (f *finder) tag(p *Pin, text string) string {
-	if !strings.Contains(text, "$") {
-		return text
-	}
-	if at, ok := f.value(text); ok {
-		return string(f.data[at[0]:at[1]])
-	}
-	p.Variable = text
-	return text
-}
-
-// value returns where the value of "${NAME}" or "$NAME" stands.
-func (f *finder) value(text string) (at [2]int, ok bool) {
-	name := strings.TrimPrefix(text, "$")
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "{"), "}")
-	name, _, _ = strings.Cut(name, ":-")
-	at, ok = f.values[name]
-	return at, ok
-}
-
-// digest takes what stands behind the @.
-func (f *finder) digest(p *Pin, from, to int) {
-	text := string(f.data[from:to])
-	bare := strings.TrimPrefix(text, "sha256:")
-	from += len(text) - len(bare)
-	if strings.HasPrefix(bare, "$") {
-		at, ok := f.value(bare)
-		if !ok {
-			p.Variable = bare
-			return
-		}
-		from, to = at[0], at[1]
-		value := string(f.data[from:to])
-		bare = strings.TrimPrefix(value, "sha256:")
-		from += len(value) - len(bare)
-	}
-	p.Digest, p.from, p.to = bare, from, to
 }
 
 // String is "12:6: stagex/core-rust@sha256:…".

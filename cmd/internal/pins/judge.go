@@ -1,7 +1,6 @@
 package pins
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,16 +32,24 @@ type Finding struct {
 // Current says that the digest is that of the newest release.
 func (f Finding) Current() bool { return f.State == Known && f.Digest == f.Latest && f.Gone == "" }
 
-// Output returns the output of a digest.
-func (r *Releases) Output(digits string) (string, bool) {
+// Outputs returns the outputs of a digest: those of the newest release that lists it, by
+// name.
+func (r *Releases) Outputs(digits string) (outputs []string) {
 	d, err := oci.ParseHexDigest(digits)
-	if err != nil || len(r.of[d]) == 0 {
-		return "", false
+	if err != nil {
+		return nil
 	}
-	places := r.of[d]
-	return slices.MaxFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.release, b.release), cmp.Compare(b.output, a.output))
-	}).output, true
+	newest := -1
+	for _, at := range r.of[d] {
+		if at.release > newest {
+			newest, outputs = at.release, nil
+		}
+		if at.release == newest {
+			outputs = append(outputs, at.output)
+		}
+	}
+	slices.Sort(outputs)
+	return outputs
 }
 
 // Judge says what a pin is.
@@ -55,14 +62,12 @@ func (r *Releases) Judge(p Pin) Finding {
 		}
 	}
 	if p.Digest == "" {
-		if f.State = TagOnly; p.Variable != "" {
-			f.Why = fmt.Sprintf("%s has no value in this file", p.Variable)
-		}
+		f.State, f.Why = TagOnly, p.unresolved()
 		return f
 	}
 	d, err := oci.ParseHexDigest(p.Digest)
 	if err != nil {
-		f.Why = "its digest is not 64 hexadecimal digits"
+		f.Why = badDigits(p.Digest)
 		return f
 	}
 	others := map[string]bool{}
@@ -79,7 +84,11 @@ func (r *Releases) Judge(p Pin) Finding {
 	case f.State == Known:
 		if said, ok := strings.CutPrefix(p.Tag, "sx"); ok && IsRelease(said) && !slices.Contains(f.Releases, said) {
 			f.Why = "its tag says " + said
+		} else if len(p.Also) > 0 {
+			f.Why = "or " + strings.Join(p.Also, ", ") + ", of the same digest"
 		}
+	case p.Variable != "" && p.Output != "" && strings.Contains(p.Output, "$"):
+		f.Why = p.unresolved()
 	case len(others) > 0:
 		names := make([]string, 0, len(others))
 		for name := range others {
@@ -93,6 +102,25 @@ func (r *Releases) Judge(p Pin) Finding {
 		f.Why = "no release lists this digest"
 	}
 	return f
+}
+
+// unresolved says why a variable of a pin stays; "" if it has none.
+func (p Pin) unresolved() string {
+	switch {
+	case p.Variable == "":
+		return ""
+	case p.Several:
+		return p.Variable + " has several values in this file"
+	}
+	return p.Variable + " has no value in this file"
+}
+
+// badDigits says what is wrong with a digest.
+func badDigits(digits string) string {
+	if _, err := oci.ParseHexDigest(strings.ToLower(digits)); err == nil {
+		return "its digest has capital letters, which no registry takes"
+	}
+	return "its digest is not 64 hexadecimal digits"
 }
 
 // Mixed says that no one release has all digests of these pins.
@@ -119,9 +147,10 @@ type Change struct {
 	Why string // it stays
 }
 
-// Update returns the text with the digests of a release. It replaces digits by digits and nothing else. Pins without a
-// digest, and of outputs that the release does not have, stay. So do two pins that take one digest from the same variable
-// but would need two.
+// Update returns the text with the digests of a release. It replaces digits by digits and
+// nothing else. Pins without a digest, and of outputs that the release does not have,
+// stay. So do two pins that take one digest from the same variable but would need two,
+// and one of a digest that several outputs had which differ now.
 func Update(data []byte, all []Pin, to Release) ([]byte, []Change) {
 	want := map[int]string{}
 	clash := map[int]bool{}
@@ -139,25 +168,41 @@ func Update(data []byte, all []Pin, to Release) ([]byte, []Change) {
 	var changes []Change
 	for _, p := range all {
 		c := Change{Pin: p}
-		d, ok := to.Digests[p.Output]
-		switch {
-		case p.to == 0:
-			c.Why = "it has no digest"
-		case !ok:
-			c.Why = fmt.Sprintf("%s has no output %s", to.Name, p.Output) + hint(p.Output, to)
-		case len(p.Digest) != len(d.Hex()):
-			c.Why = "its digest is not 64 hexadecimal digits"
-		case clash[p.from]:
+		if c.Why = p.stays(to); c.Why == "" && clash[p.from] {
 			c.Why = "another image has its digest from the same variable"
-		case p.Digest == d.Hex():
-			continue
-		default:
-			c.To = d.Hex()
-			copy(out[p.from:p.to], c.To)
+		}
+		if to := want[p.from]; c.Why == "" {
+			if p.Digest == to {
+				continue
+			}
+			c.To = to
+			for _, at := range append([]int{p.from}, p.copies...) {
+				copy(out[at:at+len(to)], to)
+			}
 		}
 		changes = append(changes, c)
 	}
 	return out, changes
+}
+
+// stays returns why a pin cannot be brought to a release; "" if it can.
+func (p Pin) stays(to Release) string {
+	d, ok := to.Digests[p.Output]
+	switch {
+	case p.to == 0 && p.Variable != "":
+		return p.unresolved()
+	case p.to == 0:
+		return "it has no digest"
+	case strings.Contains(p.Output, "$"):
+		return p.unresolved()
+	case !ok:
+		return fmt.Sprintf("%s has no output %s", to.Name, p.Output) + hint(p.Output, to)
+	case len(p.Digest) != len(d.Hex()):
+		return badDigits(p.Digest)
+	case slices.ContainsFunc(p.Also, func(other string) bool { return to.Digests[other] != d }):
+		return fmt.Sprintf("its digest is of %s and %s, and the reference names none of them", p.Output, strings.Join(p.Also, ", "))
+	}
+	return ""
 }
 
 // hint names outputs that an old name may stand for: "rust" is "core-rust" since 2025.
