@@ -336,7 +336,7 @@ func (l *layerPair) entries() error {
 	if err := l.contents(j.looks); err != nil {
 		return err
 	}
-	if l.read[0].order != l.read[1].order {
+	if j.reordered {
 		if err := j.tellOrder(); err != nil {
 			return err
 		}

@@ -65,15 +65,22 @@ func (e entry) sortKey(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(append(append(b, key(e.name)...), 0), uint64(e.seq))
 }
 
-// append encodes e for a sorter.
+// cutSortKey is sortKey's inverse.
+func cutSortKey(k []byte) (path []byte, seq int64) {
+	n := len(k) - 9
+	return k[:n], int64(binary.BigEndian.Uint64(k[n+1:]))
+}
+
+// append encodes all of e but its place, which the sort key has, for a sorter. Equal
+// entries have equal codes.
 func (e entry) append(b []byte) []byte {
-	for _, n := range []int64{e.seq, int64(e.typ), int64(e.format), e.mode, e.uid, e.gid, e.size, e.major, e.minor} {
+	for _, n := range [...]int64{int64(e.typ), int64(e.format), e.mode, e.uid, e.gid, e.size, e.major, e.minor} {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, t := range e.times {
 		b = binary.AppendVarint(binary.AppendVarint(b, t.Unix()), int64(t.Nanosecond()))
 	}
-	for _, s := range []string{e.name, e.uname, e.gname, e.link} {
+	for _, s := range [...]string{e.name, e.uname, e.gname, e.link} {
 		b = appendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.pax)))
@@ -88,10 +95,11 @@ func appendString(b []byte, s string) []byte {
 }
 
 // decodeEntry is append's inverse.
-func decodeEntry(b []byte) (e entry, err error) {
+func decodeEntry(seq int64, b []byte) (e entry, err error) {
+	e.seq = seq
 	d := decoder{b: b}
 	var typ, format int64
-	for _, n := range []*int64{&e.seq, &typ, &format, &e.mode, &e.uid, &e.gid, &e.size, &e.major, &e.minor} {
+	for _, n := range []*int64{&typ, &format, &e.mode, &e.uid, &e.gid, &e.size, &e.major, &e.minor} {
 		*n = d.number()
 	}
 	e.typ, e.format = byte(typ), tar.Format(format)
@@ -180,6 +188,8 @@ func (e entry) ownerWord() string {
 	}
 	return s
 }
+
+func (e entry) deviceWord() string { return fmt.Sprintf("%d:%d", e.major, e.minor) }
 
 // timesWord is the modification time, and the others if they are there.
 func (e entry) timesWord() string {

@@ -22,37 +22,43 @@ import (
 // compared, because the second reading of the layers goes in the order of their tars.
 type join struct {
 	*layerPair
-	side  [2]*side
-	looks []*look
-	order *sorter // the positions of entries that both have, by that in the first
-	found *os.File
-	out   *bufio.Writer
+	side      [2]*side
+	looks     []*look
+	order     *sorter // the positions of entries that both have, by that in the first
+	reordered bool    // order is wanted: the layers' paths come in different orders
+	found     *os.File
+	out       *bufio.Writer
 }
 
-// A side gives the entries of one layer by name.
+// A side gives the entries of one layer by name, undecoded: most are the same in both
+// layers. Path and value are valid until the next advance.
 type side struct {
-	m    *merger
-	next *entry // nil at the end
-	key  string
+	m     *merger
+	done  bool
+	path  []byte
+	seq   int64
+	value []byte
 }
 
 // advance reads the next entry.
 func (s *side) advance() error {
-	_, value, err := s.m.next()
+	k, value, err := s.m.next()
 	if err == io.EOF {
-		s.next, s.key = nil, ""
+		s.done, s.path, s.value = true, nil, nil
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	e, err := decodeEntry(value)
-	s.next, s.key = &e, key(e.name)
-	return err
+	s.path, s.seq = cutSortKey(k)
+	s.value = value
+	return nil
 }
 
+func (s *side) entry() (entry, error) { return decodeEntry(s.seq, s.value) }
+
 func newJoin(l *layerPair) (*join, error) {
-	j := &join{layerPair: l, order: newSorter(l.o.TempDir)}
+	j := &join{layerPair: l, order: newSorter(l.o.TempDir), reordered: l.read[0].order != l.read[1].order}
 	for i, w := range l.read {
 		m, err := w.entries.sorted()
 		if err != nil {
@@ -79,24 +85,37 @@ func (j *join) close() {
 // run compares entry by entry. The n-th entry of a path is compared with the n-th.
 func (j *join) run() error {
 	a, b := j.side[0], j.side[1]
-	for n := 0; a.next != nil || b.next != nil; n++ {
+	for n := 0; !a.done || !b.done; n++ {
 		if n%1024 == 0 && j.ctx.Err() != nil {
 			return context.Cause(j.ctx)
 		}
+		order := bytes.Compare(a.path, b.path)
 		var err error
 		switch {
-		case b.next == nil || a.next != nil && a.key < b.key:
-			err = errors.Join(j.keep(Difference{What: Only, A: a.next.about()}, a.key, -1), a.advance())
-		case a.next == nil || b.key < a.key:
-			err = errors.Join(j.keep(Difference{What: Only, B: b.next.about()}, b.key, -1), b.advance())
+		case b.done || !a.done && order < 0:
+			err = j.only(a, func(about string) Difference { return Difference{What: Only, A: about} })
+		case a.done || order > 0:
+			err = j.only(b, func(about string) Difference { return Difference{What: Only, B: about} })
 		default:
-			err = errors.Join(j.both(a.key, *a.next, *b.next), a.advance(), b.advance())
+			err = cmp.Or(j.both(a, b), a.advance(), b.advance())
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return j.out.Flush()
+}
+
+// only keeps an entry that one side alone has, and goes on.
+func (j *join) only(s *side, difference func(about string) Difference) error {
+	e, err := s.entry()
+	if err != nil {
+		return err
+	}
+	if err := j.keep(difference(e.about()), string(s.path), -1); err != nil {
+		return err
+	}
+	return s.advance()
 }
 
 // keep remembers a difference, and the look that will say more (-1: none).
@@ -122,18 +141,32 @@ func (d *Difference) setPath(path string) {
 }
 
 // both compares two entries of a path.
-func (j *join) both(path string, a, b entry) error {
-	position := binary.BigEndian.AppendUint64(nil, uint64(a.seq))
-	place := binary.AppendUvarint(nil, uint64(b.seq))
-	if err := j.order.add(position, append(place, path[:min(len(path), 512)]...)); err != nil {
+func (j *join) both(a, b *side) error {
+	if j.reordered {
+		position := binary.BigEndian.AppendUint64(nil, uint64(a.seq))
+		place := binary.AppendUvarint(nil, uint64(b.seq))
+		if err := j.order.add(position, append(place, a.path[:min(len(a.path), 512)]...)); err != nil {
+			return err
+		}
+	}
+	if bytes.Equal(a.value, b.value) {
+		return nil
+	}
+	x, err := a.entry()
+	if err != nil {
 		return err
 	}
-	for _, d := range a.differences(b) {
+	y, err := b.entry()
+	if err != nil {
+		return err
+	}
+	path := string(a.path)
+	for _, d := range x.differences(y) {
 		at := -1
 		if d.What == Content && len(j.looks) < maxLooks {
 			at = len(j.looks)
 			j.looks = append(j.looks, &look{
-				path: path, seqs: [2]int64{a.seq, b.seq}, sums: [2][sha256.Size]byte{a.sum, b.sum}, at: [2]int64{-1, -1},
+				path: path, seqs: [2]int64{x.seq, y.seq}, sums: [2][sha256.Size]byte{x.sum, y.sum}, at: [2]int64{-1, -1},
 			})
 		}
 		if err := j.keep(d, path, at); err != nil {
@@ -145,22 +178,25 @@ func (j *join) both(path string, a, b entry) error {
 
 // differences are those of two entries of the same path, without a path.
 func (e entry) differences(o entry) (all []Difference) {
-	add := func(what What, differ bool, a, b, cause string) {
+	add := func(what What, differ bool, word func(entry) string, cause string) {
 		if differ {
-			all = append(all, Difference{What: what, A: a, B: b, Cause: cause})
+			all = append(all, Difference{What: what, A: word(e), B: word(o), Cause: cause})
 		}
 	}
-	add(Type, e.typ != o.typ, e.typeWord(), o.typeWord(), "")
-	add(Name, strings.TrimSuffix(e.name, "/") != strings.TrimSuffix(o.name, "/"), e.name, o.name, "the program that wrote the tar")
-	add(Mode, e.mode != o.mode, e.modeWord(), o.modeWord(), umask(e.mode, o.mode))
-	add(Owner, e.uid != o.uid || e.gid != o.gid || e.uname != o.uname || e.gname != o.gname, e.ownerWord(), o.ownerWord(), causeUser)
-	add(MTime, !sameTimes(e, o), e.timesWord(), o.timesWord(), causeTimestamp)
-	add(Content, e.regular() && o.regular() && (e.sum != o.sum || e.size != o.size), e.contentWord(), o.contentWord(), "")
-	add(Link, e.link != o.link, e.link, o.link, causeOf(e.link, o.link))
-	add(Device, e.major != o.major || e.minor != o.minor, fmt.Sprintf("%d:%d", e.major, e.minor), fmt.Sprintf("%d:%d", o.major, o.minor), "")
+	const writer = "the program that wrote the tar"
+	add(Type, e.typ != o.typ, entry.typeWord, "")
+	add(Name, strings.TrimSuffix(e.name, "/") != strings.TrimSuffix(o.name, "/"), func(e entry) string { return e.name }, writer)
+	add(Mode, e.mode != o.mode, entry.modeWord, umask(e.mode, o.mode))
+	add(Owner, e.uid != o.uid || e.gid != o.gid || e.uname != o.uname || e.gname != o.gname, entry.ownerWord, causeUser)
+	add(MTime, !sameTimes(e, o), entry.timesWord, causeTimestamp)
+	add(Content, e.regular() && o.regular() && (e.sum != o.sum || e.size != o.size), entry.contentWord, "")
+	if e.link != o.link {
+		add(Link, true, func(e entry) string { return e.link }, causeOf(e.link, o.link))
+	}
+	add(Device, e.major != o.major || e.minor != o.minor, entry.deviceWord, "")
 	all = append(all, differentRecords(e.pax, o.pax)...)
 	if len(all) == 0 {
-		add(Format, e.format != o.format, e.format.String(), o.format.String(), "the program that wrote the tar")
+		add(Format, e.format != o.format, func(e entry) string { return e.format.String() }, writer)
 	}
 	return all
 }

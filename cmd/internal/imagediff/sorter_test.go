@@ -50,16 +50,26 @@ func TestSorter(t *testing.T) {
 	}
 }
 
+// The sort key has a path and a place, and gives both back.
+func TestSortKey(t *testing.T) {
+	for _, e := range []entry{{seq: 0, name: "./a/b/"}, {seq: 1 << 40, name: "a\x01"}, {seq: 7, name: "/"}} {
+		path, seq := cutSortKey(e.sortKey(nil))
+		if string(path) != key(e.name) || seq != e.seq {
+			t.Errorf("%+v gave %q, %d", e, path, seq)
+		}
+	}
+}
+
 func FuzzEntry(f *testing.F) {
 	e := entry{seq: 3, name: "a/b", typ: '0', mode: 0o644, pax: map[string]string{"k": "v"}}
 	f.Add(e.append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := decodeEntry(data)
+		e, err := decodeEntry(3, data)
 		if err != nil {
 			return
 		}
-		again, err := decodeEntry(e.append(nil))
+		again, err := decodeEntry(e.seq, e.append(nil))
 		if err != nil || len(again.differences(e)) > 0 || again.seq != e.seq {
 			t.Errorf("%+v became %+v: %v", e, again, err)
 		}
