@@ -15,6 +15,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -156,15 +157,21 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 	if len(cfg.RootFS.DiffIDs) != len(m.Layers) {
 		return fmt.Errorf("manifest %s has %d layers, its config %d", desc.Digest, len(m.Layers), len(cfg.RootFS.DiffIDs))
 	}
-	for i, l := range m.Layers {
+	var err error
+	disk.InOrder(len(m.Layers), func(i int) error {
+		l := m.Layers[i]
 		if _, ok := base[cfg.RootFS.DiffIDs[i]]; !ok && l.Annotations[rewritten] == "" {
 			return errors.Join(c.checkSent(l.Digest), &UnrewrittenError{l.Digest})
 		}
-		if err := c.take(l); err != nil {
-			return err
+		if slices.ContainsFunc(m.Layers[:i], func(before ocispecs.Descriptor) bool { return before.Digest == l.Digest }) {
+			return nil // Commit compares their sizes
 		}
-	}
-	return nil
+		return c.take(l)
+	}, func(_ int, failed error) bool {
+		err = failed
+		return failed == nil
+	})
+	return err
 }
 
 // contents has the blobs of the dependencies and of images of other registries, and the

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/umoci/pkg/hardening"
 
@@ -33,15 +34,30 @@ func (r *Reader) Check(ctx context.Context, trustStats bool) (Contents, error) {
 	if err != nil {
 		return Contents{}, err
 	}
-	for _, d := range blobs {
-		if r.verified[d.Digest] || trustStats && r.knownSound(d) {
-			continue
-		}
-		if err := r.checkBlob(ctx, d); err != nil {
-			return Contents{}, err
-		}
+	blobs = slices.DeleteFunc(blobs, func(d oci.Descriptor) bool {
+		return r.verified[d.Digest] || trustStats && r.knownSound(d)
+	})
+	if err := r.checkBlobs(ctx, blobs); err != nil {
+		return Contents{}, err
 	}
 	return c, nil
+}
+
+// checkBlobs reads and hashes blobs, several at once. The error is that of the first
+// damaged one in their order.
+func (r *Reader) checkBlobs(ctx context.Context, blobs []oci.Descriptor) (err error) {
+	disk.InOrder(len(blobs), func(i int) error {
+		done, err := r.stats.Turn(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return r.checkBlob(ctx, blobs[i])
+	}, func(_ int, failed error) bool {
+		err = failed
+		return failed == nil
+	})
+	return err
 }
 
 // CheckPresent reads the contents and checks that every blob is there with its size. Only

@@ -33,6 +33,8 @@ type Stats struct {
 	InUse func(yield func(disk.Stamp))
 
 	damaged atomic.Pointer[map[uint64]bool] // inodes that are hashed each time; see damage.go
+	turns   chan struct{}                   // see Turn
+	hashed  atomic.Int64                    // see Hashed
 
 	mu      sync.Mutex
 	entries map[disk.Inode]statEntry     // nil until table is called
@@ -122,11 +124,27 @@ func (s *Stats) HashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [s
 	}
 }
 
+// Turn waits until fewer files are being hashed than there are processors, or for ctx's
+// end: then the error is its cause. A caller that hashes many files at once takes a turn
+// before it opens each, so that callers within callers do not add up. It calls done when
+// the file is closed, and waits for nothing else meanwhile.
+func (s *Stats) Turn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Hashed returns how many bytes of files were read to hash them.
+func (s *Stats) Hashed() int64 { return s.hashed.Load() }
+
 // hashOnce also returns the stamp of f after reading.
 func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]byte, after disk.Stamp, err error) {
 	kept := s.watch(st)
 	defer s.unwatch(kept)
-	sum, err = readSum(ctx, f, st.Size)
+	sum, err = readSum(ctx, &counted{f, &s.hashed}, st.Size)
 	if err != nil {
 		return sum, st, err
 	}
@@ -187,8 +205,26 @@ func hashFile(ctx context.Context, f *os.File, st disk.Stamp) (sum [sha256.Size]
 	return sum, errors.Join(err, changedSince(st, after, f.Name()))
 }
 
+// named is a file as far as readSum needs it.
+type named interface {
+	io.Reader
+	Name() string
+}
+
+// counted is a file whose bytes are counted as they are read.
+type counted struct {
+	*os.File
+	read *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
 // readSum reads exactly size bytes.
-func readSum(ctx context.Context, f *os.File, size int64) (sum [sha256.Size]byte, err error) {
+func readSum(ctx context.Context, f named, size int64) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	n, err := io.Copy(h, io.LimitReader(disk.ContextReader{Ctx: ctx, R: f}, size+1))
 	switch {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ const (
 
 // NewStats returns the stat cache in a file, which is read at the first use.
 func NewStats(path string, key disk.Key, now func() time.Time, log *zap.Logger) *Stats {
-	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[disk.Inode]news{}}
+	s := &Stats{path: path, key: key, now: now, log: log, dirty: map[disk.Inode]news{}, turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	s.loadDamage()
 	return s
 }

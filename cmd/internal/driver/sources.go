@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
@@ -47,19 +48,28 @@ type WrongSource struct {
 // hashes are remembered, and returns those that are not what the definition names. The
 // store remembers the result. A missing source is not wrong. The error is ctx's cause.
 func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Definition) (wrong []WrongSource, err error) {
+	type source struct {
+		of *graph.Definition
+		graph.Source
+	}
+	var all []source
 	for _, d := range definitions {
 		for _, s := range d.Sources {
-			err := verifySource(ctx, t, s)
-			if ctx.Err() != nil {
-				return wrong, context.Cause(ctx)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				var unreached *unreachedError
-				wrong = append(wrong, WrongSource{d, s.Path, err, errors.As(err, &unreached)})
-			}
+			all = append(all, source{d, s})
 		}
 	}
-	return wrong, nil
+	disk.InOrder(len(all), func(i int) error {
+		return verifySource(ctx, t, all[i].Source)
+	}, func(i int, failed error) bool {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		} else if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
+			var unreached *unreachedError
+			wrong = append(wrong, WrongSource{all[i].of, all[i].Path, failed, errors.As(failed, &unreached)})
+		}
+		return err == nil
+	})
+	return wrong, err
 }
 
 // unreachedError reports that the path of a source leads through something that is not a
