@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// runs are the RUN steps that a log tells of, by BuildKit's name for them, which
-// the members of a family share.
+// runs lists the RUN steps in a log, by the names that BuildKit gives them, which
+// are the same in all members of a family.
 type runs struct {
-	cached []string        // in order
-	ran    map[string]bool // their output is in the log
+	cached []string        // steps that were not run, in order
+	ran    map[string]bool // steps whose output is in the log
 }
 
 var (
@@ -23,6 +23,7 @@ var (
 	cachedLine = regexp.MustCompile(`^#(\d+) CACHED`)
 )
 
+// readRuns reads the RUN steps from a log.
 func readRuns(r io.Reader) (runs, error) {
 	found, names := runs{ran: map[string]bool{}}, map[string]string{}
 	lines := bufio.NewReader(r)
@@ -39,7 +40,7 @@ func readRuns(r io.Reader) (runs, error) {
 				delete(found.ran, name)
 			}
 		}
-		for whole && err == nil { // the rest of a long line says nothing
+		for whole && err == nil { // skip the rest of a long line
 			_, whole, err = lines.ReadLine()
 		}
 		if err == io.EOF {
@@ -50,9 +51,9 @@ func readRuns(r io.Reader) (runs, error) {
 	}
 }
 
-// CachedRuns returns how many RUN steps of a log were not run, because the engine
-// had their result, and the newest log that has the output of the first of them,
-// "" where none is left: of the same output or of one of its family.
+// CachedRuns returns how many RUN steps in a log were not run because the engine had
+// their result, and the path of the newest log, of this output or of one of its
+// family, with the output of the first of them; "" if there is none.
 func CachedRuns(state string, l *Log, family []string) (n int, log string) {
 	root, err := os.OpenRoot(state)
 	if err != nil {

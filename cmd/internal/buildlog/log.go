@@ -11,10 +11,10 @@ import (
 	"codeberg.org/stagex/sx/cache"
 )
 
-// The log of a build is .sx/logs/<output>/<time>.log: what the engine said of it,
-// escaped, and a last line of sx's own that says how it ended. For as long as the
-// build runs, its process holds a lock on the file, which ends with it however it
-// ends. See Log for reading one.
+// The log of a build is .sx/logs/<output>/<time>.log: the escaped output of the
+// engine, and a last line by sx that says how the build ended. While the build runs,
+// its process holds a lock on the file; the kernel releases it when the process
+// ends.
 
 const (
 	logsDir  = "logs"
@@ -23,7 +23,7 @@ const (
 	logExt   = ".log"
 )
 
-// LogEnd begins the last line of a log. The engine begins none so.
+// LogEnd begins the last line of a log. No line of the engine begins with it.
 const LogEnd = "sx: "
 
 // Writer is the log of a running build.
@@ -32,7 +32,7 @@ type Writer struct {
 	f    *os.File
 }
 
-// Create begins a log and drops the oldest.
+// Create starts a log and removes the oldest ones of the output.
 func Create(store *cache.Store, output string, at time.Time) (*Writer, error) {
 	dir, err := store.Folder(logsDir, output)
 	if err != nil {
@@ -56,8 +56,8 @@ func Create(store *cache.Store, output string, at time.Time) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Where the filesystem has no locks nobody can follow the log; no reason not
-	// to build.
+	// Without locks on this filesystem the log cannot be followed, but the build can
+	// go on.
 	holdLog(l.f)
 	return l, nil
 }
@@ -66,8 +66,8 @@ func logTimeOf(name string) (time.Time, error) {
 	return time.Parse(logTime, strings.TrimSuffix(name, logExt))
 }
 
-// End writes words, which say how the build ended, and gives up the lock. A log that cannot be
-// written to fails no build.
+// End writes words, which say how the build ended, and releases the lock. A log that
+// cannot be written to fails no build.
 func (l *Writer) End(words string) {
 	if l == nil {
 		return

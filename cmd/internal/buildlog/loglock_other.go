@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Without locks that can be asked for, the reader takes a shared one for a moment,
-// and the writer waits for it to go.
+// These systems cannot ask for the state of a lock: the reader takes a shared lock
+// for a moment, and the writer waits for it.
 
 func holdLog(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_EX) }
 

@@ -13,25 +13,24 @@ import (
 	"time"
 )
 
-// Log is the log of a build that runs, or that ran. Reading takes no lock and
-// needs no store: it works while any number of sx build.
+// Log is the log of a running or finished build.
 type Log struct {
 	Path  string
-	Began time.Time // by its name
+	Began time.Time // from its name
 
 	f    *os.File
 	tail tail
 }
 
-// NoLogError says that no build of an output left a log.
+// NoLogError reports that there is no log of an output.
 type NoLogError struct{ Output string }
 
 func (e *NoLogError) Error() string {
 	return fmt.Sprintf("there is no log of %s: sx has not built it in this tree", e.Output)
 }
 
-// Open opens the last log of an output in a state folder. The error is a
-// *NoLogError where there is none.
+// Open opens the newest log of an output in a state folder. If there is none the
+// error is a *NoLogError.
 func Open(state, output string) (*Log, error) {
 	root, err := os.OpenRoot(state) // a tree may bring a .sx of links
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +54,8 @@ func Open(state, output string) (*Log, error) {
 	return l, nil
 }
 
-// openRegular opens a file, and nothing that would block or lead elsewhere.
+// openRegular opens a regular file. It neither blocks nor follows a link out of
+// root.
 func openRegular(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -63,7 +63,7 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		f.Close()
-		return nil, errors.Join(err, errors.New("it is no regular file"))
+		return nil, errors.Join(err, errors.New("it is not a regular file"))
 	}
 	return f, nil
 }
@@ -71,24 +71,24 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 // Close closes the file.
 func (l *Log) Close() error { return l.f.Close() }
 
-// Running reports that a process still builds into the log.
+// Running reports whether a process still writes the log.
 func (l *Log) Running() bool { return logHeld(l.f) }
 
-// Print writes what the log has and has not been printed yet.
+// Print writes what the log has got since the last Print.
 func (l *Log) Print(w io.Writer) error {
 	_, err := io.Copy(io.MultiWriter(w, &l.tail), l.f)
 	return err
 }
 
-// followEvery is how often a log that grows is looked at. A person does not see
-// the difference to being told, and it costs two system calls.
+// followEvery is the pause between two reads of a growing log. It is too short to
+// notice, and a read costs two system calls.
 const followEvery = 100 * time.Millisecond
 
-// Follow is Print until the build has ended. The error is ctx's cause when that
-// ends first.
+// Follow calls Print until the build has ended. If ctx ends first, the error is its
+// cause.
 func (l *Log) Follow(ctx context.Context, w io.Writer) error {
 	for {
-		running := l.Running() // before reading: what comes after its end is nothing
+		running := l.Running() // before reading: after the build nothing is added
 		if err := l.Print(w); err != nil || !running {
 			return err
 		}
@@ -100,8 +100,8 @@ func (l *Log) Follow(ctx context.Context, w io.Writer) error {
 	}
 }
 
-// Ended says how the build did, once all was printed: "" while it runs and when
-// its sx was killed.
+// Ended returns the outcome of the build after all was printed, "" while it runs and
+// if its sx was killed.
 func (l *Log) Ended() string {
 	last, ok := bytes.CutPrefix(l.tail.line(), []byte(LogEnd))
 	if !ok || l.Running() {
@@ -114,7 +114,7 @@ func (l *Log) Ended() string {
 	return string(outcome)
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes that are written to it.
 type tail struct{ buf []byte }
 
 const tailBytes = 4 << 10
@@ -125,7 +125,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// line is the last line, "" where it is too long to tell or does not end.
+// line returns the last line, "" if it is longer than tail or unfinished.
 func (t *tail) line() []byte {
 	if !bytes.HasSuffix(t.buf, []byte("\n")) {
 		return nil

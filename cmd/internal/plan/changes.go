@@ -12,21 +12,21 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
-// Change is one difference between what an output was built from and what it
-// would be built from: Name went from Was to Now. Text says it to a person.
+// Change is one difference between the inputs of the last build of an output and
+// those of the next: Name changed from Was to Now. Text describes it for the user.
 type Change struct {
 	// Kind is "file" (Name is its path in the tree), "source" (its file name),
-	// "dependency" (the output), "argument" (of the build), "request" (another
-	// part of it), "engine", or "unknown" where nothing tells.
+	// "dependency" (the output), "argument" (of the build), "request" (another part
+	// of it), "engine", or "unknown" if the inputs of the last build are not kept.
 	Kind string `json:"kind"`
 	Name string `json:"name,omitempty"`
-	Was  string `json:"was,omitempty"` // "" when it is new
-	Now  string `json:"now,omitempty"` // "" when it is gone
+	Was  string `json:"was,omitempty"` // "" if it is new
+	Now  string `json:"now,omitempty"` // "" if it was removed
 	Text string `json:"text"`
 }
 
-// changes lists what differs between two lists of inputs, what a person edits
-// first: files, sources, arguments, then what follows from elsewhere.
+// changes lists the differences between two sets of inputs. Those that a person made
+// come first: files, sources and arguments, then their consequences.
 func changes(was, now tree.KeyParts) []Change {
 	var cs []Change
 	cs = append(cs, fileChanges(was, now)...)
@@ -69,7 +69,7 @@ func sourceText(name, was, now string) string {
 	return fmt.Sprintf("the source %s changed %s → %s", name, text.Abbreviate(was), text.Abbreviate(now))
 }
 
-// derivedArgs follow from VERSION, which alone is told.
+// derivedArgs are computed from VERSION; a change of VERSION is listed without them.
 var derivedArgs = []string{
 	"VERSION_UNDER", "VERSION_DASH", "VERSION_MAJOR", "VERSION_MAJOR_MINOR", "VERSION_STRIP_SUFFIX",
 }
@@ -90,8 +90,9 @@ func argumentChanges(was, now map[string]string) []Change {
 	})
 }
 
-// requestChanges compares the rest of the request. Contexts are the dependencies,
-// and what the tag and the annotations say is the version.
+// requestChanges compares the rest of the request. It leaves out the contexts, which
+// are the dependencies, and the parts of tags and annotations that come from the
+// version.
 func requestChanges(was, now tree.KeyParts) []Change {
 	list := func(p tree.KeyParts) map[string]string {
 		r := p.Request
@@ -120,7 +121,8 @@ func requestChanges(was, now tree.KeyParts) []Change {
 	return cs
 }
 
-// depTexts gives each dependency's images as one text, "<platform> <digest>,…".
+// depTexts returns the images of each dependency as one text, "<platform>
+// <digest>,…".
 func depTexts(deps map[string]map[string]bool) map[string]string {
 	m := map[string]string{}
 	for name, set := range deps {
@@ -140,7 +142,7 @@ func depChanges(was, now map[string]string) []Change {
 		was, now = firstDifferent(was, now)
 		return fmt.Sprintf("%s changed %s → %s", name, text.Abbreviate(was), text.Abbreviate(now))
 	})
-	for i, c := range cs { // for machines: the digests alone
+	for i, c := range cs { // in JSON only the digests
 		if c.Was != "" && c.Now != "" {
 			cs[i].Was, cs[i].Now = firstDifferent(c.Was, c.Now)
 		}
@@ -148,8 +150,8 @@ func depChanges(was, now map[string]string) []Change {
 	return cs
 }
 
-// firstDifferent returns the digests of the first platform whose images differ;
-// "" on the side that does not have it.
+// firstDifferent returns the digests of the first platform whose images differ, ""
+// on a side without one.
 func firstDifferent(was, now string) (string, string) {
 	images := func(s string) map[string]string {
 		m := map[string]string{}
@@ -170,6 +172,7 @@ func firstDifferent(was, now string) (string, string) {
 	return "", ""
 }
 
+// mapChanges lists the differing members of two maps, sorted by name.
 func mapChanges(kind string, was, now map[string]string, say func(name, was, now string) string) []Change {
 	var cs []Change
 	names := slices.Concat(slices.Collect(maps.Keys(was)), slices.Collect(maps.Keys(now)))
@@ -182,7 +185,7 @@ func mapChanges(kind string, was, now map[string]string, say func(name, was, now
 	return cs
 }
 
-// changesSince lists what changed between rec's build and now.
+// changesSince lists the changes from rec's build to now.
 func changesSince(store *cache.Store, rec cache.Record, now tree.KeyParts) []Change {
 	var was tree.KeyParts
 	if store.Inputs(rec.Key, &was) == nil {
@@ -200,10 +203,10 @@ func changesSince(store *cache.Store, rec cache.Record, now tree.KeyParts) []Cha
 	return cs
 }
 
-// maxChangesTold bounds the changes of a reason; `sx explain` has them all.
+// maxChangesTold bounds the changes that a reason names; `sx explain` lists all.
 const maxChangesTold = 2
 
-// sentence says changes in one line.
+// sentence describes changes in one line.
 func sentence(cs []Change) string {
 	var texts []string
 	for _, c := range cs[:min(len(cs), maxChangesTold)] {

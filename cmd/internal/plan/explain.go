@@ -12,40 +12,40 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Explanation says why an output would be built, or why it need not be.
+// Explanation says why an output would be built, or why not.
 type Explanation struct {
 	Ref    graph.Ref
 	Action Action
-	// Chain leads from the output, over what each next one is built from, to the
-	// root cause. Of an output that is up to date it is empty.
+	// Chain leads from the output, over one dependency after the other, to the root
+	// cause. It is empty for an output that is up to date.
 	Chain []Cause
-	// Others are the other outputs in its closure that have a reason of their
-	// own, so that mending the chain's end alone would not do. Those that were
-	// never built are only counted.
+	// Others lists the other outputs in its closure with a reason of their own: they
+	// would be built even without the root cause. Outputs that were never built are
+	// counted in Never instead.
 	Others []Cause
 	Never  int
-	// Closure is how many outputs it is built from, itself not counted.
+	// Closure counts the outputs in its closure, without itself.
 	Closure int
-	// Images are those of other registries that it or its closure is built from:
-	// inputs that no build here can prove.
+	// Images lists the images of other registries in its closure, which no build
+	// here can prove.
 	Images []graph.Image
-	// Record is how what is in out/ came to be; nil where nothing tells.
+	// Record says how the image in out/ was made, nil if that is unknown.
 	Record *cache.Record
 }
 
-// Cause is one link of a chain: why an output will be built, or, where Built is
-// set, why it was built then and came out otherwise than before.
+// Cause is one link of a chain: why an output will be built or, if Built is set, why
+// it was built and got another digest.
 type Cause struct {
 	Ref     graph.Ref
-	Action  Action    // of one that will be; else "":
-	Built   time.Time // when it was
+	Action  Action    // "" for a finished build
+	Built   time.Time // when that build finished
 	Reason  string
 	Changes []Change
 }
 
 // Explain plans targets and follows the reason of each to its root, also through
-// builds that are done: an output is stale because a dependency's digest changed,
-// and that changed because, two days ago, one of its files had.
+// finished builds: an output may be stale because a dependency's digest changed,
+// which changed because, two days ago, one of its files had.
 func Explain(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) ([]Explanation, error) {
 	plan, err := New(ctx, v, targets, opts)
 	if err != nil {
@@ -84,7 +84,7 @@ func explainOne(v *tree.View, steps map[graph.Ref]*Step, ref graph.Ref) Explanat
 	for _, other := range closure {
 		s := steps[other]
 		switch {
-		case s == nil: // behind a published image
+		case s == nil: // only a substituted output depends on it
 		case s.Action == ActionNone || s.Because != (graph.Ref{}) || other == root:
 		case s.Reason == neverBuilt:
 			e.Never++
@@ -95,12 +95,13 @@ func explainOne(v *tree.View, steps map[graph.Ref]*Step, ref graph.Ref) Explanat
 	return e
 }
 
+// causeOf returns the cause of a step that is planned.
 func causeOf(s *Step) Cause {
 	return Cause{Ref: s.Output.Ref, Action: s.Action, Reason: s.Reason, Changes: s.Changes}
 }
 
-// earlierBuilds follows changes that are all of dependencies' digests back through the
-// builds that made those digests, as far as their proofs and inputs are kept.
+// earlierBuilds follows changes that are all of dependencies' digests back through
+// the builds that made those digests, as far as their proofs and inputs are kept.
 func earlierBuilds(store *cache.Store, changes []Change) (chain []Cause) {
 	seen := map[Change]bool{}
 	for {
@@ -117,7 +118,7 @@ func earlierBuilds(store *cache.Store, changes []Change) (chain []Cause) {
 	}
 }
 
-// onlyDependency is the first of changes, if nothing but dependencies changed.
+// onlyDependency returns the first of changes, if all are of dependencies.
 func onlyDependency(changes []Change) (Change, bool) {
 	for _, c := range changes {
 		if c.Kind != "dependency" || c.Was == "" || c.Now == "" {
@@ -130,8 +131,8 @@ func onlyDependency(changes []Change) (Change, bool) {
 	return changes[0], true
 }
 
-// causeOfRebuild says why a dependency's digest changed, of which there is something to
-// say only where it is one of this user's builds.
+// causeOfRebuild says why a dependency's digest changed, if both digests were built
+// here or the new one was not.
 func causeOfRebuild(store *cache.Store, dep Change) (Cause, bool) {
 	ref, err := graph.ParseRef(dep.Name)
 	now, parsed := oci.ParseDigest(dep.Now)
@@ -157,7 +158,7 @@ func causeOfRebuild(store *cache.Store, dep Change) (Cause, bool) {
 	return cause, true
 }
 
-// changesBetween lists what changed from one build to another.
+// changesBetween lists the changes from one build to another.
 func changesBetween(store *cache.Store, was, now cache.Record) []Change {
 	var parts tree.KeyParts
 	if store.Inputs(now.Key, &parts) != nil {

@@ -1,8 +1,9 @@
-// Package verdict says what is proven of the outputs in out/.
+// Package verdict decides what is proven of the outputs in out/.
 //
-// [Judge] gives each output a [Verdict] with the evidence that it rests on: MATCH is
-// decided in judge.go, the unproven inputs of a closure are counted in inputs.go.
+// A [Judge] gives each output a [Verdict] with its evidence: judge.go decides MATCH,
+// inputs.go counts the unproven inputs of a closure, baseline.go decides which published
+// images may be used instead of a build.
 //
-// It builds nothing, asks no network, and knows nothing of signatures, which are said
-// beside a verdict and never change it.
+// The package builds nothing and uses no network. It knows nothing of signatures: they are
+// printed beside a verdict, and never change it.
 package verdict

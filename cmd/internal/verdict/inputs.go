@@ -11,20 +11,20 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// input is an output with one digest, as others were built from it. What counts
-// for them is its whole closure by digest, so each is looked at once for all.
+// input is an output with one digest, as it was built into others. Its closure by
+// digest is the same for all of them, so it is computed once.
 type input struct {
-	deps   []*input // none of what has no proof
-	kind   string   // of the engine that built it; "" where there is no proof
-	proven bool     // it is MATCH, on that kind of engine and its own inputs aside
-	// deviation says why it is not what the tree's definitions make, or that one of its
-	// inputs is not; "" if all of them are, as far as sx knows.
+	deps   []*input // empty without a proof
+	kind   string   // of the engine that built it, "" without a proof
+	proven bool     // it is MATCH, apart from its own inputs, for outputs built on that kind of engine
+	// deviation says why it, or one of its inputs, was not made by the tree's
+	// definitions; "" if they were, as far as sx knows.
 	deviation string
 
 	digest oci.Digest
 
-	marks    uint64         // scratch of count: the unproven ones of a round that it is or rests on
-	unproven map[string]int // kind of engine → unproven inputs
+	marks    uint64         // scratch of count: a bit for each unproven input of a round that is it or is in its closure
+	unproven map[string]int // by kind of engine: unproven inputs in its closure
 }
 
 type inputID struct {
@@ -32,20 +32,20 @@ type inputID struct {
 	digest oci.Digest
 }
 
-// inputs are all that were looked at, each after its deps.
+// inputs holds each input that was found, after its deps.
 type inputs struct {
-	byNumber  []*input // of each output of the graph, by its number: the first that was looked at
+	byNumber  []*input // the first input added for each output of the graph, by the output's number
 	byID      map[inputID]*input
 	order     []*input
-	uncounted bool // some have no counts yet
+	uncounted bool // some inputs have no counts yet
 }
 
-// unprovenInputs counts the inputs of o, which has the manifests ms and a proof, that
-// have none: outputs in its closure, by digest, that were not built here, from the
-// tree's definitions, with the published digest, on the kind of engine that o's
-// verdict names or on the embedded one, whose word needs no name. Other says that some
-// input is not what the tree's definitions make.
-func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other string) {
+// unprovenInputs counts the inputs of o that are not proven: the outputs in its
+// closure, by digest, that were not built here from the tree's definitions, with the
+// published digest, on the embedded engine or on the kind of engine that o's verdict
+// names. O has the manifests ms and a proof. Deviation says that an input was not
+// made by the tree's definitions.
+func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, deviation string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in := j.input(o.String(), o, ms)
@@ -53,7 +53,7 @@ func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, other
 	return in.unproven[in.kind], in.deviation
 }
 
-// All judges refs, which is much faster than one by one where there are many.
+// All judges refs. It is much faster than judging many outputs one by one.
 func (j *Judge) All(refs []graph.Ref) []Verdict {
 	outputs := make([]*graph.Output, len(refs))
 	tree.Parallel(len(refs), func(i int) {
@@ -66,7 +66,7 @@ func (j *Judge) All(refs []graph.Ref) []Verdict {
 	return vs
 }
 
-// prepare looks at all that outputs rest on.
+// prepare finds the inputs of outputs.
 func (j *Judge) prepare(outputs []*graph.Output) {
 	for _, o := range outputs {
 		if rec, err := j.View.Record(o); err == nil && rec.Origin == cache.BuiltHere {
@@ -75,8 +75,9 @@ func (j *Judge) prepare(outputs []*graph.Output) {
 	}
 }
 
-// addDeps follows rec, a record of o, or of an output that the graph does not have:
-// nil. Its dependencies mostly are what the graph says, so few are looked for by name.
+// addDeps adds the dependencies that rec lists, the record of o; o is nil if the
+// graph does not have the output. They are mostly the dependencies in the graph, so
+// few are searched by name.
 func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 	in.deps = make([]*input, len(rec.Deps), len(rec.Deps)+len(rec.Foreign))
 	for i, d := range rec.Deps {
@@ -93,13 +94,13 @@ func (j *Judge) addDeps(in *input, o *graph.Output, rec cache.Record) {
 	}
 }
 
-// foreign is an image of another registry, of which no build here can be a proof.
+// foreign adds an image of another registry, which no build here can prove.
 func (s *inputs) foreign(image string) *input {
 	return s.add(image, nil, oci.Digest{}, func(*input) {})
 }
 
-// input looks at an output that has the manifests ms, or had when it was used; o is
-// nil where the graph has none of that name.
+// input returns the input for an output with the manifests ms; o is nil if the graph
+// has no output of that name.
 func (j *Judge) input(name string, o *graph.Output, ms []oci.Manifest) *input {
 	var d oci.Digest
 	if len(ms) > 0 {
@@ -117,8 +118,8 @@ func (j *Judge) input(name string, o *graph.Output, ms []oci.Manifest) *input {
 	return j.inputs.add(name, o, d, func(in *input) { j.fill(in, name, o, published) })
 }
 
-// fill looks for the proof of an input. Listed says that it has an image of the
-// platform that digests/ speaks of.
+// fill looks for the proof of an input. Listed says that it has an image for the
+// platform that digests/ lists.
 func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	want, ok := j.published(name)
 	listed = listed && o != nil && ok && want == in.digest
@@ -138,7 +139,8 @@ func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	}
 }
 
-// outdated is why a build is not of the tree's definitions, inputs aside; "" if it is.
+// outdated returns why rec's build was not made by the tree's definitions, apart
+// from its inputs; "" if it was.
 func (j *Judge) outdated(name string, o *graph.Output, rec cache.Record) string {
 	if o == nil {
 		return name + " is not an output of the tree"
@@ -156,6 +158,7 @@ func (j *Judge) outdated(name string, o *graph.Output, rec cache.Record) string 
 	return ""
 }
 
+// proof returns the proof of an output with a digest.
 func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record, bool) {
 	if o == nil {
 		return j.View.Store.Proof(name, d)
@@ -163,13 +166,13 @@ func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record,
 	return j.View.Proof(o, d)
 }
 
-// usedForeignCache tells of a build that may have used what the cache of an engine elsewhere
-// holds, which nobody here need have built.
+// usedForeignCache reports whether a build may have used the cache of an engine
+// elsewhere, which need not have been built here.
 func usedForeignCache(rec cache.Record) bool {
 	return rec.Engine.Kind != "embedded" && !rec.NoCache
 }
 
-// output is the tree's output of that name, or nil.
+// output returns the tree's output of that name, or nil.
 func (j *Judge) output(name string) *graph.Output {
 	ref, err := graph.ParseRef(name)
 	if err != nil {
@@ -178,7 +181,7 @@ func (j *Judge) output(name string) *graph.Output {
 	return j.View.Graph.Output(ref)
 }
 
-// find returns what was looked at already, or nil.
+// find returns an input that was added, or nil.
 func (s *inputs) find(name string, o *graph.Output, d oci.Digest) *input {
 	if o != nil && o.Number() < len(s.byNumber) {
 		if in := s.byNumber[o.Number()]; in != nil && in.digest == d {
@@ -188,6 +191,7 @@ func (s *inputs) find(name string, o *graph.Output, d oci.Digest) *input {
 	return s.byID[inputID{name, d}]
 }
 
+// put stores an input for find.
 func (s *inputs) put(name string, o *graph.Output, in *input) {
 	if o != nil {
 		if n := o.Number() + 1 - len(s.byNumber); n > 0 {
@@ -204,9 +208,8 @@ func (s *inputs) put(name string, o *graph.Output, in *input) {
 	s.byID[inputID{name, in.digest}] = in
 }
 
-// add returns that of an output with a digest, which fill looks at when it is new.
-// Only a forged record could lead back to itself; the edge that does counts for
-// nothing.
+// add returns the input for an output with a digest, and calls fill if it is new.
+// Only a forged record could lead back to itself; that edge does not count.
 func (s *inputs) add(name string, o *graph.Output, d oci.Digest, fill func(*input)) *input {
 	if in := s.find(name, o, d); in != nil {
 		return in
@@ -218,8 +221,8 @@ func (s *inputs) add(name string, o *graph.Output, d oci.Digest, fill func(*inpu
 	return in
 }
 
-// count fills in how many unproven inputs each rests on, for every kind of engine
-// that built any.
+// count sets how many unproven inputs each input has in its closure, for each kind
+// of engine that built any.
 func (s *inputs) count() {
 	if !s.uncounted {
 		return
@@ -236,9 +239,9 @@ func (s *inputs) count() {
 	}
 }
 
-// countOn goes over all inputs once for every 64 that are unproven on that kind of
-// engine: an input is marked with those that it is or rests on, and has as many as
-// its deps have marks.
+// countOn goes over all inputs once for every 64 that are unproven for that kind of
+// engine. Each of them has a bit; an input collects the bits of its closure, and
+// counts those of its deps.
 func (s *inputs) countOn(kind string) {
 	var round []*input
 	for i, in := range s.order {
@@ -252,6 +255,7 @@ func (s *inputs) countOn(kind string) {
 	}
 }
 
+// mark computes the bits of a round, and adds them to the counts.
 func (s *inputs) mark(round []*input, kind string) {
 	for _, in := range s.order {
 		in.marks = 0

@@ -18,26 +18,25 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// History knows what was published: the tree at the last commit that changed
-// anything in digests/.
+// History says what changed since the tree's last commit that changed anything in
+// digests/.
 type History interface {
-	// Changed reports whether the definition folder dir, whose files are
-	// given, differs from what it was at that commit.
+	// Changed reports whether the definition folder dir, whose files are given,
+	// differs from that commit.
 	Changed(dir string, files []graph.File) (bool, error)
 }
 
 // Judge gives verdicts.
 type Judge struct {
-	View *tree.View // what is judged
-	// Open opens the history once it is needed: for the first digest that is not
-	// the published one. Where there is none the error says why, and nothing is
-	// CHANGED; so it is without Open.
+	View *tree.View // the tree to judge
+	// Open opens the history, when it is first needed: for a digest that is not the
+	// published one. After an error, or without Open, nothing is CHANGED.
 	Open func() (History, error)
-	// Against, if set, takes the place of the tree's digests/. Open then is about the
-	// commit that published these digests, or nil if no commit did.
+	// Against, if set, replaces the tree's digests/. The history is then about the commit
+	// that published these digests; Open is nil if no commit did.
 	Against *Against
 
-	mu        sync.Mutex // of all below, while several are judged at once
+	mu        sync.Mutex // guards all below
 	history   History
 	noHistory error
 	opened    bool
@@ -45,13 +44,13 @@ type Judge struct {
 	inputs    inputs
 }
 
-// Against is published digests that do not come from the tree's digests/.
+// Against is a source of published digests other than the tree's digests/.
 type Against struct {
 	Source    string // what a verdict calls it
 	Published cache.Published
 }
 
-// published returns the digest that an output is held against.
+// published returns the published digest of an output.
 func (j *Judge) published(output string) (oci.Digest, bool) {
 	all := j.View.Published
 	if j.Against != nil {
@@ -61,9 +60,10 @@ func (j *Judge) published(output string) (oci.Digest, bool) {
 	return d, ok
 }
 
+// OpenHistory opens the history, once.
 func (j *Judge) OpenHistory() (History, error) {
 	if !j.opened {
-		j.opened, j.noHistory = true, errors.New("nobody opened it")
+		j.opened, j.noHistory = true, errors.New("no history is given")
 		if j.Open != nil {
 			j.history, j.noHistory = j.Open()
 		}
@@ -71,19 +71,21 @@ func (j *Judge) OpenHistory() (History, error) {
 	return j.history, j.noHistory
 }
 
-// Judge looks at what is in out/ for ref. Blobs that are as they were when they
-// were last hashed are not read again; see [Verify].
+// Judge judges what is in out/ for ref. It does not read blobs again that are
+// unchanged since they were hashed; [Verify] does.
 func (j *Judge) Judge(ref graph.Ref) Verdict {
 	return j.verdictOn(j.View.Graph.Output(ref))
 }
 
+// verdictOn reads and judges o.
 func (j *Judge) verdictOn(o *graph.Output) Verdict {
 	layout, err := j.View.Check(o)
 	return j.judge(o, layout, err)
 }
 
-// judge is about a layout that was read in full, or could not be. What cannot be told
-// of an output makes it UNPROVEN, and keeps no other from its verdict.
+// judge judges o by its layout, which was read in full, or by the error of reading
+// it. An output that cannot be judged is UNPROVEN, and keeps no other from its
+// verdict.
 func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 	v := Verdict{Ref: o.Ref}
 	if j.Against != nil {
@@ -125,13 +127,13 @@ func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
 		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
 		return v
 	}
-	given, other := j.unprovenInputs(o, layout.Manifests)
+	given, deviation := j.unprovenInputs(o, layout.Manifests)
 	switch {
 	case published && v.Got == v.Want:
 		j.match(&v, rec, given)
 		return v
-	case other != "": // whatever its digest is, it says nothing of the tree's definitions
-		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+other+"; run sx build "+o.String()
+	case deviation != "": // its digest says nothing about the tree's definitions
+		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+deviation+"; run sx build "+o.String()
 		return v
 	case !published:
 		v.Word, v.Want = Unpublished, oci.Digest{}
@@ -154,8 +156,8 @@ func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
 	}
 }
 
-// differs tells MISMATCH from CHANGED. What of the history cannot be read makes it
-// unknown whether the definitions that depend on it changed, and nothing else.
+// differs decides between MISMATCH and CHANGED. If part of the history cannot be
+// read, it is unknown only whether the definitions in that part changed.
 func (j *Judge) differs(v Verdict, rec cache.Record) Verdict {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -181,13 +183,13 @@ func (j *Judge) differs(v Verdict, rec cache.Record) Verdict {
 	return v
 }
 
-// change is what the history tells of a definition.
+// change says what the history knows of a definition.
 type change struct {
 	dir     string // the folder that changed, "" if none did
 	unknown error  // why that is not known
 }
 
-// changedSince is about the folder of a definition, and about that whose version it
+// changedSince compares the folder of a definition, and of the one whose version it
 // takes, which is part of what it builds.
 func (j *Judge) changedSince(history History, d *graph.Definition) change {
 	if c, ok := j.changed[d.Dir]; ok {
@@ -214,8 +216,8 @@ func (j *Judge) changedSince(history History, d *graph.Definition) change {
 	return c
 }
 
-// publishedManifest finds the manifest that digests/ speaks of: the platform
-// that the definition forces first, or linux/amd64.
+// publishedManifest returns the manifest for the platform that digests/ lists: the
+// first that the definition forces, or linux/amd64.
 func publishedManifest(o *graph.Output, ms []oci.Manifest) (oci.Digest, bool) {
 	want := graph.DefaultPlatform
 	if o != nil && len(o.Definition.Platforms) > 0 {
@@ -245,8 +247,8 @@ func (j *Judge) origin(o *graph.Output) string {
 	return "not what was built here"
 }
 
-// Verify hashes every blob of refs and judges them. Damage is told in the verdict,
-// and kept in mind by the store; the error is ctx's cause.
+// Verify hashes every blob of refs and judges them. The verdict reports damage,
+// which the store also remembers; the error is ctx's cause.
 func Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict)) ([]Verdict, error) {
 	var vs []Verdict
 	err := VerifyBy(ctx, []*Judge{j}, refs, func(v []Verdict) {
@@ -258,8 +260,8 @@ func Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict))
 	return vs, err
 }
 
-// VerifyBy is Verify by several judges of one View: each is called with the verdicts on
-// one output, in their order. The blobs are hashed once.
+// VerifyBy is Verify for several judges of one View. It calls each with the verdicts
+// on one output, in the order of judges. The blobs are hashed once.
 func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
 	view := judges[0].View
 	outputs := make([]*graph.Output, len(refs))
@@ -286,10 +288,11 @@ func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func(
 	return nil
 }
 
-// excuseUnknownKey makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml that sx does not know
-// may account for the difference: one of o's definition, or of a dependency whose
-// digest is not the published one either. A definition that got such a key has changed,
-// and what sx made of it must not replace what is published without --force.
+// excuseUnknownKey makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml
+// that sx does not know may account for the difference: a key in o's definition, or
+// in that of a dependency whose digest is not the published one either. A definition
+// that got such a key has changed, and an image that sx built from it must not
+// replace the published one without --force.
 func (j *Judge) excuseUnknownKey(v *Verdict, o *graph.Output) {
 	for _, ref := range j.View.Graph.Closure([]graph.Ref{o.Ref}) {
 		dep := j.View.Graph.Output(ref)

@@ -7,15 +7,15 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Word is what is known of an output (docs/architecture.md, "Verdicts").
+// Word classifies an output (docs/architecture.md, "Verdicts").
 type Word string
 
-// The words. No other is ever printed for an output.
+// The words. Commands print no others for an output.
 const (
 	Match       Word = "MATCH"       // built here from source, digest as published
-	Mismatch    Word = "MISMATCH"    // built here from what the tree says now, digest differs, definitions as published
-	Changed     Word = "CHANGED"     // built here, digest differs, as it may: the definitions changed
-	Unproven    Word = "UNPROVEN"    // present, not built here, or from something else than the tree says now
+	Mismatch    Word = "MISMATCH"    // built here from the tree's current definitions, digest differs, no definition changed
+	Changed     Word = "CHANGED"     // built here, digest differs, definitions changed
+	Unproven    Word = "UNPROVEN"    // in out/, but not built here or not from the tree's current definitions
 	Missing     Word = "MISSING"     // not in out/
 	Unpublished Word = "UNPUBLISHED" // no published digest for this output and platform
 )
@@ -24,28 +24,29 @@ const (
 type Verdict struct {
 	Ref  graph.Ref
 	Word Word
-	Got  oci.Digest // what is in out/, zero when MISSING
-	Want oci.Digest // what is published, zero when UNPUBLISHED
+	Got  oci.Digest // in out/, zero if MISSING
+	Want oci.Digest // published, zero if UNPUBLISHED
 	// Given counts the inputs in the closure that are not themselves MATCH: a
 	// MATCH with Given > 0 is conditional on them.
 	Given int
-	// Engine is set where it is not the embedded one.
+	// Engine is the kind of engine that built it, "" for the embedded one.
 	Engine string
-	// Cached is set where that engine may have used its cache, which counts as one
-	// of Given.
+	// Cached reports that an engine elsewhere may have used its cache, which counts
+	// as one of Given.
 	Cached bool
-	// Damaged is set where out/ holds something that is not whole.
+	// Damaged reports that out/ holds a damaged layout.
 	Damaged bool
-	// Against is set if the published digests are not the tree's: where they come from.
+	// Against names the source of the published digests if it is not the tree's
+	// digests/.
 	Against string
-	// Note says more, for a person.
+	// Note explains the word to the user.
 	Note string
 }
 
 // Full reports whether v is a MATCH without conditions.
 func (v Verdict) Full() bool { return v.Word == Match && v.Given == 0 }
 
-// String is the word and its conditions.
+// String returns the word with its conditions.
 func (v Verdict) String() string {
 	s := string(v.Word)
 	if v.Engine != "" && v.Word == Match {
