@@ -18,10 +18,11 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Published is what the tree's digests/ says: output → digest of its manifest.
+// Published maps each output to the digest of its manifest, as the tree's digests/
+// lists it.
 type Published map[string]oci.Digest
 
-// stages have a file each in digests/.
+// stages are the stages with a file in digests/.
 var stages = []string{"bootstrap", "core", "pallet", "user"}
 
 // Limits of one file of digests/. StageX's largest has 35 kB.
@@ -31,9 +32,9 @@ const (
 )
 
 // ParseDigests reads digests/<stage>.txt: lines "<64 hex> <stage>-<name>\n", each
-// output once. As a checkout or an editor may leave them, lines may end with CRLF,
-// the last with nothing, and lines that are empty count for nothing. An error names
-// file and line.
+// output once. Checkouts and editors may change line ends: a line may end with CRLF,
+// the last one without any, and empty lines are ignored. An error names the file and
+// the line.
 func ParseDigests(r io.Reader, stage string) (Published, error) {
 	p := Published{}
 	if err := p.read(r, stage); err != nil {
@@ -42,7 +43,7 @@ func ParseDigests(r io.Reader, stage string) (Published, error) {
 	return p, nil
 }
 
-// read adds what a stage's file lists.
+// read adds the lines of a stage's file.
 func (p Published) read(r io.Reader, stage string) error {
 	data, err := io.ReadAll(io.LimitReader(r, digestsLimit+1))
 	if err != nil {
@@ -93,8 +94,8 @@ func (p Published) add(line, stage string) error {
 
 func digestsFile(stage string) string { return path.Join("digests", stage+".txt") }
 
-// LoadDigests reads all of a tree's digests/. A missing file lists nothing; a link
-// is refused, as WriteDigests does.
+// LoadDigests reads all files of a tree's digests/. A missing file lists nothing. A
+// link is refused, as by WriteDigests.
 func LoadDigests(tree fs.FS) (Published, error) {
 	info, err := fs.Lstat(tree, "digests")
 	switch {
@@ -114,8 +115,8 @@ func LoadDigests(tree fs.FS) (Published, error) {
 	return all, nil
 }
 
-// StrayDigests lists the files <name>.txt of a tree's digests/ that are of no stage,
-// sorted, of which [LoadDigests] reads nothing.
+// StrayDigests lists the files <name>.txt in a tree's digests/ that belong to no
+// stage, sorted. [LoadDigests] does not read them.
 func StrayDigests(tree fs.FS) (stray []string) {
 	entries, err := fs.ReadDir(tree, "digests")
 	if err != nil {
@@ -129,7 +130,7 @@ func StrayDigests(tree fs.FS) (stray []string) {
 	return stray
 }
 
-// load adds what the file of a stage lists, where there is one.
+// load adds the lines of a stage's file, if there is one.
 func (p Published) load(tree fs.FS, stage string) error {
 	info, err := fs.Lstat(tree, digestsFile(stage))
 	switch {
@@ -150,10 +151,9 @@ func (p Published) load(tree fs.FS, stage string) error {
 	return p.read(f, stage)
 }
 
-// WriteDigests makes the tree's digests/ list exactly p: a file per stage, sorted
-// by name as bytes, mode 0644, none for a stage without outputs (upstream:
-// src/digests.py). A file that would not change, but for how its lines end, is not
-// touched.
+// WriteDigests makes the tree's digests/ list exactly p: one file for each stage
+// with outputs, sorted by name as bytes, mode 0644 (upstream: src/digests.py). It
+// does not touch a file that would change only its line ends.
 func (s *Store) WriteDigests(p Published) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("writing digests: %w", s.readOnly)
@@ -187,7 +187,7 @@ func (s *Store) writeStage(path string, data []byte) error {
 	return errors.Join(os.Remove(path), disk.SyncDir(filepath.Dir(path)))
 }
 
-// plainLines ends every line with a newline alone, and drops those that are empty.
+// plainLines ends every line with a newline alone, and drops empty lines.
 func plainLines(data []byte) []byte {
 	var plain []byte
 	for line := range bytes.Lines(data) {
@@ -198,7 +198,7 @@ func plainLines(data []byte) []byte {
 	return plain
 }
 
-// format returns each stage's file.
+// format returns the content of each stage's file.
 func (p Published) format() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for _, output := range slices.SortedFunc(maps.Keys(p), cmp.Compare[string]) {

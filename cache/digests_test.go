@@ -33,7 +33,7 @@ func TestParseDigests(t *testing.T) {
 	}
 }
 
-// What a checkout with core.autocrlf or an editor makes of a file says the same.
+// Line ends as core.autocrlf or an editor leave them make no difference.
 func TestParseDigestsOfEditors(t *testing.T) {
 	plain := line("a", "core-a") + line("b", "core-b")
 	want := must(ParseDigests(strings.NewReader(plain), "core"))(t)
@@ -56,7 +56,7 @@ func TestParseDigestsOfEditors(t *testing.T) {
 	}
 }
 
-// A refusal reads no more than the limit, makes little of it, and quotes little.
+// A refusal reads no more than the limit, and its message is short.
 func TestParseDigestsIsBounded(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("x", 64<<20), strings.Repeat("\n", 64<<20),
@@ -207,7 +207,7 @@ func TestWriteDigestsRefuses(t *testing.T) {
 	}
 }
 
-// The real tree's files come back as they are; opt-in, by naming a checkout.
+// The real tree's files are written as they were read; opt-in, by naming a checkout.
 func TestUpstreamDigests(t *testing.T) {
 	tree := os.Getenv("SX_TEST_TREE")
 	if tree == "" {

@@ -12,8 +12,8 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Key is the sha256 of all that decides an output's bytes. It is comparable; the
-// zero value stands for "unknown" and has empty text.
+// Key is the sha256 of the inputs that decide an output's bytes. It is comparable;
+// the zero value means "unknown" and has empty text.
 type Key struct{ sum [sha256.Size]byte }
 
 // NewKey returns the sha256 of v's canonical JSON: encoding/json's compact form
@@ -72,8 +72,9 @@ func (k *Key) UnmarshalText(text []byte) error {
 }
 
 // canonical encodes v twice, the second time from maps, whose members encoding/json
-// sorts. What only an own MarshalJSON or a string that is not UTF-8 can bring is seen by
-// the length: a member that is named twice is lost, an escape is written shorter.
+// sorts. A member that is named twice, or an escape that is not needed, makes the
+// second text shorter: both can only come from a MarshalJSON method or a string that
+// is not UTF-8.
 func canonical(v any) ([]byte, error) {
 	once, err := compactJSON(v)
 	if err != nil {
@@ -105,7 +106,7 @@ func compactJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// checkIntegers refuses numbers that can be written in several ways.
+// checkIntegers refuses numbers that could be written in several ways.
 func checkIntegers(v any) error {
 	switch v := v.(type) {
 	case json.Number:

@@ -87,8 +87,8 @@ func FuzzKeyText(f *testing.F) {
 	})
 }
 
-// Two different documents never have the same canonical form, and a canonical
-// form is its own.
+// Two different documents never have the same canonical form, and the canonical form
+// of a canonical form is itself.
 func FuzzCanonical(f *testing.F) {
 	f.Add([]byte(`{"a":[1,null,true,{"b":"\ud800"}],"":"\\ufffd"}`))
 	f.Add([]byte(`{"a":1,"a":2}`))
@@ -113,7 +113,7 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
-// goldenInputs have the shape of what a build hashes: a struct whose members are not
+// goldenInputs has what the inputs of a build have: a struct whose members are not
 // in order, maps, empty and nil slices, and strings of all kinds.
 func goldenInputs() []any {
 	type file struct {
@@ -150,7 +150,8 @@ func goldenInputs() []any {
 	}
 }
 
-// TestKeysStay: a key that changes with sx makes every output stale.
+// TestKeysStay checks that keys do not change with sx: that would make every output
+// stale.
 func TestKeysStay(t *testing.T) {
 	for i, want := range []string{
 		"e08c5296038436bed03edc69b8b67ccec7f8654af36b65cacc600466a904dcfe",

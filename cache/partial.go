@@ -17,25 +17,26 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Partial is a blob on its way from elsewhere: .sx/blobs/partial/<hex>, locked while
-// it is open, and kept when the process ends before the blob is whole. What is
-// written is hashed; Finish makes it a shared blob only if it is that blob.
+// Partial is a blob that is being received: .sx/blobs/partial/<hex>. The file is
+// locked while it is open, and stays for the next run if the process ends too early.
+// Finish makes it a shared blob, if its hash is the wanted one.
 type Partial struct {
 	s    *Store
 	want oci.Digest
 	path string
 	f    *os.File
-	sum  hash.Hash // of the first size bytes, which are those on disk
+	sum  hash.Hash // of the size bytes in the file
 	size int64
 	done bool
 }
 
-// partialWait is how often a partial blob that another sx writes is looked at.
+// partialWait is the pause between two tries of a partial blob that another sx
+// receives.
 const partialWait = 100 * time.Millisecond
 
-// Partial opens the partial blob of a digest and hashes what an earlier run left.
-// It waits for another process that writes it, and then calls waiting, once. It is
-// fs.ErrExist when the shared blobs hold the blob.
+// Partial opens the partial blob of a digest and hashes what an earlier run left. If
+// another process receives the blob it calls waiting, once, and waits. If the blob
+// is a shared one already, the error is fs.ErrExist.
 func (s *Store) Partial(ctx context.Context, d oci.Digest, waiting func()) (*Partial, error) {
 	if s.readOnly != nil {
 		return nil, fmt.Errorf("receiving blob %s: %w", d, s.readOnly)
@@ -60,11 +61,11 @@ func (s *Store) Partial(ctx context.Context, d oci.Digest, waiting func()) (*Par
 	return p, nil
 }
 
-// open leaves a file that is locked and still has its name.
+// open opens p.f: a locked file that has its name.
 func (p *Partial) open(ctx context.Context, waiting func()) error {
 	for told := false; ; {
 		f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) { // sealed by a run that was killed right then, or none of ours
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) { // a run that was killed sealed it, or sx did not make it
 			err = os.Remove(p.path)
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -94,12 +95,12 @@ func (p *Partial) open(ctx context.Context, waiting func()) error {
 	}
 }
 
-// errTaken says that another process holds a partial blob, or gave it its final
+// errTaken reports that another process holds the partial blob, or gave it its final
 // name.
 var errTaken = errors.New("another sx receives it")
 
-// claim refuses what is not a plain file with one name: what is written must not
-// show under another.
+// claim locks f. It refuses a file that is not regular or has another name, which
+// would show what is written.
 func (p *Partial) claim(f *os.File) error {
 	st, err := disk.StatFile(f)
 	if err != nil {
@@ -114,10 +115,10 @@ func (p *Partial) claim(f *os.File) error {
 	return nil
 }
 
-// Size is how many bytes are there.
+// Size returns how many bytes were received.
 func (p *Partial) Size() int64 { return p.size }
 
-// Write appends.
+// Write appends b.
 func (p *Partial) Write(b []byte) (int, error) {
 	n, err := p.f.Write(b)
 	p.size += int64(n)
@@ -125,7 +126,7 @@ func (p *Partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Reset throws away what is there.
+// Reset drops the received bytes.
 func (p *Partial) Reset() error {
 	if _, err := p.f.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -135,8 +136,8 @@ func (p *Partial) Reset() error {
 	return p.f.Truncate(0)
 }
 
-// Finish makes the blob shared. A *DigestMismatchError says that the bytes are
-// another blob's; the partial one is then still as it was.
+// Finish makes the blob a shared one. If the bytes are not those of the digest, the
+// error is an *oci.DigestMismatchError and the partial blob stays.
 func (p *Partial) Finish() error {
 	if got := oci.DigestFromSum([sha256.Size]byte(p.sum.Sum(nil))); got != p.want {
 		return &oci.DigestMismatchError{Ref: "what was received", Got: got, Want: p.want}
@@ -151,7 +152,7 @@ func (p *Partial) Finish() error {
 	return p.s.stats.Keep(p.f, -1, func() error { return os.Remove(p.path) })
 }
 
-// Close lets go of the file and keeps what is there for a later run, if anything is.
+// Close closes the file. Received bytes stay for a later run.
 func (p *Partial) Close() error {
 	if !p.done && p.size == 0 {
 		os.Remove(p.path)
@@ -159,7 +160,7 @@ func (p *Partial) Close() error {
 	return p.f.Close()
 }
 
-// Discard is Close, but keeps nothing.
+// Discard closes the file and removes it.
 func (p *Partial) Discard() error {
 	os.Remove(p.path)
 	return p.f.Close()

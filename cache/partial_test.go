@@ -25,7 +25,7 @@ func TestPartial(t *testing.T) {
 	}
 	p.Close()
 
-	// A next run goes on where this one was.
+	// The next run continues after these bytes.
 	s = open(t, s.tree)
 	if p, err = s.Partial(t.Context(), want, func() {}); err != nil || p.Size() != int64(len("the whole")) {
 		t.Fatalf("%+v, %v", p, err)
@@ -51,7 +51,8 @@ func TestPartial(t *testing.T) {
 	}
 }
 
-// What was planted under a partial blob's name is neither followed nor written to.
+// A link or file planted under a partial blob's name is neither followed nor written
+// to.
 func TestPartialHostile(t *testing.T) {
 	s := newStore(t)
 	want := oci.DigestOf([]byte("x"))

@@ -17,45 +17,45 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Origin says how an output came to be. There is no word for "unknown": such an
-// output has no record.
+// Origin says how an output was made. An output of unknown origin has no record.
 type Origin string
 
+// The origins.
 const (
 	BuiltHere Origin = "built here"
-	Preseeded Origin = "preseeded"
+	Preseeded Origin = "preseeded" // pulled from a registry
 )
 
-// Record is how one output came to be.
+// Record says how one output was made.
 type Record struct {
 	Output    string         `json:"output"`
 	Origin    Origin         `json:"origin"`
 	Key       Key            `json:"key"`
 	Manifests []oci.Manifest `json:"manifests"` // the images, in the index's order
-	Index     oci.Digest     `json:"index"`     // Layout.Index and Top as the build left them
+	Index     oci.Digest     `json:"index"`     // Layout.Index and Top after the build
 	Top       oci.Digest     `json:"top"`
 	Deps      Deps           `json:"deps,omitempty"`
 	Foreign   []string       `json:"foreign,omitempty"` // images of other registries, "docker.io/library/debian@sha256:…", sorted
 	Engine    EngineInfo     `json:"engine"`
-	NoCache   bool           `json:"no_cache"` // the engine was told to reuse nothing
-	Network   bool           `json:"network"`  // some RUN had network
+	NoCache   bool           `json:"no_cache"` // the engine did not use its cache
+	Network   bool           `json:"network"`  // a RUN had a network
 	From      string         `json:"from,omitempty"`
 	Started   time.Time      `json:"started"`
 	Finished  time.Time      `json:"finished"`
 	Log       string         `json:"log,omitempty"` // path below the store's folder
 }
 
-// Deps are what an output was built from, sorted by name. As JSON they are an
-// object, output → images.
+// Deps lists the dependencies of a build, sorted by name. In JSON it is an object,
+// output → images.
 type Deps []Dep
 
-// Dep is an output and its images that were used.
+// Dep is a dependency and the images of it that were used.
 type Dep struct {
 	Output string
 	Images []oci.Manifest
 }
 
-// Images are those of the output, none where it is no dependency.
+// Images returns the images of a dependency, nil if output is not one.
 func (d Deps) Images(output string) []oci.Manifest {
 	i, ok := slices.BinarySearchFunc(d, output, func(d Dep, output string) int { return strings.Compare(d.Output, output) })
 	if !ok {
@@ -73,8 +73,7 @@ func (d Deps) MarshalJSON() ([]byte, error) {
 	return json.Marshal(images)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. A field that it does not know is an
-// error.
+// UnmarshalJSON implements [json.Unmarshaler]. An unknown field is an error.
 func (d *Deps) UnmarshalJSON(data []byte) error {
 	var images map[string][]oci.Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -89,26 +88,26 @@ func (d *Deps) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// EngineInfo is what a build ran on; empty for a preseeded output.
+// EngineInfo describes the engine of a build. It is empty for a preseeded output.
 type EngineInfo struct {
 	Kind     string `json:"kind,omitempty"`     // "embedded", "docker", "ssh", …
 	BuildKit string `json:"buildkit,omitempty"` // its version
 	SX       string `json:"sx,omitempty"`       // the version of sx
 	Probe    string `json:"probe,omitempty"`    // digest of the probe image it built
-	// Snapshotter is how it stacks layers, such as "overlayfs".
+	// Snapshotter is the engine's way to stack layers, such as "overlayfs".
 	Snapshotter string `json:"snapshotter,omitempty"`
 }
 
-// ForgedError says that a record was not written with this user's key: it came
-// with a copied tree, say. It proves nothing.
+// ForgedError reports that a record was not written with this user's key: for
+// example, it came with a copied tree. It proves nothing.
 type ForgedError struct{ Path string }
 
 func (e *ForgedError) Error() string {
 	return fmt.Sprintf("reading record %q: it was not written by this user's sx", e.Path)
 }
 
-// VersionError says that a record was written by a sx that records otherwise, or
-// by none. It is an fs.ErrNotExist: to this sx there is no record.
+// VersionError reports that a record has another version, or none. It is an
+// fs.ErrNotExist: to this sx there is no record.
 type VersionError struct {
 	Path    string
 	Version int
@@ -118,11 +117,11 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("reading record %q: version %d is of another version of sx", e.Path, e.Version)
 }
 
-// Is makes the error an fs.ErrNotExist.
+// Is reports that the error is an fs.ErrNotExist.
 func (e *VersionError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// A record's file is one JSON object without a newline after it, so that no part
-// of it is valid. The MAC is over the bytes of "record" as they stand.
+// recordFile is one JSON object without a newline after it, so that no part of a
+// file is a valid one. The MAC covers the bytes of "record" as they are in the file.
 type recordFile struct {
 	Version int             `json:"version"`
 	MAC     string          `json:"mac"` // HMAC-SHA256, hexadecimal
@@ -135,9 +134,10 @@ const (
 	recordLimit   = 4 << 20
 )
 
-// errMAC becomes a ForgedError where the path is known.
+// errMAC is replaced by a ForgedError, which knows the path.
 var errMAC = errors.New("the MAC is wrong")
 
+// formatRecord returns the content of a record's file.
 func formatRecord(r Record, key disk.Key) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -151,6 +151,7 @@ func formatRecord(r Record, key disk.Key) ([]byte, error) {
 	return json.Marshal(recordFile{recordVersion, mac, body})
 }
 
+// parseRecord reads a record's file. The MAC is checked before the record is decoded.
 func parseRecord(data []byte, key disk.Key) (Record, error) {
 	if err := oci.CheckBounds(data); err != nil {
 		return Record{}, err
@@ -168,13 +169,14 @@ func parseRecord(data []byte, key disk.Key) (Record, error) {
 	dec := json.NewDecoder(bytes.NewReader(file.Record))
 	dec.DisallowUnknownFields()
 	var r Record
-	// What this user's key signed and this sx does not know is another sx's.
+	// This user's key signed it, so another sx wrote what this one does not know.
 	if dec.Decode(&r) != nil || r.check() != nil {
 		return Record{}, &VersionError{Version: file.Version}
 	}
 	return r, nil
 }
 
+// check refuses a record without what every record has.
 func (r Record) check() error {
 	if err := CheckName(r.Output); err != nil {
 		return err
@@ -193,10 +195,10 @@ func (r Record) check() error {
 	return nil
 }
 
-// Exact says in what l, which Check or Verify gave, is not the folder that the
-// build of r left, down to the bytes of index.json; nil when it is. Other tools
-// than sx read an output from its index.json, so a digest in it proves little
-// while anything else lies there too.
+// Exact returns how l, which Check or Verify returned, differs from the folder that
+// the build of r left, down to the bytes of index.json; nil if it does not. Other
+// tools start reading at index.json, so a digest in it proves little if other files
+// are there too.
 func (r Record) Exact(l layout.Layout) error {
 	switch {
 	case r.Output != l.Output:

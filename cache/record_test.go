@@ -65,7 +65,7 @@ func TestPutRecordRefuses(t *testing.T) {
 	}
 }
 
-// "Built here" outlives everything that says less about the same digest.
+// A "built here" record is not replaced by one that says less about the same digest.
 func TestProof(t *testing.T) {
 	s := newStore(t)
 	one, two := sample("core-x", BuiltHere, "one"), sample("core-x", BuiltHere, "two")
@@ -102,7 +102,7 @@ func TestProofNeedsBuild(t *testing.T) {
 	if _, ok := s.Proof("core-x", d); ok {
 		t.Error("a preseeded output is proven")
 	}
-	// A true record in the wrong place is no proof either.
+	// A valid record in the wrong place is not a proof either.
 	path := s.proofPath("core-x", d)
 	write(t, path, must(os.ReadFile(s.recordPath("core-x")))(t))
 	if _, ok := s.Proof("core-x", d); ok {
@@ -115,7 +115,7 @@ func TestProofNeedsBuild(t *testing.T) {
 	}
 }
 
-// The output's own record is the same evidence as the proof that was lost.
+// The output's own record replaces a lost proof.
 func TestProofFallsBackToRecord(t *testing.T) {
 	s := newStore(t)
 	want := sample("core-x", BuiltHere, "one")
@@ -156,7 +156,7 @@ func TestForgedRecord(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	// Another output's record, and another user's.
+	// The record of another output, and of another user.
 	write(t, s.recordPath("core-y"), data)
 	var forged *ForgedError
 	if _, err := s.Record("core-y"); !errors.As(err, &forged) {
@@ -196,7 +196,7 @@ func TestTruncatedRecord(t *testing.T) {
 	wantError(t, err, "more than")
 }
 
-// What another version of sx wrote is no record, and nothing to worry about.
+// A record of another version of sx counts as no record, without a warning.
 func TestRecordOfAnotherVersion(t *testing.T) {
 	s := newStore(t)
 	signed := func(body string) string {

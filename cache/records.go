@@ -19,12 +19,12 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// records are the store's files that say how outputs came to be:
+// records are the store's files about how outputs were made:
 //
-//	records/<output>.json        of the layout that is in out/ now
-//	proofs/<output>/<hex>.json   for every manifest digest that was ever built here,
-//	                             the last record with it, whatever is in out/ now
-//	inputs/<key>                 what a key is the hash of
+//	records/<output>.json        of the layout in out/ now
+//	proofs/<output>/<hex>.json   for each manifest digest that was ever built here,
+//	                             the last record with it
+//	inputs/<key>                 the inputs that a key is the hash of
 type records struct {
 	*folders
 	key  disk.Key
@@ -40,7 +40,7 @@ func (s *records) proofPath(output string, d oci.Digest) string {
 	return s.Dir("proofs", output, d.Hex()+".json")
 }
 
-// Record returns how an output came to be. The error is fs.ErrNotExist if there is no
+// Record returns how an output was made. The error is fs.ErrNotExist if there is no
 // record (a *VersionError, which is one too, if another version of sx wrote it), a
 // *ForgedError for a record with a wrong MAC, and another error for a damaged one.
 func (s *records) Record(output string) (Record, error) {
@@ -50,9 +50,9 @@ func (s *records) Record(output string) (Record, error) {
 	return s.readRecord(s.recordPath(output), output)
 }
 
-// PutRecord writes an output's record. One that says "built here" also becomes the proof
-// of each of its digests. "Preseeded" does not replace "built here" for the same key and
-// manifests.
+// PutRecord writes an output's record. If its origin is BuiltHere it also becomes the
+// proof of each of its digests. A Preseeded record does not replace a BuiltHere one with
+// the same key and manifests.
 func (s *records) PutRecord(r Record) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("recording output %q: %w", r.Output, s.readOnly)
@@ -84,7 +84,7 @@ func (s *records) Proof(output string, d oci.Digest) (Record, bool) {
 			return r, true
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("proof is not believed", zap.String("path", path), zap.Error(err))
+			s.log.Warn("a proof is not valid", zap.String("path", path), zap.Error(err))
 		}
 	}
 	return Record{}, false
@@ -108,8 +108,8 @@ func (s *records) putProofs(r Record, data []byte) error {
 	return disk.SyncDir(s.Dir("proofs"))
 }
 
-// Keys returns the keys of all records and proofs of the outputs that wanted accepts.
-// Files that cannot be read have none.
+// Keys returns the keys of all records and proofs of the outputs that wanted
+// accepts. It skips files that cannot be read.
 func (s *records) Keys(wanted func(output string) bool) (map[Key]bool, error) {
 	keys := map[Key]bool{}
 	files, err := filepath.Glob(s.Dir("records", "*.json"))
@@ -155,7 +155,7 @@ func (s *records) readRecord(path, output string) (Record, error) {
 	return r, nil
 }
 
-// Forget removes the record of an output; proofs stay.
+// Forget removes the record of an output. Proofs stay.
 func (s *records) Forget(output string) error {
 	if err := CheckName(output); err != nil {
 		return err
@@ -171,9 +171,9 @@ const inputsLimit = 16 << 20
 
 func (s *records) inputsPath(k Key) string { return s.Dir("inputs", k.String()) }
 
-// PutInputs is NewKey, and keeps v for Inputs: as the canonical JSON that was hashed, so
-// that the file verifies itself and equal inputs are kept once. No decision depends on
-// inputs; they tell which part of a key changed.
+// PutInputs is NewKey, and keeps v for Inputs: as the canonical JSON that was
+// hashed, so that the file verifies itself and equal inputs are kept once. Inputs
+// only explain which part of a key changed; no decision depends on them.
 func (s *records) PutInputs(v any) (Key, error) {
 	data, err := canonical(v)
 	if err != nil {
@@ -192,8 +192,8 @@ func (s *records) PutInputs(v any) (Key, error) {
 	return key, disk.WriteFile(s.inputsPath(key), data, 0o600, s.Dir("tmp"))
 }
 
-// Inputs reads what PutInputs kept under a key into v. If there is no such file, or its
-// hash is not the key, the error is fs.ErrNotExist.
+// Inputs reads the value that PutInputs kept under a key into v. If there is no such
+// file, or its hash is not the key, the error is fs.ErrNotExist.
 func (s *records) Inputs(k Key, v any) error {
 	data, err := s.readInputs(k)
 	if err != nil {
@@ -216,7 +216,7 @@ func (s *records) readInputs(k Key) ([]byte, error) {
 	return data, nil
 }
 
-// knownRecord is readRecord for a file that has not changed.
+// knownRecord returns the remembered record of a file that has not changed.
 func (s *records) knownRecord(path, output string) (Record, bool) {
 	name, ok := s.memoName(path)
 	if !ok {
@@ -249,15 +249,15 @@ func (s *records) memoName(path string) (string, bool) {
 	return path[len(s.dir)+1:], true
 }
 
-// maxVouched bounds what is vouched for with one record: more than one is of a user who
-// builds for several platforms in turns.
+// maxVouched bounds the sums that are kept with one record. A user who builds for
+// several platforms in turns needs more than one.
 const maxVouched = 4
 
-// Vouch keeps a sum with an output's record for as long as that record is there: the sum
-// stands for a question about the record that takes long to answer, and was answered with
-// yes. All that the answer depends on must be in the sum.
+// Vouch remembers sum together with an output's record, until the record is
+// replaced. The sum is the hash of a question about the record that takes long to
+// answer and was answered with yes; it must cover all that the answer depends on.
 //
-// This exists for speed alone: without it a no-op computes the key of every output anew,
+// This only saves time: without it a no-op computes the key of every output anew,
 // which took 2.5 times the processor time (BenchmarkNoOp of cmd/internal/driver).
 func (s *records) Vouch(r Record, sum [32]byte) {
 	if s.memo == nil {
@@ -281,8 +281,8 @@ func (s *records) Vouch(r Record, sum [32]byte) {
 	})
 }
 
-// Vouched reports whether Vouch was called with sum, in this process or in one before
-// whose records were read in this.
+// Vouched reports whether Vouch was called with sum, by this process or by an
+// earlier one whose records this one has read.
 func (s *records) Vouched(sum [32]byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

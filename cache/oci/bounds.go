@@ -2,8 +2,8 @@ package oci
 
 import "fmt"
 
-// Limits of a JSON text, which somebody may have made up. The largest manifest of
-// StageX has some dozens of layers; configs quote whole RUN instructions.
+// Limits of a JSON text, which may be forged. The largest manifests of StageX have
+// some dozens of layers; configs quote whole RUN instructions.
 const (
 	maxText   = 1 << 20 // bytes of a string
 	maxNumber = 32      // bytes of a number
@@ -11,8 +11,8 @@ const (
 	maxValues = 1 << 17
 )
 
-// CheckBounds refuses what would take long to decode, or fill the message that refuses
-// it. It reads each byte once, and does not tell what is no JSON.
+// CheckBounds refuses a JSON text that would take long to decode or make a very long
+// error message. It reads each byte once. It does not detect invalid JSON.
 func CheckBounds(data []byte) error {
 	depth, values, line := 0, 0, 1
 	for i := 0; i < len(data); i++ {

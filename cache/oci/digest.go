@@ -51,7 +51,7 @@ func (d Digest) Hex() string {
 // Sum returns the 32 bytes.
 func (d Digest) Sum() [sha256.Size]byte { return d.sum }
 
-// IsZero reports whether d is no digest.
+// IsZero reports whether d is the zero digest.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
 // MarshalText is String.
@@ -71,13 +71,14 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// ParseHexDigest parses the 64 lower-case hexadecimal digits alone.
 func ParseHexDigest(s string) (Digest, error) {
 	sum, err := ParseSum(s)
 	return Digest{sum}, err
 }
 
-// ParseSum reads a sha256 in lower-case hexadecimal. All zeros are refused: they
-// stand for "none".
+// ParseSum parses a sha256 in lower-case hexadecimal. It refuses all zeros, which
+// mean "none".
 func ParseSum(s string) (sum [sha256.Size]byte, err error) {
 	if len(s) != hex.EncodedLen(len(sum)) {
 		return sum, fmt.Errorf("want 64 hexadecimal digits, got %d characters", len(s))
@@ -91,15 +92,15 @@ func ParseSum(s string) (sum [sha256.Size]byte, err error) {
 		return sum, err
 	}
 	if sum == [sha256.Size]byte{} {
-		return sum, fmt.Errorf("all zeros are no hash")
+		return sum, fmt.Errorf("all zeros are not a hash")
 	}
 	return sum, nil
 }
 
-// DigestMismatchError says that bytes are not those that a digest names.
+// DigestMismatchError reports that bytes are not those that a digest names.
 type DigestMismatchError struct {
-	Ref       string // where the bytes were: an output and what in it, or a path
-	Got, Want Digest // Got is zero when reading stopped early
+	Ref       string // where the bytes were: an output and a part of it, or a path
+	Got, Want Digest // Got is zero if reading stopped early
 }
 
 func (e *DigestMismatchError) Error() string {

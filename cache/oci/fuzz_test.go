@@ -2,7 +2,7 @@ package oci
 
 import "testing"
 
-// Whatever a document holds, a value that is read from it passed its checks.
+// A value that is read from any document passed its checks.
 func FuzzDocuments(f *testing.F) {
 	d := Descriptor{MediaTypeManifest, DigestOf([]byte("layer")), 5}
 	index, _, err := ImageIndex(Manifest{Digest: d.Digest, Size: d.Size, Platform: "linux/amd64"})

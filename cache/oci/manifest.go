@@ -11,18 +11,17 @@ const (
 	MediaTypeLayer  = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// ImageManifest is what an image manifest names.
+// ImageManifest lists the blobs of an image.
 type ImageManifest struct {
 	MediaType string
 	Config    Descriptor
 	Layers    []Descriptor // the first is the lowest
-	Version   string       // org.opencontainers.image.version, "" where it is not said
+	Version   string       // org.opencontainers.image.version, "" if there is none
 }
 
-// ParseManifest reads an image manifest, which a registry may have made up: it is
-// bounded, strict JSON, names every blob by digest and size, and is neither an
-// index nor ambiguous to another reader. mediaType is what it was announced as, ""
-// where nobody did.
+// ParseManifest parses an image manifest from a registry, which may have forged it.
+// It requires strict JSON within limits, a digest and a size for each blob, and no
+// second meaning for another reader. MediaType is the announced one, "" if none was.
 func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
 	if len(data) > MaxDocument {
 		return ImageManifest{}, fmt.Errorf("parsing image manifest: %d bytes are more than %d", len(data), MaxDocument)
@@ -57,13 +56,13 @@ func ParseManifest(data []byte, mediaType string) (ImageManifest, error) {
 	return image, nil
 }
 
-// elsewhere is where a descriptor says that its blob may be had, too.
+// elsewhere has the URLs of a descriptor, at which its blob may lie too.
 type elsewhere struct {
 	URLs []string `json:"urls"`
 }
 
-// Blobs are the config and the layers, each digest once. It is an error where one
-// is said to have two sizes.
+// Blobs returns the config and the layers, each digest once. Two sizes for one
+// digest are an error.
 func (i ImageManifest) Blobs() ([]Descriptor, error) {
 	set := BlobSet{Seen: map[Digest]int64{}}
 	if err := set.Add(AnnotatedDescriptor{Descriptor: i.Config}); err != nil {
@@ -77,8 +76,8 @@ func (i ImageManifest) Blobs() ([]Descriptor, error) {
 	return set.List, nil
 }
 
-// ParseConfig reads an image config: the platform, and how many layers it says
-// that there are.
+// ParseConfig parses an image config, and returns the platform and the number of
+// layers that it lists.
 func ParseConfig(data []byte) (p Platform, layers int, err error) {
 	if p, err = ReadConfigPlatform(data); err != nil {
 		return "", 0, fmt.Errorf("parsing image config: %w", err)
@@ -113,8 +112,8 @@ func ImageIndex(images ...Manifest) ([]byte, Descriptor, error) {
 	return data, Descriptor{MediaTypeIndex, DigestOf(data), int64(len(data))}, nil
 }
 
-// IndexAnnotations are those that a build leaves in index.json for an output of a
-// version.
+// IndexAnnotations returns the annotations that a build writes into index.json for
+// an output with a version.
 func IndexAnnotations(output, version string) map[string]string {
 	return map[string]string{
 		AnnotationName:    "docker.io/stagex/" + output + ":" + version,
@@ -123,8 +122,8 @@ func IndexAnnotations(output, version string) map[string]string {
 	}
 }
 
-// IndexJSON is what containerd's archive exporter, which BuildKit exports with,
-// writes for one descriptor: compact, no newline at the end
+// IndexJSON returns the index.json that containerd's archive exporter, which
+// BuildKit uses, writes for one descriptor: compact, without a newline at the end
 // (core/images/archive/exporter.go, ociIndexRecord).
 func IndexJSON(top Descriptor, annotations map[string]string) ([]byte, error) {
 	return json.Marshal(Index{
@@ -139,6 +138,7 @@ type BlobSet struct {
 	List []Descriptor
 }
 
+// Add adds descriptors. Two sizes for one digest are an error.
 func (s *BlobSet) Add(ds ...AnnotatedDescriptor) error {
 	for _, d := range ds {
 		size, seen := s.Seen[d.Digest]
@@ -153,26 +153,27 @@ func (s *BlobSet) Add(ds ...AnnotatedDescriptor) error {
 	return nil
 }
 
-// Manifest is one platform's image.
+// Manifest is the image for one platform.
 type Manifest struct {
 	Digest   Digest   `json:"digest"`
 	Size     int64    `json:"size"`
 	Platform Platform `json:"platform"`
 }
 
-// AnnotationVersion is the version of an image, in its manifest.
+// AnnotationVersion is the annotation of a manifest with the image's version.
 const AnnotationVersion = "org.opencontainers.image.version"
 
-// Annotations of index.json's one descriptor, as BuildKit's oci exporter sets them.
+// Annotations of the one descriptor in index.json, as BuildKit's OCI exporter sets
+// them.
 const (
 	AnnotationName    = "io.containerd.image.name"
 	annotationCreated = "org.opencontainers.image.created"
 	AnnotationRefName = "org.opencontainers.image.ref.name"
 )
 
-// CheckConfig holds the bytes of an image config against its manifest and the
-// platform that the image must be for. ONBUILD is refused: BuildKit would run it in
-// whatever is built from the image, although no file of the tree holds it.
+// CheckConfig compares an image config with its manifest and with the platform that
+// the image must be for. It refuses ONBUILD: BuildKit would run it in every build
+// from the image, although no file of the tree has it.
 func (i ImageManifest) CheckConfig(data []byte, want Platform) error {
 	platform, layers, err := ParseConfig(data)
 	var docker struct{ Config struct{ OnBuild []string } }

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// What ImageIndex and IndexAnnotations compute is what BuildKit leaves: checked
-// here against a release's core-profile (upstream.md of the project's notes has its
-// image index as 374 bytes), and against real builds by cmd/sx's engine scripts.
+// ImageIndex and IndexAnnotations compute what BuildKit writes: this test compares
+// them with core-profile of a release, whose image index has 374 bytes, and cmd/sx's
+// engine scripts with real builds.
 func TestImageIndex(t *testing.T) {
 	d, _ := ParseDigest("sha256:" + strings.Repeat("ab", 32))
 	data, top, err := ImageIndex(Manifest{Digest: d, Size: 765, Platform: "linux/amd64"})

@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// The JSON of the OCI image specification 1.1, as far as a layout needs it
-// (image-index.md, manifest.md, config.md, descriptor.md). Docker's media types
-// are read too: `docker save` may leave them.
+// Media types of the OCI image specification 1.1 (image-index.md, manifest.md,
+// config.md, descriptor.md). Docker's are read too: `docker save` may write them.
 const (
 	MediaTypeIndex    = "application/vnd.oci.image.index.v1+json"
 	MediaTypeManifest = "application/vnd.oci.image.manifest.v1+json"
@@ -16,7 +15,7 @@ const (
 	dockerTypeManifest = "application/vnd.docker.distribution.manifest.v2+json"
 )
 
-// Limits on what is read of a layout. Real ones are far below: a manifest has
+// Limits of what is read from a layout. Real layouts are far below: a manifest has
 // some kilobytes, the largest layers of StageX a few gigabytes.
 const (
 	MaxDocument    = 4 << 20  // bytes of index.json, an image index, a manifest, a config
@@ -24,41 +23,44 @@ const (
 	maxBlob        = 64 << 30 // bytes of any blob
 )
 
-// Descriptor names a blob by digest and size, and says what it is.
+// Descriptor names a blob by its digest, size and media type.
 type Descriptor struct {
 	MediaType string `json:"mediaType"`
 	Digest    Digest `json:"digest"`
 	Size      int64  `json:"size"`
 }
 
-// AnnotatedDescriptor is a Descriptor as it stands in an index or manifest. The order of
-// fields is that of image-spec's Go types, which BuildKit writes with.
+// AnnotatedDescriptor is a Descriptor with the other fields of an index or manifest,
+// in the order of image-spec's Go types, with which BuildKit writes them.
 type AnnotatedDescriptor struct {
 	Descriptor
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Platform    *PlatformFields   `json:"platform,omitempty"`
 }
 
+// PlatformFields is the platform of an index or a config.
 type PlatformFields struct {
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
 	Variant      string `json:"variant,omitempty"`
 }
 
+// Index is an image index.
 type Index struct {
 	SchemaVersion int                   `json:"schemaVersion"`
 	MediaType     string                `json:"mediaType,omitempty"`
 	Manifests     []AnnotatedDescriptor `json:"manifests"`
 }
 
+// ManifestDocument is an image manifest.
 type ManifestDocument struct {
 	Config      AnnotatedDescriptor
 	Layers      []AnnotatedDescriptor
 	Annotations map[string]string
 }
 
-// document is the union of both kinds, so that one posing as the other is seen
-// (CVE-2021-41190).
+// document has the fields of both an index and a manifest, so that a document with
+// both is refused (CVE-2021-41190).
 type document struct {
 	SchemaVersion int                   `json:"schemaVersion"`
 	MediaType     string                `json:"mediaType"`
@@ -69,6 +71,7 @@ type document struct {
 	FSLayers      json.RawMessage       `json:"fsLayers"`
 }
 
+// ReadIndex parses an image index. MediaType is that of its descriptor.
 func ReadIndex(data []byte, mediaType string) (Index, error) {
 	doc, err := parseDocument(data, mediaType)
 	switch {
@@ -82,6 +85,7 @@ func ReadIndex(data []byte, mediaType string) (Index, error) {
 	return Index{doc.SchemaVersion, doc.MediaType, doc.Manifests}, checkDescriptors(doc.Manifests)
 }
 
+// ReadManifest parses an image manifest. MediaType is that of its descriptor.
 func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
 	doc, err := parseDocument(data, mediaType)
 	switch {
@@ -98,8 +102,8 @@ func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
 	return m, checkDescriptors(append([]AnnotatedDescriptor{m.Config}, m.Layers...))
 }
 
-// parseDocument fills a missing media type with mediaType, that of the
-// descriptor, and refuses a differing one.
+// parseDocument sets a missing media type to mediaType, which the descriptor gives,
+// and refuses another one.
 func parseDocument(data []byte, mediaType string) (document, error) {
 	var doc document
 	if err := DecodeDocument(data, &doc); err != nil {
@@ -117,6 +121,7 @@ func parseDocument(data []byte, mediaType string) (document, error) {
 	return doc, nil
 }
 
+// checkDescriptors refuses too many descriptors, and invalid ones.
 func checkDescriptors(ds []AnnotatedDescriptor) error {
 	if len(ds) > maxDescriptors {
 		return fmt.Errorf("%d descriptors are more than %d", len(ds), maxDescriptors)
@@ -129,6 +134,7 @@ func checkDescriptors(ds []AnnotatedDescriptor) error {
 	return nil
 }
 
+// Check refuses a descriptor without a digest or with an impossible size.
 func (d Descriptor) Check() error {
 	switch {
 	case d.Digest.IsZero():
@@ -139,14 +145,16 @@ func (d Descriptor) Check() error {
 	return nil
 }
 
+// IsIndex reports whether mediaType is that of an image index.
 func IsIndex(mediaType string) bool {
 	return mediaType == MediaTypeIndex || mediaType == dockerTypeIndex
 }
 
+// IsManifest reports whether mediaType is that of an image manifest.
 func IsManifest(mediaType string) bool {
 	return mediaType == MediaTypeManifest || mediaType == dockerTypeManifest
 }
 
-// IsManifest reports whether d is an image manifest or an image index: what a
-// registry keeps as a manifest, not as a blob.
+// IsManifest reports whether d is an image manifest or an image index: registries
+// keep both as manifests, not as blobs.
 func (d Descriptor) IsManifest() bool { return IsManifest(d.MediaType) || IsIndex(d.MediaType) }

@@ -8,10 +8,11 @@ import (
 // Platform is "<os>/<architecture>" or "<os>/<architecture>/<variant>".
 type Platform = string
 
-// UnknownPlatform is how BuildKit marks an attestation among an index's images.
+// UnknownPlatform marks an attestation among the images of an index that BuildKit
+// wrote.
 const UnknownPlatform Platform = "unknown/unknown"
 
-// ReadConfigPlatform reads the platform out of an image config.
+// ReadConfigPlatform returns the platform in an image config.
 func ReadConfigPlatform(data []byte) (Platform, error) {
 	var p PlatformFields
 	if err := decodeConfig(data, &p); err != nil {
@@ -20,6 +21,7 @@ func ReadConfigPlatform(data []byte) (Platform, error) {
 	return p.Text()
 }
 
+// Text returns the fields as a Platform.
 func (p PlatformFields) Text() (Platform, error) {
 	parts := []string{p.OS, p.Architecture}
 	if p.Variant != "" {
@@ -27,13 +29,13 @@ func (p PlatformFields) Text() (Platform, error) {
 	}
 	for _, part := range parts {
 		if !isPlatformPart(part) {
-			return "", fmt.Errorf("%q is no part of a platform", part)
+			return "", fmt.Errorf("%q is not part of a platform", part)
 		}
 	}
 	return strings.Join(parts, "/"), nil
 }
 
-// parsePlatform is text's inverse.
+// parsePlatform is the inverse of Text.
 func parsePlatform(s Platform) (PlatformFields, error) {
 	parts := append(strings.SplitN(s, "/", 3), "", "")
 	p := PlatformFields{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
@@ -50,8 +52,8 @@ func isPlatformPart(s string) bool {
 	}) < 0
 }
 
-// SamePlatform compares as BuildKit does: a variant that is the architecture's
-// default may be left out (containerd/platforms, normalizeArch).
+// SamePlatform compares platforms as BuildKit does: a variant that is the
+// architecture's default may be left out (containerd/platforms, normalizeArch).
 func SamePlatform(a, b Platform) bool { return withoutDefault(a) == withoutDefault(b) }
 
 func withoutDefault(p Platform) Platform {

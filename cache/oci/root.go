@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Root is the document that an image's digest names: an image index or an image manifest.
+// Root is the document that the digest of an image names: an image index or an image
+// manifest.
 type Root struct {
 	MediaType string
 	Manifest  ImageManifest         // of a manifest
@@ -17,8 +18,8 @@ type Root struct {
 // IsIndex reports whether the root is an image index.
 func (r Root) IsIndex() bool { return IsIndex(r.MediaType) }
 
-// ParseRoot reads an image index or an image manifest from a registry, which is not
-// trusted: the document itself says which of the two it is.
+// ParseRoot parses an image index or an image manifest from a registry, which may
+// have forged it. The document itself says which of the two it is.
 func ParseRoot(data []byte) (Root, error) {
 	mediaType, err := kindOf(data)
 	if err != nil {
@@ -35,10 +36,8 @@ func ParseRoot(data []byte) (Root, error) {
 	return Root{MediaType: mediaType, Manifest: m}, err
 }
 
-// kindOf reads the media type, or guesses it as BuildKit does: an OCI document need not
-// have one.
-//
-// Source: BuildKit's util/imageutil, DetectManifestBlobMediaType.
+// kindOf returns the media type. An OCI document need not have one; then kindOf
+// decides as BuildKit does.
 func kindOf(data []byte) (string, error) {
 	if len(data) > MaxDocument {
 		return "", fmt.Errorf("%d bytes are more than %d", len(data), MaxDocument)
@@ -60,8 +59,8 @@ func kindOf(data []byte) (string, error) {
 	return fields.MediaType, nil
 }
 
-// Image finds the manifest of a platform in an image index. It refuses an index in which
-// two readers could find different ones.
+// Image returns the manifest for a platform in an image index. It refuses an index
+// in which two readers could find different ones.
 func (r Root) Image(p Platform) (Descriptor, error) {
 	var found []Descriptor
 	var others []string
@@ -70,7 +69,7 @@ func (r Root) Image(p Platform) (Descriptor, error) {
 			continue
 		}
 		switch has, err := d.Platform.Text(); {
-		case err != nil || has == UnknownPlatform: // another's, or an attestation
+		case err != nil || has == UnknownPlatform: // invalid, or an attestation
 		case SamePlatform(has, p):
 			found = append(found, d.Descriptor)
 		default:
@@ -91,6 +90,7 @@ func (r Root) Image(p Platform) (Descriptor, error) {
 // maxListed bounds the platforms that an error names.
 const maxListed = 12
 
+// listed describes the platforms that an index has.
 func listed(platforms []string) string {
 	if len(platforms) == 0 {
 		return ""
@@ -104,7 +104,7 @@ func listed(platforms []string) string {
 	return ", only for " + text
 }
 
-// Media types that BuildKit unpacks, beside those of its own exporter.
+// Media types that BuildKit unpacks, besides those of its own exporter.
 var (
 	configTypes = []string{MediaTypeConfig, "application/vnd.docker.container.image.v1+json"}
 	layerTypes  = []string{
@@ -113,7 +113,8 @@ var (
 	}
 )
 
-// ParseForeign is ParseManifest, and refuses a manifest that is not of a filesystem image.
+// ParseForeign is ParseManifest, and refuses a manifest that is not of a filesystem
+// image.
 func ParseForeign(data []byte, mediaType string) (ImageManifest, error) {
 	m, err := ParseManifest(data, mediaType)
 	if err != nil {

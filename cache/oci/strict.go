@@ -10,31 +10,32 @@ import (
 	"unicode/utf8"
 )
 
-// encoding/json takes a member for a field whatever its case, and of two the
-// last. Other readers of a layout do neither, so a document could name one image
-// to sx and another to docker. Such a document is refused.
+// encoding/json matches members with fields regardless of case, and takes the last
+// of two equal members. Other readers of a layout do neither, so a document could
+// name one image to sx and another to docker. sx refuses such a document.
 
-// fieldNames are the members that somebody may act on, here or in another reader.
+// fieldNames are the members that sx or another reader uses.
 var fieldNames = []string{
 	"schemaVersion", "mediaType", "artifactType", "manifests", "config", "layers", "fsLayers", "subject",
 	"digest", "size", "urls", "data", "annotations", "platform",
 	"architecture", "os", "os.version", "os.features", "variant", "features", "imageLayoutVersion",
 }
 
-// DecodeDocument decodes an index, a manifest or an oci-layout file.
+// DecodeDocument decodes an index, a manifest or an oci-layout file into the value
+// that into points to.
 func DecodeDocument(data []byte, into any) error {
 	return decodeStrict(data, into, func(member string) bool { return member == "annotations" })
 }
 
-// decodeConfig decodes an image config: what lies below its members is the
-// image's own affair (two volumes may differ in case only).
+// decodeConfig decodes an image config. The names below its members are free: two
+// volumes may differ in case only.
 func decodeConfig(data []byte, into any) error {
 	return decodeStrict(data, into, func(string) bool { return true })
 }
 
-// decodeStrict decodes exactly one JSON value. It refuses an object that names a
-// member twice and a field in another case, the latter not below members that
-// free accepts.
+// decodeStrict decodes exactly one JSON value. It refuses an object with two equal
+// members, and a field name in another case, except below members for which free
+// reports true.
 func decodeStrict(data []byte, into any, free func(member string) bool) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")
@@ -42,13 +43,14 @@ func decodeStrict(data []byte, into any, free func(member string) bool) error {
 	if err := CheckBounds(data); err != nil {
 		return err
 	}
-	// First, because it refuses what follows the value.
+	// Unmarshal first: it refuses bytes after the value.
 	if err := json.Unmarshal(data, into); err != nil {
 		return err
 	}
 	return checkValue(json.NewDecoder(bytes.NewReader(data)), false, free)
 }
 
+// checkValue checks the members in the next value of dec.
 func checkValue(dec *json.Decoder, inFree bool, free func(string) bool) error {
 	token, err := dec.Token()
 	if err != nil {
@@ -76,6 +78,7 @@ func checkValue(dec *json.Decoder, inFree bool, free func(string) bool) error {
 	return err
 }
 
+// checkMember reads and checks the next member's name.
 func checkMember(dec *json.Decoder, seen map[string]bool, inFree bool) (string, error) {
 	token, err := dec.Token()
 	if err != nil {

@@ -13,7 +13,7 @@ func TestTwoFacedConfig(t *testing.T) {
 			t.Errorf("%s: got %s", text, p)
 		}
 	}
-	// Below its fields a config's members are anybody's.
+	// The names below a config's fields are free.
 	text := `{"architecture":"amd64","os":"linux","config":{"Volumes":{"/a":{},"/A":{}},"Labels":{"OS":"x"}}}`
 	if p, err := ReadConfigPlatform([]byte(text)); err != nil || p != "linux/amd64" {
 		t.Errorf("got %s, %v", p, err)

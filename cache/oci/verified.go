@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/umoci/pkg/hardening"
 )
 
-// DamagedError says that a blob's bytes are not those that its digest names.
+// DamagedError reports that a blob's bytes are not those that its digest names.
 type DamagedError struct {
 	Digest Digest
 	Err    error
@@ -18,13 +18,13 @@ func (e *DamagedError) Error() string { return e.Err.Error() }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Verified reads r as the bytes that d names: the Read that reaches the end fails if they
-// are not. Closing it closes r.
+// Verified returns a reader of r, whose bytes must be those that d names: otherwise
+// the Read that reaches the end fails. Closing it closes r.
 func Verified(r io.ReadCloser, d Descriptor) io.ReadCloser {
 	return &verified{verifying(r, d.Digest, d.Size), r}
 }
 
-// verified leaves out the library's Close, which would read the rest of the stream and
+// verified hides the library's Close, which would read the rest of the stream and
 // write to a log.
 type verified struct {
 	io.Reader
@@ -35,8 +35,8 @@ func verifying(r io.ReadCloser, d Digest, size int64) io.Reader {
 	return &hardening.VerifiedReadCloser{Reader: r, ExpectedDigest: godigest.Digest(d.String()), ExpectedSize: size}
 }
 
-// CopyVerified copies exactly size bytes that have digest d, or fails: with a
-// *DamagedError if r holds others. After an error w may hold any bytes.
+// CopyVerified copies exactly size bytes that have digest d. If r has others the
+// error is a *DamagedError. After an error w may have got any bytes.
 func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
 	// Not through w's ReadFrom: that of io.Discard reads 8 KiB at a time.
 	_, err := io.Copy(struct{ io.Writer }{w}, verifying(io.NopCloser(r), d, size))
