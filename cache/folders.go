@@ -16,10 +16,14 @@ import (
 
 // folders are the tree's own out/ and the store's folder, which is .sx/ by default.
 type folders struct {
-	tree, dir string
-	readOnly  error // why nothing can be written; nil if it can
-	log       *zap.Logger
+	tree, dir   string
+	sharedBlobs string // see Options.Blobs
+	readOnly    error  // why nothing can be written; nil if it can
+	log         *zap.Logger
 }
+
+// blobsFolder is the folder of the shared blobs in the store's own.
+const blobsFolder = "blobs"
 
 // ReadOnlyError says that a store can only be read.
 type ReadOnlyError struct {
@@ -38,8 +42,12 @@ func (e *ReadOnlyError) Unwrap() error { return e.Err }
 // Nil does not promise that writing will succeed.
 func (s *folders) ReadOnly() error { return s.readOnly }
 
-// Dir returns a path in the store's own folder.
+// Dir returns a path in the store's own folder, or of the blobs that it shares with
+// another store.
 func (s *folders) Dir(elem ...string) string {
+	if s.sharedBlobs != "" && len(elem) > 0 && elem[0] == blobsFolder {
+		return filepath.Join(append([]string{s.sharedBlobs}, elem[1:]...)...)
+	}
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 

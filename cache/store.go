@@ -17,7 +17,10 @@ import (
 
 // Options of Open. Only KeyFile must be set.
 type Options struct {
-	Dir     string           // the store's own folder, made with its parents; "" is .sx at the tree's root
+	Dir string // the store's own folder, made with its parents; "" is .sx at the tree's root
+	// Blobs is the folder of the shared blobs; "" is blobs in Dir. A store that names that
+	// of another one on its filesystem has each blob once with it.
+	Blobs   string
 	KeyFile string           // key of the records' MAC; made, mode 0600, if missing
 	Build   string           // of sx: what another build remembered is not used; "" remembers nothing
 	Now     func() time.Time // nil is time.Now
@@ -82,7 +85,7 @@ func withDefaults(tree string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
 	s := &Store{
-		folders:  &folders{tree: tree, dir: opts.Dir, log: opts.Log},
+		folders:  &folders{tree: tree, dir: opts.Dir, sharedBlobs: opts.Blobs, log: opts.Log},
 		build:    opts.Build,
 		exchange: disk.Exchange,
 		now:      opts.Now,

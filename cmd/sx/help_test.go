@@ -74,11 +74,11 @@ func TestHelp(t *testing.T) {
 // grammar gives them to, with one shorthand.
 func TestGrammar(t *testing.T) {
 	has := map[string]string{
-		"all":      "build fetch preseed digests verify explain list graph sbom import push sign du gc",
-		"dry-run":  "build fetch preseed digests import push sign pins gc",
-		"json":     "build fetch preseed import push digests verify explain log list deps rdeps why graph diff pins du gc keys-list version engine-status",
-		"progress": "build fetch preseed",
-		"quiet":    "build fetch preseed",
+		"all":      "build fetch preseed digests verify explain list graph sbom import push sign du gc reproduce",
+		"dry-run":  "build fetch preseed digests import push sign pins gc reproduce",
+		"json":     "build fetch preseed import push digests verify explain log list deps rdeps why graph diff pins du gc keys-list version engine-status reproduce",
+		"progress": "build fetch preseed reproduce",
+		"quiet":    "build fetch preseed reproduce",
 	}
 	short := map[string]string{"dry-run": "n", "quiet": "q"}
 	seen := map[string]int{}

@@ -122,6 +122,8 @@ var bans = []ban{
 		reason: "a CI system is told results; it has no say in them"},
 	{in: "cmd/internal/ci", what: "os", direct: true, reason: "which files and variables there are is the caller's matter"},
 	{in: "cmd/internal/manpage", what: module + "...", reason: "it knows a language of text, and no command"},
+	{in: "cmd/internal/reproduce", what: module + "cmd/internal/signature", reason: "what a build proves does not hang on who says so"},
+	{in: "cmd/internal/driver", what: module + "cmd/internal/reproduce", reason: "a run does not know what its results are for"},
 	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
 }
 

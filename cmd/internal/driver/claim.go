@@ -92,6 +92,10 @@ func (r *run) builtByOther(s *plan.Step) (bool, error) {
 	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
 		return false, nil
 	}
+	if r.from != nil {
+		_, why := Reproduced(r.Look(), s.Output, s.Request.Platforms)
+		return why == "", nil
+	}
 	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)
 	return err == nil && reason == nil, err
 }

@@ -52,6 +52,11 @@ func (r *run) newPuller() *preseed.Puller {
 // pullImages pulls the images that s names into the store, unless it has them. An error
 // about one of them is a *ForeignError.
 func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
+	if s.FromPublished {
+		if err := r.from.wait(ctx, s); err != nil {
+			return err
+		}
+	}
 	for _, image := range s.Request.Images {
 		digest, err := oci.ParseDigest(image.Digest)
 		if err != nil {
@@ -148,8 +153,11 @@ func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, failed func(
 	}
 	err := a.images(ctx, u.Steps[0]) // a family's are the same
 	var foreign *ForeignError
+	var dependency *DependencyError
 	if errors.As(err, &foreign) {
 		failed(foreign)
+	} else if errors.As(err, &dependency) {
+		failed(dependency)
 	}
 	return err
 }

@@ -75,7 +75,8 @@ func needsDownload(u *schedule.Unit) bool {
 
 // namesImages reports whether u is built from images of other registries.
 func namesImages(u *schedule.Unit) bool {
-	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Images) > 0
+	s := u.Steps[0]
+	return s.Action == plan.ActionBuild && (len(s.Output.Definition.Images) > 0 || s.FromPublished && len(s.Output.Deps) > 0)
 }
 
 // certain reports whether a member of u will be built whatever digests its dependencies
@@ -173,7 +174,7 @@ func reportedBySteps(err error) bool {
 	switch e := err.(type) {
 	case *fetch.Error:
 		return e.Stopped == nil
-	case *ForeignError:
+	case *ForeignError, *DependencyError:
 		return true
 	case interface{ Unwrap() []error }: // joined
 		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !reportedBySteps(err) })

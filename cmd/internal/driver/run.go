@@ -43,6 +43,9 @@ type Options struct {
 	Engine    buildkit.Engine
 	// Reconnect is how long to try to reach an engine elsewhere that went away.
 	Reconnect time.Duration
+	// Home is the checkout whose downloads, timings and logs are used if results go
+	// elsewhere, see [tree.Tree.Apart]; nil: the tree that is built.
+	Home *tree.Tree
 	// Version is the version and build of sx, for records: only a record of the same
 	// build saves probing the engine.
 	Version string
@@ -82,6 +85,7 @@ type run struct {
 	opts    Options
 	targets []graph.Ref
 
+	from      *published // nil unless steps are built from published images
 	puller    *preseed.Puller
 	reopening sync.Mutex // one at a time
 	exclusive exclusive
@@ -125,13 +129,7 @@ func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options)
 			report.View = v.Look()
 		}
 	}
-	for _, s := range p.Steps {
-		if res := r.results[s.Output.Ref]; res != nil {
-			report.Results = append(report.Results, *res)
-		} else if s.Action != plan.ActionNone {
-			report.Results = append(report.Results, Result{Ref: s.Output.Ref, Outcome: plan.NotRun})
-		}
-	}
+	report.Results = r.resultsOf(p)
 	return report, tree.AsDiskFull(errors.Join(err, r.fatal, r.equaliseTimes(ctx, report.View, p)))
 }
 
@@ -192,7 +190,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	if r.opts.Capacity != nil {
 		capacity = r.opts.Capacity()
 	}
-	schedule.EstimateSteps(r.Tree, p.Steps, capacity)
+	schedule.EstimateSteps(r.home(), p.Steps, capacity)
 	plan.Family(p.Steps)
 	s := &schedule.Schedule{
 		Slots: capacity.Slots(), Stop: r.stop, Do: r.runUnit, Skip: r.skip,

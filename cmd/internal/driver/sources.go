@@ -16,9 +16,10 @@ import (
 // fetchOptions returns the user's options with the paths and the status of this run.
 func (r *run) fetchOptions() fetch.Options {
 	o := r.opts.Fetch
-	o.Tree, o.TempDir = r.Dir, r.Store.Dir("partial")
+	store := r.home().Store
+	o.Tree, o.TempDir = r.Dir, store.Dir("partial")
 	o.Offline = r.opts.Offline
-	o.Sum = r.Store.Stats().Sum
+	o.Sum = store.Stats().Sum
 	o.Status = r.opts.Status.Sources()
 	o.Log = r.Log
 	return o

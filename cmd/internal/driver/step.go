@@ -245,9 +245,9 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	var deps cache.Deps
 	for _, d := range o.Deps {
-		l, err := r.Store.Import(ctx, d.String())
+		l, err := r.dependency(ctx, d)
 		if err != nil {
-			return job, cache.Record{}, fmt.Errorf("reading the dependency out/%s: %w", d, err)
+			return job, cache.Record{}, err
 		}
 		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
 	}
@@ -269,7 +269,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 // noCache reports whether s is built without the engine's cache: --no-cache is about the
 // targets only, not their dependencies.
 func (r *run) noCache(s *plan.Step) bool {
-	return r.opts.NoCache && slices.Contains(r.targets, s.Output.Ref)
+	return r.from != nil || r.opts.NoCache && slices.Contains(r.targets, s.Output.Ref)
 }
 
 // recordTiming records the time and memory that the build of s took. A build that used the
@@ -285,5 +285,5 @@ func (r *run) recordTiming(s *plan.Step, took time.Duration, img *buildkit.Image
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())
 		p.Peak = max(p.Peak, s.Memory)
 	}
-	schedule.RecordTiming(r.Tree, p)
+	schedule.RecordTiming(r.home(), p)
 }

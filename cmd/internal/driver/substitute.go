@@ -35,6 +35,9 @@ func Permitted(ctx context.Context, v *tree.View, sub *plan.Substitution, p *pla
 // preseedImages pulls the published images of the plan while other units are built. It
 // unblocks the unit of each image that is present or failed.
 func (r *run) preseedImages(ctx context.Context, s *schedule.Schedule) error {
+	if r.from != nil {
+		return r.from.pull(ctx, r.Tree, s)
+	}
 	var images []preseed.Image
 	waiting := map[string]*schedule.Unit{}
 	for _, u := range s.Units {

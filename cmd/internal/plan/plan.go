@@ -42,6 +42,9 @@ type Step struct {
 	// dropped. Of several dependencies it is the one with the shortest path to a step
 	// that has a reason of its own.
 	Because graph.Ref
+	// FromPublished reports that the output is built from the published images of its
+	// direct dependencies, so that it waits for no other step.
+	FromPublished bool
 	// Expected is how long building the output should take; for a member of a family,
 	// how long until this member is finished. Untimed reports that no earlier build was
 	// timed, so that Expected is an estimate from other outputs. Both are set before

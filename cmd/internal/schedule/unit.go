@@ -58,8 +58,8 @@ func units(steps []*plan.Step) []*Unit {
 		all = append(all, u)
 	}
 	for _, u := range all {
-		if u.Steps[0].Action == plan.ActionPreseed {
-			continue // pulling an image needs no dependency
+		if u.Steps[0].Action == plan.ActionPreseed || u.Steps[0].FromPublished {
+			continue // pulling an image, or building from pulled ones, waits for no other step
 		}
 		for _, d := range u.Steps[0].Output.Deps { // a family's are the same
 			if dep := place[d]; dep != nil {

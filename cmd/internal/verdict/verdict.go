@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"strings"
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/graph"
@@ -39,9 +40,15 @@ type Verdict struct {
 	// Against names the source of the published digests if it is not the tree's
 	// digests/.
 	Against string
+	// Tainted are the outputs whose divergence explains that of a MISMATCH: see
+	// [Verdict.Own].
+	Tainted []graph.Ref
 	// Note explains the word to the user.
 	Note string
 }
+
+// Own reports whether v is a MISMATCH that no dependency explains.
+func (v Verdict) Own() bool { return v.Word == Mismatch && len(v.Tainted) == 0 }
 
 // Full reports whether v is a MATCH without conditions.
 func (v Verdict) Full() bool { return v.Word == Match && v.Given == 0 }
@@ -49,6 +56,9 @@ func (v Verdict) Full() bool { return v.Word == Match && v.Given == 0 }
 // String returns the word with its conditions.
 func (v Verdict) String() string {
 	s := string(v.Word)
+	if v.Word == Mismatch && len(v.Tainted) > 0 {
+		s = "tainted by " + joinRefs(v.Tainted)
+	}
 	if v.Engine != "" && v.Word == Match {
 		s += " (on " + v.Engine + ")"
 	}
@@ -66,4 +76,19 @@ func (v Verdict) String() string {
 		s += fmt.Sprintf(" given %d unproven inputs", v.Given)
 	}
 	return s
+}
+
+// maxTainted is how many names a line lists.
+const maxTainted = 3
+
+func joinRefs(refs []graph.Ref) string {
+	var names []string
+	for _, ref := range refs[:min(len(refs), maxTainted)] {
+		names = append(names, ref.String())
+	}
+	said := strings.Join(names, ", ")
+	if more := len(refs) - len(names); more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
 }

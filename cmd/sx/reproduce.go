@@ -1,0 +1,329 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/reproduce"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
+)
+
+type reproduceOptions struct {
+	scope    scope
+	dryRun   bool
+	json     bool
+	closure  bool
+	again    bool
+	fromSeed bool
+	clean    bool
+}
+
+func newReproduceCommand(a *app) *cobra.Command {
+	o := reproduceOptions{scope: scope{required: true}}
+	c := &cobra.Command{
+		Use:   "reproduce [SELECTOR...]",
+		Short: "Build outputs from the published images of their dependencies, and compare digests",
+		Long: `Builds each selected output from the published images of its direct dependencies, which
+are pulled by their digests in digests/, and compares its digest with the published one.
+No output waits for another one, so that a release is proven in parallel, by one machine
+or by many. Nothing comes from a cache, and out/ is not touched: images, results and an
+engine of their own are in .sx/reproduce, which --clean removes. An interrupted run goes
+on where it was.
+
+The verdicts are those of sx verify. "MATCH given <n> unproven inputs" rests on n direct
+dependencies, or dependencies of those, that are not reproduced here yet. If the whole
+closure is MATCH (--closure), a build from the seed gives the same digests. That rests on
+the engine: images that were not proven yet ran in it, isolated as all builds are.
+
+"tainted by X" instead of MISMATCH: the digest differs, but so does that of the
+dependency X, whose published image is not what its definition makes.
+
+--from-seed builds the closure from source alone, as sx build --no-cache into an empty
+out/ does. It takes as long as the longest chain, and rests on no published image.`,
+		Example: `  sx reproduce bootstrap-stage0 core-profile
+  sx reproduce pallet-rust --closure -k  # all that pallet-rust is built from, too
+  sx reproduce --all --dry-run           # what would be built
+  sx reproduce pallet-rust --from-seed`,
+		Annotations: ownWords(codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk, exitUnproven), map[int]string{
+			exitOK:       "each selected output has its published digest",
+			exitUnproven: "an output cannot be compared: it is UNPUBLISHED, CHANGED or UNPROVEN",
+		}),
+		ValidArgsFunction: a.completeOutputs(false),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.check(c, args); err != nil {
+				return err
+			}
+			return runReproduce(c.Context(), a, args, o, changedFlags(c))
+		},
+	}
+	f := c.Flags()
+	o.scope.addFlag(c)
+	addDryRunFlag(c, &o.dryRun)
+	addJSONFlag(c, &o.json, "each verdict with its evidence; with --dry-run, the plan")
+	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
+	f.BoolVar(&o.again, "again", false, "build the outputs anew that were reproduced before")
+	f.BoolVar(&o.fromSeed, "from-seed", false, "build the closure from source alone instead")
+	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, and reproduce nothing")
+	f.BoolP("keep-going", "k", false, "after a failure go on with the other outputs")
+	f.String("disk-floor", "", "start no build while less than `SIZE` is free on the disk of out/ (default 2GiB)")
+	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
+	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
+	addProgressFlag(c)
+	addEngineFlags(c)
+	return c
+}
+
+func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
+	if o.clean {
+		if len(args) > 0 || o.scope.all || o.dryRun || o.json || o.fromSeed || o.again || o.closure {
+			return usagef("--clean removes all that was kept: it goes with no selector and no other flag")
+		}
+		return nil
+	}
+	if o.fromSeed && o.closure {
+		return usagef("--from-seed builds the closure anyway: leave out --closure")
+	}
+	return o.scope.check(c, args)
+}
+
+func runReproduce(ctx context.Context, a *app, args []string, o reproduceOptions, flags map[string]string) error {
+	return a.inTreeLooking(ctx, flags, args, false, func(s *session, sel selection) error {
+		if o.clean {
+			return s.cleanReproduced(ctx)
+		}
+		a.warn(s.tree.Graph)
+		broken := sel.err()
+		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
+			return broken
+		}
+		return errors.Join(s.reproduceRefs(ctx, sel.refs, o), broken)
+	})
+}
+
+// cleanReproduced removes what earlier runs kept, the engine's folder first: without root
+// only the engine can remove some of its files.
+func (s *session) cleanReproduced(ctx context.Context) error {
+	for _, fromSeed := range []bool{false, true} {
+		area, err := s.area(fromSeed)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(busy(s.embedded(area.Tree.Store, s.set).Clean(ctx, false)), area.Close()); err != nil {
+			return err
+		}
+	}
+	return reproduce.Remove(s.tree)
+}
+
+func (s *session) area(fromSeed bool) (*reproduce.Area, error) {
+	return reproduce.Open(s.tree, tree.Options{KeyFile: keyFile(), Build: engineVersion(), Log: s.logger()}, fromSeed)
+}
+
+func (s *session) reproduceRefs(ctx context.Context, refs []graph.Ref, o reproduceOptions) (err error) {
+	area, err := s.area(o.fromSeed)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, area.Close()) }()
+	if o.closure || o.fromSeed {
+		refs = s.tree.Graph.Closure(refs)
+	}
+	p, err := area.Plan(ctx, refs, o.again)
+	if err != nil {
+		return err
+	}
+	r := &reproduction{session: s, area: area, plan: p, refs: refs, json: o.json}
+	if o.dryRun {
+		return r.dryRun()
+	}
+	return s.withDisplay(ctx, func(d *progress.Display) error { return r.run(ctx, d) })
+}
+
+// reproduction is one run of sx reproduce.
+type reproduction struct {
+	*session
+	area *reproduce.Area
+	plan *reproduce.Plan
+	refs []graph.Ref // that are judged
+	json bool
+}
+
+func (r *reproduction) dryRun() error {
+	c := capacity(r.set)
+	f := schedule.NewForecast(r.tree, r.plan.Plan, c)
+	if r.json {
+		return planJSON(r.stdout, r.plan.Plan, f)
+	}
+	for _, step := range r.plan.Steps {
+		printStep(r.stdout, step)
+	}
+	r.printBlocked(r.stdout)
+	n := r.plan.Count(plan.ActionBuild)
+	fmt.Fprintf(r.stdout, "%s: %d to build, %d reproduced before\n", count(len(r.refs), "output"), n, r.plan.Count(plan.ActionNone))
+	printForecast(r.stdout, n, f, c.Jobs)
+	return nil
+}
+
+func (r *reproduction) printBlocked(w io.Writer) {
+	for _, b := range r.plan.Blocked {
+		fmt.Fprintf(w, "%s: cannot be reproduced: %s\n", b.Ref, b.Why)
+	}
+}
+
+func (r *reproduction) run(ctx context.Context, display *progress.Display) error {
+	opts, err := r.options(ctx, display)
+	if err != nil {
+		return err
+	}
+	drain := opts.Drain
+	defer onFirst(drain, display.Interrupted)()
+	images := preseedSettings(r.set)
+	images.Status = display.Images()
+	report, err := r.area.Run(ctx, r.plan, images, opts)
+	err = errors.Join(err, r.endEngine(ctx))
+	display.Close()
+	if report == nil {
+		return err
+	}
+	all := []error{err, r.summarize(report), printTable(r.stderr, report, nil, err)}
+	if drained(drain) && report.Count(plan.NotRun) > 0 {
+		all = append(all, codeError(exitInterrupt))
+	}
+	return errors.Join(all...)
+}
+
+func (r *reproduction) options(ctx context.Context, display *progress.Display) (opts driver.Options, err error) {
+	engine, err := r.engine(r.area.Tree.Store, r.set, display)
+	if err != nil {
+		return opts, err
+	}
+	downloads, err := r.fetchSettings(r.set)
+	if err != nil {
+		return opts, err
+	}
+	images := preseedSettings(r.set)
+	images.Status = display.Images()
+	return driver.Options{
+		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree,
+		Capacity: func() schedule.Capacity { return capacity(r.set) }, DiskFloor: r.set.Build.DiskFloor,
+		Engine: engine, Reconnect: r.set.Engine.Reconnect, Version: engineVersion(),
+		Foreign: driver.Foreign{Hosts: r.set.Registries.Foreign, Preseed: images},
+		Fetch:   downloads, Status: display, Drain: drainOf(ctx),
+		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
+	}, nil
+}
+
+// endEngine ends the engine of the run and removes its data, in which unproven images
+// ran. Another sx that works on it keeps it.
+func (r *reproduction) endEngine(ctx context.Context) error {
+	if r.set.Engine.Address != buildkit.EmbeddedKind {
+		return nil
+	}
+	err := r.embedded(r.area.Tree.Store, r.set).Clean(context.WithoutCancel(ctx), false)
+	if errors.As(err, new(*buildkit.BusyError)) {
+		return nil
+	}
+	return err
+}
+
+// summarize prints the verdicts and what they rest on. The error is the exit code.
+func (r *reproduction) summarize(report *driver.Report) error {
+	judge, done := panel.Own(report.View)
+	defer done()
+	vs, basis := reproduce.Judge(judge, r.refs)
+	lost := map[graph.Ref]bool{}
+	for _, res := range report.Results {
+		lost[res.Ref] = res.Outcome != plan.Built && res.Outcome != plan.Reused && res.Outcome != plan.Unchanged
+	}
+	for i, b := range r.plan.Blocked {
+		at := slices.IndexFunc(vs, func(v verdict.Verdict) bool { return v.Ref == b.Ref })
+		vs[at].Note = r.plan.Blocked[i].Why
+		if vs[at].Want.IsZero() {
+			vs[at].Word = verdict.Unpublished
+		}
+	}
+	vs = slices.DeleteFunc(vs, func(v verdict.Verdict) bool { return lost[v.Ref] })
+	if r.json {
+		return errors.Join(r.printJSON(vs, basis), reproducedCode(vs))
+	}
+	for _, v := range vs {
+		printVerdict(r.stdout, v)
+	}
+	printCounts(r.stdout, vs)
+	r.printBasis(vs, basis)
+	return reproducedCode(vs)
+}
+
+// reproducedCode returns the exit code for verdicts as an error, nil if all digests are
+// the published ones.
+func reproducedCode(vs []verdict.Verdict) error {
+	code := exitOK
+	for _, v := range vs {
+		switch v.Word {
+		case verdict.Match:
+		case verdict.Mismatch:
+			code = exitMismatch
+		default:
+			code = cmp.Or(code, exitUnproven)
+		}
+	}
+	if code == exitOK {
+		return nil
+	}
+	return codeError(code)
+}
+
+// printBasis writes what the verdicts rest on.
+func (r *reproduction) printBasis(vs []verdict.Verdict, b reproduce.Basis) {
+	own := map[graph.Ref]bool{}
+	for _, v := range vs {
+		if v.Own() {
+			own[v.Ref] = true
+		}
+	}
+	if len(own) > 0 {
+		fmt.Fprintf(r.stdout, "first divergence: %s: built from the published images of its dependencies, it has another digest\n",
+			names(slices.SortedFunc(maps.Keys(own), graph.Ref.Compare)))
+	}
+	switch {
+	case r.area.Images == nil && allFull(vs) == len(vs):
+		fmt.Fprintf(r.stdout, "built from the seed: %s, of no published image\n", count(len(b.Closure), "output"))
+	case r.area.Images == nil:
+	case len(b.Open) == 0 && allFull(vs) == len(vs):
+		fmt.Fprintf(r.stdout, "proven by induction: %s, each built without a cache from published images that are proven so themselves; rests on the isolation of the engine that these images ran in\n",
+			count(len(b.Closure), "output"))
+	case len(b.Open) > 0:
+		fmt.Fprintf(r.stdout, "rests on published images: of the %s in the closure, %d are not proven here: %s\n",
+			count(len(b.Closure), "output"), len(b.Open), names(b.Open))
+	}
+}
+
+// reproducedJSON is what `sx reproduce --json` prints. It only gains fields.
+type reproducedJSON struct {
+	Outputs []verdictJSON `json:"outputs"`
+	// Closure counts the outputs in the closure of Outputs; Open are those of it that
+	// are not proven here.
+	Closure  int         `json:"closure"`
+	Open     []graph.Ref `json:"open"`
+	FromSeed bool        `json:"from_seed"`
+}
+
+func (r *reproduction) printJSON(vs []verdict.Verdict, b reproduce.Basis) error {
+	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), slices.Concat([]graph.Ref{}, b.Open), r.area.Images == nil})
+}
