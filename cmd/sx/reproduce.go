@@ -325,5 +325,5 @@ type reproducedJSON struct {
 }
 
 func (r *reproduction) printJSON(vs []verdict.Verdict, b reproduce.Basis) error {
-	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), slices.Concat([]graph.Ref{}, b.Open), r.area.Images == nil})
+	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), append([]graph.Ref{}, b.Open...), r.area.Images == nil})
 }

@@ -73,7 +73,8 @@ func needsDownload(u *schedule.Unit) bool {
 	return u.Steps[0].Action == plan.ActionBuild && len(u.Steps[0].Output.Definition.Sources) > 0 || namesImages(u)
 }
 
-// namesImages reports whether u is built from images of other registries.
+// namesImages reports whether u is built from images of other registries, or from
+// published ones.
 func namesImages(u *schedule.Unit) bool {
 	s := u.Steps[0]
 	return s.Action == plan.ActionBuild && (len(s.Output.Definition.Images) > 0 || s.FromPublished && len(s.Output.Deps) > 0)

@@ -62,7 +62,7 @@ func (r *run) resultsOf(p *plan.Plan) (results []Result) {
 	return results
 }
 
-// home returns the tree whose downloads and timings are used.
+// home returns the tree whose downloads, timings and logs are used.
 func (r *run) home() *tree.Tree { return cmp.Or(r.opts.Home, r.Tree) }
 
 // Reproduced returns the record of a build of o, found in v, that proves o from its

@@ -66,7 +66,7 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	r.mu.Lock()
 	r.opts.Status.Start(s)
 	r.mu.Unlock()
-	log, err := buildlog.Create(r.Store, s.Output.Ref.String(), began)
+	log, err := buildlog.Create(r.home().Store, s.Output.Ref.String(), began)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
