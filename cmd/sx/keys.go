@@ -22,10 +22,10 @@ import (
 func newKeysCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
-		Short: "Say whose signatures count",
-		Long: `The keys that you trust decide whose signatures count: see sx verify --signatures.
-They lie in ` + "`keys`" + ` beside your stagex.toml, a file each that gpg can read too. No key
-ever counts because a file, a signature or a tree brought it along.`,
+		Short: "Manage the keys whose signatures count",
+		Long: `Manages the keys that you trust: sx verify --signatures counts their signatures and no
+others. They are in ` + "`keys`" + ` beside your stagex.toml, one file for each, which gpg can
+read too. A key that comes with a file, a signature or a tree never counts by itself.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			c.SetOut(a.stderr)
@@ -38,11 +38,11 @@ ever counts because a file, a signature or a tree brought it along.`,
 	return c
 }
 
-// keysDir is where the user's keys lie.
+// keysDir returns the folder of the user's keys.
 func keysDir() (string, error) {
 	file := settings.UserFile(os.Getenv)
 	if file == "" {
-		return "", usagef("neither XDG_CONFIG_HOME nor HOME is an absolute path: there is no place for your keys")
+		return "", usagef("neither XDG_CONFIG_HOME nor HOME is an absolute path, so there is no folder for your keys: set one of them")
 	}
 	return filepath.Join(filepath.Dir(file), "keys"), nil
 }
@@ -59,16 +59,16 @@ func loadKeyring() (*signature.Keyring, string, error) {
 	return ring, dir, nil
 }
 
-// printKey writes what a key says of itself.
+// printKey writes the fingerprint, the dates and the user IDs of a key.
 func printKey(w io.Writer, k *signature.Key) {
-	fmt.Fprintf(w, "%s  made %s%s\n", k.Fingerprint, k.Created.Format("2006-01-02"), standing(k))
+	fmt.Fprintf(w, "%s  made %s%s\n", k.Fingerprint, k.Created.Format("2006-01-02"), keyEnd(k))
 	for _, name := range k.Names {
 		fmt.Fprintf(w, "    %s\n", text.Field(name))
 	}
 }
 
-// standing says what the key's end is.
-func standing(k *signature.Key) string {
+// keyEnd describes when the key expires or why it was revoked.
+func keyEnd(k *signature.Key) string {
 	expires, revoked := k.Ends()
 	switch {
 	case revoked != "":
@@ -94,10 +94,10 @@ func newKeysListCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the keys that you trust, and whose they are",
-		Long: `Lists the keys that you trust: the person that a key counts for, its fingerprint
-and user IDs. In a tree it adds the name that the tree's MAINTAINERS has for a
-fingerprint, which is the tree's claim and decides nothing.`,
+		Short: "List the keys that you trust",
+		Long: `Lists each key that you trust: its fingerprint, its user IDs, and the person that it
+counts for. In a tree it adds the name that the tree's MAINTAINERS gives to the key,
+which is only the tree's claim.`,
 		Example: "  sx keys list",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runKeysList(c.Context(), a, asJSON) },
@@ -149,11 +149,12 @@ func keysJSON(ring *signature.Keyring, claims maintainers) []keyJSON {
 func newKeysRemoveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "remove FINGERPRINT...",
-		Short:   "Trust keys no longer",
+		Short:   "Stop trusting keys",
+		Long:    "Removes keys from those that you trust. Their signatures do not count any more.",
 		Example: "  sx keys remove 0123456789ABCDEF0123456789ABCDEF01234567",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("no key is named: sx keys remove FINGERPRINT (sx keys list)")
+				return usagef("no key is named: sx keys remove FINGERPRINT (sx keys list prints them)")
 			}
 			return nil
 		},
@@ -170,7 +171,7 @@ func runKeysRemove(a *app, fingerprints []string) error {
 	for _, f := range fingerprints {
 		t, ok := ring.Find(f)
 		if !ok {
-			return usagef("you trust no key with the fingerprint %q; it is to be whole (sx keys list)", f)
+			return usagef("you trust no key with the fingerprint %q; give all of it, as sx keys list prints it", f)
 		}
 		gone = append(gone, t)
 	}
@@ -190,14 +191,15 @@ func first(list []string) string {
 	return list[0]
 }
 
-// maintainers are the names that a tree's MAINTAINERS has for key IDs and fingerprints, which are upper-case hexadecimal.
-// They are claims of the tree, and decide nothing.
+// maintainers maps key IDs and fingerprints, in upper-case hexadecimal, to the names in a
+// tree's MAINTAINERS. They are claims of the tree, and decide nothing.
 type maintainers map[string]string
 
-// maxMaintainers bounds the file, which is one of a tree that is not trusted; upstream's has 3 KB.
+// maxMaintainers bounds the file, because the tree is not trusted; upstream's has 3 KB.
 const maxMaintainers = 64 << 10
 
-// maintainers reads the file of the tree that sx is called in; what cannot be read claims nothing.
+// maintainers reads the file of the current tree. If it cannot be read there are no
+// claims.
 func (a *app) maintainers() maintainers {
 	dir, err := a.treeDir()
 	if err != nil {
@@ -246,7 +248,8 @@ func parseMaintainers(data string) maintainers {
 	return m
 }
 
-// of returns the name for a fingerprint, "" if there is none. A key ID is the end of a fingerprint of 40 digits.
+// of returns the name for a fingerprint, "" if there is none. A key ID is the last 16
+// digits of a fingerprint.
 func (m maintainers) of(fingerprint string) string {
 	if name, ok := m[fingerprint]; ok || len(fingerprint) != 40 {
 		return name

@@ -26,16 +26,16 @@ func newKeysImportCommand(a *app) *cobra.Command {
 	var o importOptions
 	c := &cobra.Command{
 		Use:   "import FILE...",
-		Short: "Trust keys of a file",
-		Long: `Prints the fingerprint of every public key in the files, armored or not. It trusts
-those that --fingerprint names, and at a terminal those that you confirm; compare the
-fingerprint with one that you have from the person. A key that is trusted already
-is brought up to date, with revocations and renewals of the file; it loses none. A file
-may also be a revocation certificate of such a key.
+		Short: "Trust keys from a file",
+		Long: `Prints the fingerprint of every public key in the files, armored or binary. It trusts
+the keys that --fingerprint names and, at a terminal, those that you confirm. Compare
+each fingerprint with the one that you got from the person. A key that you trust already
+gets the revocations and renewals in the file, and loses none. A file may also be a
+revocation certificate for such a key.
 
-People are counted, not keys: keys that you import with the same --person count
-once. Without it a key stands for itself.`,
-		Example: `  sx keys import maintainers.asc      # which keys are there?
+sx counts people, not keys: keys with the same --person count once, and without it each
+key counts.`,
+		Example: `  sx keys import maintainers.asc      # print the keys in the file
   sx keys import maintainers.asc --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -46,7 +46,7 @@ once. Without it a key stands for itself.`,
 		RunE: func(c *cobra.Command, args []string) error { return runKeysImport(a, args, o) },
 	}
 	c.Flags().StringArrayVar(&o.fingerprints, "fingerprint", nil, "trust the key with this `FINGERPRINT`; may be repeated")
-	c.Flags().StringVar(&o.person, "person", "", "whose keys these are, a `NAME` of your own")
+	c.Flags().StringVar(&o.person, "person", "", "the person whose keys these are: any `NAME`")
 	return c
 }
 
@@ -85,7 +85,7 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 		}
 	}
 	if left > 0 {
-		return usagef("%s not trusted: name those that are to count with --fingerprint", isAre(left, "key"))
+		return usagef("%s not trusted: name the keys to trust with --fingerprint", isAre(left, "key"))
 	}
 	return nil
 }
@@ -97,7 +97,8 @@ func isAre(n int, noun string) string {
 	return fmt.Sprintf("%d %ss are", n, noun)
 }
 
-// importRevocations takes the revocation certificates of a file, and reports whether one is of use.
+// importRevocations applies the revocation certificates in a file to trusted keys, and
+// reports whether there was one.
 func importRevocations(a *app, ring *signature.Keyring, dir, file string, data []byte) (bool, error) {
 	revoked, err := ring.Revoke(data)
 	if err != nil {
@@ -112,7 +113,8 @@ func importRevocations(a *app, ring *signature.Keyring, dir, file string, data [
 	return len(revoked) > 0, nil
 }
 
-// unread is an error of a file. If it is about a key that counts, it says how to end that.
+// unread returns the error of reading a file. If it is about a trusted key it says how to
+// remove that.
 func unread(ring *signature.Keyring, file string, err error) error {
 	if fingerprint := ofTrusted(ring, err); fingerprint != "" {
 		return usagef("%s: %w; that key still counts: sx keys remove %s ends it", file, err, fingerprint)
@@ -120,7 +122,8 @@ func unread(ring *signature.Keyring, file string, err error) error {
 	return usagef("%s: %w", file, err)
 }
 
-// ofTrusted returns the fingerprint of the key that counts and that err says was revoked, "" if it says no such thing.
+// ofTrusted returns the fingerprint of the trusted key that err says was revoked, "" if
+// it says no such thing.
 func ofTrusted(ring *signature.Keyring, err error) string {
 	var e *signature.UnreadError
 	if errors.As(err, &e) {
@@ -150,19 +153,20 @@ func parseKeys(a *app, ring *signature.Keyring, file string, data []byte) ([]*si
 	return keys, nil
 }
 
-// namedIn wants each fingerprint to be that of a key: a part of one would fit others too.
+// namedIn checks that each fingerprint is that of one of keys. Part of a fingerprint would
+// match other keys too.
 func namedIn(keys []*signature.Key, fingerprints []string) error {
 	for _, f := range fingerprints {
 		clean := signature.CleanFingerprint(f)
 		if !slices.ContainsFunc(keys, func(k *signature.Key) bool { return k.Fingerprint == clean }) {
-			return usagef("no key in these files has the fingerprint %q; it is to be whole", f)
+			return usagef("no key in these files has the fingerprint %q; give all of it", f)
 		}
 	}
 	return nil
 }
 
-// importKey prints a key and trusts it, if the user says so or has said so before. It reports false
-// if the user has said nothing of the key.
+// importKey prints a key and trusts it if the user says so now or did before. It reports
+// false if the user did not decide.
 func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o importOptions) (bool, error) {
 	before, known := ring.Find(k.Fingerprint)
 	printKey(a.stdout, k)
@@ -174,9 +178,9 @@ func importKey(a *app, ring *signature.Keyring, dir string, k *signature.Key, o 
 		person = ""
 	case len(o.fingerprints) > 0:
 		fmt.Fprintln(a.stdout, "    not trusted")
-		return true, nil // what was not asked for is no failure
+		return true, nil // the user named others
 	default:
-		yes, asked := confirm("Does it belong to who it says, and should it count?")
+		yes, asked := confirm("Does it belong to the person that it names, and do you trust it?")
 		if !yes {
 			fmt.Fprintln(a.stdout, "    not trusted")
 			return asked, nil
@@ -222,7 +226,7 @@ func asPerson(t signature.Trusted) string {
 	return ", counts as " + text.Field(t.Person)
 }
 
-// warnOfTwin tells that a key has a user ID of a key that counts for another person.
+// warnOfTwin warns if a key has the user ID of a trusted key of another person.
 func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string) {
 	for _, t := range ring.Keys {
 		if t.Key.Fingerprint == k.Fingerprint || signature.SamePerson(t.Person, person) {
@@ -238,8 +242,8 @@ func warnOfTwin(a *app, ring *signature.Keyring, k *signature.Key, person string
 	}
 }
 
-// confirm asks the person at the terminal that stdin is, and reports whether there was one to ask.
-// The question goes to that terminal too, wherever stderr goes.
+// confirm asks the user at the terminal, and reports whether stdin is one. The question
+// goes to the terminal even if stderr does not.
 func confirm(question string) (yes, asked bool) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return false, false
