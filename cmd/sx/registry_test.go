@@ -24,7 +24,7 @@ import (
 )
 
 func init() {
-	commands["publish"], commands["pulled"], commands["images"] = publish, pulled, images
+	commands["publish"], commands["pulled"], commands["images"], commands["layers"] = publish, pulled, images, layers
 }
 
 // served is a registry that a script publishes to, and what it was asked for.
@@ -129,12 +129,30 @@ func images(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	listed := cache.Published{}
 	for _, output := range args[1:] {
-		listed[output] = putImage(ts, store, output)
+		listed[output] = putImage(ts, store, output, layerOf(ts, output))
 	}
 	ts.Check(store.WriteDigests(listed))
 }
 
-func putImage(ts *testscript.TestScript, store *cache.Store, output string) oci.Digest {
+// layers DIR OUTPUT TAR... puts an image of one output into DIR/out, with these tar archives
+// as its layers, from the bottom.
+func layers(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 2, "layers DIR OUTPUT TAR...")
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	store, err := cache.Open(dir, cache.Options{KeyFile: dir + ".key"})
+	ts.Check(err)
+	defer store.Close()
+	var plain [][]byte
+	for _, name := range args[2:] {
+		data, err := os.ReadFile(ts.MkAbs(name))
+		ts.Check(err)
+		plain = append(plain, data)
+	}
+	putImage(ts, store, args[1], plain...)
+}
+
+func putImage(ts *testscript.TestScript, store *cache.Store, output string, plain ...[]byte) oci.Digest {
 	into, err := store.Stage(output)
 	ts.Check(err)
 	defer into.Close()
@@ -148,13 +166,16 @@ func putImage(ts *testscript.TestScript, store *cache.Store, output string) oci.
 		ts.Check(err)
 		return data
 	}
-	plain, packed := layerOf(ts, output)
-	layer := add(oci.MediaTypeLayer, packed)
+	var layers []oci.Descriptor
+	var ids []oci.Digest
+	for _, tar := range plain {
+		layers, ids = append(layers, add(oci.MediaTypeLayer, packed(ts, tar))), append(ids, oci.DigestOf(tar))
+	}
 	config := add(oci.MediaTypeConfig, encode(map[string]any{
-		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": []oci.Digest{oci.DigestOf(plain)}},
+		"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": ids},
 	}))
 	manifest := add(oci.MediaTypeManifest, encode(map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": config, "layers": []oci.Descriptor{layer},
+		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest, "config": config, "layers": layers,
 		"annotations": map[string]string{oci.AnnotationVersion: "latest"},
 	}))
 	data, top, err := oci.ImageIndex(oci.Manifest{Digest: manifest.Digest, Size: manifest.Size, Platform: "linux/amd64"})
@@ -165,18 +186,23 @@ func putImage(ts *testscript.TestScript, store *cache.Store, output string) oci.
 	return manifest.Digest
 }
 
-// layerOf is a layer with one file, for podman too, packed and not.
-func layerOf(ts *testscript.TestScript, output string) (plain, packed []byte) {
-	var a, b bytes.Buffer
+// layerOf is a layer with one file, for podman too.
+func layerOf(ts *testscript.TestScript, output string) []byte {
+	var a bytes.Buffer
 	w := tar.NewWriter(&a)
 	text := "layer of " + output
 	ts.Check(w.WriteHeader(&tar.Header{Name: "layer", Mode: 0o644, Size: int64(len(text))}))
 	_, err := w.Write([]byte(text))
 	ts.Check(err)
 	ts.Check(w.Close())
+	return a.Bytes()
+}
+
+func packed(ts *testscript.TestScript, plain []byte) []byte {
+	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, err = z.Write(a.Bytes())
+	_, err := z.Write(plain)
 	ts.Check(err)
 	ts.Check(z.Close())
-	return a.Bytes(), b.Bytes()
+	return b.Bytes()
 }

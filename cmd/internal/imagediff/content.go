@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/layer"
 )
 
 // Bounds of what is compared byte by byte, in one layer. Beyond them only the hashes are.
@@ -41,7 +42,7 @@ func spill(ctx context.Context, blobs Blobs, d oci.Descriptor, tempDir string, l
 	if err != nil {
 		return nil, &PlaceError{err}
 	}
-	s, err := open(ctx, blobs, d)
+	s, err := layer.Open(ctx, blobs, d)
 	if err == nil {
 		err = spillFrom(s, f, looks, side)
 		s.Close()
@@ -53,12 +54,12 @@ func spill(ctx context.Context, blobs Blobs, d oci.Descriptor, tempDir string, l
 	return f, nil
 }
 
-func spillFrom(s *stream, f *os.File, looks map[int64]*look, side int) error {
+func spillFrom(s *layer.Stream, f *os.File, looks map[int64]*look, side int) error {
 	r, end, left := tar.NewReader(s.Reader), int64(0), len(looks)
 	for seq := int64(0); left > 0; seq++ {
 		h, err := r.Next()
 		if err != nil {
-			return entryError(seq, err)
+			return layer.EntryError(seq, err)
 		}
 		l := looks[seq]
 		if l == nil {
@@ -73,7 +74,7 @@ func spillFrom(s *stream, f *os.File, looks map[int64]*look, side int) error {
 		out := &localWriter{io.MultiWriter(io.NewOffsetWriter(f, end), sum)}
 		n, err := io.Copy(out, struct{ io.Reader }{r})
 		if err != nil {
-			return entryError(seq, err)
+			return layer.EntryError(seq, err)
 		}
 		if !bytes.Equal(sum.Sum(nil), l.sums[side][:]) {
 			return errors.New("it changed while it was read")

@@ -9,14 +9,12 @@ import (
 	"io"
 
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/layer"
 )
 
-// Blobs are where an image's bytes come from.
-type Blobs interface {
-	// Open returns the bytes of a blob. They need not be verified: Compare does that. It is called again for a layer whose
-	// contents differ, and for two layers at once.
-	Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error)
-}
+// Blobs are where an image's bytes come from. Open is called again for a layer whose
+// contents differ, and for two layers at once.
+type Blobs = layer.Blobs
 
 // An Image is one side of a comparison.
 type Image struct {
@@ -71,7 +69,7 @@ func (i Image) read(ctx context.Context, d oci.Descriptor) (doc document, err er
 		return doc, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(verifiedReader(r, d))
+	data, err := io.ReadAll(layer.Verified(r, d))
 	if err != nil {
 		return doc, err
 	}

@@ -42,7 +42,7 @@ func isOutput(word string) bool {
 // Source: upstream's Makefile.
 var targets = map[string]string{
 	"import-": "sx import ", "registry-": "sx push --to REGISTRY/stagex ", "publish-": "sx push --to REGISTRY/stagex ",
-	"digests-": "sx digests ",
+	"content-": "sx ls ", "digests-": "sx digests ",
 }
 
 // commands are the words of other tools.
@@ -51,11 +51,12 @@ var commands = map[string]string{
 	"pull": "sx preseed", "load": "sx import", "save": "sx import", "images": "sx list", "image": "sx list", "inspect": "sx list",
 	"history": "sx log OUTPUT --list", "logs": "sx log", "prune": "sx gc", "rm": "sx gc", "rmi": "sx gc", "df": "sx du",
 	"bake": "sx build", "buildx": "sx build", "ps": "sx engine status", "publish": "sx push", "upload": "sx push",
+	"extract": "sx unpack", "export": "sx unpack", "cp": "sx cat", "search": "sx owns",
 	// nix, guix, bazel, apt, cargo
 	"why-depends": "sx why", "collect-garbage": "sx gc", "substitute": "sx preseed", "copy": "sx push", "challenge": "sx verify",
 	"query": "sx deps", "depends": "sx deps", "rdepends": "sx rdeps", "dependencies": "sx deps", "dependents": "sx rdeps",
-	"tree": "sx deps OUTPUT --tree", "info": "sx list", "show": "sx list", "download": "sx fetch", "rebuild": "sx build --rebuild",
+	"tree": "sx deps OUTPUT --tree", "locate": "sx owns", "which": "sx owns", "info": "sx list", "show": "sx list", "download": "sx fetch", "rebuild": "sx build --rebuild",
 	// make
 	"make": "sx build", "all": "sx build --all", "clean": "sx gc", "new-digests": "sx digests --diff", "registry": "sx push",
-	"mirror": "sx fetch --push",
+	"mirror": "sx fetch --push", "content": "sx ls",
 }
