@@ -126,6 +126,8 @@ var bans = []ban{
 	{in: "cmd/internal/ci", what: module + "...", but: []string{module + "cmd/internal/text"},
 		reason: "a CI system is told results; it has no say in them"},
 	{in: "cmd/internal/ci", what: "os", direct: true, reason: "which files and variables there are is the caller's matter"},
+	{in: "cmd/internal/release", what: module + "cmd/internal/signature...", reason: "what may be released hangs on verdicts; signatures are counted beside them"},
+	{in: "cmd/internal/release", what: "net/http", direct: true, reason: "it holds rules; registries are package preseed's"},
 	{in: "cmd/internal/manpage", what: module + "...", reason: "it knows a language of text, and no command"},
 	{in: "cmd/internal/reproduce", what: module + "cmd/internal/signature", reason: "what a build proves does not hang on who says so"},
 	{in: "cmd/internal/driver", what: module + "cmd/internal/reproduce", reason: "a run does not know what its results are for"},

@@ -29,7 +29,7 @@ var makeVariables = map[string]makeVariable{
 	"REGISTRY":          {flags: []string{"push", "to"}, instead: "sx build --push and sx push --to take a registry and a namespace"},
 	"BUILDER":           {instead: "sx has an engine inside; --engine names another one, see docs/engines.md"},
 	"CHECK":             {instead: "sx build reports what is wrong in a definition before it builds anything"},
-	"RELEASE":           {instead: "sx push has --tag"},
+	"RELEASE":           {instead: "sx release publish 2026.03.0 takes the release as an argument"},
 	"STAGES":            {instead: "stages are selectors: sx build core pallet"},
 	"SIGNATURES":        {instead: "--signatures-from says where signatures are"},
 	"EXTRA_ARGS":        {instead: "what decides an image's bytes cannot be added to"},

@@ -190,6 +190,28 @@ const pushAnswer = 5 * time.Minute
 
 // push calls do, prints each tag once the registry has it, and a summary.
 func push(a *app, set settings.Settings, what string, total int, do func(driver.PushOptions) error) error {
+	return withPusher(a, set, func(pusher *preseed.Pusher) error {
+		var pushed, there int
+		stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
+		err := do(driver.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p driver.Pushed) {
+			for _, name := range p.Names {
+				fmt.Fprintf(a.stdout, "%s@%s\n", name, p.Digest)
+			}
+			if p.Present {
+				there++
+			} else {
+				pushed++
+			}
+		}})
+		stop()
+		fmt.Fprintf(a.stderr, "sx: %s: %d pushed (%s sent), %d there before, %d not pushed\n", count(total, what),
+			pushed, text.Bytes(pusher.Sent()), there, total-pushed-there)
+		return err
+	})
+}
+
+// withPusher calls do with a client of the registries that images are pushed to.
+func withPusher(a *app, set settings.Settings, do func(*preseed.Pusher) error) error {
 	opts := registryClient(set)
 	opts.Limits.Header, opts.Log = pushAnswer, a.logger()
 	client, err := preseed.NewClient(opts)
@@ -197,25 +219,9 @@ func push(a *app, set settings.Settings, what string, total int, do func(driver.
 		return usageError{err}
 	}
 	defer client.Close()
-	var pushed, there int
-	pusher := client.NewPusher(preseed.PushOptions{Retries: set.Fetch.Retries, Warn: func(said string) {
+	return do(client.NewPusher(preseed.PushOptions{Retries: set.Fetch.Retries, Warn: func(said string) {
 		fmt.Fprintln(a.stderr, "sx: "+text.Field(said))
-	}})
-	stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
-	err = do(driver.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p driver.Pushed) {
-		for _, name := range p.Names {
-			fmt.Fprintf(a.stdout, "%s@%s\n", name, p.Digest)
-		}
-		if p.Present {
-			there++
-		} else {
-			pushed++
-		}
-	}})
-	stop()
-	fmt.Fprintf(a.stderr, "sx: %s: %d pushed (%s sent), %d there before, %d not pushed\n", count(total, what),
-		pushed, text.Bytes(pusher.Sent()), there, total-pushed-there)
-	return err
+	}}))
 }
 
 // heartbeatEvery is the interval between messages of a long transfer. CI systems kill

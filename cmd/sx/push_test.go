@@ -19,6 +19,7 @@ import (
 
 func init() {
 	commands["registry"], commands["registered"], commands["got"] = startRegistry, registered, got
+	commands["forbid"] = forbid
 }
 
 // emptied is an empty registry that a script pushes to.
@@ -26,13 +27,19 @@ type emptied struct {
 	http.Handler
 	mu   sync.Mutex
 	seen []string // methods of requests, but the pings
+	no   string   // what the path of a PUT must not end in
 }
 
 func (e *emptied) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/v2/" {
 		e.mu.Lock()
 		e.seen = append(e.seen, r.Method)
+		no := e.no != "" && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, e.no)
 		e.mu.Unlock()
+		if no {
+			http.Error(w, `{"errors":[{"code":"DENIED","message":"not today"}]}`, http.StatusForbidden)
+			return
+		}
 	}
 	e.Handler.ServeHTTP(w, r)
 }
@@ -53,6 +60,15 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	host := strings.TrimPrefix(s.URL, "http://")
 	emptyRegistries.Store(host, e)
 	ts.Setenv("REGISTRY", host)
+}
+
+// forbid [END] makes the registry refuse to take what has a path with that end.
+func forbid(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) <= 1, "forbid [END]")
+	e := theRegistry(ts)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.no = strings.Join(args, "")
 }
 
 func startDebian(ts *testscript.TestScript) {

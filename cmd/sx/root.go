@@ -106,7 +106,7 @@ output. --all selects the whole tree.`,
 		newLsCommand(a), newCatCommand(a), newOwnsCommand(a), newUnpackCommand(a),
 		newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
-		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newManCommand(a), newVersionCommand(a),
+		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
 		newReproduceCommand(a),
 	)
 	return root

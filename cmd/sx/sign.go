@@ -17,6 +17,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/release"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -69,17 +70,9 @@ used for signing.`,
 	return c
 }
 
-// The conditions that --accept takes.
-const (
-	acceptGiven = "given"
-	acceptOn    = "on"
-)
-
 func (o signOptions) check() error {
-	for _, word := range o.accept {
-		if word != acceptGiven && word != acceptOn {
-			return usagef("--accept takes %s and %s, not %q", acceptGiven, acceptOn, word)
-		}
+	if _, err := release.ParseAccept(o.accept); err != nil {
+		return usagef("--accept: %w", err)
 	}
 	return nil
 }
@@ -91,9 +84,9 @@ func (o signOptions) signable(v verdict.Verdict) string {
 		return v.String() + " (" + v.Note + ")"
 	case v.Word != verdict.Match:
 		return v.String()
-	case v.Engine != "" && !slices.Contains(o.accept, acceptOn):
+	case v.Engine != "" && !slices.Contains(o.accept, release.AcceptOn):
 		return v.String() + ": --accept on would sign it"
-	case v.Given > 0 && !slices.Contains(o.accept, acceptGiven):
+	case v.Given > 0 && !slices.Contains(o.accept, release.AcceptGiven):
 		return v.String() + ": --accept given would sign it"
 	}
 	return ""

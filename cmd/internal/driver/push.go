@@ -62,14 +62,64 @@ func Publishable(j *verdict.Judge, refs []graph.Ref, force bool) (publishable []
 // Destination says where images are pushed, and under which tags besides the version.
 type Destination struct {
 	preseed.Registry
-	Tags []string
+	Tags      []string
+	NoVersion bool // not under the version
 }
 
-// PushImages pushes the images of refs from out/, each under its version and the further
-// tags of to. It sends nothing if an image is missing or damaged, or, without MoveTags,
-// if a tag names another image: then the error is a *RefusedError. PushImages stops at
-// the first failure; the next run skips the images that were pushed.
-func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) error {
+// tags returns all tags of an output.
+func (d Destination) tags(o *graph.Output) []string {
+	if d.NoVersion {
+		return distinct(d.Tags)
+	}
+	return distinct(append([]string{o.Tag()}, d.Tags...))
+}
+
+// Move is a tag that names another image than the one in out/.
+type Move struct {
+	Ref      graph.Ref
+	Name     string     // "<host>/<repository>:<tag>"
+	Old, New oci.Digest // of the image index, or of an image that has none
+}
+
+func (m Move) String() string {
+	return fmt.Sprintf("the tag %s moves: %s → %s", m.Name, m.Old, m.New)
+}
+
+// Moves asks the registry which tags of refs name other images than those in out/, in the
+// order of refs.
+func Moves(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) ([]Move, error) {
+	roots, err := rootsOf(t, refs)
+	if err != nil {
+		return nil, err
+	}
+	return o.moves(ctx, t, refs, roots, to)
+}
+
+// Tagged asks the registry for how many of refs all tags of to name the image in out/.
+func Tagged(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) (n int, err error) {
+	roots, err := rootsOf(t, refs)
+	if err != nil {
+		return 0, err
+	}
+	o.Done = func(p Pushed) {
+		if p.Present {
+			n++
+		}
+	}
+	err = o.each(ctx, len(refs), func(i int) (Pushed, error) {
+		repository := to.Repository(refs[i].String())
+		for _, tag := range to.tags(t.Graph.Output(refs[i])) {
+			if d, err := o.Pusher.Tagged(ctx, repository, tag); err != nil || d != roots[i] {
+				return Pushed{}, err
+			}
+		}
+		return Pushed{Present: true}, nil
+	})
+	return n, err
+}
+
+// rootsOf returns the digests of what index.json of each output names.
+func rootsOf(t *tree.Tree, refs []graph.Ref) ([]oci.Digest, error) {
 	var unreadable []error
 	roots := make([]oci.Digest, len(refs))
 	for i, ref := range refs {
@@ -81,13 +131,19 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destinat
 		roots[i] = img.Root.Digest
 		img.Close()
 	}
-	if len(unreadable) > 0 {
-		return errors.Join(unreadable...)
+	return roots, errors.Join(unreadable...)
+}
+
+// PushImages pushes the images of refs from out/, each under its version and the further
+// tags of to. It sends nothing if an image is missing or damaged, or, without MoveTags,
+// if a tag names another image: then the error is a *RefusedError. PushImages stops at
+// the first failure; the next run skips the images that were pushed.
+func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination, o PushOptions) error {
+	roots, err := rootsOf(t, refs)
+	if err != nil {
+		return err
 	}
-	all := func(i int) []string {
-		return distinct(append([]string{t.Graph.Output(refs[i]).Tag()}, to.Tags...))
-	}
-	if err := o.checkTags(ctx, refs, roots, to.Registry, all); err != nil {
+	if err := o.checkTags(ctx, t, refs, roots, to); err != nil {
 		return err
 	}
 	return o.each(ctx, len(refs), func(i int) (Pushed, error) {
@@ -98,48 +154,52 @@ func PushImages(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destinat
 		defer img.Close()
 		repository := to.Repository(refs[i].String())
 		done := Pushed{Digest: img.Digest()}
-		for _, tag := range all(i) {
+		tags := to.tags(t.Graph.Output(refs[i]))
+		for _, tag := range tags {
 			done.Names = append(done.Names, repository+":"+tag)
 		}
-		done.Present, err = o.Pusher.Push(ctx, repository, preseed.ImageContents(img), all(i))
+		done.Present, err = o.Pusher.Push(ctx, repository, preseed.ImageContents(img), tags)
 		return done, err
 	})
 }
 
 // checkTags refuses tags that name another image or, with MoveTags, notes them.
-func (o PushOptions) checkTags(ctx context.Context, refs []graph.Ref, roots []oci.Digest, to preseed.Registry, tags func(i int) []string) error {
-	moved := make([][]string, len(refs))
-	ask := o
-	ask.Done = func(Pushed) {}
-	err := ask.each(ctx, len(refs), func(i int) (Pushed, error) {
-		repository := to.Repository(refs[i].String())
-		for _, tag := range tags(i) {
-			old, err := o.Pusher.Tagged(ctx, repository, tag)
-			if err != nil {
-				return Pushed{}, err
-			}
-			if !old.IsZero() && old != roots[i] {
-				moved[i] = append(moved[i], fmt.Sprintf("the tag %s:%s moves: %s → %s", repository, tag, old, roots[i]))
-			}
-		}
-		return Pushed{}, nil
-	})
+func (o PushOptions) checkTags(ctx context.Context, t *tree.Tree, refs []graph.Ref, roots []oci.Digest, to Destination) error {
+	moves, err := o.moves(ctx, t, refs, roots, to)
 	if err != nil {
 		return err
 	}
 	refused := &RefusedError{Doing: "refusing to move tags", Remedy: "--move-tag moves them"}
-	for i, said := range moved {
-		for _, said := range said {
-			refused.Refusals = append(refused.Refusals, Refusal{Ref: refs[i], Reason: said})
-			if o.MoveTags && o.Note != nil {
-				o.Note(said)
-			}
+	for _, m := range moves {
+		refused.Refusals = append(refused.Refusals, Refusal{Ref: m.Ref, Reason: m.String()})
+		if o.MoveTags && o.Note != nil {
+			o.Note(m.String())
 		}
 	}
 	if len(refused.Refusals) == 0 || o.MoveTags {
 		return nil
 	}
 	return refused
+}
+
+// moves is [Moves], of images with these roots.
+func (o PushOptions) moves(ctx context.Context, t *tree.Tree, refs []graph.Ref, roots []oci.Digest, to Destination) (all []Move, err error) {
+	moved := make([][]Move, len(refs))
+	o.Done = func(Pushed) {}
+	err = o.each(ctx, len(refs), func(i int) (Pushed, error) {
+		repository := to.Repository(refs[i].String())
+		for _, tag := range to.tags(t.Graph.Output(refs[i])) {
+			old, err := o.Pusher.Tagged(ctx, repository, tag)
+			if err != nil {
+				return Pushed{}, err
+			}
+			if !old.IsZero() && old != roots[i] {
+				moved[i] = append(moved[i], Move{refs[i], repository + ":" + tag, old, roots[i]})
+			}
+		}
+		return Pushed{}, nil
+	})
+	return slices.Concat(moved...), err
 }
 
 // PushSources pushes the sources of definitions, which must lie in fetch/, to a

@@ -53,6 +53,7 @@ var keys = []key{
 	{name: "registries.ca_file", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Registries.CAFile })},
 	{name: "registries.per_host", set: to(number(1, 64), func(s *Settings) *int { return &s.Registries.PerHost })},
 
+	{name: "release.hosts", userOnly: ofTheAudit, set: to(noneOr(parseRegistries), func(s *Settings) *[]string { return &s.Release.Hosts })},
 	{name: "signatures.quorum", userOnly: ofTheAudit, set: to(number(1, 64), func(s *Settings) *int { return &s.Signatures.Quorum })},
 	{name: "signatures.from", userOnly: ofTheAudit, set: to(parseSignatures, func(s *Settings) *string { return &s.Signatures.From })},
 

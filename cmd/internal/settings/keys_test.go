@@ -92,6 +92,7 @@ func TestEveryFieldHasItsKey(t *testing.T) {
 		"engine.gzip": "go", "engine.cache_size": "9TB", "paths.state": "/s", "registries.hosts": "quay.io", "registries.namespace": "x",
 		"registries.mirrors": "a.example/x, b.example:5000/y/z", "registries.plain_http": "10.0.0.1:5000", "registries.foreign": "docker.io",
 		"registries.ca_file": "/c", "registries.per_host": "9", "signatures.quorum": "3", "signatures.from": "https://sigs.example/x",
+		"release.hosts": "a.example/x",
 	}
 	changed := map[string]string{}
 	for _, k := range keys {

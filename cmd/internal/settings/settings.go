@@ -28,6 +28,7 @@ type Settings struct {
 	Build      Build
 	Fetch      Fetch
 	Registries Registries
+	Release    Release
 	Signatures Signatures
 	Engine     Engine
 	Paths      Paths
@@ -66,6 +67,11 @@ type Registries struct {
 	PlainHTTP []string // hosts that may be spoken to without TLS
 	CAFile    string   // absolute path of certificates to trust beside the system's; "" for none
 	PerHost   int      // requests at once to one registry, at least 1
+}
+
+// Release is about where releases are published.
+type Release struct {
+	Hosts []string // "<host>/<namespace>", published to in this order
 }
 
 // Signatures are about who must have signed an image. sx keys lists the keys that count.
