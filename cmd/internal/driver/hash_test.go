@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"codeberg.org/stagex/sx/cache/memo/memotest"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 )
 
 // TestSourcesAreHashedAtOnce: by several goroutines, and told in the order of the
@@ -44,6 +46,35 @@ func TestSourcesAreHashedAtOnce(t *testing.T) {
 	stop := errors.New("stopped")
 	cancel(stop)
 	if _, err := VerifySources(ctx, view.Tree, view.Graph.Definitions()); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the context's cause", err)
+	}
+}
+
+// TestOutputsAreVerifiedAtOnce: by several goroutines, and told in the order of the refs.
+func TestOutputsAreVerifiedAtOnce(t *testing.T) {
+	p := newPretender(t, "a:", "b:", "c:", "d:")
+	p.published("a", "b", "c", "d")
+	for _, name := range []string{"a", "b", "c", "d"} { // so that one blob of each is hashed
+		p.must(os.Remove(filepath.Join(p.dir, "out/core-"+name+"/blobs/sha256", oci.DigestOf(fmt.Appendf(nil, "%q", name)).Hex())))
+	}
+	m := memotest.NewMeeting(t)
+	view, err := tree.Open(t.Context(), p.dir, tree.Options{KeyFile: filepath.Join(p.dir, "key"), Now: m.Now})
+	p.must(err)
+	defer view.Close()
+	var told []string
+	m.Want(t, func() {
+		_, err := verdict.Verify(t.Context(), &verdict.Judge{View: view}, view.Graph.All(), func(v verdict.Verdict) {
+			told = append(told, v.Ref.Name+" "+v.String())
+		})
+		p.must(err)
+	})
+	if want := "[a UNPROVEN b UNPROVEN c UNPROVEN d UNPROVEN]"; fmt.Sprint(told) != want {
+		t.Errorf("told %v, want %s", told, want)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stopped")
+	_, err = verdict.Verify(ctx, &verdict.Judge{View: view}, view.Graph.All(), func(verdict.Verdict) { cancel(stop) })
+	if !errors.Is(err, stop) {
 		t.Errorf("got %v, want the context's cause", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -261,7 +262,8 @@ func Verify(ctx context.Context, j *Judge, refs []graph.Ref, each func(Verdict))
 }
 
 // VerifyBy is Verify for several judges of one View. It calls each with the verdicts
-// on one output, in the order of judges. The blobs are hashed once.
+// on one output, in the order of judges, and does so in the order of refs. The blobs
+// are hashed once, those of several outputs at the same time.
 func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func([]Verdict)) error {
 	view := judges[0].View
 	outputs := make([]*graph.Output, len(refs))
@@ -271,21 +273,29 @@ func VerifyBy(ctx context.Context, judges []*Judge, refs []graph.Ref, each func(
 	for _, j := range judges {
 		j.prepare(outputs)
 	}
-	for _, o := range outputs {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
+	type found struct {
+		layout cache.Layout
+		err    error
+	}
+	var stopped error
+	disk.InOrder(len(outputs), func(i int) (f found) {
+		if ctx.Err() == nil {
+			f.layout, f.err = view.Store.Verify(ctx, outputs[i].String())
 		}
-		layout, err := view.Store.Verify(ctx, o.String())
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		return f
+	}, func(i int, f found) bool {
+		if ctx.Err() != nil { // f may not be what out/ holds
+			stopped = context.Cause(ctx)
+			return false
 		}
 		vs := make([]Verdict, len(judges))
-		for i, j := range judges {
-			vs[i] = j.judge(o, layout, err)
+		for n, j := range judges {
+			vs[n] = j.judge(outputs[i], f.layout, f.err)
 		}
 		each(vs)
-	}
-	return nil
+		return true
+	})
+	return stopped
 }
 
 // excuseUnknownKey makes v, a MISMATCH or CHANGED, UNPROVEN if a key of package.toml
