@@ -16,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -166,11 +167,14 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 	if o.json {
 		lines = io.Discard
 	}
-	vs, results, unsigned, err := o.judge(ctx, view, refs, lines)
+	meter := a.meterOf(view, len(refs))
+	vs, results, unsigned, err := o.judge(ctx, view, refs, meter.Above(lines))
 	if err != nil {
+		meter.Close()
 		return err
 	}
 	wrong, err := driver.VerifySources(ctx, view.Tree, definitionsOf(view.Graph, refs))
+	meter.Close()
 	printWrongSources(a.stderr, wrong)
 	var strange []driver.Line
 	if o.all {
@@ -194,6 +198,17 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 		return errors.Join(err, codeError(exitUnproven))
 	}
 	return err
+}
+
+// meterOf shows on a terminal how much of so many outputs and their sources was hashed.
+func (a *app) meterOf(view *tree.View, outputs int) *progress.Meter {
+	var opts progress.Options
+	if a.verbose { // whose lines would break it
+		opts.Mode = progress.Plain
+	}
+	return progress.NewMeter(a.stderr, opts, func() string {
+		return fmt.Sprintf("verifying %s: %s hashed", count(outputs, "output"), text.Bytes(view.Store.Stats().Hashed()))
+	})
 }
 
 // judge writes a line for each verdict on refs, with --signatures also who signed: then

@@ -26,13 +26,20 @@ import (
 // version of sx had built it.
 func fakeBuild(t testing.TB, dir *tree.Tree, version string) {
 	t.Helper()
+	fakeBuildOf(t, dir, version, func(o *graph.Output) []byte { return []byte(o.Ref.String()) })
+}
+
+// fakeBuildOf is fakeBuild with layers of the caller's.
+func fakeBuildOf(t testing.TB, dir *tree.Tree, version string, layer func(*graph.Output) []byte) {
+	t.Helper()
 	refs := dir.Graph.All()
 	names := make([]string, len(refs))
 	layouts := make([]cache.Layout, len(refs))
 	errs := make([]error, len(refs))
 	tree.Parallel(len(refs), func(i int) {
 		names[i] = refs[i].String()
-		layouts[i], errs[i] = fakeLayout(dir, dir.Graph.Output(refs[i]))
+		o := dir.Graph.Output(refs[i])
+		layouts[i], errs[i] = fakeLayout(dir, o, layer(o))
 	})
 	built, published := map[string][]oci.Manifest{}, cache.Published{}
 	for i, name := range names {
@@ -65,8 +72,8 @@ func fakeRecord(tree *tree.Tree, o *graph.Output, l cache.Layout, built map[stri
 	return tree.Store.PutRecord(rec)
 }
 
-// fakeLayout commits an image of the output's first platform.
-func fakeLayout(tree *tree.Tree, o *graph.Output) (cache.Layout, error) {
+// fakeLayout commits an image of the output's first platform, with one layer.
+func fakeLayout(tree *tree.Tree, o *graph.Output, layer []byte) (cache.Layout, error) {
 	into, err := tree.Store.Stage(o.Ref.String())
 	if err != nil {
 		return cache.Layout{}, err
@@ -88,7 +95,7 @@ func fakeLayout(tree *tree.Tree, o *graph.Output) (cache.Layout, error) {
 	manifest := put(oci.MediaTypeManifest, map[string]any{
 		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
 		"config": put("application/vnd.oci.image.config.v1+json", platform),
-		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", []byte(o.Ref.String()))},
+		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", layer)},
 	})
 	manifest["platform"] = platform
 	index := put(oci.MediaTypeIndex, map[string]any{
