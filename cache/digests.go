@@ -33,24 +33,24 @@ const (
 
 // ParseDigests reads digests/<stage>.txt: lines "<64 hex> <stage>-<name>\n", each
 // output once. Checkouts and editors may change line ends: a line may end with CRLF,
-// the last one without any, and empty lines are ignored. An error names the file and
-// the line.
+// the last one without any, and empty lines are ignored. The error is that of the first
+// wrong line, and names the file and the line.
 func ParseDigests(r io.Reader, stage string) (Published, error) {
 	p := Published{}
-	if err := p.read(r, stage); err != nil {
-		return nil, err
+	if wrong := p.read(r, stage); len(wrong) > 0 {
+		return nil, fmt.Errorf("parsing %w", wrong[0])
 	}
 	return p, nil
 }
 
-// read adds the lines of a stage's file.
-func (p Published) read(r io.Reader, stage string) error {
+// read adds the lines of a stage's file, and returns what is wrong with it.
+func (p Published) read(r io.Reader, stage string) (wrong []*DigestsError) {
 	data, err := io.ReadAll(io.LimitReader(r, digestsLimit+1))
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", digestsFile(stage), err)
+	if err == nil && len(data) > digestsLimit {
+		err = fmt.Errorf("it has more than %d bytes", digestsLimit)
 	}
-	if len(data) > digestsLimit {
-		return fmt.Errorf("parsing %s: it has more than %d bytes", digestsFile(stage), digestsLimit)
+	if err != nil {
+		return []*DigestsError{wholeFile(stage, err)}
 	}
 	n := 0
 	for line := range bytes.Lines(data) {
@@ -58,61 +58,68 @@ func (p Published) read(r io.Reader, stage string) error {
 		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
 			continue
 		}
-		if len(line) > lineLimit {
-			err = fmt.Errorf("the line has more than %d bytes: %.80q…", lineLimit, line)
-		} else {
-			err = p.add(string(line), stage)
+		output, err := p.readLine(line, stage)
+		if err == nil {
+			continue
 		}
-		if err != nil {
-			return fmt.Errorf("parsing %s:%d: %w", digestsFile(stage), n, err)
+		if len(wrong) == wrongLines {
+			return []*DigestsError{wholeFile(stage, fmt.Errorf("more than %d of its lines are wrong; the first is line %d: %w", wrongLines, wrong[0].Line, wrong[0].Err))}
 		}
+		wrong = append(wrong, &DigestsError{File: digestsFile(stage), Line: n, stage: stage, output: output, Err: err})
 	}
-	return nil
+	return wrong
 }
 
-func (p Published) add(line, stage string) error {
-	digits, output, ok := strings.Cut(line, " ")
+// readLine adds what a line lists. With an error it returns the output that the line is
+// about, "" if that cannot be told.
+func (p Published) readLine(line []byte, stage string) (output string, err error) {
+	if len(line) > lineLimit {
+		return "", fmt.Errorf("the line has more than %d bytes: %.80q…", lineLimit, line)
+	}
+	digits, output, ok := strings.Cut(string(line), " ")
 	if !ok {
-		return fmt.Errorf("want %q, got %q", "<digest> <output>", line)
+		return "", fmt.Errorf("want %q, got %q", "<digest> <output>", line)
+	}
+	if err := CheckName(output); err != nil {
+		return "", err
 	}
 	d, err := oci.ParseHexDigest(digits)
 	if err != nil {
-		return fmt.Errorf("parsing digest %q: %w", digits, err)
+		err = fmt.Errorf("parsing digest %q: %w", digits, err)
+	} else if !strings.HasPrefix(output, stage+"-") {
+		err = fmt.Errorf("output %q is not of stage %q", output, stage)
+	} else if _, twice := p[output]; twice {
+		err = fmt.Errorf("output %q is listed twice", output)
+	} else {
+		p[output] = d
 	}
-	if err := CheckName(output); err != nil {
-		return err
-	}
-	if !strings.HasPrefix(output, stage+"-") {
-		return fmt.Errorf("output %q is not of stage %q", output, stage)
-	}
-	if _, twice := p[output]; twice {
-		return fmt.Errorf("output %q is listed twice", output)
-	}
-	p[output] = d
-	return nil
+	return output, err
 }
 
 func digestsFile(stage string) string { return path.Join("digests", stage+".txt") }
 
 // LoadDigests reads all files of a tree's digests/. A missing file lists nothing. A
-// link is refused, as by WriteDigests.
-func LoadDigests(tree fs.FS) (Published, error) {
+// link is refused, as by WriteDigests. Each error is about some outputs, see
+// [DigestsError.Concerns]; the digests of others are listed all the same.
+func LoadDigests(tree fs.FS) (Published, []*DigestsError) {
 	info, err := fs.Lstat(tree, "digests")
 	switch {
 	case err == nil && info.Mode()&fs.ModeSymlink != 0:
-		return nil, fmt.Errorf("reading digests: opening %q: %s", "digests", disk.IsLink)
+		return Published{}, []*DigestsError{{File: "digests", Err: errors.New(disk.IsLink)}}
 	case err == nil && !info.IsDir():
-		return nil, errors.New("reading digests: it is not a folder; move it away, or restore digests/ (git checkout digests)")
+		return Published{}, []*DigestsError{{File: "digests", Err: errors.New("it is not a folder; move it away, or restore digests/ (git checkout digests)")}}
 	}
 	all := Published{}
-	var errs []error
+	var wrong []*DigestsError
 	for _, stage := range stages {
-		errs = append(errs, all.load(tree, stage))
+		wrong = append(wrong, all.load(tree, stage)...)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	for _, w := range wrong {
+		if w.output != "" {
+			delete(all, w.output)
+		}
 	}
-	return all, nil
+	return all, wrong
 }
 
 // StrayDigests lists the files <name>.txt in a tree's digests/ that belong to no
@@ -130,31 +137,41 @@ func StrayDigests(tree fs.FS) (stray []string) {
 	return stray
 }
 
-// load adds the lines of a stage's file, if there is one.
-func (p Published) load(tree fs.FS, stage string) error {
+// load adds the lines of a stage's file, if there is one. If it cannot be read to its
+// end, it adds none.
+func (p Published) load(tree fs.FS, stage string) []*DigestsError {
 	info, err := fs.Lstat(tree, digestsFile(stage))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("reading digests: %w", err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("reading digests: opening %q: %s", digestsFile(stage), disk.IsLink)
+		err = errors.New(disk.IsLink)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("reading digests: %s is not a regular file", digestsFile(stage))
+		err = errors.New("it is not a regular file")
+	}
+	if err != nil {
+		return []*DigestsError{wholeFile(stage, err)}
 	}
 	f, err := tree.Open(digestsFile(stage))
 	if err != nil {
-		return fmt.Errorf("reading digests: %w", err)
+		return []*DigestsError{wholeFile(stage, err)}
 	}
 	defer f.Close()
-	return p.read(f, stage)
+	one := Published{}
+	wrong := one.read(f, stage)
+	if len(wrong) == 1 && wrong[0].Line == 0 {
+		return wrong
+	}
+	maps.Copy(p, one)
+	return wrong
 }
 
 // WriteDigests makes the tree's digests/ list exactly p: one file for each stage
 // with outputs, sorted by name as bytes, mode 0644 (upstream: src/digests.py). It
-// does not touch a file that would change only its line ends.
-func (s *Store) WriteDigests(p Published) error {
+// does not touch a file that would change only its line ends, nor one that an error in
+// wrong is about.
+func (s *Store) WriteDigests(p Published, wrong ...*DigestsError) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("writing digests: %w", s.readOnly)
 	}
@@ -167,6 +184,9 @@ func (s *Store) WriteDigests(p Published) error {
 		return fmt.Errorf("writing digests: %w", err)
 	}
 	for _, stage := range stages {
+		if slices.ContainsFunc(wrong, func(w *DigestsError) bool { return w.IsIn(stage) }) {
+			continue
+		}
 		if err := s.writeStage(filepath.Join(s.tree, digestsFile(stage)), files[stage]); err != nil {
 			return fmt.Errorf("writing digests: %w", err)
 		}

@@ -22,6 +22,16 @@ func line(content, output string) string {
 	return oci.DigestOf([]byte(content)).Hex() + " " + output + "\n"
 }
 
+// listedIn loads the digests/ of a tree, all of which can be read.
+func listedIn(t *testing.T, tree string) Published {
+	t.Helper()
+	p, wrong := LoadDigests(os.DirFS(tree))
+	for _, w := range wrong {
+		t.Fatal(w)
+	}
+	return p
+}
+
 func TestParseDigests(t *testing.T) {
 	p, err := ParseDigests(strings.NewReader(line("b", "core-b")+line("a", "core-a-b")), "core")
 	want := Published{"core-b": oci.DigestOf([]byte("b")), "core-a-b": oci.DigestOf([]byte("a"))}
@@ -107,24 +117,81 @@ func TestLoadDigests(t *testing.T) {
 		"digests/user.txt":   {Data: []byte(line("b", "user-b"))},
 		"digests/README.txt": {Data: []byte("not ours")},
 	}
-	p, err := LoadDigests(tree)
-	if err != nil || len(p) != 2 || p["user-b"] != oci.DigestOf([]byte("b")) {
-		t.Errorf("got %v, %v", p, err)
+	p, wrong := LoadDigests(tree)
+	if len(wrong) > 0 || len(p) != 2 || p["user-b"] != oci.DigestOf([]byte("b")) {
+		t.Errorf("got %v, %v", p, wrong)
 	}
 	tree["digests/weird.txt"], tree["digests/Core.txt"], tree["digests/notes"] = tree["digests/core.txt"], tree["digests/core.txt"], tree["digests/core.txt"]
 	if stray := StrayDigests(tree); !slices.Equal(stray, []string{"Core.txt", "weird.txt"}) {
 		t.Errorf("of no stage: %q", stray)
 	}
-	tree["digests/core.txt"] = &fstest.MapFile{Data: []byte("x\n")}
-	tree["digests/user.txt"] = &fstest.MapFile{Data: []byte("y\n")}
-	p, err = LoadDigests(tree)
-	wantError(t, err, "digests/core.txt:1")
-	wantError(t, err, "digests/user.txt:1")
-	if p != nil {
-		t.Error("a value came with an error")
+	if p, wrong := LoadDigests(fstest.MapFS{}); len(wrong) > 0 || len(p) != 0 {
+		t.Errorf("a tree without digests: %v, %v", p, wrong)
 	}
-	if p, err := LoadDigests(fstest.MapFS{}); err != nil || len(p) != 0 {
-		t.Errorf("a tree without digests: %v, %v", p, err)
+}
+
+// What is wrong in digests/ costs the outputs that it is or may be about their digests,
+// and no others.
+func TestLoadDigestsWrong(t *testing.T) {
+	good := line("a", "core-a") + line("b", "core-b")
+	manyWrong := strings.Repeat("x\n", wrongLines+1)
+	for _, c := range []struct {
+		core, want string // want: what is said
+		listed     string // of core-a, core-b, user-u
+		concerned  string // of core-a to core-c, user-u
+	}{
+		{good, "", "core-a core-b user-u", ""},
+		{good + "<<<<<<< HEAD\n", "digests/core.txt:3: naming output", "core-a core-b user-u", "core-c"},
+		{good + "x core-c\n", "digests/core.txt:3: parsing digest", "core-a core-b user-u", "core-c"},
+		{good + "x core-a\n", "digests/core.txt:3: parsing digest", "core-b user-u", "core-a"},
+		{"x core-a\n" + good, "digests/core.txt:1: parsing digest", "core-b user-u", "core-a"},
+		{good + line("c", "core-a"), "digests/core.txt:3: output \"core-a\" is listed twice", "core-b user-u", "core-a"},
+		{good + line("c", "core-a") + line("c", "core-a"), "digests/core.txt:4: output \"core-a\" is listed twice", "core-b user-u", "core-a"},
+		{good + line("u", "user-u"), "digests/core.txt:3: output \"user-u\" is not of stage", "core-a core-b", "user-u"},
+		{good + manyWrong, "digests/core.txt: more than 100 of its lines are wrong; the first is line 3: want", "user-u", "core-a core-b core-c"},
+		{good + strings.Repeat("\n", digestsLimit), "digests/core.txt: it has more than", "user-u", "core-a core-b core-c"},
+	} {
+		p, wrong := LoadDigests(fstest.MapFS{"digests/core.txt": {Data: []byte(c.core)}, "digests/user.txt": {Data: []byte(line("u", "user-u"))}})
+		var listed, concerned []string
+		for _, output := range []string{"core-a", "core-b", "core-c", "user-u"} {
+			_, ok := p[output]
+			if ok {
+				listed = append(listed, output)
+			}
+			if !ok && slices.ContainsFunc(wrong, func(w *DigestsError) bool { return w.Concerns(output) }) {
+				concerned = append(concerned, output)
+			}
+		}
+		text := errors.Join(func() (errs []error) {
+			for _, w := range wrong {
+				errs = append(errs, w)
+			}
+			return errs
+		}()...)
+		if got := strings.Join(listed, " "); got != c.listed {
+			t.Errorf("%.99q: %v: lists %s, want %s", c.core, text, got, c.listed)
+		}
+		if got := strings.Join(concerned, " "); got != c.concerned {
+			t.Errorf("%.99q: %v: unknown are %s, want %s", c.core, text, got, c.concerned)
+		}
+		if c.want == "" && text != nil || c.want != "" && (text == nil || !strings.Contains(text.Error(), c.want)) {
+			t.Errorf("%.99q: said %v, want %s", c.core, text, c.want)
+		}
+	}
+}
+
+// A file that cannot be read whole is not rewritten: its other lines would go.
+func TestWriteDigestsKeepsWhatIsWrong(t *testing.T) {
+	s := newStore(t)
+	mkdir(t, s.tree, "digests")
+	before := line("a", "core-a") + "x core-b\n"
+	write(t, filepath.Join(s.tree, "digests", "core.txt"), []byte(before))
+	p, wrong := LoadDigests(os.DirFS(s.tree))
+	p["core-a"], p["user-u"] = oci.DigestOf([]byte("new")), oci.DigestOf([]byte("u"))
+	must(0, s.WriteDigests(p, wrong...))(t)
+	want := map[string]string{"core.txt": before, "user.txt": line("u", "user-u")}
+	if text := diff(want, files(t, filepath.Join(s.tree, "digests"))); text != "" {
+		t.Error(text)
 	}
 }
 
@@ -135,20 +202,23 @@ func TestLoadDigestsHostile(t *testing.T) {
 	mkdir(t, tree, "digests")
 	path := filepath.Join(tree, "digests", "core.txt")
 	must(0, unix.Mkfifo(path, 0o644))(t)
-	_, err := LoadDigests(root.FS())
-	wantError(t, err, "not a regular file")
+	refused := func(want string) {
+		t.Helper()
+		p, wrong := LoadDigests(root.FS())
+		if len(p) > 0 || len(wrong) != 1 || !wrong[0].Concerns("core-x") || !strings.Contains(wrong[0].Error(), want) {
+			t.Errorf("got %v, %v, want %s", p, wrong, want)
+		}
+	}
+	refused("digests/core.txt: it is not a regular file")
 	must(0, os.Remove(path))(t)
 	write(t, filepath.Join(tree, "other"), []byte(line("a", "core-a")))
 	must(0, os.Symlink("../other", path))(t)
-	_, err = LoadDigests(root.FS())
-	wantError(t, err, `"digests/core.txt": it is a symbolic link, which sx does not follow`)
+	refused("digests/core.txt: it is a symbolic link, which sx does not follow")
 	folder := filepath.Join(tree, "digests")
 	must(0, errors.Join(os.Remove(path), os.Rename(folder, folder+"2"), os.WriteFile(folder, nil, 0o644)))(t)
-	_, err = LoadDigests(root.FS())
-	wantError(t, err, "reading digests: it is not a folder")
+	refused("digests: it is not a folder")
 	must(0, errors.Join(os.Remove(folder), os.Symlink("digests2", folder)))(t)
-	_, err = LoadDigests(root.FS())
-	wantError(t, err, `"digests": it is a symbolic link, which sx does not follow`)
+	refused("digests: it is a symbolic link, which sx does not follow")
 }
 
 func TestWriteDigests(t *testing.T) {
@@ -170,7 +240,7 @@ func TestWriteDigests(t *testing.T) {
 	if text := diff(want, got); text != "" {
 		t.Errorf("digests/ differs:\n%s", text)
 	}
-	if text := diff(p, must(LoadDigests(os.DirFS(s.tree)))(t)); text != "" {
+	if text := diff(p, listedIn(t, s.tree)); text != "" {
 		t.Errorf("it does not come back:\n%s", text)
 	}
 	core := filepath.Join(s.tree, "digests", "core.txt")
@@ -213,7 +283,7 @@ func TestUpstreamDigests(t *testing.T) {
 	if tree == "" {
 		t.Skip("SX_TEST_TREE names no checkout")
 	}
-	formatted := must(must(LoadDigests(os.DirFS(tree)))(t).format())(t)
+	formatted := must(listedIn(t, tree).format())(t)
 	for _, stage := range stages {
 		want, err := os.ReadFile(filepath.Join(tree, digestsFile(stage)))
 		if err != nil || !bytes.Equal(want, formatted[stage]) {

@@ -138,12 +138,16 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 
 // buildSound builds refs, none of which is broken, or prints the plan.
 func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
-	if o.dryRun {
-		return s.dryRun(ctx, refs, o)
+	var unread error // which keeps nothing from being built
+	if len(o.against) == 0 {
+		unread = s.tree.UnreadError(refs)
 	}
-	return s.withDisplay(ctx, func(d *progress.Display) error {
+	if o.dryRun {
+		return errors.Join(s.dryRun(ctx, refs, o), unread)
+	}
+	return errors.Join(s.withDisplay(ctx, func(d *progress.Display) error {
 		return s.buildRefs(ctx, refs, o, d)
-	})
+	}), unread)
 }
 
 func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOptions, display *progress.Display) error {

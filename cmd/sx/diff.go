@@ -51,7 +51,7 @@ formats, and parses what nobody proved: sx never does that by itself.`,
   sx diff core-curl --diffoscope usr/bin/curl`,
 		Annotations: ownWords(codes(exitFailed, exitFetch, exitMachine, exitDisk), map[int]string{
 			exitOK: "the images are equal", exitFailed: "they differ",
-			exitUsage: "wrong usage, settings or definitions, or an image cannot be read",
+			exitUsage: "wrong usage, settings, definitions or digests/, or an image cannot be read",
 		}),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -256,6 +256,9 @@ func (d *differ) published(ctx context.Context, arg string) (x, y imagediff.Imag
 	}
 	img := x.Blobs.(storeBlobs).Image
 	listed, ok := d.tree.Published[img.Output]
+	if unread := d.tree.Unread(img.Output); unread != nil {
+		return x, y, usagef("the published digest of %s is unknown: %v", img.Output, unread)
+	}
 	if !ok {
 		return x, y, usagef("digests/ has no line for %s: nothing is published to compare it with", img.Output)
 	}

@@ -43,7 +43,8 @@ built here, are not up to date, or are for another platform, and without --force
 that are MISMATCH or UNPROVEN. If it refuses a selected output it writes nothing;
 without selectors it keeps the lines of the refused ones. stderr lists each replaced
 line, old and new, and each dropped line. The exit code is 3 if the line of an output
-that is MISMATCH was kept.
+that is MISMATCH was kept. A file of digests/ that cannot be read whole is never
+rewritten; then the exit code is 2.
 
 --diff prints the lines of digests/ that are not in digests/ at a commit, by default at
 HEAD. This is what upstream asks for in a pull request, and what make new-digests prints.
@@ -159,6 +160,14 @@ func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o diges
 	for _, l := range found {
 		refs = append(refs, l.Ref)
 	}
+	var unread error
+	if all {
+		unread = v.AllUnreadError()
+		refs = slices.DeleteFunc(refs, func(ref graph.Ref) bool { return v.UnreadStage(ref.Stage) != nil })
+	}
+	if unread != nil && len(refs) == 0 {
+		return unread
+	}
 	j, done := panel.Own(v)
 	defer done()
 	write := driver.WriteDigests
@@ -187,9 +196,9 @@ func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o diges
 	printKept(a.stderr, v.Tree)
 	if kept && refused.Has(verdict.Mismatch) {
 		fmt.Fprintln(a.stderr, "sx: "+refused.Remedy)
-		return codeError(exitMismatch)
+		return errors.Join(codeError(exitMismatch), unread)
 	}
-	return nil
+	return unread
 }
 
 // printKept names the lines that stay for outputs of skipped definitions.
@@ -278,11 +287,15 @@ func printDigestsDiff(a *app, t *tree.Tree, refs []graph.Ref, all bool, o digest
 	}
 	var changed []driver.Line
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if was[name] != t.Published[name] {
+		if was[name] != t.Published[name] && t.Unread(name) == nil {
 			changed = append(changed, driver.Line{Name: name, Old: was[name], New: t.Published[name]})
 		}
 	}
-	return printLines(a, changed, o)
+	unread := t.UnreadError(refs)
+	if all {
+		unread = t.AllUnreadError()
+	}
+	return errors.Join(printLines(a, changed, o), unread)
 }
 
 func orNoDigest(d oci.Digest) *oci.Digest {

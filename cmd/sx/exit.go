@@ -28,7 +28,7 @@ import (
 const (
 	exitOK        = 0
 	exitFailed    = 1 // a build failed, or sx itself
-	exitUsage     = 2 // wrong flags, selectors, settings or definitions
+	exitUsage     = 2 // wrong flags, selectors, settings, definitions or digests/
 	exitMismatch  = 3
 	exitUnsigned  = 4 // too few people signed
 	exitFetch     = 5 // a source or an image cannot be fetched

@@ -50,7 +50,7 @@ var exitWords = []struct {
 }{
 	{exitOK, "done"},
 	{exitFailed, "a build failed, or sx itself"},
-	{exitUsage, "wrong usage, settings or definitions"},
+	{exitUsage, "wrong usage, settings, definitions or digests/"},
 	{exitMismatch, "MISMATCH: an output is not what was published"},
 	{exitUnsigned, "too few people signed"},
 	{exitFetch, "a source or an image cannot be fetched, or a registry refuses one"},

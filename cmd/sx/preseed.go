@@ -99,11 +99,11 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 		case len(refs) == 0:
 			return unsigned
 		case o.preview.dryRun:
-			return errors.Join(unsigned, wouldPreseed(a.stdout, s.view, refs, o.preview.json))
+			return errors.Join(unsigned, wouldPreseed(a.stdout, s.view, refs, o.preview.json), s.tree.UnreadError(refs))
 		}
 		return errors.Join(unsigned, s.withDisplay(ctx, func(d *progress.Display) error {
 			return s.preseedRefs(ctx, refs, len(selectors) == 0, d)
-		}))
+		}), s.tree.UnreadError(refs))
 	})
 }
 
@@ -112,7 +112,7 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 type seedJSON struct {
 	Ref graph.Ref `json:"ref"`
 	// Action is "preseed", "replace" (out/ has another image, which goes unless it was
-	// built here), "skip" (digests/ has no line) or "none" (present).
+	// built here), "skip" (digests/ has no line, or none that can be read) or "none" (present).
 	Action string      `json:"action"`
 	Digest *oci.Digest `json:"digest,omitempty"` // published
 }
@@ -137,7 +137,7 @@ func wouldPreseed(w io.Writer, v *tree.View, refs []graph.Ref, asJSON bool) erro
 	for _, i := range images {
 		switch i.Action {
 		case "skip":
-			fmt.Fprintf(w, "skip     %s: digests/ has no line for it\n", i.Ref)
+			fmt.Fprintf(w, "skip     %s: %s\n", i.Ref, text.Field(v.Unlisted(i.Ref.String())))
 		case "replace":
 			fmt.Fprintf(w, "replace  %s, unless it was built here: %s\n", i.Ref, i.Digest)
 		case "preseed":

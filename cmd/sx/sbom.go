@@ -91,9 +91,12 @@ func runSBOM(ctx context.Context, a *app, selectors []string, o sbomOptions) err
 		}
 		digests := map[string]oci.Digest(s.tree.Published)
 		if o.out {
-			if digests, err = localDigests(s.tree, sel.refs); err != nil {
-				return err
-			}
+			digests, err = localDigests(s.tree, sel.refs)
+		} else {
+			err = s.tree.UnreadError(s.tree.Graph.Closure(sel.refs))
+		}
+		if err != nil {
+			return err
 		}
 		var document bytes.Buffer
 		if err := bomFormats[o.format](sbom.New(s.tree.Graph, sel.refs, digests, created), &document); err != nil {

@@ -29,7 +29,7 @@ const verdictHelp = `  MATCH        built here from the tree's present definitio
                since digests/ did; the digest differs
   CHANGED      built here; the digest differs, and definitions changed since digests/ did
   UNPROVEN     in out/, but not built here, or it or an input was built from definitions
-               other than the present ones
+               other than the present ones, or its line in digests/ cannot be read
   MISSING      not in out/
   UNPUBLISHED  digests/ has no line for it`
 
@@ -190,7 +190,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 			"outputs": verdictsJSON(vs, results), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
 		}))
 	}
-	err = errors.Join(err, unsigned)
+	err = errors.Join(err, unsigned, o.unread(view.Tree, refs))
 	switch {
 	case counts[verdict.Mismatch] > 0:
 		return errors.Join(err, codeError(exitMismatch))
@@ -209,6 +209,17 @@ func (a *app) meterOf(view *tree.View, outputs int) *progress.Meter {
 	return progress.NewMeter(a.stderr, opts, func() string {
 		return fmt.Sprintf("verifying %s: %s hashed", count(outputs, "output"), text.Bytes(view.Store.Stats().Hashed()))
 	})
+}
+
+// unread returns an error about what of digests/ cannot be read, if that is needed.
+func (o verifyOptions) unread(t *tree.Tree, refs []graph.Ref) error {
+	switch {
+	case len(o.against) > 0:
+		return nil
+	case o.all:
+		return t.AllUnreadError()
+	}
+	return t.UnreadError(refs)
 }
 
 // judge writes a line for each verdict on refs, with --signatures also who signed: then

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -81,6 +82,12 @@ func UnknownLines(t *tree.Tree) (lines []Line) {
 	return lines
 }
 
+// stageOf returns the stage whose file of digests/ has the line of an output.
+func stageOf(output string) string {
+	stage, _, _ := strings.Cut(output, "-")
+	return stage
+}
+
 // WriteDigests replaces the lines of refs in digests/ by the digests that this machine
 // built. It keeps the other lines, but drops those of outputs that the tree does not
 // have, unless a broken or skipped definition may have them. If one of refs may not be
@@ -91,7 +98,7 @@ func WriteDigests(j *verdict.Judge, refs []graph.Ref, force bool) ([]Line, error
 	if err != nil || maps.Equal(next, j.View.Published) {
 		return nil, err
 	}
-	if err := j.View.Store.WriteDigests(next); err != nil {
+	if err := j.View.WriteDigests(next); err != nil {
 		return nil, err
 	}
 	return changed, nil
@@ -104,7 +111,7 @@ func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published
 	next := maps.Clone(v.Published)
 	var dropped []Line
 	if len(v.Graph.Broken()) == 0 {
-		dropped = slices.DeleteFunc(UnknownLines(v.Tree), func(l Line) bool { return l.Skipped != "" })
+		dropped = slices.DeleteFunc(UnknownLines(v.Tree), func(l Line) bool { return l.Skipped != "" || v.UnreadStage(stageOf(l.Name)) != nil })
 	}
 	for _, l := range dropped {
 		delete(next, l.Name)
@@ -115,6 +122,9 @@ func NewDigests(j *verdict.Judge, refs []graph.Ref, force bool) (cache.Published
 		d, reason, err := publishable(v, ref)
 		if err != nil {
 			return nil, nil, err
+		}
+		if unread := v.UnreadStage(ref.Stage); unread != nil {
+			reason = unread.Error() + "; correct the line or restore the file (git checkout digests) first: sx rewrites no file that it cannot read whole"
 		}
 		r := Refusal{Ref: ref, Reason: reason, Final: true}
 		if reason == "" {

@@ -25,7 +25,7 @@ type PreseedOptions struct {
 // PreseedReport is the result of [Preseed].
 type PreseedReport struct {
 	preseed.Report
-	Unpublished []graph.Ref // digests/ has no line for them
+	Unpublished []graph.Ref // digests/, which was read whole, has no line for them
 	// Changed lists outputs whose published image is now in out/, but whose definitions
 	// have changed since: the next build, also make's, builds them.
 	Changed []graph.Ref
@@ -48,7 +48,9 @@ func Preseed(ctx context.Context, t *tree.Tree, refs []graph.Ref, opts PreseedOp
 			return nil, err
 		}
 		if !ok {
-			report.Unpublished = append(report.Unpublished, ref)
+			if t.Unread(ref.String()) == nil {
+				report.Unpublished = append(report.Unpublished, ref)
+			}
 			continue
 		}
 		images = append(images, img)

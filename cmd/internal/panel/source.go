@@ -112,9 +112,9 @@ func digestsInFolder(dir string) (cache.Published, error) {
 		return nil, &SourceError{err}
 	}
 	defer root.Close()
-	listed, err := cache.LoadDigests(root.FS())
-	if err != nil {
-		return nil, &SourceError{err}
+	listed, wrong := cache.LoadDigests(root.FS())
+	if len(wrong) > 0 {
+		return nil, sourceErrorf("reading %w", wrong[0])
 	}
 	return listed, nil
 }

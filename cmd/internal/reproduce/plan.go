@@ -46,11 +46,11 @@ func New(ctx context.Context, v *tree.View, refs []graph.Ref, again bool) (*Plan
 // blocked returns why o cannot be reproduced; "" if it can.
 func blocked(v *tree.View, o *graph.Output) string {
 	if v.Published[o.String()].IsZero() {
-		return "digests/ has no line for it"
+		return v.Unlisted(o.String())
 	}
 	for _, d := range o.Inputs() {
 		if v.Published[d.String()].IsZero() {
-			return fmt.Sprintf("digests/ has no line for its dependency %s, so there is no image to build it from", d)
+			return fmt.Sprintf("there is no image of its dependency %s to build it from: %s", d, v.Unlisted(d.String()))
 		}
 		if n := len(d.Platforms(nil)); n != 1 {
 			return fmt.Sprintf("its dependency %s is for %d platforms, and digests/ lists one image", d, n)

@@ -92,9 +92,9 @@ func load(t *testing.T, dir string) (*graph.Graph, cache.Published) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests, err := cache.LoadDigests(os.DirFS(dir))
-	if err != nil {
-		t.Fatal(err)
+	digests, wrong := cache.LoadDigests(os.DirFS(dir))
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
 	}
 	return g, digests
 }

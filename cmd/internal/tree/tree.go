@@ -24,6 +24,7 @@ type Tree struct {
 	Graph     *graph.Graph
 	Store     *cache.Store
 	Published cache.Published
+	unread    []*cache.DigestsError // what of digests/ cannot be read
 
 	Root      *os.Root
 	foreign   func(graph.Image) error
@@ -68,13 +69,6 @@ type OldTreeError struct{ Dir string }
 func (e *OldTreeError) Error() string {
 	return fmt.Sprintf("the tree in %q has no stages and no package.toml: it is older than StageX 2024.12.0, and sx does not build it", e.Dir)
 }
-
-// PublishedError says that a file of digests/ is not what it should be.
-type PublishedError struct{ Err error }
-
-func (e *PublishedError) Error() string { return e.Err.Error() }
-
-func (e *PublishedError) Unwrap() error { return e.Err }
 
 // FindTree walks up from dir to the first folder that holds packages/ with a
 // stage in it. The error is a *NoTreeError when there is none, or an *OldTreeError.
@@ -189,14 +183,12 @@ func (t *Tree) readAndLook(ctx context.Context) (seen map[string]*entry, err err
 // read loads what the tree says.
 func (t *Tree) read(ctx context.Context) (err error) {
 	var digests errgroup.Group
-	digests.Go(func() (err error) {
-		t.Published, err = cache.LoadDigests(t.FS)
-		return err
+	digests.Go(func() error {
+		t.Published, t.unread = cache.LoadDigests(t.FS)
+		return nil
 	})
 	t.Graph, err = graph.Load(ctx, t.FS, graph.LoadOptions{Memory: t.Memory, Foreign: t.foreign})
-	if wrong := digests.Wait(); wrong != nil && err == nil {
-		err = &PublishedError{wrong}
-	}
+	digests.Wait()
 	if err == nil {
 		t.Memory.number(t.Graph)
 	}

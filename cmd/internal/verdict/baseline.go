@@ -75,7 +75,7 @@ func (b *Baseline) reason(ref graph.Ref) string {
 	history, noHistory := j.OpenHistory()
 	switch {
 	case !listed:
-		return "digests/ has no line for it"
+		return j.View.Unlisted(name)
 	case noHistory != nil:
 		return fmt.Sprintf("whether its definition changed since is unknown: %v", noHistory)
 	}

@@ -88,6 +88,23 @@ func (j *Judge) verdictOn(o *graph.Output) Verdict {
 // it. An output that cannot be judged is UNPROVEN, and keeps no other from its
 // verdict.
 func (j *Judge) judge(o *graph.Output, layout cache.Layout, err error) Verdict {
+	v := j.judgeListed(o, layout, err)
+	if j.Against != nil {
+		return v
+	}
+	unread := j.View.Unread(o.String())
+	if unread == nil {
+		return v
+	}
+	if v.Unread = true; v.Word == Unpublished {
+		v.Word, v.Note = Unproven, "built here"
+	}
+	v.Note = strings.TrimPrefix(v.Note+"; its published digest is unknown: "+unread.Error(), "; ")
+	return v
+}
+
+// judgeListed is judge by the digests that could be read.
+func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Verdict {
 	v := Verdict{Ref: o.Ref}
 	if j.Against != nil {
 		v.Against = j.Against.Source

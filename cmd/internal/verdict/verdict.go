@@ -37,6 +37,9 @@ type Verdict struct {
 	Cached bool
 	// Damaged reports that out/ holds a damaged layout.
 	Damaged bool
+	// Unread is set if the published digest is unknown because something in digests/
+	// cannot be read. The word is then MISSING or UNPROVEN.
+	Unread bool
 	// Against names the source of the published digests if it is not the tree's
 	// digests/.
 	Against string
