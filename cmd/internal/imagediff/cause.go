@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The causes that Compare knows.
@@ -33,24 +34,29 @@ type rule struct {
 	either  bool
 }
 
-// rules are asked in this order.
-var rules = []rule{
-	{causeBuildID, regexp.MustCompile(`(?i)(go build id: "|build[-_]?id[^0-9a-z]{1,4})[0-9a-z/_-]*`), false},
-	{causeTimestamp, regexp.MustCompile(`\b(19|20)\d\d[-/.]?(0[1-9]|1[0-2])[-/.]?(0[1-9]|[12]\d|3[01])([T _:-]{0,2}\d\d:?\d\d(:?\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?`), false},
-	{causeTimestamp, regexp.MustCompile(`\b((Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?(\d{1,2} +)?(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +[ \d]?\d(,? +(\d\d:\d\d(:\d\d)?( +[A-Z]{3,4})?( +(19|20)\d\d)?|(19|20)\d\d( +\d\d:\d\d(:\d\d)?)?))?`), false},
-	{causeTimestamp, regexp.MustCompile(`\b[0-2]\d:[0-5]\d(:[0-5]\d)?\b`), false},
-	{causeRandom, regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), false},
-	{causeRandom, regexp.MustCompile(`/(tmp|var/tmp)/(tmp|cc|go-build|pip-|rustc|cargo-)[.A-Za-z0-9_-]{4,}`), false},
-	{causeTimestamp, regexp.MustCompile(`\b1[0-9]{9}\b`), true},
-	{causeCPU, regexp.MustCompile(`(?i)(-m(arch|tune|cpu|fpu|sse|avx|bmi|fma)[=0-9a-z.+-]*|\b(sse[1-5][a-z0-9_.]*|ssse3|avx[0-9a-z_]*|bmi[12]?|fma[34]?|neon|asimd|sve2?|aes-?ni|x86[-_]64[-_]v[1-4]|znver[0-9]|skylake[a-z-]*|haswell|broadwell|icelake[a-z-]*|cascadelake|armv[89][a-z0-9.+-]*)\b|(cpu family|model name|target[-_ ]cpu|cpu features?)[^\n]*)`), true},
-	{causeJobs, regexp.MustCompile(`(?i)(-j ?|jobs?[ =:"]{1,3}|nproc[ =:"]{1,3}|parallel[a-z_]*[ =:"]{1,3}|threads?[ =:"]{1,3}|n?cpus?[ =:"]{1,3})\d+`), false},
-	{causeLocale, regexp.MustCompile(`(\b(LC_[A-Z]+|LANG|LANGUAGE)\b[^\n]{0,40}|\b[a-z]{2}_[A-Z]{2}(\.[A-Za-z0-9-]+)?|\bC\.(UTF-?8|utf8)|\bPOSIX\b)`), true},
-	{causeLocale, regexp.MustCompile(`[‘’“”]`), true},
-	{causeHostname, regexp.MustCompile(`(?i)(\b[a-z_][a-z0-9_.-]*@[a-z0-9][a-z0-9.-]*|(host ?name|node ?name|build[-_ ]?(host|user)|built (on|by)|compiled (on|by)|uname|\bhost|\buser)[" =:]{1,3}[^\n"]*)`), false},
-}
+// rules are tried in this order. They are compiled when they are first used, as all
+// patterns of this package: compiling them took a fortieth of a build with nothing to do.
+var rules = sync.OnceValue(func() []rule {
+	return []rule{
+		{causeBuildID, regexp.MustCompile(`(?i)(go build id: "|build[-_]?id[^0-9a-z]{1,4})[0-9a-z/_-]*`), false},
+		{causeTimestamp, regexp.MustCompile(`\b(19|20)\d\d[-/.]?(0[1-9]|1[0-2])[-/.]?(0[1-9]|[12]\d|3[01])([T _:-]{0,2}\d\d:?\d\d(:?\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?`), false},
+		{causeTimestamp, regexp.MustCompile(`\b((Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?(\d{1,2} +)?(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +[ \d]?\d(,? +(\d\d:\d\d(:\d\d)?( +[A-Z]{3,4})?( +(19|20)\d\d)?|(19|20)\d\d( +\d\d:\d\d(:\d\d)?)?))?`), false},
+		{causeTimestamp, regexp.MustCompile(`\b[0-2]\d:[0-5]\d(:[0-5]\d)?\b`), false},
+		{causeRandom, regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), false},
+		{causeRandom, regexp.MustCompile(`/(tmp|var/tmp)/(tmp|cc|go-build|pip-|rustc|cargo-)[.A-Za-z0-9_-]{4,}`), false},
+		{causeTimestamp, regexp.MustCompile(`\b1[0-9]{9}\b`), true},
+		{causeCPU, regexp.MustCompile(`(?i)(-m(arch|tune|cpu|fpu|sse|avx|bmi|fma)[=0-9a-z.+-]*|\b(sse[1-5][a-z0-9_.]*|ssse3|avx[0-9a-z_]*|bmi[12]?|fma[34]?|neon|asimd|sve2?|aes-?ni|x86[-_]64[-_]v[1-4]|znver[0-9]|skylake[a-z-]*|haswell|broadwell|icelake[a-z-]*|cascadelake|armv[89][a-z0-9.+-]*)\b|(cpu family|model name|target[-_ ]cpu|cpu features?)[^\n]*)`), true},
+		{causeJobs, regexp.MustCompile(`(?i)(-j ?|jobs?[ =:"]{1,3}|nproc[ =:"]{1,3}|parallel[a-z_]*[ =:"]{1,3}|threads?[ =:"]{1,3}|n?cpus?[ =:"]{1,3})\d+`), false},
+		{causeLocale, regexp.MustCompile(`(\b(LC_[A-Z]+|LANG|LANGUAGE)\b[^\n]{0,40}|\b[a-z]{2}_[A-Z]{2}(\.[A-Za-z0-9-]+)?|\bC\.(UTF-?8|utf8)|\bPOSIX\b)`), true},
+		{causeLocale, regexp.MustCompile(`[‘’“”]`), true},
+		{causeHostname, regexp.MustCompile(`(?i)(\b[a-z_][a-z0-9_.-]*@[a-z0-9][a-z0-9.-]*|(host ?name|node ?name|build[-_ ]?(host|user)|built (on|by)|compiled (on|by)|uname|\bhost|\buser)[" =:]{1,3}[^\n"]*)`), false},
+	}
+})
 
-// buildPaths begin folders in which people and machines build.
-var buildPaths = regexp.MustCompile(`^/(tmp|var/tmp|build|builds|builddir|home|root|src|usr/src|work|workspace|mnt|private|Users|nix/store|github|proc/self/cwd)(/|$)`)
+// buildPaths matches the beginnings of folders in which people and machines build.
+var buildPaths = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^/(tmp|var/tmp|build|builds|builddir|home|root|src|usr/src|work|workspace|mnt|private|Users|nix/store|github|proc/self/cwd)(/|$)`)
+})
 
 // cause guesses why a window differs; "" is no idea.
 func (w window) cause() string {
@@ -61,13 +67,13 @@ func (w window) cause() string {
 	if len(x.text)+len(y.text) == 0 {
 		return ""
 	}
-	for _, r := range rules {
+	for _, r := range rules() {
 		a, b := x.matches(r.pattern), y.matches(r.pattern)
 		if a && b || r.either && (a || b) {
 			return r.cause
 		}
 	}
-	if p, q := x.token(), y.token(); strings.HasPrefix(p, "/") && strings.HasPrefix(q, "/") && (buildPaths.MatchString(p) || buildPaths.MatchString(q)) {
+	if p, q := x.token(), y.token(); strings.HasPrefix(p, "/") && strings.HasPrefix(q, "/") && (buildPaths().MatchString(p) || buildPaths().MatchString(q)) {
 		return causeBuildPath
 	}
 	return ""

@@ -3,7 +3,6 @@ package pins
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -32,22 +31,22 @@ const (
 
 // reference matches an image of StageX: host and folders, or a variable that may hold
 // them; the output; a tag; a digest.
-var reference = regexp.MustCompile(`(` + hostPart + `stagex/|(?:` + variable + `)/)` +
+var reference = lazy(`(` + hostPart + `stagex/|(?:` + variable + `)/)` +
 	`((?:[a-z0-9]|` + variable + `)(?:[a-z0-9._-]|` + variable + `)*)` +
 	`(:(?:[A-Za-z0-9._-]|` + variable + `)+)?` + `(@(?:sha256:)?(?:[A-Za-z0-9]+|` + variable + `))?`)
 
 // digested matches any image by its digest: a mirror may call it as it likes.
-var digested = regexp.MustCompile(`([A-Za-z0-9$_{][A-Za-z0-9$_{}./:-]*)@sha256:([0-9a-f]{64})`)
+var digested = lazy(`([A-Za-z0-9$_{][A-Za-z0-9$_{}./:-]*)@sha256:([0-9a-f]{64})`)
 
 // Find returns the references of a text in their order. Lines that begin with # or //
 // are comments, and hold none. Known returns the outputs of a digest, whatever the image
 // is called.
 func Find(data []byte, known func(digits string) []string) []Pin {
 	f := finder{data: data, values: readValues(data), found: map[int]bool{}}
-	for _, m := range reference.FindAllSubmatchIndex(data, -1) {
+	for _, m := range reference().FindAllSubmatchIndex(data, -1) {
 		f.reference(m)
 	}
-	for _, m := range digested.FindAllSubmatchIndex(data, -1) {
+	for _, m := range digested().FindAllSubmatchIndex(data, -1) {
 		digits := string(data[m[4]:m[5]])
 		if !f.found[m[4]] && !wordAfter(data, m[5]) && !f.comment(m[0]) && len(known(digits)) > 0 {
 			f.add(Pin{Reference: string(data[m[0]:m[1]]), Digest: digits, from: m[4], to: m[5], at: m[0], names: lastName(string(data[m[2]:m[3]]))})

@@ -3,7 +3,6 @@ package pins
 import (
 	"bytes"
 	"cmp"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,10 +28,10 @@ type place struct {
 	output  string
 }
 
-var releaseName = regexp.MustCompile(`^v?\d{4}\.\d{1,2}\.\d{1,4}$`)
+var releaseName = lazy(`^v?\d{4}\.\d{1,2}\.\d{1,4}$`)
 
 // IsRelease says that a tag's name is one of a release: "2026.03.0".
-func IsRelease(tag string) bool { return releaseName.MatchString(tag) }
+func IsRelease(tag string) bool { return releaseName().MatchString(tag) }
 
 // ParseRelease reads the files of digests of a release: lines "<64 hexadecimal digits> <output>". Other lines count for
 // nothing, because the form of old releases is what it is.

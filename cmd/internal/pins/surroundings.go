@@ -2,7 +2,6 @@ package pins
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -44,7 +43,7 @@ func (f *finder) before(at int) string {
 
 // context is what stands before a reference without tag and digest: without it,
 // "stagex/core" may be a folder or an account.
-var context = regexp.MustCompile(`(?i)((^|[ \t])FROM[ \t]+(--[a-z]+=\S+[ \t]+)*|from=|(image|container|base)["']?[ \t]*[:=][ \t]*["']?|^[ \t]*(ARG|ENV)[ \t]+\w+[= ]["']?|(docker|docker-image|oci|containers-storage)://|\b(docker|podman|nerdctl|buildah|skopeo|crane)[ \t][^|;&]*[ \t])$`)
+var context = lazy(`(?i)((^|[ \t])FROM[ \t]+(--[a-z]+=\S+[ \t]+)*|from=|(image|container|base)["']?[ \t]*[:=][ \t]*["']?|^[ \t]*(ARG|ENV)[ \t]+\w+[= ]["']?|(docker|docker-image|oci|containers-storage)://|\b(docker|podman|nerdctl|buildah|skopeo|crane)[ \t][^|;&]*[ \t])$`)
 
 // contextWords are those that context wants; looking for them takes less time.
 var contextWords = []string{"from", "image", "container", "base", "arg", "env", "docker", "oci", "podman", "nerdctl", "buildah", "skopeo", "crane"}
@@ -52,7 +51,7 @@ var contextWords = []string{"from", "image", "container", "base", "arg", "env", 
 // isImage says that what stands before a reference makes it one.
 func (f *finder) isImage(at int) bool {
 	before := strings.ToLower(f.before(at))
-	return slices.ContainsFunc(contextWords, func(word string) bool { return strings.Contains(before, word) }) && context.MatchString(before)
+	return slices.ContainsFunc(contextWords, func(word string) bool { return strings.Contains(before, word) }) && context().MatchString(before)
 }
 
 // A value is what a variable is set to in a text.
@@ -68,10 +67,10 @@ const valueChars = `[A-Za-z0-9._:/@-]+`
 
 var (
 	// assignment is a default of ARG or ENV, or a line of an .env or YAML file.
-	assignment = regexp.MustCompile(`(?m)^[ \t]*(?:(?i:ARG|ENV)[ \t]+)?["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*(?::?=|:)[ \t]*["']?(` + valueChars + `)["']?[ \t\r]*,?(?:\\|#.*)?\r?$`)
+	assignment = lazy(`(?m)^[ \t]*(?:(?i:ARG|ENV)[ \t]+)?["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*(?::?=|:)[ \t]*["']?(` + valueChars + `)["']?[ \t\r]*,?(?:\\|#.*)?\r?$`)
 	// pairs are those of an ARG, an ENV, or a line that continues one.
-	pairs  = regexp.MustCompile(`(?mi)^[ \t]*(?:(?:ARG|ENV)[ \t]+)?(\w+=\S*(?:[ \t]+\w+=\S*)+)[ \t\r]*\\?\r?$`)
-	pairOf = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)=["']?(` + valueChars + `)["']?$`)
+	pairs  = lazy(`(?mi)^[ \t]*(?:(?:ARG|ENV)[ \t]+)?(\w+=\S*(?:[ \t]+\w+=\S*)+)[ \t\r]*\\?\r?$`)
+	pairOf = lazy(`^([A-Za-z_][A-Za-z0-9_]*)=["']?(` + valueChars + `)["']?$`)
 )
 
 func readValues(data []byte) map[string]value {
@@ -84,16 +83,16 @@ func readValues(data []byte) map[string]value {
 		}
 		all[name] = v
 	}
-	for _, m := range assignment.FindAllSubmatchIndex(data, -1) {
+	for _, m := range assignment().FindAllSubmatchIndex(data, -1) {
 		add(string(data[m[2]:m[3]]), m[4], m[5])
 	}
-	for _, m := range pairs.FindAllSubmatchIndex(data, -1) {
+	for _, m := range pairs().FindAllSubmatchIndex(data, -1) {
 		for at := m[2]; at < m[3]; {
 			end := at
 			for end < m[3] && data[end] != ' ' && data[end] != '\t' {
 				end++
 			}
-			if p := pairOf.FindSubmatchIndex(data[at:end]); p != nil {
+			if p := pairOf().FindSubmatchIndex(data[at:end]); p != nil {
 				add(string(data[at+p[2]:at+p[3]]), at+p[4], at+p[5])
 			}
 			at = end + 1
@@ -102,12 +101,12 @@ func readValues(data []byte) map[string]value {
 	return all
 }
 
-var variables = regexp.MustCompile(variable)
+var variables = lazy(variable)
 
 // expand replaces variables by their values. missing is one that has no value, or
 // several; it stays.
 func (f *finder) expand(text string) (expanded, missing string, several bool) {
-	expanded = variables.ReplaceAllStringFunc(text, func(v string) string {
+	expanded = variables().ReplaceAllStringFunc(text, func(v string) string {
 		is := f.valueOf(v, -1)
 		if is.one() {
 			return is.text
