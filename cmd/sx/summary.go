@@ -150,14 +150,36 @@ func printTable(w io.Writer, report *driver.Report, vs []verdict.Verdict, ending
 	printMirrors(w, &sources)
 	printSkipped(w, report)
 	for _, v := range vs {
-		if v.Word == verdict.Mismatch || v.Word == verdict.Changed {
-			fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s\n", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
-		}
+		printDiffers(w, v)
 	}
 	if codes == nil {
 		return nil
 	}
 	return codeError(worst(codes...))
+}
+
+// printDiffers writes a row for an output that differs from the published digest; that of
+// a MISMATCH ends with the command to type next.
+func printDiffers(w io.Writer, v verdict.Verdict) {
+	if v.Word != verdict.Mismatch && v.Word != verdict.Changed {
+		return
+	}
+	fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
+	if next := nextCommand(v); next != "" {
+		fmt.Fprintf(w, "; what differs: %s", next)
+	}
+	fmt.Fprintln(w)
+}
+
+// nextCommand returns the command that tells more of a MISMATCH, "" for other verdicts.
+func nextCommand(v verdict.Verdict) string {
+	switch {
+	case v.Word != verdict.Mismatch:
+		return ""
+	case v.Against != "": // sx diff with one argument takes the digest of the tree
+		return fmt.Sprintf("sx diff %s docker.io/stagex/%s@%s", v.Ref, v.Ref, v.Want)
+	}
+	return "sx diff " + v.Ref.String()
 }
 
 // sameFailures lists failed outputs by cause.

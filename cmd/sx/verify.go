@@ -185,6 +185,11 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 	}
 	counts := printCounts(lines, vs)
 	err = errors.Join(err, a.tellCI(o.ci, view.Dir, ciOfVerdicts(vs)))
+	for _, v := range vs {
+		if v.Word == verdict.Mismatch && !o.json {
+			printDiffers(a.stderr, v)
+		}
+	}
 	if o.json {
 		err = errors.Join(err, printJSON(a.stdout, map[string]any{
 			"outputs": verdictsJSON(vs, results), "counts": counts, "damaged_sources": pathsOf(wrong), "unknown_outputs": namesOf(strange),
@@ -250,6 +255,7 @@ type verdictJSON struct {
 	Engine    string       `json:"engine,omitempty"` // if not the embedded one
 	Note      string       `json:"note,omitempty"`
 	Against   string       `json:"against,omitempty"` // with --against: where published comes from
+	Next      string       `json:"next,omitempty"`    // of a MISMATCH: the command that tells more
 
 	Signatures *signers.JSON `json:"signatures,omitempty"` // with --signatures
 }
@@ -257,7 +263,7 @@ type verdictJSON struct {
 func verdictsJSON(vs []verdict.Verdict, results []*signers.Result) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
-		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nil}
+		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nextCommand(v), nil}
 		if results != nil {
 			one.Signatures = results[i].JSON()
 		}
