@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/imagediff"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/preseed"
@@ -93,7 +95,6 @@ func runDiff(ctx context.Context, a *app, args []string, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	printer := newDiffPrinter(a.stdout, o)
 	opts := imagediff.Options{Platform: o.platform, Paths: o.diffoscope}
 	var scope diffoscope
 	if len(o.diffoscope) > 0 {
@@ -103,14 +104,8 @@ func runDiff(ctx context.Context, a *app, args []string, o diffOptions) error {
 		opts.Extract = scope.keep
 		defer scope.close()
 	}
-	if err := printer.Begin(x, y); err != nil {
-		return err
-	}
-	sum, err := imagediff.Compare(ctx, x, y, opts, printer.Difference)
+	sum, err := d.compare(ctx, x, y, opts, o)
 	if err != nil {
-		return err
-	}
-	if err := printer.End(sum); err != nil {
 		return err
 	}
 	if err := scope.run(ctx, a.stdout, o.diffoscope); err != nil {
@@ -121,6 +116,46 @@ func runDiff(ctx context.Context, a *app, args []string, o diffOptions) error {
 	}
 	return nil
 }
+
+// compare prints what differs, and on a terminal meanwhile how far it is.
+func (d *differ) compare(ctx context.Context, x, y imagediff.Image, opts imagediff.Options, o diffOptions) (imagediff.Summary, error) {
+	meter := progress.NewMeter(d.app.stderr, progress.Options{}, d.readings.Text)
+	defer meter.Close()
+	lines := &wholeLines{w: meter.Above(d.app.stdout)}
+	defer lines.flush()
+	printer := newDiffPrinter(lines, o)
+	opts.Reading = func(name string, size int64) imagediff.Reading { return d.readings.Begin(name, size) }
+	if err := printer.Begin(x, y); err != nil {
+		return imagediff.Summary{}, err
+	}
+	sum, err := imagediff.Compare(ctx, x, y, opts, printer.Difference)
+	if err != nil {
+		return sum, err
+	}
+	return sum, printer.End(sum)
+}
+
+// wholeLines keeps the beginning of a line until its end comes: on a terminal the line of
+// a meter may be written in between.
+type wholeLines struct {
+	w    io.Writer
+	rest []byte
+}
+
+func (l *wholeLines) Write(p []byte) (int, error) {
+	n := bytes.LastIndexByte(p, '\n') + 1
+	if n > 0 {
+		if _, err := l.w.Write(append(l.rest, p[:n]...)); err != nil {
+			return 0, err
+		}
+		l.rest = nil
+	}
+	l.rest = append(l.rest, p[n:]...)
+	return len(p), nil
+}
+
+// flush writes what is left of a comparison that did not end.
+func (l *wholeLines) flush() { l.w.Write(l.rest) }
 
 func newDiffPrinter(w io.Writer, o diffOptions) imagediff.Printer {
 	switch {
@@ -134,11 +169,12 @@ func newDiffPrinter(w io.Writer, o diffOptions) imagediff.Printer {
 
 // A differ opens images of every kind.
 type differ struct {
-	app    *app
-	tree   *tree.View // nil if none is needed
-	set    settings.Settings
-	client *preseed.Client
-	opened []func()
+	app      *app
+	readings progress.Readings
+	tree     *tree.View // nil if none is needed
+	set      settings.Settings
+	client   *preseed.Client
+	opened   []func()
 }
 
 func (d *differ) close() {
@@ -213,7 +249,7 @@ func (d *differ) image(ctx context.Context, arg string) (imagediff.Image, error)
 		d.opened = append(d.opened, f.Close)
 		return f.Image, nil
 	case kindRemote:
-		b, err := openRemote(ctx, d.app, d.client, arg, preseed.DefaultMaxBlob)
+		b, err := openRemote(ctx, &d.readings, d.client, arg, preseed.DefaultMaxBlob)
 		if err != nil {
 			return imagediff.Image{}, err
 		}
@@ -266,7 +302,7 @@ func (d *differ) published(ctx context.Context, arg string) (x, y imagediff.Imag
 	if x.Root.Digest == listed {
 		return x, imagediff.Image{Name: "published " + img.Output, Root: oci.Descriptor{Digest: listed}}, nil
 	}
-	b, err := openFirst(ctx, d.app, d.client, repositoriesOf(d.set, img.Output), listed, preseed.DefaultMaxBlob)
+	b, err := openFirst(ctx, &d.readings, d.client, repositoriesOf(d.set, img.Output), listed, preseed.DefaultMaxBlob)
 	if err != nil {
 		return x, y, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/imagediff"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -27,12 +28,12 @@ func (e *remoteError) Unwrap() error { return e.err }
 
 // remoteBlobs are the blobs of an image in a registry. Each is downloaded once, into a file without a name.
 type remoteBlobs struct {
-	app   *app
-	image string
-	repo  *preseed.Repository
-	root  oci.Descriptor
-	data  []byte // of root
-	most  int64  // bytes of one blob
+	reading *progress.Readings
+	image   string
+	repo    *preseed.Repository
+	root    oci.Descriptor
+	data    []byte // of root
+	most    int64  // bytes of one blob
 
 	mu    sync.Mutex
 	files map[oci.Digest]*os.File
@@ -42,7 +43,7 @@ type remoteBlobs struct {
 const remoteRetries = 4
 
 // openRemote finds an image by its reference, "host/repository@sha256:…" or with a tag, which it resolves.
-func openRemote(ctx context.Context, a *app, client *preseed.Client, name string, most int64) (*remoteBlobs, error) {
+func openRemote(ctx context.Context, reading *progress.Readings, client *preseed.Client, name string, most int64) (*remoteBlobs, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
 		return nil, usagef("%.200q is no reference of an image: %w", name, err)
@@ -51,7 +52,7 @@ func openRemote(ctx context.Context, a *app, client *preseed.Client, name string
 	if err != nil {
 		return nil, pullError(ctx, name, err)
 	}
-	b := &remoteBlobs{app: a, image: name, repo: repo.Retrying(remoteRetries, nil), most: most, files: map[oci.Digest]*os.File{}}
+	b := &remoteBlobs{reading: reading, image: name, repo: repo.Retrying(remoteRetries, nil), most: most, files: map[oci.Digest]*os.File{}}
 	var digest oci.Digest
 	var mediaType string
 	if digested, ok := named.(reference.Digested); ok {
@@ -108,16 +109,23 @@ func (b *remoteBlobs) fetch(ctx context.Context, d oci.Descriptor) (*os.File, er
 			_, err = f.Write(data)
 		}
 	default:
-		if d.Size > 1<<20 {
-			fmt.Fprintf(b.app.stderr, "pulling %s of %s, %s\n", text.Abbreviate(d.Digest.String()), text.Field(b.image), text.Bytes(d.Size))
-		}
+		pulling := b.reading.Watch("pulling "+text.Abbreviate(d.Digest.String()), d.Size, func() int64 { return sizeOf(f) })
 		err = b.repo.Download(ctx, d, f, remoteRetries)
+		pulling.End()
 	}
 	if err != nil {
 		f.Close()
 		return nil, pullError(ctx, b.image, err)
 	}
 	return f, nil
+}
+
+func sizeOf(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 func (b *remoteBlobs) close() {
@@ -127,10 +135,10 @@ func (b *remoteBlobs) close() {
 }
 
 // openFirst is openRemote for an image that several repositories may have.
-func openFirst(ctx context.Context, a *app, client *preseed.Client, repositories []string, d oci.Digest, most int64) (*remoteBlobs, error) {
+func openFirst(ctx context.Context, reading *progress.Readings, client *preseed.Client, repositories []string, d oci.Digest, most int64) (*remoteBlobs, error) {
 	var errs []error
 	for _, name := range repositories {
-		b, err := openRemote(ctx, a, client, name+"@"+d.String(), most)
+		b, err := openRemote(ctx, reading, client, name+"@"+d.String(), most)
 		if err == nil || ctx.Err() != nil {
 			return b, err
 		}

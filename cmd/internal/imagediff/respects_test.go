@@ -4,6 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,3 +122,39 @@ func TestContents(t *testing.T) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 }
+
+// Readings are told of each layer that is read, to its end; a second time if contents are.
+func TestReading(t *testing.T) {
+	a, b := base(), base()
+	b.layers[0][4] = regular("etc/a", "x")
+	x, y := a.image(t, "a"), b.image(t, "b")
+	var r readings
+	_, err := imagediff.Compare(context.Background(), x, y, imagediff.Options{TempDir: t.TempDir(), Reading: r.begin}, func(imagediff.Difference) error {
+		if r.open != 0 {
+			t.Errorf("a difference is told while %d layers are read", r.open)
+		}
+		return nil
+	})
+	slices.Sort(r.names)
+	if got := strings.Join(r.names, "; "); err != nil || got != "A, layer 1; A, layer 1; B, layer 1; B, layer 1" || r.left != 0 || r.open != 0 {
+		t.Errorf("got %v, %q, %d bytes left, %d open", err, got, r.left, r.open)
+	}
+}
+
+// readings count what is begun, and what of it was not read.
+type readings struct {
+	mu    sync.Mutex
+	names []string
+	left  int64
+	open  int
+}
+
+func (r *readings) begin(name string, size int64) imagediff.Reading {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.names, r.left, r.open = append(r.names, name), r.left+size, r.open+1
+	return r
+}
+
+func (r *readings) Add(n int64) { r.mu.Lock(); r.left -= n; r.mu.Unlock() }
+func (r *readings) End()        { r.mu.Lock(); r.open--; r.mu.Unlock() }

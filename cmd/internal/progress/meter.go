@@ -27,7 +27,7 @@ type Meter struct {
 }
 
 // NewMeter returns a Meter on w, usually os.Stderr. It asks text for the line each time
-// that it writes it. Close it.
+// that it writes it, and shows none for "". Close it.
 func NewMeter(w io.Writer, opts Options, text func() string) *Meter {
 	opts.defaults(w)
 	m := &Meter{w: w, opts: opts, text: text, stop: make(chan struct{})}
@@ -57,6 +57,10 @@ func (m *Meter) paint() {
 	defer m.mu.Unlock()
 	if !m.opts.Foreground() {
 		m.shown = false
+		return
+	}
+	if said == "" {
+		m.erase()
 		return
 	}
 	width, _, _ := m.opts.Size()

@@ -87,15 +87,21 @@ func (v *tty) refresh(now time.Time) {
 		v.paintFrame(nil, v.width())
 		return
 	}
-	width, height, ok := v.size()
-	if !ok || width == 0 || height == 0 { // a serial line does not know
-		width, height = 80, 24
-	}
+	width, height := v.measure()
 	v.paintFrame(frame(v.state, now, width, height), width)
 }
 
+// measure is size, with a guess where that is not known, as on a serial line.
+func (v *tty) measure() (width, height int) {
+	width, height, ok := v.size()
+	if !ok || width == 0 || height == 0 {
+		return 80, 24
+	}
+	return width, height
+}
+
 func (v *tty) width() int {
-	width, _, _ := v.size()
+	width, _ := v.measure()
 	return max(width, 2)
 }
 
