@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkWriter compares with the standard library. On a busy machine only the
-// processor time tells: user-ns/B.
+// BenchmarkWriter compares the package with the standard library. On a busy machine
+// only the processor time, user-ns/B, is reliable.
 func BenchmarkWriter(b *testing.B) {
 	writers := map[string]func() io.WriteCloser{
 		"go": func() io.WriteCloser { return gzip.NewWriter(io.Discard) },

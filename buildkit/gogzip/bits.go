@@ -2,14 +2,14 @@ package gogzip
 
 import "encoding/binary"
 
-// A bitWriter appends bits, the lowest first (RFC 1951, 3.1.1), to out.
+// A bitWriter appends bits to out, the lowest first (RFC 1951, 3.1.1).
 type bitWriter struct {
 	out   []byte
-	bits  uint64 // not in out yet
-	count uint   // how many those are
+	bits  uint64 // bits that are not in out yet
+	count uint   // number of them
 }
 
-// put appends the low count bits of v, at most 48; the others are 0.
+// put appends the low count bits of v, at most 48; the other bits of v are 0.
 func (w *bitWriter) put(v uint64, count uint) {
 	w.bits |= v << w.count
 	w.count += count
@@ -21,7 +21,7 @@ func (w *bitWriter) put(v uint64, count uint) {
 	}
 }
 
-// align fills the current byte with zeros.
+// align pads the current byte with zeros.
 func (w *bitWriter) align() {
 	for ; w.count > 0; w.count -= min(w.count, 8) {
 		w.out = append(w.out, byte(w.bits))

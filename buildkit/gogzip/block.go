@@ -4,13 +4,13 @@ import "slices"
 
 const blockTokens = 1 << 14 // deflate.go, maxFlateBlockTokens
 
-// mostStored is how many bytes are always within reach. The standard library stores
-// no block that begins before what it still has, and none of more than 65535 bytes,
-// but it never comes to that: with fixed codes a literal takes at most a bit more
-// than its byte, and a match of n bytes at least 7(n-1)/3 bits less than its bytes.
-// So blockTokens tokens for more than mostStored bytes save more than 37,000 bits
-// with their matches and lose less than 17,000 with their literals.
-const mostStored = window - ahead
+// mostStored is how many bytes before a position are always in the buffer of the
+// standard library. It stores no block that begins before its buffer, and none of
+// more than 65535 bytes, but neither happens: with fixed codes a literal takes at
+// most a bit more than its byte, and a match of n bytes at least 7(n-1)/3 bits less
+// than its bytes. So blockTokens tokens for more than mostStored bytes save more
+// than 37,000 bits with their matches and lose less than 17,000 with their literals.
+const mostStored = window - lookahead
 
 // The types of a block (RFC 1951, 3.2.3), and the bit that marks the last one.
 const (
@@ -20,13 +20,13 @@ const (
 	dynamicBlock = 2 << 1
 )
 
-// A coder writes the blocks of a stream. It is handed from segment to segment, with
-// positions that count from the current one's beginning.
+// A coder writes the blocks of a stream. Segments use it one after the other; its
+// positions count from the beginning of the current segment.
 type coder struct {
 	bitWriter
 	cursor cursor
-	start  int     // of the block that block has the first tokens of
-	block  []token // less than blockTokens
+	start  int     // position at which the current block begins
+	block  []token // first tokens of the current block, less than blockTokens
 
 	builder       codeBuilder
 	literals      [literals]uint32 // how often each symbol is in the block
@@ -41,7 +41,7 @@ func newCoder() *coder {
 	return &coder{cursor: startOf(window), start: window, block: make([]token, 0, blockTokens)}
 }
 
-// next moves the positions on to the next segment's beginning.
+// next makes positions count from the beginning of the next segment.
 func (c *coder) next() {
 	c.cursor.at -= span
 	c.cursor.from -= span
@@ -49,7 +49,7 @@ func (c *coder) next() {
 	c.start -= span
 }
 
-// encode adds tokens and writes each block that they complete.
+// encode adds tokens, and writes each block that is complete.
 func (c *coder) encode(s *segment, tokens []token) {
 	for len(tokens) > 0 {
 		n := min(blockTokens-len(c.block), len(tokens))
@@ -63,8 +63,8 @@ func (c *coder) encode(s *segment, tokens []token) {
 	}
 }
 
-// finish writes what is left, and the empty stored block that ends a stream of
-// compress/flate.
+// finish writes the rest, and the empty stored block with which compress/flate ends
+// a stream.
 func (c *coder) finish(s *segment) {
 	if c.cursor.pending {
 		c.encode(s, []token{token(s.data[c.cursor.at-1])})
@@ -76,8 +76,8 @@ func (c *coder) finish(s *segment) {
 	c.align()
 }
 
-// writeBlock writes tokens in the smallest of three ways (huffman_bit_writer.go,
-// writeBlock).
+// writeBlock writes tokens in the smallest of the three forms
+// (huffman_bit_writer.go, writeBlock).
 func (c *coder) writeBlock(s *segment, tokens []token) {
 	start := c.start
 	extra := c.count(tokens)
@@ -102,9 +102,9 @@ func (c *coder) writeBlock(s *segment, tokens []token) {
 	}
 }
 
-// count counts the symbols of tokens, moves start to their end, and returns how many
-// extra bits they have. If no match is among them the standard library counts one
-// distance, in every sum.
+// count counts the symbols of tokens, moves start to their end, and returns their
+// number of extra bits. If there is no match, the standard library counts one
+// distance in every sum.
 func (c *coder) count(tokens []token) (extra int) {
 	clear(c.literals[:])
 	clear(c.distances[:])
@@ -142,7 +142,7 @@ func (c *coder) putStored(data []byte, last uint64) {
 	c.out = append(c.out, data...)
 }
 
-// putTokens writes the tokens of a block and its end. out has room for them.
+// putTokens writes the tokens of a block and its end. Out must have room for them.
 func (c *coder) putTokens(tokens []token, literalCodes, distanceCodes []code) {
 	for i, l := range lengthSymbols {
 		k := literalCodes[l.symbol]
@@ -169,7 +169,7 @@ func (c *coder) putTokens(tokens []token, literalCodes, distanceCodes []code) {
 // A longCode is the code of a length with its extra bits.
 type longCode struct{ bits, count uint32 }
 
-// bitsOf returns how many bits the symbols that occur so often take.
+// bitsOf returns how many bits the symbols take, given how often each occurs.
 func bitsOf(frequencies []uint32, codes []code) (n int) {
 	for symbol, f := range frequencies {
 		n += int(f) * int(codes[symbol].length)
@@ -177,7 +177,7 @@ func bitsOf(frequencies []uint32, codes []code) (n int) {
 	return n
 }
 
-// trimmed returns codes without those at the end that have no length.
+// trimmed returns codes without the last ones that have no length.
 func trimmed(codes []code) []code {
 	for codes[len(codes)-1].length == 0 {
 		codes = codes[:len(codes)-1]

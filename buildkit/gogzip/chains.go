@@ -3,25 +3,25 @@ package gogzip
 import "encoding/binary"
 
 const (
-	hashBits = 17         // deflate.go, hashBits and hashmul: which positions share a chain decides
-	hashMul  = 0x1e35a7bd // where the search for a match gives up, and so the bytes
+	hashBits = 17         // deflate.go, hashBits and hashmul: they decide which positions share a chain,
+	hashMul  = 0x1e35a7bd // and so where the search for a match ends
 )
 
-// A chainTable finds the chains of a stream, a segment after the other.
+// A chainTable finds the chains of a stream, one segment after the other.
 //
 // heads has the last position of each hash, counted modulo 1<<32. After 4 GiB an old
-// one may seem near, but does no harm: all positions of that hash that are in reach
-// have been compared before it is, and what it leads to has other bytes.
+// position may seem near. This does no harm: all positions of that hash within reach are
+// compared before it, and its own bytes differ.
 type chainTable struct {
 	heads [1 << hashBits]uint32
 	next  uint32 // the count of the next segment's first position
 }
 
-// newChainTable counts from more than window, so that no head is in reach.
+// newChainTable starts counting above window, so that no empty head is within reach.
 func newChainTable() *chainTable { return &chainTable{next: 2 * window} }
 
-// link sets back for each position of s that has minMatch bytes. A stream's last
-// positions have fewer: they begin no match.
+// link sets back for each position of s with minMatch bytes after it. The last
+// positions of a stream have fewer: no match begins there.
 func (t *chainTable) link(s *segment) {
 	end := min(s.end(), s.size-(minMatch-1))
 	base := t.next - window
@@ -41,14 +41,14 @@ func (t *chainTable) link(s *segment) {
 	t.next += span
 }
 
-// put makes position the last one of the hash of v, and returns how far the one
-// before lies back.
+// put makes position the last one of the hash of v, and returns the distance to the
+// one before.
 func (t *chainTable) put(v, position uint32) uint16 {
 	head := &t.heads[v*hashMul>>(32-hashBits)]
 	back := position - *head
 	*head = position
 	if back > window {
-		back = 0 // a conditional move, where a jump would be guessed wrong
+		back = 0 // a conditional move is faster than a jump that is predicted wrong
 	}
 	return uint16(back)
 }

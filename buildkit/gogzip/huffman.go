@@ -14,14 +14,14 @@ const (
 	longestShort = 7 // of the code for lengths
 )
 
-// A code is the Huffman code of a symbol, as it is put into a stream; length 0 if
-// the symbol has none.
+// A code is the Huffman code of a symbol, in the order of bits of a stream. Its
+// length is 0 if the symbol has none.
 type code struct {
 	bits   uint16
 	length uint8
 }
 
-// A codeBuilder makes codes; its arrays are kept for the next one.
+// A codeBuilder makes codes. It reuses its arrays.
 type codeBuilder struct {
 	leaves  []uint32 // frequency<<9 | symbol, ascending
 	weights [2][]uint32
@@ -30,8 +30,9 @@ type codeBuilder struct {
 	taken [longestCode + 1][2 * literals]uint16
 }
 
-// build gives each symbol that occurs a code of at most longest bits, so that the
-// whole is the shortest. Of several such codes it takes the one of huffman_code.go.
+// build gives each symbol that occurs a code of at most longest bits, such that the
+// whole is the shortest. Among several such codes it chooses that of
+// huffman_code.go.
 func (b *codeBuilder) build(codes []code, frequencies []uint32, longest int) {
 	clear(codes)
 	b.leaves = b.leaves[:0]
@@ -52,7 +53,7 @@ func (b *codeBuilder) build(codes []code, frequencies []uint32, longest int) {
 }
 
 // measure sets the lengths by the package-merge algorithm (Larmore and Hirschberg,
-// 1990). Items of equal weight are taken as huffman_code.go, bitCounts, does: a
+// 1990). Items of equal weight have the order of huffman_code.go, bitCounts: a
 // package before a leaf, and leaves by symbol.
 func (b *codeBuilder) measure(codes []code, longest int) {
 	n := len(b.leaves)
@@ -68,12 +69,12 @@ func (b *codeBuilder) measure(codes []code, longest int) {
 		b.weights[top&1] = merged
 		top++
 		if slices.Equal(merged, below) {
-			break // as will be those above
+			break // the levels above have the same items
 		}
 		below = merged
 	}
-	// Of the top level 2n-2 items are used, and of each below those that the packages
-	// above are made of. A leaf is as long as it is used often.
+	// Of the top level 2n-2 items are used, and of each level below those in the
+	// packages of the level above. The length of a leaf is how often it is used.
 	for used, level := 2*n-2, longest; level > 0 && used > 0; level-- {
 		leaves := int(b.taken[min(level, top)][used-1])
 		for _, leaf := range b.leaves[:leaves] {

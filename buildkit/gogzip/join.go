@@ -1,11 +1,11 @@
 package gogzip
 
-// joinWithin is how far into a segment two parses are followed until they agree.
-// Most do within some matches; in a long run of one byte they never do.
+// joinWithin is how far into a segment two parses are compared until they agree.
+// Most agree after some matches; in a long run of one byte they never do.
 const joinWithin = 1 << 13
 
-// guess parses s as if a stream began with it, except that matches reach back. Its
-// base is that of every segment but the first, which is not guessed.
+// guess parses s as if the stream began with it, except that matches may reach back.
+// Its base is that of every segment but the first, for which there is no guess.
 func (s *segment) guess() cursor {
 	var c cursor
 	c, s.tokens = s.parse(startOf(0), s.end(), s.tokens[:0])
@@ -13,8 +13,8 @@ func (s *segment) guess() cursor {
 }
 
 // join parses s from c on, the true cursor at its beginning, and returns the true
-// one at its end. guessed is what guess returned: once the true parse stands as the
-// guess did at that position, the rest of the guess is true.
+// cursor at its end. guessed is the result of guess: as soon as the true parse has
+// the same cursor as the guess at a position, the rest of the guess is right.
 func (s *segment) join(c, guessed cursor) cursor {
 	other, wrong := startOf(0), 0
 	var scratch [4]token

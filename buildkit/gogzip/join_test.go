@@ -21,12 +21,13 @@ func segmentsOf(data []byte, f func(s *segment)) {
 	}
 }
 
-// What is guessed and joined must be what a parse from the true cursor finds.
+// TestJoinIsTheTrueParse checks that a guess and join give the same as a parse from the
+// true cursor.
 func TestJoinIsTheTrueParse(t *testing.T) {
 	joined := 0
 	for seed := range uint64(20) {
 		c := startOf(window)
-		segmentsOf(shape(seed, nil, int(4*span+ahead+seed*seed*3)), func(s *segment) {
+		segmentsOf(shape(seed, nil, int(4*span+lookahead+seed*seed*3)), func(s *segment) {
 			next, want := s.parse(c, s.end(), nil)
 			if c.at > window || c.base != window { // not the first
 				s.wrong = 0

@@ -13,7 +13,7 @@ var lengthOrder = [lengthCodes]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12
 
 var repeatBits = [lengthCodes]uint8{repeatLength: 2, repeatZero: 3, repeatZeros: 7}
 
-// A lengthsHeader is what a dynamic block begins with: the lengths of its codes,
+// A lengthsHeader is the beginning of a dynamic block: the lengths of its codes,
 // themselves coded.
 type lengthsHeader struct {
 	literals, distances int

@@ -3,12 +3,12 @@ package gogzip
 import "math/bits"
 
 // The parameters of level 6 in deflate.go. The fourth, good, has no effect: a search
-// begins with less than that.
+// begins with a shorter match than that.
 const (
 	lazyLength = 16   // after a match that long the next position is not searched
 	niceLength = 128  // a match that long ends the search
 	chainTries = 128  // how many positions of a chain are compared
-	nearEnough = 4096 // a match of minMatch bytes that lies further back is no match
+	nearEnough = 4096 // a match of minMatch bytes may not lie further back
 )
 
 const none = minMatch - 1 // the length of no match
@@ -26,11 +26,11 @@ func match(length, distance int) token {
 	return isMatch | token(length-3)<<lengthShift | token(distance-1)
 }
 
-// A cursor is all that a parse carries from one position to the next: two that are
-// equal go on alike.
+// A cursor is the state of a parse between two positions. Parses with equal cursors
+// continue alike.
 type cursor struct {
-	at       int  // the position to look at next
-	from     int  // the one looked at before
+	at       int  // the next position
+	from     int  // the position before
 	length   int  // of the match that begins at at-1, or none
 	distance int  // of that match
 	pending  bool // the byte at at-1 is in no token yet
@@ -40,9 +40,9 @@ type cursor struct {
 // startOf returns the cursor of a parse that begins with a segment.
 func startOf(base int) cursor { return cursor{at: window, from: window, length: none, base: base} }
 
-// parse looks at the positions from c.at to end, appends their tokens to out and
-// returns where it stands then. A match is emitted unless one that begins at the
-// next byte is longer (deflate.go, deflate).
+// parse parses the positions from c.at to end, appends their tokens to out and
+// returns the cursor at the end. It emits a match unless the match that begins at
+// the next byte is longer (deflate.go, deflate).
 func (s *segment) parse(c cursor, end int, out []token) (cursor, []token) {
 	border := c.border()
 	for c.at < end {
@@ -80,8 +80,8 @@ func (s *segment) run(c cursor, end int, out []token) (cursor, []token) {
 }
 
 // search returns the first of the longest matches at position at that are longer
-// than length and reach back to floor at most, or none. deflate.go, findMatch, looks
-// for shorter ones too, but its caller drops those that are no longer than the match
+// than length and reach back to floor at most, or none. deflate.go, findMatch, also
+// finds shorter ones, but its caller drops matches that are not longer than the one
 // before.
 func (s *segment) search(at, floor, length int) (int, int) {
 	most := min(maxMatch, s.size-at)
@@ -114,7 +114,7 @@ func (s *segment) search(at, floor, length int) (int, int) {
 	return found, distance
 }
 
-// common returns how many bytes from a and b on are equal, at most most.
+// common returns how many bytes from a and from b on are equal, at most most.
 func (s *segment) common(a, b, most int) int {
 	for n := 0; n < most; n += 8 {
 		if x := s.load64(a+n) ^ s.load64(b+n); x != 0 {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// writeCut writes data to z in the pieces that cuts says, and closes z.
+// writeCut writes data to z in pieces that end at cuts, and closes z.
 func writeCut(t testing.TB, z io.WriteCloser, data []byte, cuts []int) {
 	t.Helper()
 	from := 0
@@ -26,7 +26,8 @@ func writeCut(t testing.TB, z io.WriteCloser, data []byte, cuts []int) {
 	}
 }
 
-// checkSame compares what compress/gzip and own make of data; own writes to got.
+// checkSame compares compress/gzip's output for data with that of own, which writes
+// to got.
 func checkSame(t testing.TB, own *Writer, got *bytes.Buffer, data []byte, cuts []int) {
 	t.Helper()
 	var want bytes.Buffer
@@ -43,12 +44,12 @@ func checkSame(t testing.TB, own *Writer, got *bytes.Buffer, data []byte, cuts [
 		len(data), len(cuts)+1, i, got.Len(), want.Len())
 }
 
-// checkShape compares what both make of the stream that seed and recipe describe.
+// checkShape compares both for the stream that seed and recipe describe.
 func checkShape(t testing.TB, seed uint64, recipe []byte) int {
 	s := &shaper{Rand: rand.New(rand.NewPCG(seed, 1))}
 	size := s.IntN(s.pick(1000, window, 3*window, 12*window, 12*window, 12*window))
 	if s.IntN(4) == 0 {
-		size = s.around(size/window*window, ahead+4)
+		size = s.around(size/window*window, lookahead+4)
 	}
 	var got bytes.Buffer
 	checkSame(t, NewWriter(&got), &got, shape(seed, recipe, size), s.cuts(size))
@@ -96,7 +97,8 @@ func TestSameBytesOfFiles(t *testing.T) {
 	}
 }
 
-// Of small streams there are many, and some whose three sizes are equal.
+// Many small streams, in some of which two of the three forms of a block have the
+// same size.
 func TestSameBytesOfSmallStreams(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for seed := range uint64(2000) {
@@ -105,18 +107,18 @@ func TestSameBytesOfSmallStreams(t *testing.T) {
 	}
 }
 
-// Streams that repeat what lies nearly a window back, in Writes that end near the
-// borders at which the standard library loses sight of it.
+// Streams that repeat bytes from nearly a window back, in Writes that end near the
+// borders at which the standard library moves its window.
 func TestSameBytesAroundBorders(t *testing.T) {
 	for seed := range uint64(80) {
 		s := &shaper{Rand: rand.New(rand.NewPCG(seed, 1))}
-		size := s.around((2+s.IntN(3))*window, ahead+4)
+		size := s.around((2+s.IntN(3))*window, lookahead+4)
 		var got bytes.Buffer
 		checkSame(t, NewWriter(&got), &got, shape(seed, []byte{6}, size), s.nearBorders(size))
 	}
 }
 
-// A count of positions that wraps, after 4 GiB, must not make old ones seem near.
+// When the count of positions wraps, after 4 GiB, old positions must not seem near.
 func TestSameBytesWhereTheCountWraps(t *testing.T) {
 	for seed := range uint64(4) {
 		data := shape(seed, []byte{5, 4, 6}, 5*span)

@@ -3,37 +3,36 @@ package gogzip
 import "sync"
 
 const (
-	window   = 1 << 15             // how far back a match reaches (RFC 1951, 3.2.5)
-	span     = 4 * window          // the positions of one segment
-	minMatch = 4                   // deflate.go: the smallest match that is emitted
-	maxMatch = 258                 // RFC 1951, 3.2.5
-	ahead    = minMatch + maxMatch // deflate.go stops that far before the end of what it has, until the stream ends
-	capacity = window + span + ahead
-	reach    = 1 << 18 // more than capacity, so that a mask spares a check of bounds; what is not used takes no memory
+	window    = 1 << 15             // how far back a match reaches (RFC 1951, 3.2.5)
+	span      = 4 * window          // the positions of one segment
+	minMatch  = 4                   // deflate.go: the smallest match that is emitted
+	maxMatch  = 258                 // RFC 1951, 3.2.5
+	lookahead = minMatch + maxMatch // deflate.go stops so far before the end of its buffer, until the stream ends
+	capacity  = window + span + lookahead
+	reach     = 1 << 18 // more than capacity, so that a mask replaces a check of bounds; unused pages take no memory
 )
 
-// A segment is span bytes of the stream with those that its matches need: a window
-// before it, and ahead bytes after. Positions in it are indexes of data, so the
-// segment itself begins at window.
+// A segment is span bytes of the stream, with the bytes that its matches need: a
+// window before it, and lookahead bytes after it. Positions are indexes of data, so
+// the segment itself begins at window.
 type segment struct {
 	data [reach + 8]byte
-	back [capacity]uint16 // how far before a position the last one of the same hash lies; 0: no further than window
-	size int              // how much of data is there; less than capacity only while it is filled, and at the end
+	back [capacity]uint16 // distance from a position to the last one before it with the same hash; 0 if there is none in the window
+	size int              // bytes in data; less than capacity while it is filled, and at the end of the stream
 	last bool             // the stream ends at size
 
-	// writes has, for the window that ends at (i+2)*window, where the last Write ended
-	// that did so in the window's last ahead-1 bytes; 0: none did.
+	// writes has, for the window that ends at (i+2)*window, where the last Write
+	// ended in the window's last lookahead-1 bytes; 0 if none did.
 	writes [span / window]int
 
 	lead   []token // the first tokens
-	tokens []token // those after lead, but for the first wrong ones
+	tokens []token // the tokens after lead, once the wrong ones at their beginning are cut off
 	wrong  int
 	out    []byte
 	done   chan struct{} // closed when out is complete
 }
 
-// segments keeps those that are not in use, for a machine that exports many small
-// layers.
+// segments keeps unused segments, for a machine that exports many small layers.
 var segments = sync.Pool{New: func() any { return &segment{tokens: make([]token, 0, span+1)} }}
 
 // firstSegment returns an empty segment for a stream's beginning.
@@ -44,7 +43,7 @@ func firstSegment() *segment {
 	return s
 }
 
-// end returns the position that the segment's parse stops at.
+// end returns the position at which the segment's parse stops.
 func (s *segment) end() int {
 	if s.last {
 		return s.size
@@ -52,32 +51,32 @@ func (s *segment) end() int {
 	return window + span
 }
 
-// fill appends what fits of p, and returns its length.
+// fill appends as much of p as fits, and returns the length of that.
 func (s *segment) fill(p []byte) int {
 	n := copy(s.data[s.size:capacity], p)
 	s.size += n
 	return n
 }
 
-// follow makes s the empty segment after prev: it takes over the bytes and the
-// chains that both need.
+// follow makes s the empty segment after prev, with the bytes and the chains that
+// both need.
 func (s *segment) follow(prev *segment) {
-	copy(s.data[:], prev.data[span:span+window+ahead])
+	copy(s.data[:], prev.data[span:span+window+lookahead])
 	copy(s.back[:window], prev.back[span:span+window])
-	s.size, s.last = window+ahead, false
+	s.size, s.last = window+lookahead, false
 	clear(s.writes[:])
 }
 
-// noteWrite records that a Write ended where the data ends now, and that another one
+// noteWrite records that a Write ended at the end of the data, and that another one
 // begins.
 func (s *segment) noteWrite() {
-	if i := (s.size-1)/window - 1; i >= 0 && i < len(s.writes) && s.size%window > window-ahead {
+	if i := (s.size-1)/window - 1; i >= 0 && i < len(s.writes) && s.size%window > window-lookahead {
 		s.writes[i] = s.size
 	}
 }
 
-// load32 returns four bytes from i on. The compiler makes one load of it, and no
-// check: i is less than reach.
+// load32 returns four bytes from i on. The compiler makes one load of it without a
+// check of bounds: i is less than reach.
 func (s *segment) load32(i int) uint32 {
 	i &= reach - 1
 	return uint32(s.data[i]) | uint32(s.data[i+1])<<8 | uint32(s.data[i+2])<<16 | uint32(s.data[i+3])<<24

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// A shaper makes streams that press on the encoder's limits, each as the bytes of a
-// recipe say.
+// A shaper makes streams that test the limits of the encoder. Each follows the bytes
+// of a recipe.
 type shaper struct {
 	*rand.Rand
 	data []byte
@@ -33,7 +33,7 @@ func shape(seed uint64, recipe []byte, size int) []byte {
 
 func (s *shaper) pick(of ...int) int { return of[s.IntN(len(of))] }
 
-// around returns a number that differs from n by up to by, and is not negative.
+// around returns a number that differs from n by at most by, and is not negative.
 func (s *shaper) around(n, by int) int { return max(0, n-by+s.IntN(2*by+1)) }
 
 func (s *shaper) noise(n int) {
@@ -49,8 +49,8 @@ func (s *shaper) letters(n int) {
 	}
 }
 
-// skewed makes bytes of which each is about half as frequent as the one before, for
-// codes of the greatest length.
+// skewed makes bytes each of which is about half as frequent as the one before,
+// which gives the longest codes.
 func (s *shaper) skewed(n int) {
 	for range n {
 		b := byte(0)
@@ -82,9 +82,8 @@ func (s *shaper) words(n int) {
 	}
 }
 
-// again appends n bytes that lie distance before the end, or as far as there are
-// any.
-func (s *shaper) again(n, distance int) {
+// repeat appends n bytes from distance before the end, or fewer if there are fewer.
+func (s *shaper) repeat(n, distance int) {
 	if distance = min(distance, len(s.data)); distance == 0 {
 		return
 	}
@@ -93,22 +92,22 @@ func (s *shaper) again(n, distance int) {
 	}
 }
 
-// farCopies repeats what lies about a window back, at both ends of what is in reach,
-// between other bytes.
+// farCopies repeats bytes from about a window back, just within and just out of
+// reach, between other bytes.
 func (s *shaper) farCopies(n int) {
 	for end := len(s.data) + n; len(s.data) < end; {
-		s.again(s.IntN(40), s.around(s.pick(window, window-ahead), 270))
+		s.repeat(s.IntN(40), s.around(s.pick(window, window-lookahead), 270))
 		s.noise(s.IntN(4))
 	}
 }
 
-// period repeats something of nearly a window for longer than that, so that matches
-// meet every border.
+// period repeats a text of nearly a window for longer than that, so that matches
+// cross every border.
 func (s *shaper) period(n int) {
 	s.noise(s.IntN(2) * window)
 	distance := s.around(window-130, 140)
 	for end := len(s.data) + 2*n; len(s.data) < end; {
-		s.again(1+s.IntN(s.pick(5, 30, 300, 600)), distance)
+		s.repeat(1+s.IntN(s.pick(5, 30, 300, 600)), distance)
 		if s.IntN(3) > 0 {
 			s.noise(1)
 		}
@@ -117,22 +116,22 @@ func (s *shaper) period(n int) {
 
 func (s *shaper) longCopies(n int) {
 	for end := len(s.data) + n; len(s.data) < end; {
-		s.again(s.around(s.pick(16, 128, maxMatch, 2*maxMatch), 4), 1+s.IntN(s.pick(8, 600, window)))
+		s.repeat(s.around(s.pick(16, 128, maxMatch, 2*maxMatch), 4), 1+s.IntN(s.pick(8, 600, window)))
 		s.noise(s.IntN(3))
 	}
 }
 
-// shortFarCopies repeats as little as is a match, around the distance from which
-// that is none.
+// shortFarCopies repeats the shortest matches, around the distance from which they
+// are not matches any more.
 func (s *shaper) shortFarCopies(n int) {
 	for end := len(s.data) + n; len(s.data) < end; {
-		s.again(s.IntN(7), s.around(s.pick(nearEnough, window, 2000), 6))
+		s.repeat(s.IntN(7), s.around(s.pick(nearEnough, window, 2000), 6))
 		s.noise(s.IntN(6))
 	}
 }
 
-// mutated repeats a part of the stream with some bytes changed, for long chains of
-// nearly equal strings.
+// mutated repeats a part of the stream with some bytes changed, which makes long
+// chains of nearly equal strings.
 func (s *shaper) mutated(n int) {
 	piece := make([]byte, 1+s.IntN(600))
 	for i := range piece {
@@ -146,8 +145,8 @@ func (s *shaper) mutated(n int) {
 	}
 }
 
-// cuts returns where a stream of size bytes is cut into Writes: nowhere, at random,
-// in equal parts, or near borders.
+// cuts returns where a stream of size bytes is divided into Writes: nowhere, at
+// random, in equal parts, or near borders.
 func (s *shaper) cuts(size int) (out []int) {
 	switch s.IntN(5) {
 	case 0:
@@ -169,9 +168,9 @@ func (s *shaper) cuts(size int) (out []int) {
 // nearBorders returns cuts near the borders at which the standard library moves its
 // window.
 func (s *shaper) nearBorders(size int) (out []int) {
-	for at := window; at < size+ahead; at += window {
+	for at := window; at < size+lookahead; at += window {
 		for range s.IntN(3) {
-			out = append(out, at-s.IntN(ahead+3))
+			out = append(out, at-s.IntN(lookahead+3))
 		}
 		for range s.IntN(3) {
 			out = append(out, at-s.IntN(s.pick(2, 5, 12)))

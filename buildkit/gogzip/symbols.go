@@ -5,8 +5,8 @@ import "math/bits"
 // The symbols of lengths and distances and the extra bits that follow them (RFC
 // 1951, 3.2.5).
 
-// A lengthSymbol stands for the lengths from base on that its extra bits tell apart.
-// Lengths are less 3.
+// A lengthSymbol stands for the lengths from base on, which its extra bits
+// distinguish. Lengths are less 3.
 type lengthSymbol struct {
 	symbol uint16
 	base   uint8
@@ -48,7 +48,8 @@ func distanceSymbol(distance uint32) uint32 {
 // distanceExtra returns how many extra bits follow the symbol of a distance.
 func distanceExtra(symbol int) int { return max(symbol, 2)/2 - 1 }
 
-// fixedCodes returns the codes of a block that brings none (RFC 1951, 3.2.6).
+// fixedCodes returns the codes of a block without codes of its own (RFC 1951,
+// 3.2.6).
 func fixedCodes() (c [literals + 2]code, d [distances]code) {
 	for i := range c {
 		switch {

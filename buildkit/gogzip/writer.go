@@ -17,9 +17,9 @@ const header = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 var errClosed = errors.New("gogzip: the writer is closed")
 
-// A Writer compresses what is written to it. Close completes the file; a Writer that
-// is not needed any more may as well be dropped. It writes to the underlying writer
-// in Write and Close only, although it compresses at other times too.
+// A Writer compresses what is written to it. Close completes the file. A Writer need
+// not be closed. It writes to the underlying writer only in Write and Close,
+// although it compresses between them too.
 type Writer struct {
 	w      io.Writer
 	err    error
@@ -30,12 +30,12 @@ type Writer struct {
 	chains  *chainTable
 	filling *segment
 	running []*segment  // oldest first
-	turn    chan *coder // gives the coder to the next segment
+	turn    chan *coder // passes the coder to the next segment
 }
 
-// NewWriter returns a Writer that writes to w what gzip.NewWriter(w) would. Bytes
-// depend on how they are divided among calls of Write where those of compress/gzip
-// do.
+// NewWriter returns a Writer that writes to w what gzip.NewWriter(w) would. The
+// bytes depend on how they are divided among calls of Write, as those of
+// compress/gzip do.
 func NewWriter(w io.Writer) *Writer {
 	turn := make(chan *coder, 1)
 	turn <- newCoder()
@@ -102,7 +102,7 @@ func (z *Writer) write(p []byte) {
 	}
 }
 
-// dispatch starts the segment that is full, and has another one follow it.
+// dispatch starts to compress the full segment, and prepares the next one.
 func (z *Writer) dispatch() {
 	full := z.filling
 	z.start()
@@ -114,8 +114,8 @@ func (z *Writer) dispatch() {
 	z.filling.follow(full)
 }
 
-// start has the segment compressed. The goroutine ends by itself: it waits for the
-// one before it, and writes nothing.
+// start compresses the segment in a goroutine, which waits for the one before it and
+// ends by itself. It writes to no writer.
 func (z *Writer) start() {
 	s, turn, next := z.filling, z.turn, make(chan *coder, 1)
 	z.chains.link(s)
@@ -128,8 +128,8 @@ func (z *Writer) start() {
 	}()
 }
 
-// collect writes what became of the oldest segment, and returns the segment for
-// another use.
+// collect writes the output of the oldest segment, and returns the segment for
+// reuse.
 func (z *Writer) collect() *segment {
 	s := z.running[0]
 	z.running = z.running[1:]
@@ -138,8 +138,8 @@ func (z *Writer) collect() *segment {
 	return s
 }
 
-// compress parses and encodes s. If the coder's turn has not come it guesses
-// meanwhile.
+// compress parses and encodes s. Until the segment before is done it works on a
+// guess.
 func (s *segment) compress(turn <-chan *coder) *coder {
 	var c *coder
 	s.lead, s.wrong = s.lead[:0], 0

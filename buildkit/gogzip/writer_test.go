@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A failing writer takes some bytes, and then says why it takes no more.
+// A failing writer accepts some bytes, and then returns an error.
 type failing struct {
 	left int
 	err  error
@@ -53,7 +53,7 @@ func TestClosedWriter(t *testing.T) {
 	}
 }
 
-// A caller that gives up may not close the writer.
+// A caller may drop a Writer without closing it.
 func TestNothingRunsAfterAnAbandonedWriter(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {

@@ -38,6 +38,8 @@ func ParseRoot(data []byte) (Root, error) {
 
 // kindOf returns the media type. An OCI document need not have one; then kindOf
 // decides as BuildKit does.
+//
+// Source: BuildKit's util/imageutil, DetectManifestBlobMediaType.
 func kindOf(data []byte) (string, error) {
 	if len(data) > MaxDocument {
 		return "", fmt.Errorf("%d bytes are more than %d", len(data), MaxDocument)
