@@ -64,7 +64,7 @@ var bans = []ban{
 	{in: "buildkit", what: module + "preseed...", reason: "workers do not know each other"},
 	{in: "...", what: module + "cmd/...", except: []string{"cmd/..."}, reason: "imports point one way: cmd, workers, leaves"},
 
-	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit", "buildkit/embedded", "buildkit/remote"},
+	{in: "...", what: "github.com/moby/buildkit/client...", direct: true, except: []string{"buildkit", "buildkit/embedded", "buildkit/remote", "cmd/internal/lint"},
 		reason: "package buildkit and its engines alone speak BuildKit's protocol"},
 	{in: "...", what: "github.com/containerd/containerd/v2...", direct: true, except: []string{"buildkit", "buildkit/embedded", "buildkit/embedded/export"},
 		reason: "package buildkit alone holds an engine"},
@@ -110,6 +110,9 @@ var bans = []ban{
 		reason: "it reads text; releases come from the caller, not from a checkout"},
 	{in: "cmd/internal/relations", what: module + "...", but: []string{module + "graph", module + "graph/tomlscan", module + "cache/pack"},
 		reason: "it walks a graph, and does not know what lies in out/"},
+	{in: "cmd/internal/lint", what: module + "...", but: []string{module + "graph", module + "graph/tomlscan", module + "cache/pack", module + "cmd/internal/relations", module + "cmd/internal/text"},
+		reason: "definitions are checked without an engine, out/ or a registry"},
+	{in: "cmd/internal/lint", what: "os", direct: true, reason: "its only files are those of the fs.FS that it is given"},
 	{in: "cmd/internal/layer", what: module + "...", but: []string{module + "cache/oci", module + "cache/disk"},
 		reason: "a layer is opened without knowing whose it is"},
 	{in: "cmd/internal/inspect", what: module + "...", but: []string{module + "cache/oci", module + "cache/disk", module + "cache/memo", module + "cache/pack", module + "cmd/internal/layer"},

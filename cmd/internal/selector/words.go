@@ -58,5 +58,5 @@ var commands = map[string]string{
 	"tree": "sx deps OUTPUT --tree", "locate": "sx owns", "which": "sx owns", "info": "sx list", "show": "sx list", "download": "sx fetch", "rebuild": "sx build --rebuild",
 	// make
 	"make": "sx build", "all": "sx build --all", "clean": "sx gc", "new-digests": "sx digests --diff", "registry": "sx push",
-	"mirror": "sx fetch --push", "content": "sx ls",
+	"mirror": "sx fetch --push", "content": "sx ls", "check": "sx lint",
 }
