@@ -90,8 +90,10 @@ func (o Output) cyclonedx() cyclonedx.Component {
 		BOMRef: o.id(), Type: cyclonedx.ComponentTypeContainer, Name: o.String(), Version: o.Version, Description: d.Description,
 		PackageURL: o.purl(), Supplier: &cyclonedx.OrganizationalEntity{Name: supplier},
 	}
-	if license := strings.TrimSpace(d.License); license != "" {
-		c.Licenses = &cyclonedx.Licenses{{Expression: license}}
+	if l := o.license(); l.expression != "" {
+		c.Licenses = &cyclonedx.Licenses{{Expression: l.expression}}
+	} else if l.claim != "" {
+		c.Licenses = &cyclonedx.Licenses{{License: &cyclonedx.License{Name: l.claim}}}
 	}
 	if !o.Digest.IsZero() {
 		c.Hashes = sha256Of(o.Digest.Hex())
@@ -110,6 +112,9 @@ func (s Source) cyclonedx() cyclonedx.Component {
 	c := cyclonedx.Component{
 		BOMRef: s.id(), Type: cyclonedx.ComponentTypeFile, Name: s.name(), Version: s.Version, PackageURL: s.purl(),
 		Hashes: sha256Of(s.Hash.String()), Properties: &[]cyclonedx.Property{{Name: "stagex:file", Value: s.File}},
+	}
+	if s.GitSHA != "" {
+		*c.Properties = append(*c.Properties, cyclonedx.Property{Name: "stagex:git_sha", Value: s.GitSHA})
 	}
 	var refs []cyclonedx.ExternalReference
 	for _, m := range s.Mirrors {

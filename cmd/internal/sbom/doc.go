@@ -89,7 +89,9 @@ func New(g *graph.Graph, refs []graph.Ref, digests map[string]oci.Digest, create
 func definitionOf(d *graph.Definition) string { return d.Stage + "/" + d.Name }
 
 // The identifiers of things within a document: letters, digits, dots and dashes, as SPDX wants them. Names may have other
-// characters, so a part of a hash of the name is there if one was replaced.
+// characters, or be long: then a part of a hash of the name is there.
+const maxIdentifier = 128
+
 func identifier(kind, name string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
@@ -97,7 +99,8 @@ func identifier(kind, name string) string {
 		}
 		return '-'
 	}, name)
-	if plain != name {
+	if plain != name || len(plain) > maxIdentifier {
+		plain = plain[:min(len(plain), maxIdentifier)]
 		plain += fmt.Sprintf("-%x", sha256.Sum256([]byte(name)))[:9]
 	}
 	return kind + "-" + plain

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,8 +62,7 @@ func schemas(t *testing.T) (spdx, cyclonedx *jsonschema.Schema) {
 	return spdx, cyclonedx
 }
 
-// written returns the documents of a BOM, after both were validated.
-func written(t *testing.T, b sbom.BOM) (spdx, cyclonedx []byte) {
+func write(t *testing.T, b sbom.BOM) (spdx, cyclonedx []byte) {
 	t.Helper()
 	var x, y bytes.Buffer
 	if err := b.WriteSPDX(&x); err != nil {
@@ -71,6 +71,13 @@ func written(t *testing.T, b sbom.BOM) (spdx, cyclonedx []byte) {
 	if err := b.WriteCycloneDX(&y); err != nil {
 		t.Fatal(err)
 	}
+	return x.Bytes(), y.Bytes()
+}
+
+// written is write, after both were validated.
+func written(t *testing.T, b sbom.BOM) (spdx, cyclonedx []byte) {
+	t.Helper()
+	spdx, cyclonedx = write(t, b)
 	first, second := schemas(t)
 	validate := func(s *jsonschema.Schema, data []byte) {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
@@ -81,9 +88,9 @@ func written(t *testing.T, b sbom.BOM) (spdx, cyclonedx []byte) {
 			t.Errorf("%.2000v", err)
 		}
 	}
-	validate(first, x.Bytes())
-	validate(second, y.Bytes())
-	return x.Bytes(), y.Bytes()
+	validate(first, spdx)
+	validate(second, cyclonedx)
+	return spdx, cyclonedx
 }
 
 func load(t *testing.T, dir string) (*graph.Graph, cache.Published) {
@@ -111,17 +118,23 @@ func TestStageX(t *testing.T) {
 		t.Skip("SX_TEST_TREE names no StageX checkout")
 	}
 	check(t, dir, "pallet-rust")
+	check(t, dir) // the whole release
 }
 
-func check(t *testing.T, dir, name string) {
+func check(t *testing.T, dir string, selectors ...string) {
 	g, digests := load(t, dir)
-	refs, _, err := g.Select([]string{name})
-	if err != nil {
-		t.Fatal(err)
+	refs, _, err := g.Select(selectors)
+	if len(selectors) == 0 {
+		refs = g.All()
 	}
+	if err != nil || len(refs) == 0 {
+		t.Fatal(len(refs), err)
+	}
+	t.Logf("%d outputs, %d in all", len(refs), len(g.Closure(refs)))
 	spdx, cyclonedx := written(t, sbom.New(g, refs, digests, epoch))
+	g, _ = load(t, dir) // which reads in another order
 	for range 3 {
-		x, y := written(t, sbom.New(g, refs, digests, epoch))
+		x, y := write(t, sbom.New(g, refs, digests, epoch))
 		if !bytes.Equal(x, spdx) || !bytes.Equal(y, cyclonedx) {
 			t.Error("the same tree gives other bytes")
 		}
@@ -184,11 +197,11 @@ func check(t *testing.T, dir, name string) {
 			}
 		}
 	}
-	if len(refs) == 1 && (c.Metadata.Component.Name != name || slices.ContainsFunc(c.Components, func(x struct {
+	if len(refs) == 1 && (c.Metadata.Component.Name != refs[0].String() || slices.ContainsFunc(c.Components, func(x struct {
 		Name string
 		Ref  string `json:"bom-ref"`
 	}) bool {
-		return x.Name == name
+		return x.Name == refs[0].String()
 	})) {
 		t.Errorf("CycloneDX is about %q", c.Metadata.Component.Name)
 	}
@@ -230,6 +243,56 @@ mirrors = ["https://example.org/a%20b.tar", "https://example.org/x?y=1&z=%3Cb%3E
 		}
 		if !bytes.Contains(doc, []byte("docker.io/library/debian")) {
 			t.Error("an image of another registry is missing")
+		}
+	}
+}
+
+// A claim that is an SPDX expression is one; any other is named beside its text, and the
+// documents stay valid. Every LicenseRef has its text.
+func TestLicenses(t *testing.T) {
+	for claim, want := range map[string]string{
+		"MIT":                 "MIT",
+		" Apache-2.0 OR MIT ": "Apache-2.0 OR MIT",
+		"Apache-2.0 WITH LLVM-exception AND (MIT OR TCL)": "Apache-2.0 WITH LLVM-exception AND (MIT OR TCL)",
+		"GPL-2.0+":                              "GPL-2.0+",
+		"LicenseRef-Sudo":                       "LicenseRef-Sudo",
+		"MIT AND LicenseRef-a.b":                "MIT AND LicenseRef-a.b",
+		"":                                      "NOASSERTION",
+		"MIT, BSD":                              "LicenseRef-MIT--BSD",
+		"Frobnicate-1.0":                        "LicenseRef-Frobnicate-1.0",
+		"MIT AND":                               "LicenseRef-MIT-AND",
+		"((MIT":                                 "LicenseRef---MIT",
+		"MIT WITH nothing":                      "LicenseRef-MIT-WITH-nothing",
+		"DocumentRef-x:LicenseRef-y":            "LicenseRef-DocumentRef-x-LicenseRef-y",
+		"\\u001b[2J\\\"<b>\\u202e":              "LicenseRef-",
+		strings.Repeat("(", 3000):               "LicenseRef----",
+		strings.Repeat("MIT AND ", 999) + "MIT": "LicenseRef-MIT-AND-MIT",
+	} {
+		tree := fstest.MapFS{
+			"packages/core/a/package.toml":  {Data: []byte("[package]\nname = \"a\"\nlicense = \"" + claim + "\"\n")},
+			"packages/core/a/Containerfile": {Data: []byte("FROM scratch\nCOPY . /\n")},
+		}
+		g, err := graph.Load(context.Background(), tree, graph.LoadOptions{})
+		if err != nil || len(g.All()) != 1 {
+			t.Fatal(claim, err)
+		}
+		spdx, cyclonedx := written(t, sbom.New(g, g.All(), nil, epoch))
+		var s struct {
+			Packages                   []struct{ LicenseDeclared string }
+			HasExtractedLicensingInfos []struct{ LicenseID, ExtractedText string }
+		}
+		decode(t, spdx, &s)
+		got := s.Packages[0].LicenseDeclared
+		if got != want && !(strings.HasPrefix(want, "LicenseRef-") && strings.HasPrefix(got, want) && len(got) < 200) {
+			t.Errorf("%.80q: got %q", claim, got)
+		}
+		for _, ref := range regexp.MustCompile(`LicenseRef-[A-Za-z0-9.-]+`).FindAllString(got, -1) {
+			if len(s.HasExtractedLicensingInfos) != 1 || s.HasExtractedLicensingInfos[0].LicenseID != ref {
+				t.Errorf("%.80q: %s has no text: %v", claim, ref, s.HasExtractedLicensingInfos)
+			}
+		}
+		if expression := bytes.Contains(cyclonedx, []byte(`"expression"`)); expression != (got == want && claim != "" && got != "LicenseRef-Frobnicate-1.0") {
+			t.Errorf("%.80q: CycloneDX has an expression: %t", claim, expression)
 		}
 	}
 }

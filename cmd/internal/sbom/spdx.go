@@ -36,6 +36,7 @@ func (b BOM) WriteSPDX(w io.Writer) error {
 	for _, i := range b.Images {
 		doc.Packages = append(doc.Packages, i.spdx())
 	}
+	doc.OtherLicenses = b.extracted()
 	b.relate(doc)
 	var body bytes.Buffer
 	if err := json.Write(doc, &body, json.EscapeHTML(false)); err != nil {
@@ -83,9 +84,7 @@ func (o Output) spdx() *spdx.Package {
 	p.PackageSupplier = &common.Supplier{SupplierType: "Organization", Supplier: supplier}
 	p.PackageDescription, p.PackageHomePage, p.PrimaryPackagePurpose = d.Description, website(d), "CONTAINER"
 	p.PackageSourceInfo = "built from " + d.Dir
-	if license := strings.TrimSpace(d.License); license != "" {
-		p.PackageLicenseDeclared = license
-	}
+	p.PackageLicenseDeclared, _ = o.license().spdx()
 	if !o.Digest.IsZero() {
 		p.PackageChecksums = []common.Checksum{{Algorithm: common.SHA256, Value: o.Digest.Hex()}}
 		p.PackageDownloadLocation = "oci://" + registry + o.String() + "@" + o.Digest.String()
@@ -107,6 +106,9 @@ func (s Source) spdx() *spdx.Package {
 	p := newPackage(s.id(), s.name(), s.Version, s.purl())
 	p.PackageFileName, p.PrimaryPackagePurpose = s.File, "SOURCE"
 	p.PackageChecksums = []common.Checksum{{Algorithm: common.SHA256, Value: s.Hash.String()}}
+	if s.GitSHA != "" {
+		p.PackageSourceInfo = "git commit " + s.GitSHA
+	}
 	if at := s.location(); at != "" {
 		p.PackageDownloadLocation = at
 	}
