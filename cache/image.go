@@ -111,21 +111,51 @@ func (s *Store) Import(ctx context.Context, output string) (Layout, error) {
 	if s.readOnly != nil {
 		return Layout{}, fmt.Errorf("importing output %q: %w", output, s.readOnly)
 	}
-	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
+	if l, ok := s.imported(output); ok {
+		return l, nil
+	}
+	remember := observe(s.layouts, outName(output))
+	var blobs []oci.Descriptor
+	l, err := s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(ctx, true)
-		if err != nil {
-			return layout.Contents{}, err
+		if err == nil {
+			blobs, err = r.Blobs(c)
 		}
-		blobs, err := r.Blobs(c)
-		if err != nil {
-			return layout.Contents{}, err
+		if err == nil {
+			err = s.shareAll(r, blobs)
 		}
-		if err := s.shareAll(r, blobs); err != nil {
-			return layout.Contents{}, err
+		if err == nil {
+			c.Stray, err = r.Strays(c)
 		}
-		c.Stray, err = r.Strays(c)
 		return c, err
 	})
+	if err == nil {
+		remember(packLayout(l))
+		s.imports.Store(l.Top, blobs)
+	}
+	return l, err
+}
+
+// imported is Import for a layout that this process has imported before and that has not
+// changed since, if all its shared blobs are still there: each output of a tree is a
+// dependency of many.
+func (s *Store) imported(output string) (Layout, bool) {
+	l, _, ok := s.knownLayout(output)
+	if !ok {
+		return Layout{}, false
+	}
+	blobs, ok := s.imports.Load(l.Top)
+	if !ok {
+		return Layout{}, false
+	}
+	for _, d := range blobs.([]oci.Descriptor) {
+		f, err := s.openShared(d.Digest)
+		if err != nil {
+			return Layout{}, false
+		}
+		f.Close()
+	}
+	return l, true
 }
 
 func (s *blobs) shareAll(r *layout.Reader, blobs []oci.Descriptor) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +38,7 @@ type Store struct {
 	key      disk.Key
 	build    string
 	layouts  *memo.Memo              // of out/; nil if Options.Build is empty
+	imports  sync.Map                // see imported: digest of an index.json → []oci.Descriptor, all blobs that it leads to
 	exchange func(a, b string) error // swaps two folders, or fails with errors.ErrUnsupported
 	open     *os.File                // locked, see locks.go; nil on a filesystem without locks
 	now      func() time.Time

@@ -130,13 +130,20 @@ func (r *Reader) configPlatform(m oci.ManifestDocument) (oci.Platform, error) {
 	return p, nil
 }
 
-// Manifest reads an image manifest.
+// Manifest reads an image manifest, once. The caller must not change it.
 func (r *Reader) Manifest(d oci.Descriptor) (oci.ManifestDocument, error) {
+	if m, ok := r.manifests[d]; ok {
+		return m, nil
+	}
 	data, err := r.document(d)
 	if err != nil {
 		return oci.ManifestDocument{}, err
 	}
-	return oci.ReadManifest(data, d.MediaType)
+	m, err := oci.ReadManifest(data, d.MediaType)
+	if err == nil {
+		r.manifests[d] = m
+	}
+	return m, err
 }
 
 // CheckPlatforms compares each image's config with the platform that the index gives.

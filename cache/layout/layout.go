@@ -63,6 +63,7 @@ type Reader struct {
 	index         []byte              // index.json
 	asBuilt       bool                // oci-layout equals VersionFile
 	verified      map[oci.Digest]bool // blobs that this Reader has hashed
+	manifests     map[oci.Descriptor]oci.ManifestDocument
 	stats         *memo.Stats
 }
 
@@ -75,7 +76,10 @@ func Open(folder disk.Dir, stats *memo.Stats) (*Reader, error) {
 		folder.Close()
 		return nil, err
 	}
-	r := &Reader{folder: folder, index: index, verified: map[oci.Digest]bool{}, stats: stats}
+	r := &Reader{
+		folder: folder, index: index, stats: stats,
+		verified: map[oci.Digest]bool{}, manifests: map[oci.Descriptor]oci.ManifestDocument{},
+	}
 	if r.blobs, err = folder.Sub("blobs", "sha256"); err == nil {
 		err = r.checkVersion()
 	}

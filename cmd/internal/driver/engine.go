@@ -10,16 +10,40 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
 
 // engine is a connection to the engine that builds run on, and its properties. If the
 // engine is lost, a new value replaces it.
 type engine struct {
-	*buildkit.Builder
+	builder
 	version     string // of BuildKit
 	snapshotter string // how it stacks layers
 	probe       string // digest of the probe image
+}
+
+// builder is what a run needs of a [buildkit.Builder].
+type builder interface {
+	Kind() string
+	Version(context.Context) (string, error)
+	Snapshotter(context.Context) (string, error)
+	Probe(context.Context, *cache.Staging) (oci.Digest, error)
+	CheckPlatforms(context.Context, []string) error
+	Build(context.Context, buildkit.Job) (*buildkit.Image, error)
+	Lost(context.Context) bool
+	Away(error) error
+	Close() error
+}
+
+var _ builder = (*buildkit.Builder)(nil)
+
+// dial connects to the engine.
+func (r *run) dial(ctx context.Context) (builder, error) {
+	if r.opts.dial != nil {
+		return r.opts.dial(r)
+	}
+	return buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.Log})
 }
 
 // recordedProbe returns the engine's probe from a record of this very sx and kind of
@@ -83,7 +107,7 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 			buildkit.EngineName(r.opts.Engine), slowEngine))
 	})
 	defer slow.Stop()
-	b, err := buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.Log})
+	b, err := r.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +146,7 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 	if probe.String() != buildkit.ProbeDigest {
 		r.warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
 	}
-	return &engine{Builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
+	return &engine{builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
 }
 
 // connected returns the current engine.

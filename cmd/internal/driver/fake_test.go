@@ -79,6 +79,15 @@ func fakeLayout(tree *tree.Tree, o *graph.Output, layer []byte) (cache.Layout, e
 		return cache.Layout{}, err
 	}
 	defer into.Close()
+	index, err := fakeImage(into, o, layer)
+	if err != nil {
+		return cache.Layout{}, err
+	}
+	return into.Commit(context.Background(), index, nil)
+}
+
+// fakeImage writes the blobs of an image of the output's first platform, with one layer.
+func fakeImage(into *cache.Staging, o *graph.Output, layer []byte) (index oci.Descriptor, err error) {
 	var errs []error
 	put := func(mediaType string, v any) map[string]any {
 		data, ok := v.([]byte)
@@ -88,25 +97,23 @@ func fakeLayout(tree *tree.Tree, o *graph.Output, layer []byte) (cache.Layout, e
 		}
 		d := oci.DigestOf(data)
 		errs = append(errs, into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
+		index = oci.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))} // the last is that of the image index
 		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
 	}
 	system, architecture, _ := strings.Cut(o.Request(nil).Platforms[0], "/")
 	platform := map[string]string{"os": system, "architecture": architecture}
 	manifest := put(oci.MediaTypeManifest, map[string]any{
 		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
-		"config": put("application/vnd.oci.image.config.v1+json", platform),
+		"config": put("application/vnd.oci.image.config.v1+json", map[string]any{
+			"os": system, "architecture": architecture, "rootfs": map[string]any{"diff_ids": []string{oci.DigestOf(layer).String()}},
+		}),
 		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", layer)},
 	})
 	manifest["platform"] = platform
-	index := put(oci.MediaTypeIndex, map[string]any{
+	put(oci.MediaTypeIndex, map[string]any{
 		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{manifest},
 	})
-	d, err := oci.ParseDigest(index["digest"].(string))
-	if err := errors.Join(append(errs, err)...); err != nil {
-		return cache.Layout{}, err
-	}
-	size := int64(index["size"].(int))
-	return into.Commit(context.Background(), oci.Descriptor{MediaType: oci.MediaTypeIndex, Digest: d, Size: size}, nil)
+	return index, errors.Join(errs...)
 }
 
 // writeShaped writes a tree of n graphs with the shape of StageX's, with definitions

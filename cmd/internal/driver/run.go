@@ -57,6 +57,8 @@ type Options struct {
 	// system. Closing it flushes, and leaves the log open.
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
+
+	dial func(*run) (builder, error) // in the place of [buildkit.Open]; nil but in tests
 }
 
 // Report is the result of a run, with one Result for each step of the plan that was not

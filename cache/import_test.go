@@ -1,0 +1,44 @@
+package cache
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"codeberg.org/stagex/sx/cache/oci"
+)
+
+// TestImportAgain: what is imported a second time is found without being read, and a
+// shared blob that is gone, another image and a damaged blob are noticed all the same.
+func TestImportAgain(t *testing.T) {
+	s := newStoreLater(t)
+	s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
+	l := buildImage("one", "two").commit(t, s, "core-x")
+	if _, ok := s.imported("core-x"); ok {
+		t.Fatal("imported before anything was")
+	}
+	must(s.Import(t.Context(), "core-x"))(t)
+	again, ok := s.imported("core-x")
+	if !ok || diff(l, again) != "" {
+		t.Errorf("read again; it was %v, is %v", l, again)
+	}
+
+	one := oci.DigestOf([]byte("one"))
+	must(0, os.Remove(s.shared(one)))(t)
+	must(s.Import(t.Context(), "core-x"))(t)
+	must(s.BlobPath(one))(t)
+
+	other := buildImage("three").commit(t, s, "core-x")
+	if got := must(s.Import(t.Context(), "core-x"))(t); got.Top != other.Top {
+		t.Errorf("imported %v, want %v", got, other)
+	}
+	must(s.Import(t.Context(), "core-x"))(t)
+
+	path := s.Out("core-x/blobs/sha256/" + oci.DigestOf([]byte("three")).Hex())
+	must(0, os.Remove(path))(t)
+	write(t, path, []byte("tHree"))
+	var wrong *oci.DigestMismatchError
+	if _, err := s.Import(t.Context(), "core-x"); !errors.As(err, &wrong) {
+		t.Errorf("with a damaged blob: %v", err)
+	}
+}

@@ -1,0 +1,151 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/fetch"
+	"codeberg.org/stagex/sx/fetch/transfer"
+)
+
+// instant is an engine that answers at once, with an image of one small layer.
+type instant struct{ *run }
+
+func (instant) Kind() string                                    { return "embedded" }
+func (instant) Connect(context.Context) (*buildkit.Conn, error) { return nil, nil }
+func (instant) Version(context.Context) (string, error)         { return "instant", nil }
+func (instant) Snapshotter(context.Context) (string, error)     { return buildkit.Overlayfs, nil }
+func (instant) CheckPlatforms(context.Context, []string) error  { return nil }
+func (instant) Lost(context.Context) bool                       { return false }
+func (instant) Away(err error) error                            { return err }
+func (instant) Close() error                                    { return nil }
+
+func (instant) Probe(context.Context, *cache.Staging) (oci.Digest, error) {
+	return oci.ParseDigest(buildkit.ProbeDigest)
+}
+
+func (i instant) Build(_ context.Context, job buildkit.Job) (*buildkit.Image, error) {
+	d, err := fakeImage(job.Into, i.Graph.Output(job.Ref), []byte(job.Ref.String()))
+	return &buildkit.Image{Index: ocispecs.Descriptor{
+		MediaType: d.MediaType, Digest: digest.Digest(d.Digest.String()), Size: d.Size,
+	}}, err
+}
+
+// unseen is a Status that shows nothing.
+type unseen struct{}
+
+func (unseen) Sources() fetch.Status       { return transfer.Silent[fetch.Source]{} }
+func (unseen) Waiting(string)              {}
+func (unseen) Begin(*plan.Plan)            {}
+func (unseen) Start(*plan.Step)            {}
+func (unseen) Progress(*plan.Step, string) {}
+func (unseen) Finish(*plan.Step, Result)   {}
+func (unseen) Estimate(time.Duration)      {}
+func (unseen) Warn(string)                 {}
+
+// BenchmarkShare is what a build of everything costs beside the engine, which answers at
+// once: trees of StageX's shape are read, planned, scheduled, built, committed and judged.
+// Put TMPDIR on a tmpfs, or measure the disk. peak-MB is the memory of the process, with
+// what the benchmark itself keeps.
+func BenchmarkShare(b *testing.B) {
+	for _, copies := range []int{1, 100} {
+		b.Run(fmt.Sprint(513*copies), func(b *testing.B) {
+			var spent time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				dir := b.TempDir()
+				writeShaped(b, dir, copies)
+				writeSources(b, dir)
+				runtime.GC()
+				before := cpu(b)
+				b.StartTimer()
+				if n := buildInstantly(b, dir); n != 513*copies {
+					b.Fatalf("%d outputs are MATCH or UNPUBLISHED", n)
+				}
+				spent += cpu(b) - before
+			}
+			b.ReportMetric(spent.Seconds()/float64(b.N), "cpu-s")
+			b.ReportMetric(float64(peak(b))/1e6, "peak-MB")
+		})
+	}
+}
+
+// buildInstantly builds the tree in dir and returns how many outputs it judged as built
+// here.
+func buildInstantly(t testing.TB, dir string) (built int) {
+	t.Helper()
+	view, err := tree.Open(t.Context(), dir, tree.Options{KeyFile: filepath.Join(dir, "key"), Build: "benchmark"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	report, err := Build(t.Context(), view, view.Graph.All(), Options{
+		Engine: instant{}, Version: "benchmark", Status: unseen{}, Offline: true,
+		Capacity: func() schedule.Capacity { return schedule.Capacity{Jobs: runtime.GOMAXPROCS(0)} },
+		dial:     func(r *run) (builder, error) { return instant{r}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range (&verdict.Judge{View: report.View}).All(view.Graph.All()) {
+		if v.Word == verdict.Unpublished {
+			built++
+		}
+	}
+	return built
+}
+
+// writeSources puts the sources of a tree that writeShaped wrote into fetch/.
+func writeSources(t testing.TB, dir string) {
+	t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(dir, "packages/*/*/package.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range manifests {
+		name := filepath.Base(filepath.Dir(path))
+		stage := filepath.Base(filepath.Dir(filepath.Dir(path)))
+		edit(t, filepath.Join(dir, "fetch", stage, name, name+"-1.2.3.tar.xz"), name)
+	}
+}
+
+// cpu returns the processor time of this process so far.
+func cpu(t testing.TB) time.Duration {
+	t.Helper()
+	var spent syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &spent); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(spent.Utime.Nano() + spent.Stime.Nano())
+}
+
+// peak returns the most memory that this process ever had, in bytes.
+func peak(t testing.TB) (bytes int64) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes << 10
+}
