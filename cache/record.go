@@ -96,6 +96,15 @@ type EngineInfo struct {
 	Probe    string `json:"probe,omitempty"`    // digest of the probe image it built
 	// Snapshotter is the engine's way to stack layers, such as "overlayfs".
 	Snapshotter string `json:"snapshotter,omitempty"`
+	// Machine is where the embedded engine ran, if that was recorded.
+	Machine Machine `json:"machine,omitzero"`
+}
+
+// Machine describes a machine without telling whose it is. The texts are the kernel's.
+type Machine struct {
+	CPUVendor string `json:"cpu_vendor,omitempty"` // "GenuineIntel"
+	CPUModel  string `json:"cpu_model,omitempty"`
+	Kernel    string `json:"kernel,omitempty"` // its release, such as "6.12.9"
 }
 
 // ForgedError reports that a record was not written with this user's key: for

@@ -74,9 +74,9 @@ func TestHelp(t *testing.T) {
 // grammar gives them to, with one shorthand.
 func TestGrammar(t *testing.T) {
 	has := map[string]string{
-		"all":      "build fetch preseed digests verify explain list lint graph sbom import push sign du gc reproduce",
+		"all":      "build fetch preseed digests verify explain list lint graph sbom import push sign du gc reproduce receipt-export",
 		"dry-run":  "build fetch preseed digests import push sign release-publish pins gc reproduce",
-		"json":     "build fetch preseed import push digests verify explain log list deps rdeps why ls owns graph diff pins du gc keys-list version engine-status reproduce",
+		"json":     "build fetch preseed import push digests verify explain log list deps rdeps why ls owns graph diff pins du gc keys-list version engine-status reproduce receipt-show receipt-verify",
 		"progress": "build fetch preseed reproduce",
 		"quiet":    "build fetch preseed reproduce",
 	}

@@ -34,7 +34,7 @@ read too. A key that comes with a file, a signature or a tree never counts by it
 		},
 	}
 	c.Example = "  sx keys list"
-	c.AddCommand(newKeysImportCommand(a), newKeysListCommand(a), newKeysRemoveCommand(a))
+	c.AddCommand(newKeysImportCommand(a), newKeysListCommand(a), newKeysRemoveCommand(a), newKeysMachineCommand(a))
 	return c
 }
 

@@ -32,6 +32,11 @@ type reproduceOptions struct {
 	again    bool
 	fromSeed bool
 	clean    bool
+	merge    []string
+	markdown bool
+	shard    string
+	times    []string
+	part     reproduce.Shard // of shard
 }
 
 func newReproduceCommand(a *app) *cobra.Command {
@@ -54,15 +59,23 @@ the engine: images that were not proven yet ran in it, isolated as all builds ar
 "tainted by X" instead of MISMATCH: the digest differs, but so does that of the
 dependency X, whose published image is not what its definition makes.
 
+--shard 3/8 takes the third of eight parts, which take about the same time each; all who
+select the same outputs of the same tree get the same parts.
+
 --from-seed builds the closure from source alone, as sx build --no-cache into an empty
-out/ does. It takes as long as the longest chain, and rests on no published image.`,
+out/ does. It takes as long as the longest chain, and rests on no published image.
+
+--merge builds nothing: it adds up the receipts of many people (sx receipt export) whose
+keys you trust (sx keys), and prints by how many people, machines and CPU vendors each
+selected output is confirmed. That is their word, and never a MATCH here.`,
 		Example: `  sx reproduce bootstrap-stage0 core-profile
   sx reproduce pallet-rust --closure -k  # all that pallet-rust is built from, too
   sx reproduce --all --dry-run           # what would be built
-  sx reproduce pallet-rust --from-seed`,
+  sx reproduce pallet-rust --from-seed
+  sx reproduce --all --merge receipts/   # who confirms which outputs`,
 		Annotations: ownWords(codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk, exitUnproven), map[int]string{
 			exitOK:       "each selected output has its published digest",
-			exitUnproven: "an output cannot be compared: it is UNPUBLISHED, CHANGED or UNPROVEN",
+			exitUnproven: "an output is UNPUBLISHED, CHANGED or UNPROVEN; with --merge: not confirmed",
 		}),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -80,6 +93,10 @@ out/ does. It takes as long as the longest chain, and rests on no published imag
 	f.BoolVar(&o.again, "again", false, "build the outputs anew that were reproduced before")
 	f.BoolVar(&o.fromSeed, "from-seed", false, "build the closure from source alone instead")
 	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, and reproduce nothing")
+	f.StringArrayVar(&o.merge, "merge", nil, "add up the receipts at `PLACE`, a file, folder or oci://HOST/NAMESPACE; may be repeated")
+	f.BoolVar(&o.markdown, "markdown", false, "with --merge: print Markdown, for a pull request")
+	f.StringVar(&o.shard, "shard", "", "the `PART` of the outputs that is this machine's: 3/8 is the third of eight")
+	f.StringArrayVar(&o.times, "shard-times", nil, "divide by the times in the receipts in `PATH`, which must be the same for all shards")
 	f.BoolP("keep-going", "k", false, "after a failure go on with the other outputs")
 	f.String("disk-floor", "", "start no build while less than `SIZE` is free on the disk of out/ (default 2GiB)")
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
@@ -96,7 +113,24 @@ func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
 		}
 		return nil
 	}
-	if o.fromSeed && o.closure {
+	if o.shard != "" {
+		var err error
+		if o.part, err = reproduce.ParseShard(o.shard); err != nil {
+			return usagef("--shard: %w", err)
+		}
+	}
+	switch {
+	case o.shard != "" && (o.fromSeed || len(o.merge) > 0):
+		return usagef("--shard divides builds from published images: it goes with neither --from-seed nor --merge")
+	case len(o.times) > 0 && o.shard == "":
+		return usagef("--shard-times goes with --shard")
+	case o.markdown && len(o.merge) == 0:
+		return usagef("--markdown goes with --merge")
+	case o.markdown && o.json:
+		return usagef("--markdown and --json exclude each other")
+	case len(o.merge) > 0 && (o.dryRun || o.again || o.fromSeed):
+		return usagef("--merge builds nothing: it goes with --closure, --json and --markdown only")
+	case o.fromSeed && o.closure:
 		return usagef("--from-seed builds the closure anyway: leave out --closure")
 	}
 	return o.scope.check(c, args)
@@ -106,6 +140,9 @@ func runReproduce(ctx context.Context, a *app, args []string, o reproduceOptions
 	return a.inTreeLooking(ctx, flags, args, false, func(s *session, sel selection) error {
 		if o.clean {
 			return s.cleanReproduced(ctx)
+		}
+		if len(o.merge) > 0 {
+			return errors.Join(s.mergeReceipts(ctx, sel.refs, o), sel.err())
 		}
 		a.warn(s.tree.Graph)
 		broken := sel.err()
@@ -143,6 +180,13 @@ func (s *session) reproduceRefs(ctx context.Context, refs []graph.Ref, o reprodu
 	defer func() { err = errors.Join(err, area.Close()) }()
 	if o.closure || o.fromSeed {
 		refs = s.tree.Graph.Closure(refs)
+	}
+	if o.shard != "" {
+		times, err := timesIn(o.times)
+		if err != nil {
+			return err
+		}
+		refs = o.part.Part(s.tree.Graph, refs, times)
 	}
 	p, err := area.Plan(ctx, refs, o.again)
 	if err != nil {
@@ -220,7 +264,7 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 	images := preseedSettings(r.set)
 	images.Status = display.Images()
 	return driver.Options{
-		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree,
+		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree, Machine: reproduce.ThisMachine(),
 		Capacity: func() schedule.Capacity { return capacity(r.set) }, DiskFloor: r.set.Build.DiskFloor,
 		Engine: engine, Reconnect: r.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign: driver.Foreign{Hosts: r.set.Registries.Foreign, Preseed: images},

@@ -107,7 +107,7 @@ output. --all selects the whole tree.`,
 		newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
-		newReproduceCommand(a),
+		newReproduceCommand(a), newReceiptCommand(a),
 	)
 	return root
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -46,6 +47,8 @@ type Options struct {
 	// Home is the checkout whose downloads, timings and logs are used if results go
 	// elsewhere, see [tree.Tree.Apart]; nil: the tree that is built.
 	Home *tree.Tree
+	// Machine is recorded with what the embedded engine builds; the zero Machine is not.
+	Machine cache.Machine
 	// Version is the version and build of sx, for records: only a record of the same
 	// build saves probing the engine.
 	Version string

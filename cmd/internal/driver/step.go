@@ -258,12 +258,16 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	if err != nil {
 		return job, cache.Record{}, err
 	}
-	return job, cache.Record{
+	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
 		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter},
 		NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.Containerfile()),
-	}, nil
+	}
+	if e.Kind() == buildkit.EmbeddedKind {
+		rec.Engine.Machine = r.opts.Machine
+	}
+	return job, rec, nil
 }
 
 // noCache reports whether s is built without the engine's cache: --no-cache is about the

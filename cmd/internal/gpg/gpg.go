@@ -159,3 +159,20 @@ func (l *limited) Write(p []byte) (int, error) {
 	}
 	return l.data.Write(p)
 }
+
+// SignDetached returns a binary detached signature of payload, made as [Programs.Sign] makes
+// a message.
+func (p Programs) SignDetached(ctx context.Context, fingerprint string, payload []byte) ([]byte, error) {
+	args := []string{"--detach-sign", "--no-armor"}
+	if fingerprint != "" {
+		args = append([]string{"--local-user", fingerprint}, args...)
+	}
+	out, err := p.run(ctx, signTime, p.sign, payload, args...)
+	if err == nil && len(out) == 0 {
+		err = errors.New("it wrote nothing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signing with %s: %w", p.sign[0], err)
+	}
+	return out, nil
+}
