@@ -26,7 +26,8 @@ import (
 
 const verdictHelp = `  MATCH        built here from the tree's present definitions; the digest is as published
   MISMATCH     built here from the tree's present definitions, which have not changed
-               since digests/ did; the digest differs
+               since digests/ did; the digest differs. "tainted by X" instead: so does
+               that of X, which it was built from
   CHANGED      built here; the digest differs, and definitions changed since digests/ did
   UNPROVEN     in out/, but not built here, or it or an input was built from definitions
                other than the present ones, or its line in digests/ cannot be read
@@ -258,12 +259,14 @@ type verdictJSON struct {
 	Next      string       `json:"next,omitempty"`    // of a MISMATCH: the command that tells more
 
 	Signatures *signers.JSON `json:"signatures,omitempty"` // with --signatures
+	// TaintedBy are the earliest divergences that explain a MISMATCH; none: its own.
+	TaintedBy []graph.Ref `json:"tainted_by,omitempty"`
 }
 
 func verdictsJSON(vs []verdict.Verdict, results []*signers.Result) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
-		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nextCommand(v), nil}
+		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nextCommand(v), nil, v.Tainted}
 		if results != nil {
 			one.Signatures = results[i].JSON()
 		}

@@ -158,6 +158,7 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 		return v
 	}
 	v = j.differs(v, rec)
+	j.taint(&v, rec)
 	j.excuseUnknownKey(&v, o)
 	return v
 }
