@@ -24,15 +24,11 @@ var ErrInUse = errors.New("another sx works in this tree")
 // lockShared waits for a process in Alone, which takes no longer than some renames. On a
 // filesystem without locks Alone always fails.
 func (s *Store) lockShared() {
-	f, err := os.OpenFile(s.Dir("open.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err == nil {
-		if err = disk.Flock(f, unix.LOCK_SH); err == nil {
-			s.open = f
-			return
-		}
-		f.Close()
+	var err error
+	if s.open, err = disk.LockFileShared(s.Dir("open.lock")); err != nil {
+		s.unlocked = err
+		s.log.Debug("the store is not locked", zap.Error(err))
 	}
-	s.log.Debug("the store is not locked", zap.Error(err))
 }
 
 // Alone calls do while no other process has the store open. If one has, the error is
@@ -42,7 +38,7 @@ func (s *Store) Alone(do func() error) error {
 		return s.readOnly
 	}
 	if s.open == nil {
-		return fmt.Errorf("locking %q: its filesystem has no locks", s.Dir("open.lock"))
+		return fmt.Errorf("locking %q: %w", s.Dir("open.lock"), s.unlocked)
 	}
 	// Converting a flock releases it for a moment: after a failure it must be taken again.
 	err := disk.Flock(s.open, unix.LOCK_EX|unix.LOCK_NB)
@@ -102,7 +98,7 @@ func (s *Store) TryLock(output string) (*OutputLock, error) {
 
 func (s *Store) tryLock(output string) (*OutputLock, error) {
 	path := s.Dir("locks", output)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := disk.OpenOrCreate(path)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (s *Store) Partial(ctx context.Context, d oci.Digest, waiting func()) (*Par
 // open opens p.f: a locked file that has its name.
 func (p *Partial) open(ctx context.Context, waiting func()) error {
 	for told := false; ; {
-		f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		f, err := disk.OpenOrCreate(p.path)
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) { // a run that was killed sealed it, or sx did not make it
 			err = os.Remove(p.path)
 			if err == nil || errors.Is(err, fs.ErrNotExist) {

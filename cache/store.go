@@ -40,7 +40,8 @@ type Store struct {
 	layouts  *memo.Memo              // of out/; nil if Options.Build is empty
 	imports  sync.Map                // see imported: digest of an index.json → []oci.Descriptor, all blobs that it leads to
 	exchange func(a, b string) error // swaps two folders, or fails with errors.ErrUnsupported
-	open     *os.File                // locked, see locks.go; nil on a filesystem without locks
+	open     *os.File                // locked, see locks.go; nil if it could not be
+	unlocked error                   // why open is nil
 	now      func() time.Time
 }
 

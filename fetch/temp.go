@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"codeberg.org/stagex/sx/graph"
 )
@@ -61,7 +62,9 @@ func (t *temp) open(tree *tree, make bool) (err error) {
 	case t.path == "":
 		t.dir, err = tree.folder(defaultTemp, 0)
 	case make:
-		err = os.MkdirAll(t.path, 0o700)
+		if err = os.MkdirAll(t.path, 0o700); errors.Is(err, syscall.ENOTDIR) {
+			err = fmt.Errorf("%w; move the file away", err)
+		}
 	}
 	if t.path == "" {
 		t.path = defaultTemp

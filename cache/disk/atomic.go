@@ -22,7 +22,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 	}
 	defer tmp.Discard()
 	if err := os.Rename(tmp.Path, path); err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
+		return folderInTheWay(path, fmt.Errorf("writing %q: %w", path, err))
 	}
 	return SyncDir(filepath.Dir(path))
 }

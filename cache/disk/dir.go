@@ -149,5 +149,8 @@ func List(path string) ([]fs.DirEntry, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if info, lerr := os.Lstat(path); err != nil && lerr == nil && !info.IsDir() {
+		return nil, NotFolder(path, info)
+	}
 	return entries, err
 }

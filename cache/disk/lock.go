@@ -36,14 +36,29 @@ func Flock(f *os.File, how int) error {
 	}
 }
 
+// OpenOrCreate opens a file for reading and writing, and makes it, mode 0600, if missing.
+// It follows no link and waits for no pipe.
+func OpenOrCreate(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, folderInTheWay(path, err)
+	}
+	return f, nil
+}
+
 // LockFile waits for an exclusive lock on a file, which it makes if missing. Closing the
 // file releases the lock.
-func LockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+func LockFile(path string) (*os.File, error) { return lockFile(path, unix.LOCK_EX) }
+
+// LockFileShared is LockFile with a shared lock.
+func LockFileShared(path string) (*os.File, error) { return lockFile(path, unix.LOCK_SH) }
+
+func lockFile(path string, how int) (*os.File, error) {
+	f, err := OpenOrCreate(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := Flock(f, unix.LOCK_EX); err != nil {
+	if err := Flock(f, how); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -22,7 +22,16 @@ func NotFolder(path string, info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
 		return &UnsafeError{path, IsLink}
 	}
-	return &UnsafeError{path, "it is not a folder"}
+	return &UnsafeError{path, "it is not a folder; move it away"}
+}
+
+// folderInTheWay explains err, of an attempt to write or to open a file, if a folder is in
+// the file's place.
+func folderInTheWay(path string, err error) error {
+	if info, lerr := os.Lstat(path); err == nil || lerr != nil || !info.IsDir() {
+		return err
+	}
+	return &UnsafeError{path, "it is a folder, in the place of a file of sx's; move it away"}
 }
 
 // EnsurePrivate makes a folder of mode 0700, or checks that the existing one is a folder

@@ -142,9 +142,41 @@ func splitKeys(data []byte) (parts [][]byte) {
 	}
 }
 
+// gatherUserIDs moves the signatures behind a user ID that stands in a key again to those behind its first copy: the library
+// would keep those of the last copy alone, and so forget a revocation or a renewal.
+func gatherUserIDs(data []byte) []byte {
+	const tagUserID = 13
+	source := bytes.NewReader(data)
+	r := packet.NewOpaqueReader(source)
+	var pieces [][]byte       // each is a packet and the signatures behind it
+	first := map[string]int{} // the piece of each user ID
+	into := 0                 // the piece that signatures go to
+	for at := 0; ; {
+		p, err := r.Next()
+		if err != nil {
+			return slices.Concat(append(pieces, data[at:])...)
+		}
+		piece := data[at : len(data)-source.Len()]
+		at += len(piece)
+		if p.Tag == tagSignature && len(pieces) > 0 {
+			pieces[into] = append(pieces[into], piece...)
+			continue
+		}
+		if p.Tag == tagUserID {
+			if i, again := first[string(p.Contents)]; again {
+				into = i
+				continue
+			}
+			first[string(p.Contents)] = len(pieces)
+		}
+		into = len(pieces)
+		pieces = append(pieces, slices.Clone(piece))
+	}
+}
+
 // parseKey reads one key, and takes of revocations those that it made.
 func parseKey(data []byte, revocations strewn) (*Key, error) {
-	e, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(data)))
+	e, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(gatherUserIDs(data))))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a key is not understood: %w", plain(err))

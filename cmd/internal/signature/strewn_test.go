@@ -134,3 +134,34 @@ func TestSubkeyTwice(t *testing.T) {
 		}
 	}
 }
+
+// A key file may hold a user ID twice. It is listed once, and what stands behind either copy counts.
+func TestUserIDTwice(t *testing.T) {
+	w := writer{t}
+	ann := w.person("Ann", 0)
+	var primary, old, id bytes.Buffer
+	w.must(ann.PrimaryKey.Serialize(&primary))
+	userID := func(b *bytes.Buffer) {
+		for _, i := range ann.Identities {
+			w.must(i.Serialize(b))
+		}
+	}
+	userID(&old)
+	days := uint32(10 * 86400)
+	w.renew(ann, date("2025-02-01"), func(s *packet.Signature) { s.KeyLifetimeSecs = &days })
+	userID(&id)
+	once := parseOne(t, w.public(ann))
+	ends, _ := once.Ends()
+	if ends.IsZero() {
+		t.Fatal("the renewed key never ends")
+	}
+	for name, data := range map[string][]byte{
+		"renewed in the first": slices.Concat(primary.Bytes(), id.Bytes(), old.Bytes()),
+		"renewed in the last":  slices.Concat(primary.Bytes(), old.Bytes(), id.Bytes()),
+	} {
+		k := parseOne(t, data)
+		if got, _ := k.Ends(); !got.Equal(ends) || len(k.Names) != 1 {
+			t.Errorf("%s: %q ends %v, want %v", name, k.Names, got, ends)
+		}
+	}
+}
