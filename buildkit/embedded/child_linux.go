@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded/worker"
 )
 
 // linger is how long the engine waits for another sx after the last one left:
@@ -112,20 +113,20 @@ func serveChild(cfg childConfig, ready *os.File) error {
 	if err := makeBin(cfg); err != nil {
 		return err
 	}
-	w, err := newWorker(cfg)
+	w, err := worker.Open(worker.Options{Dir: cfg.Dir, Snapshotter: cfg.Snapshotter, Maps: cfg.Maps, CacheSize: cfg.CacheSize, StandardGzip: cfg.StandardGzip})
 	if err != nil {
 		return err
 	}
-	defer w.close()
+	defer w.Close()
 
 	lis, err := listen(cfg)
 	if err != nil {
 		return err
 	}
 	about := facts{
-		State: rel(cfg.Dir, w.root), ContentDir: rel(cfg.Dir, w.contentDir), RuncLog: rel(cfg.Dir, w.runcLog),
+		State: rel(cfg.Dir, w.Root), ContentDir: rel(cfg.Dir, w.ContentDir), RuncLog: rel(cfg.Dir, w.RuncLog),
 		UserNS: userns.RunningInUserNS(),
-		Since:  time.Now(), BuildKit: buildkit.Version(), Runc: cfg.Runc, Snapshotter: w.snapshotter, Platforms: w.platforms,
+		Since:  time.Now(), BuildKit: buildkit.Version(), Runc: cfg.Runc, Snapshotter: w.Snapshotter, Platforms: w.Platforms,
 	}
 	if err := writeFacts(cfg, about); err != nil {
 		return err
@@ -136,7 +137,7 @@ func serveChild(cfg childConfig, ready *os.File) error {
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 	)
-	w.controller.Register(srv)
+	w.Controller.Register(srv)
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()

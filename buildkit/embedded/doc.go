@@ -10,7 +10,6 @@
 // The package speaks to no registry and knows nothing of a tree. Outside Linux there
 // is no such engine: Connect returns a *buildkit.UnfitError.
 //
-// Start reading at embedded_linux.go, then start_linux.go and child_linux.go;
-// worker_linux.go puts BuildKit's parts together, userns_linux.go is about ordinary
-// users.
+// Start reading at embedded_linux.go, then start_linux.go and child_linux.go; package
+// worker puts BuildKit's parts together, userns_linux.go is about ordinary users.
 package embedded

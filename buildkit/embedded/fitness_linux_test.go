@@ -191,20 +191,6 @@ func TestCheckPlatforms(t *testing.T) {
 	}
 }
 
-func TestGCPolicy(t *testing.T) {
-	const size = 8 << 30
-	p := gcPolicy(size)
-	last := p[len(p)-1]
-	if !last.All || last.MaxUsedSpace != size || last.KeepDuration != 0 {
-		t.Errorf("the last rule does not bound the cache: %+v", last)
-	}
-	for _, rule := range p[:len(p)-1] {
-		if rule.MaxUsedSpace >= size || rule.KeepDuration == 0 {
-			t.Errorf("a rule before the bound keeps nothing back: %+v", rule)
-		}
-	}
-}
-
 func TestBuildID(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -218,5 +204,12 @@ func TestBuildID(t *testing.T) {
 		if _, err := buildID(path); err == nil {
 			t.Errorf("%s has a build id", path)
 		}
+	}
+}
+
+func mustDo(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -43,11 +43,8 @@ func TestIDMaps(t *testing.T) {
 	// A state that was made with other ids is another state.
 	other := alice()
 	other.subgid[0].SubID++
-	if o, _ := other.maps(); o.name() == m.name() || stateName("native", o.name()) == stateName("native", m.name()) {
-		t.Error("other ids, the same state")
-	}
-	if stateName("native", "") != "native" {
-		t.Error("root's state moved")
+	if o, _ := other.maps(); o.name() == m.name() {
+		t.Error("other ids have the same name, and so the same state")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded/worker"
 )
 
 // task is what a child does. All but the first exist because files of an ordinary
@@ -32,7 +33,7 @@ const doneWord = "done"
 // folder as a whole. It is called under the lock.
 func (e *Engine) removeAll(ctx context.Context, lock *os.File, name string) error {
 	path := filepath.Join(e.Dir, name)
-	if err := unmark(filepath.Join(globEscape(e.Dir), "state", "*", "*")); err != nil {
+	if err := worker.Unmark(e.Dir); err != nil {
 		return err
 	}
 	err := os.RemoveAll(path)

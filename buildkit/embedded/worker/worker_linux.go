@@ -1,4 +1,4 @@
-package embedded
+package worker
 
 import (
 	"context"
@@ -49,27 +49,28 @@ import (
 	"codeberg.org/stagex/sx/buildkit/gogzip"
 )
 
-// defaultCacheSize bounds the engine's cache where nothing else is said.
+// defaultCacheSize bounds the engine's cache, in bytes, unless Options.CacheSize does.
 const defaultCacheSize = 50 << 30
 
-// namespace is containerd's name for everything of this engine.
+// namespace is containerd's name for all data of this engine.
 const namespace = "buildkit"
 
-// engineWorker is a BuildKit controller over one OCI worker, and the paths
-// that a client on the same machine uses.
-type engineWorker struct {
-	controller *control.Controller
-	root       string
-	contentDir string
-	runcLog    string
+// Worker is a BuildKit controller with one OCI worker, and what a client on the same
+// machine needs to know of it.
+type Worker struct {
+	Controller  *control.Controller
+	Root        string // folder of the state
+	ContentDir  string // folder of the blobs, by their sha256
+	RuncLog     string // file that runc writes its errors to
+	Snapshotter string
+	Platforms   []string // that it can run programs for
 
-	snapshotter  string
 	standardGzip bool
-	platforms    []string
 	closers      []func() error
 }
 
-func (w *engineWorker) close() error {
+// Close closes all that was opened, the last first.
+func (w *Worker) Close() error {
 	var errs []error
 	for i := len(w.closers) - 1; i >= 0; i-- {
 		errs = append(errs, w.closers[i]())
@@ -77,21 +78,48 @@ func (w *engineWorker) close() error {
 	return errors.Join(errs...)
 }
 
-func (w *engineWorker) options(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (base.WorkerOpt, error) {
-	var opt base.WorkerOpt
+// options opens the parts of the OCI worker.
+func (w *Worker) options(root string, stack snapshotter, o Options) (opt base.WorkerOpt, err error) {
+	if opt, err = w.executorOptions(root); err != nil {
+		return opt, err
+	}
+	if err := w.openStorage(root, stack, &opt); err != nil {
+		return opt, err
+	}
+	if opt.ID, err = base.ID(root); err != nil {
+		return opt, err
+	}
+	w.Snapshotter, w.standardGzip = stack.name, o.StandardGzip
+	opt.Root = root
+	opt.Labels = map[string]string{label.Snapshotter: stack.name}
+	opt.Platforms = archutil.SupportedPlatforms(true)
+	for _, p := range opt.Platforms {
+		w.Platforms = append(w.Platforms, platforms.Format(platforms.Normalize(p)))
+	}
+	size := o.CacheSize
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	opt.GCPolicy = gcPolicy(size)
+	opt.RegistryHosts = noRegistry
+	opt.MountPoolRoot = filepath.Join(root, "cachemounts")
+	return opt, nil
+}
+
+// executorOptions returns the options about running programs.
+func (w *Worker) executorOptions(root string) (opt base.WorkerOpt, err error) {
 	executorRoot := filepath.Join(root, "executor")
-	// What a killed engine left: bundles of containers that died with it.
+	// A killed engine leaves bundles of containers that died with it.
 	if err := os.RemoveAll(executorRoot); err != nil {
 		return opt, fmt.Errorf("clearing %q: %w", executorRoot, err)
 	}
-	w.runcLog = filepath.Join(executorRoot, "runc-log.json")
-	networks := map[pb.NetMode]network.Provider{
+	w.RuncLog = filepath.Join(executorRoot, "runc-log.json")
+	opt.NetworkProviders = map[pb.NetMode]network.Provider{
 		pb.NetMode_UNSET: network.NewHostProvider(),
 		pb.NetMode_HOST:  network.NewHostProvider(),
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
-	monitor, err := resources.NewMonitor()
-	if err != nil {
+	if opt.ResourceMonitor, err = resources.NewMonitor(); err != nil {
 		return opt, err
 	}
 	exe, err := runcexecutor.New(runcexecutor.Opt{
@@ -99,89 +127,68 @@ func (w *engineWorker) options(root, name string, newSnapshotter func(string) (s
 		CommandCandidates:   []string{"runc"},
 		DefaultCgroupParent: cgroupOf(root),
 		ProcessMode:         oci.ProcessSandbox,
-		ResourceMonitor:     monitor,
-		// Without /sys and without cgroups: neither can be had there.
+		ResourceMonitor:     opt.ResourceMonitor,
+		// Rootless works without /sys and cgroups, which a user namespace does not have.
 		Rootless: userns.RunningInUserNS(),
-	}, networks)
+	}, opt.NetworkProviders)
+	opt.Executor = &peakExecutor{exe, cgroupOf(root)}
+	return opt, err
+}
+
+// openStorage opens the snapshots, the blobs and their databases, and sets the options
+// about them.
+func (w *Worker) openStorage(root string, stack snapshotter, opt *base.WorkerOpt) error {
+	sn, err := stack.open(filepath.Join(root, "snapshots"))
 	if err != nil {
-		return opt, err
-	}
-	sn, err := newSnapshotter(filepath.Join(root, "snapshots"))
-	if err != nil {
-		return opt, fmt.Errorf("starting the %s snapshotter: %w", name, err)
+		return fmt.Errorf("starting the %s snapshotter: %w", stack.name, err)
 	}
 	w.closers = append(w.closers, sn.Close)
 	blobs, err := local.NewStore(filepath.Join(root, "content"))
 	if err != nil {
-		return opt, err
+		return err
 	}
 	db, err := openDB(filepath.Join(root, contentDB))
 	if err != nil {
-		return opt, err
+		return err
 	}
-	mdb := ctdmetadata.NewDB(db, verified{blobs}, map[string]snapshots.Snapshotter{name: sn})
+	mdb := ctdmetadata.NewDB(db, verified{blobs}, map[string]snapshots.Snapshotter{stack.name: sn})
 	if err := mdb.Init(context.Background()); err != nil {
-		return opt, err
+		return err
+	}
+	refs, err := metadata.NewStore(filepath.Join(root, refsDB))
+	if err != nil {
+		return err
+	}
+	if err := unsynced(refs.DB()); err != nil {
+		return err
 	}
 	content := containerdsnapshot.NewContentStore(mdb.ContentStore(), namespace)
-	id, err := base.ID(root)
-	if err != nil {
-		return opt, err
-	}
-	md, err := metadata.NewStore(filepath.Join(root, refsDB))
-	if err != nil {
-		return opt, err
-	}
-	if err := unsynced(md.DB()); err != nil {
-		return opt, err
-	}
-	size := cfg.CacheSize
-	if size <= 0 {
-		size = defaultCacheSize
-	}
-	w.snapshotter = name
-	w.standardGzip = cfg.StandardGzip
-	supported := archutil.SupportedPlatforms(true)
-	for _, p := range supported {
-		w.platforms = append(w.platforms, platforms.Format(platforms.Normalize(p)))
-	}
-	return base.WorkerOpt{
-		ID:               id,
-		Root:             root,
-		Labels:           map[string]string{label.Snapshotter: name},
-		Platforms:        supported,
-		GCPolicy:         gcPolicy(size),
-		NetworkProviders: networks,
-		Executor:         &peakExecutor{exe, cgroupOf(root)},
-		Snapshotter:      export.Counted(containerdsnapshot.NewSnapshotter(name, mdb.Snapshotter(name), namespace, nil), md),
-		ContentStore:     content,
-		Applier:          apply.NewFileSystemApplier(content),
-		Differ:           walking.NewWalkingDiff(content),
-		RegistryHosts:    noRegistry,
-		LeaseManager:     leaseutil.WithNamespace(ctdmetadata.NewLeaseManager(mdb), namespace),
-		GarbageCollect:   mdb.GarbageCollect,
-		MetadataStore:    md,
-		ContentMetadata:  db,
-		MountPoolRoot:    filepath.Join(root, "cachemounts"),
-		ResourceMonitor:  monitor,
-	}, nil
+	opt.Snapshotter = export.Counted(containerdsnapshot.NewSnapshotter(stack.name, mdb.Snapshotter(stack.name), namespace, nil), refs)
+	opt.ContentStore = content
+	opt.Applier = apply.NewFileSystemApplier(content)
+	opt.Differ = walking.NewWalkingDiff(content)
+	opt.LeaseManager = leaseutil.WithNamespace(ctdmetadata.NewLeaseManager(mdb), namespace)
+	opt.GarbageCollect = mdb.GarbageCollect
+	opt.MetadataStore = refs
+	opt.ContentMetadata = db
+	return nil
 }
 
-// exportingWorker is BuildKit's worker with an exporter that compresses a layer once.
+// exportingWorker is BuildKit's worker with an exporter that compresses each layer once.
 type exportingWorker struct {
 	*base.Worker
 	layers *export.Layers
 }
 
-func (w *engineWorker) exporting(bw *base.Worker) *exportingWorker {
+func (w *Worker) exporting(bw *base.Worker) *exportingWorker {
 	layers := &export.Layers{
 		Content: bw.ContentStore(),
 		Forget: func(d digest.Digest) error {
-			return os.Remove(filepath.Join(w.contentDir, d.Encoded()))
+			return os.Remove(filepath.Join(w.ContentDir, d.Encoded()))
 		},
 		Leases:     bw.LeaseManager(),
 		Cache:      bw.CacheMgr,
-		Overlay:    w.snapshotter == buildkit.Overlayfs,
+		Overlay:    w.Snapshotter == buildkit.Overlayfs,
 		Compressor: runtime.Version() + " " + buildkit.Version(),
 	}
 	if !w.standardGzip {
@@ -200,13 +207,13 @@ func (w *exportingWorker) Exporter(name string, sessions *session.Manager) (expo
 	return export.New(e, w.layers), nil
 }
 
-// noRegistry refuses every registry: what a build reads comes from the tree.
+// noRegistry refuses every registry: the inputs of a build come from the tree.
 func noRegistry(host string) ([]docker.RegistryHost, error) {
 	return nil, fmt.Errorf("sx builds read no registry, not even %q", host)
 }
 
-// gcPolicy drops what was not used for two days once the cache is over a
-// quarter of size, and the least recently used beyond size.
+// gcPolicy limits the cache to size bytes. Above a quarter of that, records that were not
+// used for two days are dropped; above size, the least recently used.
 func gcPolicy(size int64) []client.PruneInfo {
 	return []client.PruneInfo{
 		{KeepDuration: 48 * time.Hour, MaxUsedSpace: size / 4},
@@ -214,12 +221,12 @@ func gcPolicy(size int64) []client.PruneInfo {
 	}
 }
 
-// openDB opens a database whose writes are left to the kernel, see [sameBoot].
+// openDB opens a database that is never synced, see [sameBoot].
 func openDB(path string) (*boltutil.DB, error) {
 	return boltutil.SafeOpen(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true, NoSync: true, NoGrowSync: true})
 }
 
-func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
+func (w *Worker) control(root string, opt base.WorkerOpt) error {
 	bw, err := base.NewWorker(context.Background(), opt)
 	if err != nil {
 		return err
@@ -240,7 +247,7 @@ func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
 	if err != nil {
 		return err
 	}
-	w.controller, err = control.NewController(control.Opt{
+	w.Controller, err = control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
@@ -257,6 +264,6 @@ func (w *engineWorker) control(root string, opt base.WorkerOpt) error {
 	if err != nil {
 		return err
 	}
-	w.closers = append(w.closers, w.controller.Close)
+	w.closers = append(w.closers, w.Controller.Close)
 	return nil
 }

@@ -1,9 +1,10 @@
-package embedded
+package worker
 
 import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,33 +24,47 @@ import (
 
 // The databases of an engine's state, named as buildkitd names them.
 const (
-	cacheDB   = "cache.db"          // results by what they were made of
+	cacheDB   = "cache.db"          // results by their inputs
 	contentDB = "containerdmeta.db" // blobs, snapshots, leases
 	historyDB = "history.db"
-	refsDB    = "metadata_v2.db" // what the cache holds of snapshots
+	refsDB    = "metadata_v2.db" // the cache's data about snapshots
 )
 
-// newWorker assembles BuildKit as sx needs it: no cache importer or exporter
-// (results nobody here built), no registry, the host's network or none, and no
-// build history.
-func newWorker(cfg childConfig) (*engineWorker, error) {
-	name, newSnapshotter, err := chooseSnapshotter(cfg)
+// Options are the options of [Open].
+type Options struct {
+	Dir          string // the engine's folder; the state is in its folder "state"
+	Snapshotter  string // "overlayfs", "native", or "" or "auto" for the first that works
+	Maps         string // names the ids of the engine's user namespace, "" without one
+	CacheSize    int64  // bytes that the cache may have; 0 means 50 GiB
+	StandardGzip bool   // compress layers with compress/gzip instead of package gogzip
+}
+
+// snapshotter is a way to stack layers.
+type snapshotter struct {
+	name string
+	open func(root string) (snapshots.Snapshotter, error)
+}
+
+// Open opens the state in a folder, and drops it if it is damaged: it is a cache. It
+// assembles BuildKit as sx needs it: no import or export of caches, whose results were
+// not built here, no registry, the host's network or none, and no build history.
+func Open(o Options) (*Worker, error) {
+	stack, err := chooseSnapshotter(o)
 	if err != nil {
 		return nil, err
 	}
-	root, err := stateRoot(filepath.Join(cfg.Dir, "state", stateName(name, cfg.Maps)))
+	root, err := stateRoot(filepath.Join(o.Dir, "state", stateName(stack.name, o.Maps)))
 	if err != nil {
 		return nil, err
 	}
-	clearCgroups(cgroupOf(root))
-	w, err := openWorker(root, name, newSnapshotter, cfg)
+	ClearCgroups(root)
+	w, err := openState(root, stack, o)
 	if err == nil {
 		return w, nil
 	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EMFILE) {
-		return nil, err // passes, and damaged nothing
+		return nil, err // the state is not damaged
 	}
-	// All of it is a cache: a crash that damaged it must not need a person.
 	logrus.Errorf("starting over with an empty engine: %v", err)
 	if err := removeState(root); err != nil {
 		return nil, err
@@ -57,11 +72,21 @@ func newWorker(cfg childConfig) (*engineWorker, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
-	return openWorker(root, name, newSnapshotter, cfg)
+	return openState(root, stack, o)
 }
 
-// stateName is that of the folder for the state of a snapshotter. Files written
-// under other ids would have other owners in the engine's eyes, and so other bytes.
+// States returns the folders of all states in an engine's folder.
+func States(dir string) []string {
+	found, _ := fs.Glob(os.DirFS(dir), "state/*/*") // no error: the pattern is valid
+	for i, name := range found {
+		found[i] = filepath.Join(dir, filepath.FromSlash(name))
+	}
+	return found
+}
+
+// stateName returns the name of the folder for the state of a snapshotter. A namespace
+// with other ids has a folder of its own: in it the files would have other owners, and so
+// other bytes.
 func stateName(snapshotter, maps string) string {
 	if maps == "" {
 		return snapshotter
@@ -69,10 +94,9 @@ func stateName(snapshotter, maps string) string {
 	return snapshotter + "-" + maps
 }
 
-// stateRoot is the one folder in dir, made with a name that no other has. Whoever
-// removes all of sx's folder under a live engine leaves that a few seconds in which
-// it clears snapshots that it does not know: by their paths, which must not be
-// those of the next engine.
+// stateRoot returns the one folder in dir, or makes it with a unique name. If sx's whole
+// folder is removed under a live engine, that engine removes unknown snapshots by their
+// paths for some seconds, which must not be paths of the next engine.
 func stateRoot(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -93,8 +117,10 @@ func stateRoot(dir string) (string, error) {
 	return root, os.Mkdir(root, 0o700)
 }
 
+// removeState removes a state. Its mark goes first: if the removal is cut short, the
+// rest does not pass for a state.
 func removeState(root string) error {
-	if err := unmark(globEscape(root)); err != nil {
+	if err := unmark(root); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(root); err != nil {
@@ -103,15 +129,15 @@ func removeState(root string) error {
 	return nil
 }
 
-// openWorker opens the state in root. A damaged one is an error.
-func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapshotter, error), cfg childConfig) (w *engineWorker, err error) {
-	w = &engineWorker{root: root, contentDir: filepath.Join(root, "content", "blobs", "sha256")}
+// openState opens the state in root. A damaged one is an error.
+func openState(root string, stack snapshotter, o Options) (w *Worker, err error) {
+	w = &Worker{Root: root, ContentDir: filepath.Join(root, "content", "blobs", "sha256")}
 	defer func() {
-		if p := recover(); p != nil { // bbolt's way to say that a file is damaged
+		if p := recover(); p != nil { // bbolt panics if a file is damaged
 			err = fmt.Errorf("opening the engine's state: %v", p)
 		}
 		if err != nil {
-			w.close()
+			w.Close()
 			w = nil
 		}
 	}()
@@ -124,24 +150,24 @@ func openWorker(root, name string, newSnapshotter func(string) (snapshots.Snapsh
 	if err := sameOwners(root); err != nil {
 		return w, err
 	}
-	opt, err := w.options(root, name, newSnapshotter, cfg)
+	opt, err := w.options(root, stack, o)
 	if err != nil {
 		return w, err
 	}
 	if err := w.control(root, opt); err != nil {
 		return w, err
 	}
-	w.closers = append(w.closers, func() error { clearCgroups(cgroupOf(root)); return nil })
-	// BuildKit replaces some damaged files by empty ones, which the rest of
-	// the state does not know of.
+	w.closers = append(w.closers, func() error { ClearCgroups(root); return nil })
+	// BuildKit replaces some damaged files by empty ones, which do not fit the rest of
+	// the state.
 	if set, _ := filepath.Glob(filepath.Join(root, "*.bak")); len(set) > 0 {
 		return w, fmt.Errorf("BuildKit gave up %q", set)
 	}
 	return w, nil
 }
 
-// oneAge refuses a state in which some databases are there and others are not:
-// they refer to each other, and bbolt takes an empty file for a new one.
+// oneAge refuses a state of which only some databases exist: they refer to each other,
+// and bbolt takes an empty file for a new one.
 func oneAge(root string) error {
 	var here, gone []string
 	for _, name := range []string{cacheDB, contentDB, historyDB, refsDB} {
@@ -157,9 +183,9 @@ func oneAge(root string) error {
 	return nil
 }
 
-// sameOwners refuses a state in a user namespace whose owners somebody changed
-// since, as `chown -R` or another namespace does: its snapshots would have other
-// bytes. A file that belongs to id 1 from the first on bears witness.
+// sameOwners refuses a state in a user namespace if the owners of its files were changed,
+// as by `chown -R` or another namespace: its snapshots would have other bytes. It checks
+// a file that belongs to id 1 from the beginning.
 func sameOwners(root string) error {
 	if !userns.RunningInUserNS() {
 		return nil
@@ -184,7 +210,7 @@ func sameOwners(root string) error {
 	return os.Lchown(witness, 1, 1)
 }
 
-// newOverlay is containerd's, with a database whose writes are left to the kernel.
+// newOverlay returns containerd's snapshotter, with a database that is never synced.
 func newOverlay(root string) (snapshots.Snapshotter, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
@@ -199,23 +225,23 @@ func newOverlay(root string) (snapshots.Snapshotter, error) {
 	return overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithMetaStore(db))
 }
 
-// chooseSnapshotter takes overlayfs where it works; on an overlay filesystem,
-// where it does not, the native snapshotter gives the same bytes by copying.
-func chooseSnapshotter(cfg childConfig) (string, func(string) (snapshots.Snapshotter, error), error) {
-	name := cfg.Snapshotter
+// chooseSnapshotter returns overlayfs if it works. On an overlay filesystem, where it does
+// not, it returns the native snapshotter, which copies and gives the same bytes.
+func chooseSnapshotter(o Options) (snapshotter, error) {
+	name := o.Snapshotter
 	if name == "" || name == "auto" {
 		name = "overlayfs"
-		if overlayutils.Supported(cfg.Dir) != nil {
+		if overlayutils.Supported(o.Dir) != nil {
 			name = "native"
 		}
 	}
 	switch name {
 	case "overlayfs":
-		return name, newOverlay, nil
+		return snapshotter{name, newOverlay}, nil
 	case "native":
-		return name, native.NewSnapshotter, nil
+		return snapshotter{name, native.NewSnapshotter}, nil
 	}
-	return "", nil, &buildkit.UnfitError{
+	return snapshotter{}, &buildkit.UnfitError{
 		Problem: fmt.Sprintf("the snapshotter %q is unknown", name),
 		Remedy:  `set engine.snapshotter to "auto", "overlayfs" or "native"`,
 	}

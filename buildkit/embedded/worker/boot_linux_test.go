@@ -1,4 +1,4 @@
-package embedded
+package worker
 
 import (
 	"bufio"
@@ -20,10 +20,10 @@ import (
 // stateIn opens and closes the state of an engine in dir, and returns its folder.
 func stateIn(t *testing.T, dir string) string {
 	t.Helper()
-	w, err := newWorker(childConfig{Dir: dir, Snapshotter: "native"})
+	w, err := Open(Options{Dir: dir, Snapshotter: "native"})
 	mustDo(t, err)
-	mustDo(t, w.close())
-	return w.root
+	mustDo(t, w.Close())
+	return w.Root
 }
 
 // bootTest needs what an engine's state is made of.
@@ -52,7 +52,7 @@ func TestStateIsOfOneBoot(t *testing.T) {
 		{"another boot", func() error { return os.WriteFile(marked, []byte("5ca1ab1e-0000-4000-8000-000000000000"), 0o600) }, false},
 		{"no mark", func() error { return os.Remove(marked) }, false},
 		{"an empty mark", func() error { return os.Truncate(marked, 0) }, false},
-		{"a removal that was cut short", func() error { return unmark(filepath.Join(dir, "state", "*", "*")) }, false},
+		{"a removal that was cut short", func() error { return Unmark(dir) }, false},
 	} {
 		mustDo(t, os.WriteFile(witness, nil, 0o600))
 		mustDo(t, c.do())

@@ -1,4 +1,4 @@
-package embedded
+package worker
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/cache/disk"
 )
@@ -29,8 +30,8 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// sameBoot marks the state in root as one of this boot, and refuses one that may
-// have been cut off in another.
+// sameBoot marks the state in root as one of this boot, and refuses one of another boot,
+// of which parts may be missing.
 func sameBoot(root string) error {
 	id, err := bootID()
 	if err != nil {
@@ -70,25 +71,29 @@ func inUse(root string) (bool, error) {
 	return false, err
 }
 
-// unmark is called before the states whose folders match pattern are removed, or
-// what a removal that is cut short leaves would pass for a state.
-func unmark(pattern string) error {
-	marks, err := filepath.Glob(filepath.Join(pattern, markName))
-	if err != nil {
-		return err
-	}
-	for _, m := range marks {
-		if err := os.Remove(m); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := disk.SyncDir(filepath.Dir(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// Unmark removes the marks of all states in an engine's folder. It must be called before
+// they are removed: otherwise the rest that an interrupted removal leaves would pass for
+// a state.
+func Unmark(dir string) error {
+	for _, root := range States(dir) {
+		if err := unmark(root); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unsynced makes a database leave its writes to the kernel.
+func unmark(root string) error {
+	err := os.Remove(filepath.Join(root, markName))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return disk.SyncDir(root)
+}
+
+// unsynced makes a database that is never synced.
 func unsynced(db interface {
 	View(func(*bolt.Tx) error) error
 }) error {

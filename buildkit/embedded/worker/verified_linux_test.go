@@ -1,4 +1,4 @@
-package embedded
+package worker
 
 import (
 	"bytes"
