@@ -26,30 +26,53 @@ const (
 	causeCompressor = "compressor or its level"
 )
 
-// A rule recognizes a cause in the text around a difference. Its pattern must match on both sides, or with either on one,
-// and the match must reach the difference.
+// A rule recognizes a cause in the text around a difference. One side must match the
+// pattern, and the other side what it says of that: the same, a weaker pattern, or
+// anything (nil). Each match must reach the difference.
 type rule struct {
 	cause   string
 	pattern *regexp.Regexp
-	either  bool
+	other   *regexp.Regexp
 }
+
+// both is a rule whose pattern both sides must match.
+func both(cause, pattern string) rule {
+	p := regexp.MustCompile(pattern)
+	return rule{cause, p, p}
+}
+
+// either is a rule for one side alone.
+func either(cause, pattern string) rule {
+	return rule{cause: cause, pattern: regexp.MustCompile(pattern)}
+}
+
+const (
+	date     = `(19|20)\d\d[-/.]?(0[1-9]|1[0-2])[-/.]?(0[1-9]|[12]\d|3[01])`
+	dayTime  = `([01]\d|2[0-3]):[0-5]\d:[0-5]\d`
+	month    = `(Jan(uary)?|Feb(ruary)?|Mar(ch)?|Apr(il)?|May|June?|July?|Aug(ust)?|Sept?(ember)?|Oct(ober)?|Nov(ember)?|Dec(ember)?)`
+	language = `(C|POSIX|[a-z]{2}(_[A-Z]{2})?)`
+)
 
 // rules are tried in this order. They are compiled when they are first used, as all
 // patterns of this package: compiling them took a fortieth of a build with nothing to do.
+// No cause is better than a wrong one: words that mean something else too are no pattern.
 var rules = sync.OnceValue(func() []rule {
 	return []rule{
-		{causeBuildID, regexp.MustCompile(`(?i)(go build id: "|build[-_]?id[^0-9a-z]{1,4})[0-9a-z/_-]*`), false},
-		{causeTimestamp, regexp.MustCompile(`\b(19|20)\d\d[-/.]?(0[1-9]|1[0-2])[-/.]?(0[1-9]|[12]\d|3[01])([T _:-]{0,2}\d\d:?\d\d(:?\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?`), false},
-		{causeTimestamp, regexp.MustCompile(`\b((Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?(\d{1,2} +)?(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +[ \d]?\d(,? +(\d\d:\d\d(:\d\d)?( +[A-Z]{3,4})?( +(19|20)\d\d)?|(19|20)\d\d( +\d\d:\d\d(:\d\d)?)?))?`), false},
-		{causeTimestamp, regexp.MustCompile(`\b[0-2]\d:[0-5]\d(:[0-5]\d)?\b`), false},
-		{causeRandom, regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), false},
-		{causeRandom, regexp.MustCompile(`/(tmp|var/tmp)/(tmp|cc|go-build|pip-|rustc|cargo-)[.A-Za-z0-9_-]{4,}`), false},
-		{causeTimestamp, regexp.MustCompile(`\b1[0-9]{9}\b`), true},
-		{causeCPU, regexp.MustCompile(`(?i)(-m(arch|tune|cpu|fpu|sse|avx|bmi|fma)[=0-9a-z.+-]*|\b(sse[1-5][a-z0-9_.]*|ssse3|avx[0-9a-z_]*|bmi[12]?|fma[34]?|neon|asimd|sve2?|aes-?ni|x86[-_]64[-_]v[1-4]|znver[0-9]|skylake[a-z-]*|haswell|broadwell|icelake[a-z-]*|cascadelake|armv[89][a-z0-9.+-]*)\b|(cpu family|model name|target[-_ ]cpu|cpu features?)[^\n]*)`), true},
-		{causeJobs, regexp.MustCompile(`(?i)(-j ?|jobs?[ =:"]{1,3}|nproc[ =:"]{1,3}|parallel[a-z_]*[ =:"]{1,3}|threads?[ =:"]{1,3}|n?cpus?[ =:"]{1,3})\d+`), false},
-		{causeLocale, regexp.MustCompile(`(\b(LC_[A-Z]+|LANG|LANGUAGE)\b[^\n]{0,40}|\b[a-z]{2}_[A-Z]{2}(\.[A-Za-z0-9-]+)?|\bC\.(UTF-?8|utf8)|\bPOSIX\b)`), true},
-		{causeLocale, regexp.MustCompile(`[‘’“”]`), true},
-		{causeHostname, regexp.MustCompile(`(?i)(\b[a-z_][a-z0-9_.-]*@[a-z0-9][a-z0-9.-]*|(host ?name|node ?name|build[-_ ]?(host|user)|built (on|by)|compiled (on|by)|uname|\bhost|\buser)[" =:]{1,3}[^\n"]*)`), false},
+		both(causeBuildID, `(?i)(go build id: "|build[-_]?id[^0-9a-z]{1,4})[0-9a-z/_-]*`),
+		both(causeTimestamp, `\b`+date+`([T _:-]{0,2}\d\d:?\d\d(:?\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?(\b|$)`),
+		both(causeTimestamp, `\b((Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?(\d{1,2} +)?`+month+`\b\.? +[ \d]?\d(,? +(\d\d:\d\d(:\d\d)?( +[A-Z]{3,4})?( +(19|20)\d\d)?|(19|20)\d\d( +\d\d:\d\d(:\d\d)?)?))?`),
+		both(causeTimestamp, `(^|[^:\w.])`+dayTime+`([^:\w]|$)`),
+		both(causeRandom, `(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`),
+		both(causeRandom, `/(tmp|var/tmp)/(tmp|cc|go-build|pip-|rustc|cargo-)[.A-Za-z0-9_-]{4,}`),
+		// Seconds since 1970, of this century; the other side may have none, as SOURCE_DATE_EPOCH does.
+		{causeTimestamp, regexp.MustCompile(`\b1[0-9]{9}\b`), regexp.MustCompile(`\b(1[0-9]{9}|0|1)\b`)},
+		either(causeCPU, `(?i)(-m(arch|tune|cpu|fpu|sse|avx|bmi|fma)[=0-9a-z.+-]*|\b(s?sse[1-5][a-z0-9_.]*|avx[0-9][a-z0-9_]*|bmi[12]|fma[34]|aes-?ni|x86[-_]64[-_]v[1-4]|znver[0-9]|armv[89](\.[0-9])?-a[a-z0-9.+-]*)\b)`),
+		both(causeCPU, `(?i)(\b(neon|asimd|sve2?|avx|skylake[a-z-]*|haswell|broadwell|icelake[a-z-]*|cascadelake)\b|(cpu family|cpu model|model name|target[-_ ]cpu|cpu features?)["\t ]*[:=][^\n]*)`),
+		both(causeJobs, `(?i)((^|\s)-j ?|jobs[ =:"]{1,3}|nproc[ =:"]{1,3}|parallel[a-z_]*[ =:"]{1,3}|threads[ =:"]{1,3}|n?cpus[ =:"]{1,3})\d+`),
+		both(causeLocale, `\b(LC_[A-Z]+|LANG|LANGUAGE)["' ]?[=: ]["' ]?[A-Za-z0-9_.@-]*`),
+		both(causeLocale, `\b`+language+`\.(UTF-?8|utf8|[Ii][Ss][Oo][-_]?8859[-0-9]*)`),
+		{causeLocale, regexp.MustCompile("[‘’“”]"), regexp.MustCompile("['\"`]")},
+		both(causeHostname, `(?i)(\b[a-z_][a-z0-9_.-]*@[a-z][a-z0-9-]*([^a-z0-9.-]|$)|(host[ _-]?name|node ?name|build[-_ ]?(host|user))[" =:]{1,3}[^\n"]*|\b(built|compiled|packaged|builder)\b[^\n]{0,30}@[a-z][^\n]*)`),
 	}
 })
 
@@ -68,12 +91,11 @@ func (w window) cause() string {
 		return ""
 	}
 	for _, r := range rules() {
-		a, b := x.matches(r.pattern), y.matches(r.pattern)
-		if a && b || r.either && (a || b) {
+		if x.matches(r.pattern) && y.matches(r.other) || y.matches(r.pattern) && x.matches(r.other) {
 			return r.cause
 		}
 	}
-	if p, q := x.token(), y.token(); strings.HasPrefix(p, "/") && strings.HasPrefix(q, "/") && (buildPaths().MatchString(p) || buildPaths().MatchString(q)) {
+	if buildPaths().MatchString(x.token()) && buildPaths().MatchString(y.token()) {
 		return causeBuildPath
 	}
 	return ""
@@ -111,7 +133,11 @@ func (w window) line(b []byte) line {
 }
 
 // matches says that the pattern matches where the lines differ, or ends there: two numbers may differ in length.
+// nil matches anything.
 func (l line) matches(p *regexp.Regexp) bool {
+	if p == nil {
+		return true
+	}
 	for _, m := range p.FindAllStringIndex(l.text, 32) {
 		if m[0] <= l.at && l.at <= m[1] {
 			return true
@@ -153,20 +179,27 @@ func within(before []byte, magic string, from, to int) bool {
 	return i >= 0 && len(before)-i >= from && len(before)-i < to
 }
 
-// votes count guesses.
+// votes count guesses, "" for no idea.
 type votes map[string]int
 
 func (v *votes) add(cause string) {
 	if *v == nil {
 		*v = votes{}
 	}
-	if cause != "" {
-		(*v)[cause]++
-	}
+	(*v)[cause]++
 }
 
-// best is the most frequent, and of those the first by name. A build id is a consequence if there is anything else.
+// best is the most frequent, and of those the first by name; "" if most differences have
+// no known cause. A build id is a consequence if there is anything else.
 func (v votes) best() string {
+	all, unknown := 0, v[""]
+	for _, n := range v {
+		all += n
+	}
+	delete(v, "")
+	if unknown*2 > all || unknown > 0 && len(v) == 1 && v[causeBuildID] > 0 {
+		return ""
+	}
 	if len(v) > 1 {
 		delete(v, causeBuildID)
 	}
@@ -193,13 +226,13 @@ func (p pair) reordered() (bool, error) {
 		return false, err
 	}
 	if !isText(a[:min(len(a), 4096)]) {
-		return permuted(printables(a), printables(b)), nil
+		return permuted(printables(a), printables(b), 2, 3), nil
 	}
 	lines := func(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }
 	words := func(b []byte) []string {
 		return strings.FieldsFunc(string(b), func(r rune) bool { return strings.ContainsRune(" \t\n,;{}[]()", r) })
 	}
-	return permuted(lines(a), lines(b)) || permuted(words(a), words(b)), nil
+	return permuted(lines(a), lines(b), 2, 1) || permuted(words(a), words(b), 3, 2), nil // "a - b" and "b - a" are two words
 }
 
 // printables are the runs of printable bytes of a binary.
@@ -207,9 +240,22 @@ func printables(b []byte) []string {
 	return strings.FieldsFunc(string(b), func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// permuted says that both have the same strings, but not in the same order.
-func permuted(a, b []string) bool {
-	if len(a) != len(b) || len(a) < 2 || slices.Equal(a, b) {
+// permuted says that both have the same strings, but not in the same order: at least so
+// many are in another place, each of at least so many bytes.
+func permuted(a, b []string, least, length int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	moved := 0
+	for i := range a {
+		if a[i] == b[i] {
+			continue
+		}
+		if moved++; min(len(a[i]), len(b[i])) < length {
+			return false
+		}
+	}
+	if moved < least {
 		return false
 	}
 	slices.Sort(a)

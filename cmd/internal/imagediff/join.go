@@ -187,7 +187,7 @@ func (e entry) differences(o entry) (all []Difference) {
 	add(Type, e.typ != o.typ, entry.typeWord, "")
 	add(Name, strings.TrimSuffix(e.name, "/") != strings.TrimSuffix(o.name, "/"), func(e entry) string { return e.name }, writer)
 	add(Mode, e.mode != o.mode, entry.modeWord, umask(e.mode, o.mode))
-	add(Owner, e.uid != o.uid || e.gid != o.gid || e.uname != o.uname || e.gname != o.gname, entry.ownerWord, causeUser)
+	add(Owner, e.uid != o.uid || e.gid != o.gid || e.uname != o.uname || e.gname != o.gname, entry.ownerWord, builder(e, o))
 	add(MTime, !sameTimes(e, o), entry.timesWord, causeTimestamp)
 	add(Content, e.regular() && o.regular() && (e.sum != o.sum || e.size != o.size), entry.contentWord, "")
 	if e.link != o.link {
@@ -210,6 +210,19 @@ func sameTimes(e, o entry) bool {
 		}
 	}
 	return true
+}
+
+// builder is the cause if one owner may be root and the other a person, as numbers or by
+// name. Others are of the definition's making.
+func builder(e, o entry) string {
+	for _, ids := range [][2]int64{{e.uid, o.uid}, {e.gid, o.gid}} {
+		for _, id := range ids {
+			if ids[0] != ids[1] && id != 0 && (id < 1000 || id >= 60_000) {
+				return ""
+			}
+		}
+	}
+	return causeUser
 }
 
 // umask is the cause if only what a umask takes differs.

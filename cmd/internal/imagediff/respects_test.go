@@ -39,6 +39,7 @@ func TestOneRespect(t *testing.T) {
 		"umask":        {func(m *model) { first(m, "etc/a").Mode = 0o664 }, imagediff.Mode, "etc/a", "umask"},
 		"setuid":       {func(m *model) { first(m, "etc/a").Mode = 0o4644 }, imagediff.Mode, "etc/a", ""},
 		"uid":          {func(m *model) { first(m, "etc/a").Uid = 1000 }, imagediff.Owner, "etc/a", "user that built"},
+		"a daemon's":   {func(m *model) { first(m, "etc/a").Uid = 33 }, imagediff.Owner, "etc/a", ""},
 		"group name":   {func(m *model) { first(m, "etc/a").Gname = "wheel" }, imagediff.Owner, "etc/a", "user that built"},
 		"mtime":        {func(m *model) { first(m, "etc/a").ModTime = time.Unix(1700000000, 0) }, imagediff.MTime, "etc/a", "timestamp"},
 		"size":         {func(m *model) { *first(m, "etc/a") = regular("etc/a", "aa") }, imagediff.Content, "etc/a", ""},
