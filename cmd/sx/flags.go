@@ -17,7 +17,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
-	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
 
@@ -262,41 +261,4 @@ func (f againstFlag) panel(ctx context.Context, t *tree.Tree, set settings.Setti
 		return nil, fmt.Errorf("--against %w", err)
 	}
 	return p, nil
-}
-
-// completeOutputs completes selectors by the outputs of the tree, never by file names.
-// one says that the command takes a single output.
-func (a *app) completeOutputs(one bool) cobra.CompletionFunc {
-	if one {
-		return a.completeUpTo(1)
-	}
-	return a.completeUpTo(1 << 30)
-}
-
-// completeUpTo is completeOutputs of a command that takes at most most outputs.
-func (a *app) completeUpTo(most int) cobra.CompletionFunc {
-	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		g, err := a.readGraph(c.Context())
-		if err != nil { // the command itself will report it
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return outputsLike(g, args, begun), cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// outputsLike lists the outputs that begin so and are not among args.
-func outputsLike(g *graph.Graph, args []string, begun string) []string {
-	var like []string
-	offer := func(name string) {
-		if strings.HasPrefix(name, begun) && !slices.Contains(args, name) {
-			like = append(like, name)
-		}
-	}
-	for _, ref := range g.All() {
-		offer(ref.String())
-	}
-	return like
 }

@@ -100,7 +100,7 @@ func printList(w io.Writer, vs []verdict.Verdict, listed []inventoryJSON) error 
 		if vs[i].Word != verdict.Missing {
 			size = text.Bytes(l.Size)
 		}
-		fmt.Fprintf(b, "%-*s  %-*s  %10s  %s", names, l.Ref, versions, cmp.Or(text.Field(l.Version), "-"), size, vs[i])
+		fmt.Fprintf(b, "%-*s  %-*s  %10s  %s", names, l.Ref, versions, cmp.Or(text.Field(l.Version), "-"), size, paintWord(vs[i]))
 		if l.Note != "" {
 			fmt.Fprintf(b, " (%s)", text.Field(l.Note))
 		}

@@ -39,7 +39,7 @@ which may be that of another output of the same definition.`,
   sx log core-gcc -f
   sx log core-gcc --list`,
 		Annotations:       codes(exitFailed),
-		ValidArgsFunction: a.completeOutputs(true),
+		ValidArgsFunction: a.completeLogs,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 1:

@@ -68,7 +68,6 @@ changes nothing else: not a tag, which a digest overrules.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.releases, "releases", "", "take releases from the tags of `CLONE`, a checkout or bare repository of StageX")
-	c.MarkFlagDirname("releases")
 	f.BoolVar(&o.check, "check", false, "fail unless every reference has a digest, and all of a file are of one release")
 	f.StringVar(&o.update, "update", "", "write the digests of `RELEASE` into the files")
 	f.Lookup("update").NoOptDefVal = newestRelease

@@ -94,7 +94,6 @@ output. --all selects the whole tree.`,
 	f.StringVarP(&a.dir, "directory", "C", "", "work in the StageX tree at `DIR` or above it")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "print decisions and their reasons on stderr")
 	group(f, groupAny, "directory", "verbose")
-	root.MarkPersistentFlagDirname("directory")
 	root.Flags().BoolVar(&version, "version", false, "print the version, as sx version does")
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -109,6 +108,7 @@ output. --all selects the whole tree.`,
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
 		newReproduceCommand(a), newReceiptCommand(a),
 	)
+	a.addCompletions(root)
 	return root
 }
 

@@ -318,7 +318,7 @@ func printVerdict(w io.Writer, v verdict.Verdict) {
 	if !v.Got.IsZero() {
 		digest = v.Got.Hex()
 	}
-	line := digest + " " + v.Ref.String() + " " + v.String()
+	line := digest + " " + v.Ref.String() + " " + paintWord(v)
 	if v.Word == verdict.Mismatch || v.Word == verdict.Changed {
 		line += ", published " + v.Want.Hex()
 	}
