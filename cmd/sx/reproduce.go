@@ -311,7 +311,27 @@ func (r *reproduction) summarize(report *driver.Report) error {
 	}
 	printCounts(r.stdout, vs)
 	r.printBasis(vs, basis)
+	r.printNext(vs)
 	return reproducedCode(vs)
+}
+
+// printNext writes for each own divergence the command that tells more: sx diff of a name
+// alone would look into out/.
+func (r *reproduction) printNext(vs []verdict.Verdict) {
+	for _, v := range vs {
+		if v.Own() {
+			fmt.Fprintf(r.stderr, "sx: differs  %s: what differs: sx diff %s %s/%s@%s\n", v.Ref,
+				text.Field(r.area.Tree.Store.Out(v.Ref.String())), r.images(), v.Ref, v.Want)
+		}
+	}
+}
+
+// images returns the first registry that images are pulled from, "host/namespace".
+func (r *reproduction) images() string {
+	if registries := preseedSettings(r.set).Registries; len(registries) > 0 {
+		return registries[0].String()
+	}
+	return "docker.io/stagex"
 }
 
 // reproducedCode returns the exit code for verdicts as an error, nil if all digests are
