@@ -53,7 +53,7 @@ func (t *bench) open() *buildkit.Builder {
 	return b
 }
 
-// next gives the file another content where the build is to be cold.
+// next changes the file, if the build is to be cold.
 func (t *bench) next(cold bool) (*graph.Output, []graph.File) {
 	if cold {
 		t.contexts++
@@ -68,7 +68,7 @@ func (t *bench) next(cold bool) (*graph.Output, []graph.File) {
 	return o, files
 }
 
-// build is what sx does for one output: build, commit, no record.
+// build builds and commits one output as sx does, without a record.
 func (t *bench) build(o *graph.Output, files []graph.File) {
 	into, err := t.store.Stage(o.Ref.String())
 	t.must(err)
@@ -81,9 +81,9 @@ func (t *bench) build(o *graph.Output, files []graph.File) {
 	t.must(err)
 }
 
-// BenchmarkTrivial builds FROM scratch, COPY file, cold (another file each
-// time) and cached: through sx's Builder, and by buildctl on the same engine,
-// with and without upstream's tar.
+// BenchmarkTrivial builds FROM scratch, COPY file: cold (another file each time) and
+// cached, through sx's Builder and by buildctl on the same engine, with and without
+// upstream's tar.
 func BenchmarkTrivial(b *testing.B) {
 	if err := programs.BuildStock("buildctl"); err != nil {
 		b.Fatal(err)
@@ -108,7 +108,7 @@ func BenchmarkTrivial(b *testing.B) {
 	}
 }
 
-// buildctl talks to the embedded engine.
+// buildctl runs buildctl on the embedded engine.
 func (t *bench) buildctl(b *testing.B, o *graph.Output, tar bool) {
 	sockets, err := filepath.Glob(filepath.Join(t.engine.Dir, "*.sock"))
 	if err != nil || len(sockets) != 1 {
@@ -127,7 +127,7 @@ func (t *bench) buildctl(b *testing.B, o *graph.Output, tar bool) {
 	}
 }
 
-// BenchmarkEngineStart is from nothing to a connection.
+// BenchmarkEngineStart measures starting an engine and connecting to it.
 func BenchmarkEngineStart(b *testing.B) {
 	t := newBench(b)
 	for b.Loop() {
@@ -139,7 +139,7 @@ func BenchmarkEngineStart(b *testing.B) {
 	}
 }
 
-// BenchmarkAttach is from a live engine to a connection.
+// BenchmarkAttach measures connecting to a running engine.
 func BenchmarkAttach(b *testing.B) {
 	t := newBench(b)
 	for b.Loop() {
@@ -147,8 +147,8 @@ func BenchmarkAttach(b *testing.B) {
 	}
 }
 
-// BenchmarkSx is the whole program: nothing to do, and one trivial output to
-// build again on an engine that is alive and one that is not.
+// BenchmarkSx measures the whole program: with nothing to do, and rebuilding one
+// trivial output on a running engine and without one.
 func BenchmarkSx(b *testing.B) {
 	t := newBench(b)
 	for _, c := range []struct {

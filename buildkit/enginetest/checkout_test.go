@@ -36,10 +36,11 @@ COPY --from=stagex/core-a /ctx/ /again/
 COPY . /b/
 `
 
-// vary makes a file, folder or link of a checkout what another checkout has.
+// vary replaces files, folders and links of a checkout by what another checkout may
+// have.
 type vary func(path string, e fs.DirEntry) error
 
-// checkouts differ in what no key names.
+// checkouts are the differences that no key covers.
 var checkouts = map[string][]vary{
 	"times that BuildKit does not rewrite": {beforeEpoch},
 	"times of its own": {dated(unix.Timespec{Sec: 1}, unix.Timespec{Sec: 1, Nsec: 1}, unix.Timespec{Sec: 1 << 32, Nsec: 5},
@@ -49,10 +50,10 @@ var checkouts = map[string][]vary{
 		owned, modes(0o666|unix.S_ISUID|unix.S_ISGID, 0o777|unix.S_ISGID|unix.S_ISVTX)},
 }
 
-// beforeEpoch gives everything a time before SOURCE_DATE_EPOCH=1.
+// beforeEpoch dates everything before SOURCE_DATE_EPOCH=1.
 var beforeEpoch = dated(unix.Timespec{Sec: -5, Nsec: 999_999_999}, unix.Timespec{}, unix.Timespec{Nsec: 999_999_999})
 
-// vary changes all in a part of the tree.
+// vary changes everything in a part of the tree.
 func (t *Tree) vary(part string, how ...vary) {
 	t.t.Helper()
 	for _, vary := range how {
@@ -62,7 +63,7 @@ func (t *Tree) vary(part string, how ...vary) {
 	}
 }
 
-// dated gives everything one of some times, symbolic links too.
+// dated gives everything, symbolic links too, one of some times.
 func dated(times ...unix.Timespec) vary {
 	n := 0
 	return func(path string, _ fs.DirEntry) error {
@@ -82,7 +83,7 @@ func attributes(path string, e fs.DirEntry) error {
 	return err
 }
 
-// hardLinks makes one file of two with equal bytes.
+// hardLinks replaces two files with equal bytes by one with two names.
 func hardLinks(path string, _ fs.DirEntry) error {
 	for name, other := range map[string]string{"/more/two": "/one", "/second.txt": "/first.txt"} {
 		if dir, ok := strings.CutSuffix(path, name); ok {
@@ -92,7 +93,7 @@ func hardLinks(path string, _ fs.DirEntry) error {
 	return nil
 }
 
-// modes sets modes as chmod(2) takes them; what the owner may execute stays so.
+// modes sets modes with chmod(2). Files stay executable for their owner or not.
 func modes(file, dir uint32) vary {
 	return func(path string, e fs.DirEntry) error {
 		info, err := e.Info()
@@ -108,8 +109,8 @@ func modes(file, dir uint32) vary {
 	}
 }
 
-// Two checkouts of one tree give the same bytes, however their files are dated,
-// owned and kept on disk: no key tells them apart.
+// Two checkouts of one tree give the same bytes, whatever the times, owners and
+// storage of their files: keys do not cover these.
 func TestCheckout(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", checkout)

@@ -21,7 +21,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// odd holds what layers can hold, and the ways into a build.
+// odd has every kind of file that layers can have, and every input of a build.
 const odd = `
 -- packages/bootstrap/seed/package.toml --
 [package]
@@ -117,8 +117,8 @@ COPY only-${TARGETARCH} /only
 amd64
 `
 
-// What sx leaves in out/ is, byte for byte, what buildctl on a stock buildkitd
-// leaves by upstream's options: on every engine.
+// On every engine, sx leaves in out/, byte for byte, what buildctl with upstream's
+// options leaves on a stock buildkitd.
 func TestConformance(t *testing.T) {
 	engines := wantedEngines(t)
 	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
@@ -147,7 +147,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// reference builds a tree upstream's way.
+// reference builds a tree as upstream does.
 func reference(stock *Stock, tree *Tree) {
 	steps := tree.Requests()
 	for _, step := range steps {
@@ -158,8 +158,8 @@ func reference(stock *Stock, tree *Tree) {
 	}
 }
 
-// wantedEngines are those of SX_TEST_ENGINES, names with commas between, or else
-// all, of docker's kinds where there is a dockerd.
+// wantedEngines returns the engines that SX_TEST_ENGINES names, separated by commas,
+// or else all; docker's kinds need a dockerd.
 func wantedEngines(t *testing.T) (wanted []Engine) {
 	names := strings.FieldsFunc(os.Getenv("SX_TEST_ENGINES"), func(r rune) bool { return r == ',' })
 	if len(names) == 0 && os.Getenv("SX_TEST_STOCK") != "1" {
@@ -179,8 +179,9 @@ func wantedEngines(t *testing.T) (wanted []Engine) {
 	return wanted
 }
 
-// conform builds a copy of ref's tree by sx and compares. The copy has times that a
-// stock buildctl would carry into the image: those of its files decide nothing.
+// conform builds a copy of ref's tree with sx and compares. The files of the copy
+// have other times, which must not matter, although a stock buildctl would carry
+// them into the image.
 func conform(t *testing.T, e Engine, way Way, ref *Tree) {
 	var dir, home string
 	var user *syscall.Credential
@@ -243,7 +244,7 @@ func conform(t *testing.T, e Engine, way Way, ref *Tree) {
 	}
 }
 
-// closureSizes counts, for each output, itself and what it is built from.
+// closureSizes returns the size of each output's closure, itself included.
 func closureSizes(steps []step) map[string]int {
 	closures, sizes := map[string]map[string]bool{}, map[string]int{}
 	for _, s := range steps { // dependencies first
@@ -256,15 +257,15 @@ func closureSizes(steps []step) map[string]int {
 	return sizes
 }
 
-// moved is what sx -v says of a connection.
+// moved is what sx -v logs about a connection.
 var moved = regexp.MustCompile(`\(bytes sent (\d+), bytes received (\d+)\)`)
 
-// modestly puts owners into odd that useradd gives a user. The seed is another
-// because a stock buildkitd that knows a dependency already says so in index.json.
+// modestly changes the owners in odd to ids that useradd gives a user. It changes
+// the seed too, because a stock buildkitd that knows a dependency already mentions
+// it in index.json.
 var modestly = strings.NewReplacer("4294967000", "60000", "77777", "7777", "70000", "7000", "/data --\nseed", "/data --\nmodest seed")
 
-// oddTree adds to odd what txtar cannot hold. A modest one asks for nothing that
-// takes root.
+// oddTree adds to odd what txtar cannot represent. A modest one needs no root.
 func oddTree(t *testing.T, modest bool) *Tree {
 	odd := odd
 	if modest {
@@ -303,7 +304,7 @@ func oddTree(t *testing.T, modest bool) *Tree {
 	return tree
 }
 
-// oddTar is an archive whose owners, modes and times are not the builder's.
+// oddTar returns an archive whose owners, modes and times are not the builder's.
 func oddTar(t *testing.T, w io.Writer, modest bool) {
 	tw := tar.NewWriter(w)
 	at := time.Unix(1_500_000_000, 123_000_000)

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// openDocker starts a dockerd with the containerd image store, from the folder
-// that SX_TEST_DOCKERD names (scripts/dockerd compiles one).
+// openDocker starts a dockerd with the containerd image store, from the folder in
+// SX_TEST_DOCKERD (scripts/dockerd compiles one).
 func openDocker(t testing.TB, _ *Stock) Way {
 	t.Helper()
 	return StartDockerd(t, "--feature", "containerd-snapshotter=true")
@@ -57,7 +57,7 @@ func StartDockerd(t testing.TB, args ...string) Way {
 	return Way{"SX_ENGINE_ADDRESS=docker", "DOCKER_HOST=" + host}
 }
 
-// dockerClient is one that a dockerd of today answers.
+// dockerClient returns a client that a current dockerd accepts.
 func dockerClient() string { return filepath.Join(os.Getenv("SX_TEST_DOCKERD"), "client", "docker") }
 
 // openDockerContainer runs a buildkitd in a container of a dockerd.
@@ -82,8 +82,8 @@ func openDockerContainer(t testing.TB, s *Stock) Way {
 	return Way{"SX_ENGINE_ADDRESS=docker-container://sx-test-buildkitd", way[1], withPath(filepath.Dir(dockerClient()))}
 }
 
-// openPodman lets sx make its container from an image that is loaded from a
-// file. Podman's storage is its own.
+// openPodman lets sx create its container from an image that is loaded from a file.
+// Podman has a storage of its own.
 func openPodman(t testing.TB, s *Stock) Way {
 	t.Helper()
 	podman, err := exec.LookPath("podman")
@@ -109,10 +109,10 @@ func openPodman(t testing.TB, s *Stock) Way {
 
 const buildkitImage = "sx-test/buildkit:latest"
 
-// BuildKitImage writes an image of the stock buildkitd and buildctl, and of the
-// runc and xz of this machine with their libraries, as `docker save`
-// does. Its state is a volume, as in BuildKit's own image: on the container's
-// overlayfs there is no other.
+// BuildKitImage writes an image as `docker save` does: the stock buildkitd and
+// buildctl, and this machine's runc and xz with their libraries. Its state is a
+// volume, as in BuildKit's own image, because overlayfs does not work on the
+// container's overlayfs.
 func BuildKitImage(t testing.TB, p Programs) string {
 	t.Helper()
 	layer := new(bytes.Buffer)
@@ -162,7 +162,8 @@ func BuildKitImage(t testing.TB, p Programs) string {
 
 var library = regexp.MustCompile(`(/\S+) \(0x`)
 
-// libraries are what a program loads when it starts; none of a static one.
+// libraries returns the libraries that a program loads when it starts; none if it is
+// static.
 func libraries(t testing.TB, program string) (paths []string) {
 	t.Helper()
 	out, _ := exec.Command("ldd", program).Output() // fails for a static program

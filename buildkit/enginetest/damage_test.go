@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// layered is a tree whose engine keeps blobs of every kind: layers as they were
-// made and as they are exported, of dependencies and of results, and the documents
-// that name them.
+// layered is a tree whose engine has blobs of every kind: layers as they were made
+// and as they are exported, of dependencies and of results, and documents that name
+// them.
 const layered = `
 -- packages/core/a/package.toml --
 [package]
@@ -44,8 +44,7 @@ RUN --network=none ["/tool", "write", "/four", "4"]
 COPY --from=stagex/core-a /one /five
 `
 
-// damages are what becomes of a blob, by name. The last one is a layer that could
-// be one.
+// damages change a blob, by name. The last one makes another valid layer of it.
 var damages = []struct {
 	name string
 	of   func(data []byte) []byte
@@ -69,9 +68,9 @@ func anotherLayer() []byte {
 	return b.Bytes()
 }
 
-// A blob in the engine's store that is not what its name says is made anew, of
-// whatever kind it is and whatever happened to it, and nothing is built of it. Most
-// of them are also out/'s, by hard link.
+// A blob in the engine's store with other bytes than its name says is made again, of
+// whatever kind it is, and nothing is built from it. Most of these blobs are also in
+// out/, by hard link.
 func TestDamagedBlobs(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", layered)
@@ -106,7 +105,7 @@ func TestDamagedBlobs(t *testing.T) {
 	t.Logf("%d blobs damaged", damaged)
 }
 
-// engineBlobs are the paths of all blobs in the engine's store.
+// engineBlobs returns the paths of all blobs in the engine's store.
 func (t *Tree) engineBlobs() []string {
 	t.t.Helper()
 	blobs, err := filepath.Glob(t.Path(".sx/engine/state/*/*/content/blobs/sha256/*"))
@@ -116,7 +115,7 @@ func (t *Tree) engineBlobs() []string {
 	return blobs
 }
 
-// overwrite writes to a file and not to another of its name.
+// overwrite writes into a file; it does not replace it.
 func (t *Tree) overwrite(path string, data []byte) {
 	t.t.Helper()
 	t.must(os.Chmod(path, 0o644))

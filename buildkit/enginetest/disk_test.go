@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heavy is an output of 30 MB that another is on top of.
+// heavy has an output of 30 MB and one that depends on it.
 const heavy = `
 -- packages/core/light/package.toml --
 [package]
@@ -40,7 +40,7 @@ FROM stagex/core-heavy
 COPY package.toml /
 `
 
-// newSmallDisk is a tree with heavy on a filesystem of its own.
+// newSmallDisk returns a tree with heavy on a filesystem of its own.
 func newSmallDisk(t *testing.T, mebibytes int) (tree *Tree, resize func(mebibytes int)) {
 	t.Helper()
 	disk := t.TempDir()
@@ -59,8 +59,8 @@ func newSmallDisk(t *testing.T, mebibytes int) (tree *Tree, resize func(mebibyte
 	return tree, func(n int) { tree.must(unix.Mount("", disk, "", unix.MS_REMOUNT, size(n))) }
 }
 
-// A disk that fills up in the middle of a build is exit code 7 and loses nothing
-// that was finished; with more room the same command goes on.
+// If the disk fills up during a build, the exit code is 7 and finished outputs stay;
+// with more room the same command continues.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	tree, resize := newSmallDisk(t, 100)
@@ -81,7 +81,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// A program of a build that fails because the disk is full ends the run as well: its
+// A program of a build that fails because the disk is full ends the run too: its
 // exit code would blame the definition.
 func TestDiskFullInRun(t *testing.T) {
 	t.Parallel()
@@ -100,8 +100,8 @@ func TestDiskFullInRun(t *testing.T) {
 	}
 }
 
-// Where a build brings the disk below the floor, it is finished and kept, and
-// the next one does not start.
+// If a build brings the disk below the floor, it is finished and kept, and no other
+// starts.
 func TestDiskFloor(t *testing.T) {
 	t.Parallel()
 	tree, resize := newSmallDisk(t, 300)
@@ -118,8 +118,8 @@ func TestDiskFloor(t *testing.T) {
 	}
 }
 
-// Below the floor downloads that run ahead of the builds end too. What they have is
-// kept, and the next run goes on from there.
+// Below the floor downloads end too. Their partial files stay, and the next run
+// resumes them.
 func TestDiskFloorEndsDownloads(t *testing.T) {
 	t.Parallel()
 	tree, resize := newSmallDisk(t, 300)

@@ -16,16 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variables of TestDisturbed.
+// Environment variables of TestDisturbed.
 const (
 	disturbancesEnv = "SX_TEST_DISTURBANCES" // how many; 200 if unset
 	seedEnv         = "SX_TEST_SEED"         // of the first round
 )
 
-// perRound is how many disturbances one build gets.
+// perRound is the number of disturbances in one build.
 const perRound = 5
 
-// disturbed is a tree whose images hold all that they are built from.
+// disturbed is a tree whose images contain all their inputs.
 const disturbed = `
 -- packages/core/a/Containerfile --
 FROM scratch
@@ -52,17 +52,18 @@ COPY --from=stagex/core-b /b/ /b/
 COPY . /ctx/
 `
 
-// sourceFiles are the sources of core-a.
+// sourceFiles names the sources of core-a.
 var sourceFiles = []string{"one.txt", "two.txt", "three.txt"}
 
-// disturbedSource is long enough to be read for some milliseconds.
+// disturbedSource takes some milliseconds to read.
 func disturbedSource(name string) []byte {
 	return []byte(strings.Repeat("the source "+name+"\n", 100_000))
 }
 
-// Whatever is removed, moved, cut, written to or replaced under a build, of sources,
-// definitions and out/: a record is of an image that holds the very files that the
-// record's key names, and the next build that is left in peace succeeds.
+// TestDisturbed removes, moves, truncates, overwrites and replaces sources,
+// definitions and parts of out/ during builds. Each record must be of an image with
+// the very files that the record's key covers, and the next undisturbed build must
+// succeed.
 func TestDisturbed(t *testing.T) {
 	t.Parallel()
 	rounds := number(t, disturbancesEnv, 200) / perRound
@@ -133,8 +134,8 @@ func newDisturbed(t *testing.T) *Tree {
 	return tree
 }
 
-// restore makes the definitions and the sources what they were, with something that
-// is to be built.
+// restore restores the definitions and the sources, with a change that requires a
+// build.
 func (t *Tree) restore(round int) {
 	t.t.Helper()
 	for _, part := range []string{"packages", "fetch"} {
@@ -146,7 +147,7 @@ func (t *Tree) restore(round int) {
 	t.mkdir("../aside")
 }
 
-// disturb does what it says it did, at random moments.
+// disturb changes files at random moments, and returns what it did.
 func disturb(t *Tree, random *rand.Rand) (did []string) {
 	time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 	for range perRound {
@@ -163,7 +164,8 @@ func disturb(t *Tree, random *rand.Rand) (did []string) {
 	return did
 }
 
-// target is a path of a source, a definition or out/, "" if there is none.
+// target returns the path of a source, of a definition or in out/, "" if there is
+// none.
 func target(t *Tree, random *rand.Rand) string {
 	patterns := []string{"fetch/core/a/*", "fetch/core/a/*", "packages/core/*/*", "out/*/blobs/sha256/*", "out/*/*", "out/*"}
 	paths, _ := filepath.Glob(t.Path(patterns[random.IntN(len(patterns))]))
@@ -237,7 +239,7 @@ func (t *Tree) aside(random *rand.Rand) string {
 	return t.Path("../aside", strconv.FormatUint(random.Uint64(), 36))
 }
 
-// writeInto writes to a file and not to another of its name.
+// writeInto writes into a file; it does not replace it.
 func writeInto(path string, flags int, at int64, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK|flags, 0)
 	if err != nil {

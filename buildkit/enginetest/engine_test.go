@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sixteen is what every engine must make of the example tree.
+// sixteen lists the outputs of the example tree that every engine must build.
 const sixteen = "16 outputs: 16 MATCH"
 
 func buildExamples(t *testing.T, tree *Tree) {
@@ -35,7 +35,8 @@ func TestSnapshotters(t *testing.T) {
 	}
 }
 
-// Overlay cannot lie on overlay: there the native snapshotter is taken.
+// Overlayfs does not work on overlayfs: there the engine uses the native
+// snapshotter.
 func TestTreeOnOverlay(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -67,8 +68,8 @@ func (t *Tree) wantSnapshotter(name string) {
 	}
 }
 
-// A socket's path may have 107 bytes, a tree's more; and it may hold what means
-// something in PATH, mount options and JSON.
+// The path of a socket may have 107 bytes; that of a tree may be longer, and may
+// have characters with a meaning in PATH, mount options and JSON.
 func TestOddPlaces(t *testing.T) {
 	t.Parallel()
 	for _, place := range []string{strings.Repeat("a-very-deep-folder/", 20), "a:b", "a,b=c", "a \"b\\ü"} {
@@ -79,8 +80,8 @@ func TestOddPlaces(t *testing.T) {
 	}
 }
 
-// The engine finds its runc and xz, and nothing with which BuildKit would
-// replace its own gzip.
+// The engine finds its runc and xz, and no program that BuildKit would use instead
+// of its own gzip.
 func TestEnginePath(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -96,7 +97,8 @@ func TestEnginePath(t *testing.T) {
 	}
 }
 
-// enginePath is the one folder of the living engine's PATH, as it sees it.
+// enginePath returns the one folder in the running engine's PATH, as the engine sees
+// it.
 func (t *Tree) enginePath() string {
 	t.t.Helper()
 	pids := t.Engines()
@@ -106,7 +108,7 @@ func (t *Tree) enginePath() string {
 	return fmt.Sprintf("/proc/%d/root%s", pids[0], variable(t.t, pids[0], "PATH"))
 }
 
-// variable is that of a process's environment.
+// variable returns a variable of a process's environment.
 func variable(t testing.TB, pid int, name string) string {
 	t.Helper()
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -122,8 +124,8 @@ func variable(t testing.TB, pid int, name string) string {
 	return ""
 }
 
-// BuildKit's temporary mount points are where only the engine sees them: a
-// killed one would leave them.
+// BuildKit's temporary mount points are visible to the engine only: a killed engine
+// would leave them.
 func TestEngineTemp(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -138,8 +140,8 @@ func TestEngineTemp(t *testing.T) {
 	}
 }
 
-// Archives are unpacked by sx itself, whatever xz the host has, with every filter that
-// it knows; one that it does not know ends the build before it begins.
+// sx itself unpacks archives, whatever xz the host has, with every filter that it
+// knows; an unknown filter ends the build before it begins.
 func TestXZFilters(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", "")
@@ -169,7 +171,8 @@ func TestXZFilters(t *testing.T) {
 	}
 }
 
-// tarXZ is an archive of a file "code" with machine code, packed with one filter.
+// tarXZ returns an archive of a file "code" with machine code, compressed with one
+// filter.
 func (t *Tree) tarXZ(filter string) []byte {
 	t.t.Helper()
 	dir := t.t.TempDir()
@@ -185,8 +188,7 @@ func (t *Tree) tarXZ(filter string) []byte {
 	return packed
 }
 
-// The engine ends by itself once no sx has held it for a while, and takes all
-// of its mounts along.
+// The engine ends by itself some time after the last sx, and its mounts end with it.
 func TestEngineEnds(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -200,7 +202,8 @@ func TestEngineEnds(t *testing.T) {
 	}
 }
 
-// The engine's state is a cache: where a crash damaged it, it begins anew.
+// The engine's state is a cache: if a crash damaged it, the engine starts with an
+// empty one.
 func TestDamagedState(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -235,8 +238,8 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// Whoever removes .sx under a live engine gets a new one, which the old one leaves
-// alone for as long as it lives.
+// If .sx is removed under a running engine, the next sx starts another, which the
+// old engine does not disturb.
 func TestStateRemoved(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -256,7 +259,7 @@ func TestStateRemoved(t *testing.T) {
 	buildExamples(t, tree)
 }
 
-// A killed engine's cgroups are gone with the next one's.
+// The next engine removes the cgroups of a killed one.
 func TestCgroups(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -279,7 +282,7 @@ func TestCgroups(t *testing.T) {
 	tree.wantGone(groups)
 }
 
-// A killed engine's cgroups are gone with the sx that it served.
+// sx removes the cgroups of an engine that was killed under it.
 func TestCgroupsWithoutEngine(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -322,7 +325,8 @@ FROM scratch
 COPY package.toml /
 `
 
-// newSleeper is a tree whose core-sleep runs a while; mark finds its container.
+// newSleeper returns a tree whose core-sleep runs for a while; mark identifies its
+// container.
 func newSleeper(t *testing.T, d time.Duration) (tree *Tree, mark string) {
 	t.Helper()
 	mark = "mark-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(t.Name(), "/", "-") + "." // which no other test's begins with
@@ -336,7 +340,7 @@ func (t *Tree) sleeping(mark string) {
 	Until(t.t, patience, "the build step runs", func() bool { return len(running(mark)) > 0 })
 }
 
-// running are the processes of the container, without those of runc.
+// running returns the processes of the container, without those of runc.
 func running(mark string) (pids []int) {
 	for _, pid := range processes(mark) {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -347,7 +351,7 @@ func running(mark string) (pids []int) {
 	return pids
 }
 
-// cgroups are the folders of a container's groups.
+// cgroups returns the folders of a container's cgroups.
 func (t *Tree) cgroups(pid int) (dirs []string) {
 	t.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))

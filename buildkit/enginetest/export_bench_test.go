@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// exported is what a plain log says of the time that layers took.
+// exported matches the time of a layer in a plain log.
 var exported = regexp.MustCompile(`#\d+ (?:exporting|rewriting) layers.* (\d+\.\d+)s done`)
 
 func exportTime(b *testing.B, log string) (seconds float64) {
@@ -30,8 +30,8 @@ FROM scratch
 COPY --from=fetch noise /
 `
 
-// BenchmarkExport is the export of one layer of 300 MB that does not compress, new
-// and known, by the embedded engine and by a stock buildkitd in turns.
+// BenchmarkExport measures the export of one layer of 300 MB that does not compress,
+// new and known, by the embedded engine and by a stock buildkitd in turns.
 func BenchmarkExport(b *testing.B) {
 	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
 		b.Fatal(err)

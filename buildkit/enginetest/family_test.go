@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// aFamily is nine outputs of one compile, whose result no other compile has.
+// aFamily is nine outputs of one compile, whose result differs each time.
 func aFamily(t *testing.T) *Tree {
 	var names []string
 	file := "FROM scratch AS build\nCOPY tool /tool\nRUN --network=none [\"/tool\", \"random\", \"/made\"]\n"
@@ -26,7 +26,7 @@ subpackages = [%s]
 %s`, strings.Join(names, ", "), file))
 }
 
-// compiled names the one layer that all members have.
+// compiled returns the one layer that all members have.
 func (t *Tree) compiled() string {
 	t.t.Helper()
 	blobs, err := filepath.Glob(t.Path("out/core-m*/blobs/sha256/*"))
@@ -48,8 +48,8 @@ func (t *Tree) compiled() string {
 	return ""
 }
 
-// A family shares one compile, in every way to build it. Without a cache it does
-// because its members start together: the engine shares what runs.
+// A family shares one compile in every kind of build. Without a cache it does
+// because its members start together: the engine shares running steps.
 func TestFamilyCompilesOnce(t *testing.T) {
 	t.Parallel()
 	tree := aFamily(t)

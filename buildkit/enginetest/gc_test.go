@@ -27,8 +27,8 @@ FROM stagex/core-a
 COPY package.toml /b
 `
 
-// sx gc beside builds, whichever is first, and killed at any moment: no build
-// fails, what is wanted stays whole, and the next gc removes the rest.
+// sx gc beside builds, in either order, and killed at any moment: no build fails,
+// wanted files stay whole, and the next gc removes the rest.
 func TestGCRace(t *testing.T) {
 	t.Parallel()
 	length := 10 * time.Second
@@ -86,7 +86,7 @@ func (t *Tree) outgrown(round int) string {
 	return name
 }
 
-// wantWhole hashes all that lies in out/.
+// wantWhole hashes all blobs in out/.
 func (t *Tree) wantWhole() {
 	t.t.Helper()
 	dir := t.t.TempDir()

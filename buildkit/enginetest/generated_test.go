@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// outputsEnv says how many outputs the generated tree has; upstream's has 513.
+// outputsEnv sets how many outputs the generated tree has; upstream's has 513.
 const outputsEnv = "SX_TEST_OUTPUTS"
 
-// shape is a tree like StageX's, but of files that are only copied: one chain of
-// 35 outputs, a family that shares a definition, and between them outputs that
-// are built from up to seven others.
+// shape is a tree like StageX's, but of files that are only copied: one chain of 35
+// outputs, a family that shares a definition, and between them outputs with up to
+// seven dependencies.
 type shape struct {
 	order []*member // each after all that it is built from
 	by    map[string]*member
@@ -73,7 +73,7 @@ func (s *shape) add(m *member) {
 	s.by[m.name] = m
 }
 
-// random is built from some of those that are there.
+// random returns an output that depends on some of the existing ones.
 func (s *shape) random(random *rand.Rand, name string) *member {
 	m := &member{name: name}
 	for _, i := range random.Perm(len(s.order))[:1+random.IntN(maxDeps)] {
@@ -128,9 +128,9 @@ func (s *shape) write(t *Tree) {
 
 func (m *member) own() string { return m.dir + "/" + m.name + "/own/" + m.name }
 
-// edit is what an edit of a member's own file does: all that depend on it, at any
-// distance, and of these those that must be built, because the bytes of something
-// that they are built from changed.
+// edit returns the effects of an edit of a member's own file: all its dependents at
+// any distance, and those of them that must be built because the bytes of a
+// dependency changed.
 func (s *shape) edit(name string) (above, built []string) {
 	changed, depends := map[string]bool{name: true}, map[string]bool{name: true}
 	built = []string{name}
@@ -151,7 +151,7 @@ func (s *shape) edit(name string) (above, built []string) {
 	return above, built
 }
 
-// logs counts the logs of each output, which every build leaves one more of.
+// logs counts the logs of each output; every build adds one.
 func (t *Tree) logs() map[string]int {
 	t.t.Helper()
 	files, err := filepath.Glob(t.Path(".sx/logs/*/*.log"))
@@ -163,8 +163,8 @@ func (t *Tree) logs() map[string]int {
 	return n
 }
 
-// builds runs sx build --all and returns what it built, by the logs, which must be
-// what it says.
+// builds runs sx build --all and returns which outputs it built, by the logs, which
+// must agree with its output.
 func (t *Tree) builds() (built []string, saved int) {
 	t.t.Helper()
 	before := t.logs()
@@ -185,7 +185,8 @@ func (t *Tree) builds() (built []string, saved int) {
 	return built, saved
 }
 
-// Of a tree shaped like upstream's, exactly what must be built is.
+// In a tree with the shape of upstream's, sx builds exactly the outputs that must be
+// built.
 func TestGeneratedTree(t *testing.T) {
 	t.Parallel()
 	size := 56

@@ -25,7 +25,7 @@ func TestInterruptOnce(t *testing.T) {
 	}
 }
 
-// The second cancels: nothing of the step remains, and nothing half-built.
+// The second Ctrl-C cancels: no process of the step remains, and no partial output.
 func TestInterruptTwice(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -53,7 +53,7 @@ func TestInterruptTwice(t *testing.T) {
 	}
 }
 
-// The third ends sx at once, whatever still runs; the engine notices.
+// The third Ctrl-C ends sx at once, even if something runs; the engine notices.
 func TestInterruptThrice(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -70,7 +70,7 @@ func TestInterruptThrice(t *testing.T) {
 	}
 }
 
-// A dead engine is started again, and the build with it.
+// A dead engine is started again, and the build begins again.
 func TestEngineKilledOnce(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 2*time.Second)
@@ -85,7 +85,7 @@ func TestEngineKilledOnce(t *testing.T) {
 	}
 }
 
-// What an engine that was killed left behind fails no build of the next one.
+// The remains of a killed engine fail no build of the next one.
 func TestEngineKilledWithSnapshot(t *testing.T) {
 	t.Parallel()
 	tree, _ := newSleeper(t, 10*time.Millisecond)
@@ -112,7 +112,7 @@ func TestEngineKilledWithSnapshot(t *testing.T) {
 	}
 }
 
-// An engine that dies each time is one error, and no output.
+// An engine that dies at each try is one error, and leaves no output.
 func TestEngineKilledAlways(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -134,7 +134,7 @@ func TestEngineKilledAlways(t *testing.T) {
 	}
 }
 
-// What runs beside that is built all the same.
+// A build that runs beside it succeeds.
 func TestEngineKilledBeside(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -154,8 +154,8 @@ func TestEngineKilledBeside(t *testing.T) {
 	}
 }
 
-// killEngine kills the tree's engine, not its namespace's other processes: they
-// die with it.
+// killEngine kills the tree's engine. The other processes of its namespace die with
+// it.
 func (t *Tree) killEngine() {
 	t.t.Helper()
 	for _, pid := range t.Engines() {
@@ -163,7 +163,7 @@ func (t *Tree) killEngine() {
 	}
 }
 
-// during polls until event, or reports false once sx has ended.
+// during polls until event returns true, and reports false if sx has ended.
 func (r *Run) during(event func() bool) bool {
 	for !event() {
 		var st unix.Siginfo

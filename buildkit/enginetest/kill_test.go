@@ -45,7 +45,7 @@ COPY --from=stagex/core-a /src /y
 
 var chainOutputs = []string{"core-a", "core-b", "core-c"}
 
-// newChain is a tree of three outputs whose sources come slowly.
+// newChain returns a tree of three outputs whose sources arrive slowly.
 func newChain(t *testing.T) *Tree {
 	const files, size = 4, 1 << 20
 	noise := make([]byte, size)
@@ -73,8 +73,8 @@ func newChain(t *testing.T) *Tree {
 	return NewTree(t, programs, "", strings.Replace(chain, "SOURCES", sources.String(), 1))
 }
 
-// kill -9 of sx at any point of fetching and building leaves nothing half-done
-// under a final name, and the next run ends as if nothing had been.
+// kill -9 of sx at any point of fetching and building leaves no partial file under a
+// final name, and the next run succeeds.
 func TestKill(t *testing.T) {
 	length := 30 * time.Second
 	if testing.Short() {
@@ -114,9 +114,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// A build of a whole tree that is killed again and again, its engine sometimes
-// with it, goes on each time where it was: what is finished is not built again,
-// and in the end everything is proven.
+// A build of a whole tree that is killed again and again, sometimes with its engine,
+// continues each time: finished outputs are not built again, and in the end all are
+// proven.
 func TestKillWholeTree(t *testing.T) {
 	t.Parallel()
 	tree := Examples(t, programs, "")
@@ -151,8 +151,8 @@ func TestKillWholeTree(t *testing.T) {
 	t.Logf("killed %d times, %d outputs finished by then", killed, finished)
 }
 
-// An engine that dies while sx asks what it is, and what bytes it makes, is reached
-// again, as one that dies during a build.
+// An engine that dies while sx probes it is reached again, as one that dies during a
+// build.
 func TestKillWhileProbed(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", "-- packages/core/a/package.toml --\n[package]\nname = \"a\"\n-- packages/core/a/Containerfile --\nFROM scratch\nCOPY . /\n")
@@ -187,7 +187,7 @@ func passed(c <-chan time.Time) bool {
 	}
 }
 
-// work makes something to do for the next run and returns what to run.
+// work changes something, and returns the command for the next run.
 func (t *Tree) work(round int) []string {
 	t.t.Helper()
 	switch round % 5 {
@@ -205,7 +205,7 @@ func (t *Tree) work(round int) []string {
 	return append([]string{"build", "--no-cache"}, chainOutputs...)
 }
 
-// wantWholeOrNone looks at what users see right after a kill.
+// wantWholeOrNone checks the files that users see right after a kill.
 func (t *Tree) wantWholeOrNone(digests string) {
 	t.t.Helper()
 	data, _ := os.ReadFile(t.Path("digests/core.txt"))

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The engine tells how much memory a build needed, which the next run counts
-// with; what its cache answers needs none, and does not make sx forget.
+// The engine reports how much memory a build needed, which the next run takes into
+// account. A build from the cache needs none, and does not change what is known.
 func TestPeakMemory(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", `
@@ -48,7 +48,7 @@ RUN --network=none ["/tool", "need", "1", "400ms"]
 	}
 }
 
-// peaks is what the list of builds says last of each output.
+// peaks returns the last peak of each output in the list of builds.
 func (t *Tree) peaks() map[string]int64 {
 	t.t.Helper()
 	peaks := map[string]int64{}

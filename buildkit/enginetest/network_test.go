@@ -25,7 +25,7 @@ COPY tool /
 RUN --network=none ["/tool", "dial", "ADDR"]
 `
 
-// A RUN has the host's network, unless it or --offline says otherwise.
+// A RUN has the host's network, unless it or --offline forbids that.
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

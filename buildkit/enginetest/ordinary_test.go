@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newUser makes an ordinary user with a home, and ids of its own as useradd gives
-// them to every new user. All of it goes when the test ends.
+// newUser creates an ordinary user with a home and with ids as useradd assigns them.
+// They are removed when the test ends.
 func newUser(t testing.TB) (home string, cred *syscall.Credential) {
 	t.Helper()
 	name := fmt.Sprintf("sx-test-%d", os.Getpid())
@@ -45,7 +45,7 @@ func newUser(t testing.TB) (home string, cred *syscall.Credential) {
 	return home, &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// give makes all in dir the user's.
+// give makes everything in dir belong to the user.
 func give(t testing.TB, dir string, cred *syscall.Credential) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
@@ -60,7 +60,7 @@ func give(t testing.TB, dir string, cred *syscall.Credential) {
 }
 
 // owners leaves files of other users in the engine's state, in folders that only
-// those may open.
+// those users may open.
 const owners = `
 -- packages/core/owners/package.toml --
 [package]
@@ -72,8 +72,8 @@ COPY tool /
 RUN --network=none ["/tool", "mkdir", "/a/b", ",", "write", "/a/b/c", "x", ",", "chown", "1000", "2000", "/a/b/c", ",", "chown", "65534", "65534", "/a/b", ",", "chmod", "0700", "/a/b", ",", "chown", "33", "33", "/a", ",", "chmod", "0700", "/a"]
 `
 
-// An ordinary user builds the same bytes as root, whatever root's environment
-// says, and what the engine leaves can be removed by that user.
+// An ordinary user builds the same bytes as root, even with root's environment, and
+// can remove what the engine leaves.
 func TestOrdinaryUser(t *testing.T) {
 	root := NewTree(t, programs, "", owners)
 	root.Sx("build", "--all")
@@ -130,8 +130,8 @@ func (t *Tree) wantAll() {
 	}
 }
 
-// wantKilledClean kills sx, with and without its engine, in the middle of builds:
-// nothing may be left behind.
+// wantKilledClean kills sx, with and without its engine, during builds: nothing may
+// be left behind.
 func (t *Tree) wantKilledClean() {
 	t.t.Helper()
 	for _, engine := range []bool{false, true, true} {
@@ -148,7 +148,7 @@ func (t *Tree) wantKilledClean() {
 	}
 }
 
-// wantHints builds what only root's engine can: sx says so.
+// wantHints builds what only root's engine can: sx reports it.
 func (t *Tree) wantHints() {
 	t.t.Helper()
 	const dir = "packages/core/only-root/"
@@ -166,8 +166,8 @@ func (t *Tree) wantHints() {
 	t.must(os.RemoveAll(t.Path(dir)))
 }
 
-// afterChown does what people try when something cannot be removed, which spoils
-// the engine's state, and returns the digest of core-owners built after it.
+// afterChown changes the owners of files that cannot be removed, as people do, which
+// spoils the engine's state, and returns the digest of core-owners built after it.
 func (t *Tree) afterChown(cred *syscall.Credential) string {
 	t.t.Helper()
 	t.stopEngine()
@@ -179,7 +179,7 @@ func (t *Tree) afterChown(cred *syscall.Credential) string {
 	return t.Digest("core-owners")
 }
 
-// tarOf is an archive with one entry.
+// tarOf returns an archive with one entry.
 func tarOf(t testing.TB, h tar.Header) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -193,8 +193,8 @@ func tarOf(t testing.TB, h tar.Header) []byte {
 	return buf.Bytes()
 }
 
-// asUser lets an ordinary user own the tree and run sx, in an environment that
-// says root in every way that it can.
+// asUser makes an ordinary user own the tree and run sx, in an environment with all
+// of root's variables.
 func (t *Tree) asUser(home string, cred *syscall.Credential) {
 	t.t.Helper()
 	give(t.t, home, cred)
@@ -202,8 +202,8 @@ func (t *Tree) asUser(home string, cred *syscall.Credential) {
 	t.Env = []string{"HOME=" + home, "XDG_STATE_HOME=", "XDG_CONFIG_HOME=", "XDG_RUNTIME_DIR=/run/user/0", "USER=root", "LOGNAME=root"}
 }
 
-// wantForeign checks that the state of the engine holds what its user cannot
-// remove: else the test proves nothing.
+// wantForeign checks that the engine's state has files that its user cannot remove:
+// otherwise the test proves nothing.
 func (t *Tree) wantForeign(cred *syscall.Credential) {
 	t.t.Helper()
 	found := false

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// The container of podman lives as sx's own engine does: it starts when it is
-// needed, says who uses it, also after an sx that was killed, comes back when it is
-// killed in the middle of a build, and goes when it is told to.
+// The container in podman has the life of sx's own engine: it starts when it is
+// needed, knows who uses it, even after an sx that was killed, is restarted if it is
+// killed during a build, and ends when it is told to.
 func TestPodmanLife(t *testing.T) {
 	if !slices.ContainsFunc(wantedEngines(t), func(e Engine) bool { return e.Name == "podman" }) {
 		t.Skip("SX_TEST_ENGINES names other engines")

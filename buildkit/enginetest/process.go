@@ -47,8 +47,8 @@ func Until(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// processes are the ids of all processes one of whose arguments contains text,
-// but for this one.
+// processes returns the ids of all processes with an argument that contains text,
+// except this one.
 func processes(text string) (pids []int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
@@ -64,7 +64,7 @@ func processes(text string) (pids []int) {
 	return pids
 }
 
-// Engines are the engine children of the tree.
+// Engines returns the ids of the tree's engine processes.
 func (t *Tree) Engines() (pids []int) {
 	for _, pid := range processes(t.Path()) {
 		// One whose parent is an engine too is a fork of it, about to become
@@ -82,7 +82,7 @@ func isEngine(pid int) bool {
 	return err == nil && len(args) > 1 && args[1] == embedded.ChildArg
 }
 
-// parent is a process's, 0 when it is gone.
+// parent returns the parent of a process, 0 if the process has ended.
 func parent(pid int) int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
@@ -91,7 +91,7 @@ func parent(pid int) int {
 	return n
 }
 
-// Leftovers names processes and mounts of the tree's engine.
+// Leftovers returns the processes and mounts of the tree's engine.
 func (t *Tree) Leftovers() (left []string) {
 	for _, pid := range processes(t.Path()) {
 		left = append(left, fmt.Sprintf("process %d", pid))
@@ -106,8 +106,8 @@ func (t *Tree) Leftovers() (left []string) {
 	return left
 }
 
-// WantNothingLeft waits for the engine's end, which must come by itself within
-// a few seconds of the last sx.
+// WantNothingLeft waits for the engine to end by itself, within a few seconds of the
+// last sx.
 func (t *Tree) WantNothingLeft() {
 	t.t.Helper()
 	var left []string
@@ -119,7 +119,8 @@ func (t *Tree) WantNothingLeft() {
 	t.t.Errorf("left behind: %s", slices.Compact(left))
 }
 
-// stopEngine spares the test the seconds that an engine waits for another sx.
+// stopEngine stops the engine, which saves the test the seconds that an engine waits
+// for another sx.
 func (t *Tree) stopEngine() {
 	t.t.Helper()
 	for _, pid := range t.Engines() {

@@ -9,29 +9,29 @@ import (
 	"sync"
 )
 
-// Programs are what the tests run, compiled once into one folder. The cgo-less
-// sx is the one that users have; the race detector would make BuildKit's code
-// ten times slower.
+// Programs compiles the programs that the tests run, once, into one folder. Its sx
+// is compiled without cgo, as for users; the race detector would make BuildKit's
+// code ten times slower.
 type Programs struct {
 	Dir   string
 	stock *sync.Map // name of a stock program -> what compiles it once
 }
 
-// NewPrograms will be in dir.
+// NewPrograms returns the programs in dir, which are not compiled yet.
 func NewPrograms(dir string) Programs { return Programs{dir, new(sync.Map)} }
 
 func (p Programs) path(name string) string { return filepath.Join(p.Dir, name) }
 
-// Sx is the path of sx.
+// Sx returns the path of sx.
 func (p Programs) Sx() string { return p.path("sx") }
 
-// OtherSx is an sx of another build id.
+// OtherSx returns the path of an sx with another build id.
 func (p Programs) OtherSx() string { return p.path("other-sx") }
 
-// Tool is the path of testdata/tool, a static program for linux/amd64.
+// Tool returns the path of testdata/tool, a static program for linux/amd64.
 func (p Programs) Tool() string { return p.path("tool") }
 
-// Build compiles all but the stock programs.
+// Build compiles all programs except the stock ones.
 func (p Programs) Build() error {
 	for _, args := range [][]string{
 		{p.Sx(), "codeberg.org/stagex/sx/cmd/sx"},
@@ -45,9 +45,9 @@ func (p Programs) Build() error {
 	return nil
 }
 
-// BuildStock compiles buildkitd and buildctl of the version that is linked into
-// sx, from the module as it was released: with the dependencies of its own
-// go.mod and go.sum, not with ours.
+// BuildStock compiles buildkitd and buildctl of the version that is linked into sx,
+// from the released module: with the dependencies in its own go.mod and go.sum, not
+// with ours.
 func (p Programs) BuildStock(names ...string) error {
 	dir, err := goOutput("", "list", "-m", "-f", "{{.Dir}}", "github.com/moby/buildkit")
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Proxy stands between sx and an engine at a TCP port, and can be cut.
+// Proxy forwards connections between sx and an engine at a TCP port, and can cut
+// them.
 type Proxy struct {
 	Addr   string
 	target string
@@ -54,7 +55,7 @@ func (p *Proxy) serve() {
 	}
 }
 
-// keep remembers the connections that Cut will end; false when it already has.
+// keep records connections for Cut; it reports false if they were cut already.
 func (p *Proxy) keep(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +80,7 @@ func (p *Proxy) Cut(forGood bool) {
 	}
 }
 
-// Mend lets connections through again.
+// Mend accepts connections again.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

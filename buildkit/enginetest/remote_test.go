@@ -51,7 +51,7 @@ func newRemoteSleeper(t *testing.T) *remote {
 	return r
 }
 
-// wantSame compares with what the embedded engine makes of the same tree.
+// wantSame compares with the embedded engine's output for the same tree.
 func (r *remote) wantSame() {
 	r.t.Helper()
 	got := r.Digest("core-sleep")
@@ -63,8 +63,8 @@ func (r *remote) wantSame() {
 	}
 }
 
-// A connection that breaks in the middle of a build is made again, and what was
-// finished is not built again.
+// A connection that breaks during a build is made again, and finished outputs are
+// not built again.
 func TestRemoteCut(t *testing.T) {
 	t.Parallel()
 	r := newRemoteSleeper(t)
@@ -78,8 +78,8 @@ func TestRemoteCut(t *testing.T) {
 	r.wantSame()
 }
 
-// Where it cannot be made again the run ends with one error and no half output;
-// the next one goes on where it was.
+// If it cannot be made again, the run ends with one error and no partial output; the
+// next run continues.
 func TestRemoteCutForGood(t *testing.T) {
 	t.Parallel()
 	r := newRemoteSleeper(t)
@@ -106,8 +106,8 @@ func TestRemoteCutForGood(t *testing.T) {
 	r.wantSame()
 }
 
-// An engine that is killed in the middle of a build and comes back goes on with
-// the right bytes.
+// An engine that is killed during a build and comes back continues with the right
+// bytes.
 func TestRemoteKilled(t *testing.T) {
 	t.Parallel()
 	r := newRemoteSleeper(t)
@@ -147,8 +147,8 @@ COPY --from=stagex/core-heavy /noise /again
 COPY package.toml /
 `
 
-// A dependency goes to an engine once, by digest, however many builds and runs
-// of sx need it there; what out/ has does not come back.
+// A dependency is sent to an engine once, by digest, for all builds and runs of sx;
+// blobs that out/ has are not sent back.
 func TestRemoteTravelsOnce(t *testing.T) {
 	t.Parallel()
 	const size = 4 << 20
@@ -185,8 +185,8 @@ func TestRemoteTravelsOnce(t *testing.T) {
 	}
 }
 
-// A damaged blob in the cache of an engine that others use too is told, and the
-// cache left alone.
+// A damaged blob in the cache of an engine that others use too is reported, and the
+// cache stays as it is.
 func TestRemoteDamaged(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, NewTree(t, programs, "", travelling))
@@ -214,8 +214,8 @@ func TestRemoteDamaged(t *testing.T) {
 	}
 }
 
-// The xz of an engine elsewhere may know few filters. BuildKit would copy the archive
-// silently: sx asks the engine, and refuses.
+// The xz of an engine elsewhere may know few filters, and BuildKit would copy the
+// archive without an error: sx asks the engine, and refuses.
 func TestRemoteXZ(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", "")

@@ -110,8 +110,8 @@ MAINTAINER somebody
 COPY package.toml /
 `
 
-// An image with ONBUILD is no dependency, and what BuildKit's linter says is told with
-// its place.
+// An image with ONBUILD is refused as a dependency, and warnings of BuildKit's
+// linter have their place.
 func TestRefusedContainerfiles(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", refusedByBuildKit)

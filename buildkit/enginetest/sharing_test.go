@@ -30,7 +30,7 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// The second one attaches to the engine of the first and ends before it.
+// The second sx attaches to the engine of the first and ends before it.
 func TestSecondAttaches(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -46,7 +46,7 @@ func TestSecondAttaches(t *testing.T) {
 	tree.WantNothingLeft()
 }
 
-// What one sx builds another waits for, says whom for, and takes.
+// An sx waits for an output that another builds, says for whom, and reuses it.
 func TestSecondTakesTheResult(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 3*time.Second)
@@ -68,7 +68,7 @@ func TestSecondTakesTheResult(t *testing.T) {
 	}
 }
 
-// A wait for what another sx builds takes no slot from what can be built.
+// Waiting for an output that another sx builds takes no job.
 func TestWaitTakesNoSlot(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
@@ -85,7 +85,7 @@ func TestWaitTakesNoSlot(t *testing.T) {
 	tree.WantNothingLeft()
 }
 
-// The end of one sx leaves the other its work: it waits no longer, and builds.
+// If an sx that is waited for ends, the other builds the output itself.
 func TestOneOfTwoIsKilled(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 4*time.Second)
@@ -119,7 +119,7 @@ func TestOtherBuildWaits(t *testing.T) {
 	second.Want(0)
 }
 
-// One that waits so has nothing running that a Ctrl-C would let finish.
+// An sx that waits so has no running build that a Ctrl-C would let finish.
 func TestOtherBuildInterrupted(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)

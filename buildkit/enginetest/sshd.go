@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// FreePort is a port of loopback at which nothing listens.
+// FreePort returns a port of loopback at which nothing listens.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -22,8 +22,8 @@ func FreePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// openSSH starts an sshd at loopback, with keys of its own, whose far end has
-// the stock buildctl in its PATH.
+// openSSH starts an sshd at loopback, with keys of its own, and with the stock
+// buildctl in the PATH of its sessions.
 func openSSH(t testing.TB, s *Stock) Way {
 	t.Helper()
 	dir, port := t.TempDir(), FreePort(t)

@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Stock is a stock buildkitd and the buildctl that goes with it.
+// Stock is a stock buildkitd with its buildctl.
 type Stock struct {
 	Dir      string // of its state
 	Socket   string
@@ -33,7 +33,7 @@ type Stock struct {
 }
 
 // StartStock starts buildkitd, compiled by [Programs.BuildStock], with further
-// arguments. Its mounts are its own and end with the test.
+// arguments. Its mounts end with the test.
 func StartStock(t testing.TB, p Programs, args ...string) *Stock {
 	t.Helper()
 	s := &Stock{}
@@ -78,13 +78,13 @@ func (s *Stock) Kill() {
 	s.cmd.Wait()
 }
 
-// step is what `sx build --dry-run --json` says of an output.
+// step is an output in `sx build --dry-run --json`.
 type step struct {
 	Ref     string        `json:"ref"`
 	Request graph.Request `json:"request"`
 }
 
-// Requests are those of all outputs, dependencies first.
+// Requests returns the requests of all outputs, dependencies first.
 func (t *Tree) Requests() []step {
 	t.t.Helper()
 	var plan struct{ Steps []step }
@@ -119,7 +119,7 @@ func (s *Stock) Build(tree *Tree, st step) {
 	}
 }
 
-// Args are buildctl's. Contexts are named as buildx names them.
+// Args returns the arguments for buildctl. Contexts are named as buildx names them.
 func (s *Stock) Args(tree *Tree, r graph.Request, output string) []string {
 	args := []string{
 		"--addr", s.addr, "build", "--progress=plain", "--frontend=dockerfile.v0",

@@ -48,8 +48,8 @@ var (
 	counters = regexp.MustCompile(`^(\d+)/(\d+) done`)
 )
 
-// watched is what a terminal was sent: live lines end with the sequence that clears
-// what is behind them.
+// watched is what a terminal was sent: a live line ends with the sequence that
+// clears the rest of the line.
 type watched struct {
 	t       *testing.T
 	width   int
@@ -58,7 +58,7 @@ type watched struct {
 	frames  int // with totals, in this width
 }
 
-// line judges a line that was sent.
+// line checks a line that was sent.
 func (w *watched) line(line string) {
 	live := strings.HasSuffix(line, "\x1b[K\r")
 	text := styles.ReplaceAllString(line, "")
@@ -84,7 +84,7 @@ func (w *watched) line(line string) {
 
 const towerHeight = 14
 
-// tower is so many outputs, each on top of the one before.
+// tower is a chain of so many outputs.
 func tower() (archive string) {
 	base := "scratch"
 	for i := range towerHeight {
@@ -96,8 +96,8 @@ func tower() (archive string) {
 	return archive
 }
 
-// TestTerminal builds on a real terminal that becomes narrower in the middle: live
-// lines stay within it, and counters never go back.
+// TestTerminal builds on a real terminal that becomes narrower: live lines fit into
+// it, and counters never decrease.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	tree := NewTree(t, programs, "", tower())

@@ -18,10 +18,10 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// patience bounds everything that is waited for.
+// patience bounds every wait.
 const patience = 90 * time.Second
 
-// Tree is a StageX tree of a test, and how sx is run in it.
+// Tree is a StageX tree of a test, with the environment in which sx runs in it.
 type Tree struct {
 	Dir string
 	Env []string // over the environment of the test
@@ -33,9 +33,9 @@ type Tree struct {
 	t    testing.TB
 }
 
-// NewTree makes a tree at dir (a new folder where empty) from a txtar archive.
-// Every definition that has a folder tool/ in its Containerfile's context gets
-// the tool. When the test ends, nothing of the tree's engine may remain.
+// NewTree makes a tree at dir (a new folder if it is empty) from a txtar archive. A
+// definition with a folder tool/ in its Containerfile's context gets the tool. When
+// the test ends, nothing of the tree's engine may remain.
 func NewTree(t testing.TB, p Programs, dir, archive string) *Tree {
 	t.Helper()
 	if dir == "" {
@@ -60,7 +60,7 @@ func NewTree(t testing.TB, p Programs, dir, archive string) *Tree {
 	return tree
 }
 
-// Examples is a copy of the example tree.
+// Examples returns a copy of the example tree.
 func Examples(t testing.TB, p Programs, dir string) *Tree {
 	t.Helper()
 	tree := NewTree(t, p, dir, "")
@@ -70,7 +70,7 @@ func Examples(t testing.TB, p Programs, dir string) *Tree {
 	return tree
 }
 
-// Path is a path in the tree.
+// Path returns a path in the tree.
 func (t *Tree) Path(elem ...string) string {
 	return filepath.Join(append([]string{t.Dir}, elem...)...)
 }
@@ -90,7 +90,7 @@ func (t *Tree) Read(name string) string {
 	return string(data)
 }
 
-// Source puts a source where sx fetch would, and returns its section of
+// Source writes a source where sx fetch would, and returns its section of
 // package.toml.
 func (t *Tree) Source(origin, file string, data []byte) string {
 	t.t.Helper()
@@ -99,7 +99,7 @@ func (t *Tree) Source(origin, file string, data []byte) string {
 	return fmt.Sprintf("\n[sources.%s]\nhash = \"%x\"\nmirrors = [\"https://example.org/%s\"]\n", key, sha256.Sum256(data), file)
 }
 
-// copyTree makes to a copy of the folder from, with all that belongs to its files.
+// copyTree makes to a copy of the folder from, with all properties of its files.
 func copyTree(from, to string) error {
 	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(filepath.Dir(to), 0o755)); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (t *Tree) Sx(args ...string) string {
 	return t.Start(args...).Want(0).Stdout.String()
 }
 
-// Digest is that of an output, built if need be.
+// Digest returns the digest of an output, which it builds if necessary.
 func (t *Tree) Digest(output string) string {
 	t.t.Helper()
 	digest, _, _ := strings.Cut(t.Sx("digests", output), " ")

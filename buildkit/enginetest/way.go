@@ -10,8 +10,7 @@ import (
 // Way is how sx reaches an engine: environment variables of sx.
 type Way []string
 
-// Engine is an engine that the suite can be run on. Adding one is adding a line
-// to Engines.
+// Engine is an engine that the suite can run on. To add one, add a line to Engines.
 type Engine struct {
 	Name string
 	// Kind is what verdicts call it; "" for the embedded one.
@@ -30,7 +29,7 @@ type Engine struct {
 	Open func(t testing.TB, stock *Stock) Way
 }
 
-// Engines are all that the suite knows.
+// Engines lists the engines that the suite knows.
 var Engines = []Engine{
 	{Name: "embedded", Open: noWay},
 	{Name: "rootless", Ordinary: true, Open: noWay},
@@ -43,11 +42,11 @@ var Engines = []Engine{
 	{Name: "podman", Kind: "podman", Open: openPodman},
 }
 
-// noWay is the default.
+// noWay is the default way: the embedded engine.
 func noWay(testing.TB, *Stock) Way { return nil }
 
-// StartStockTLS is a stock buildkitd that also listens at a port of loopback,
-// where it speaks TLS and wants a client certificate.
+// StartStockTLS starts a stock buildkitd that also listens at a port of loopback,
+// with TLS and client certificates.
 func StartStockTLS(t testing.TB, p Programs) *Stock {
 	t.Helper()
 	s := &Stock{certs: MutualTLS(t), port: FreePort(t)}
@@ -60,7 +59,8 @@ func openTCP(_ testing.TB, s *Stock) Way {
 	return Way{fmt.Sprintf("SX_ENGINE_ADDRESS=tcp://127.0.0.1:%d", s.port), "SX_ENGINE_TLSDIR=" + s.certs}
 }
 
-// openKubePod has a kubectl that runs the command here: there is no cluster.
+// openKubePod makes a kubectl that runs the command on this machine: there is no
+// cluster.
 func openKubePod(t testing.TB, s *Stock) Way {
 	t.Helper()
 	bin := fakeProgram(t, "kubectl", fmt.Sprintf(`

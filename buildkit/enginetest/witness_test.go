@@ -21,10 +21,10 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// holding is what an image holds: the sha256 of each regular file, by path.
+// holding is the content of an image: the sha256 of each regular file, by path.
 type holding map[string]string
 
-// witness compares records with the images that they are of.
+// witness compares records with their images.
 type witness struct {
 	tree    *Tree
 	store   *cache.Store
@@ -48,14 +48,14 @@ func newWitness(t *Tree) *witness {
 	return &witness{t, store, []string{"core-a", "core-b", "core-c"}, map[oci.Digest]holding{}, map[cache.Key]oci.Digest{}}
 }
 
-// inputs are what a key is the hash of.
+// inputs are the inputs that a key is the hash of.
 type inputs struct {
 	Context []struct{ Path, Mode, Sum string }
 	Sources map[string]string
 }
 
-// check fails the test if a record names other files than its image holds. It
-// returns how many could be compared: a disturbance may have damaged a blob since.
+// check fails the test if a record names other files than its image has. It returns
+// how many images it could compare: a disturbance may have damaged a blob.
 func (w *witness) check(what string) (seen int) {
 	t := w.tree.t
 	t.Helper()
@@ -85,8 +85,8 @@ func (w *witness) check(what string) (seen int) {
 	return seen
 }
 
-// named is what an image of the tree [disturbed] should hold by its record, false
-// if a dependency was never seen.
+// named returns the content that an image of the tree [disturbed] should have by its
+// record, false if a dependency was never seen.
 func (w *witness) named(rec cache.Record) (holding, bool) {
 	var in inputs
 	w.tree.must(w.store.Inputs(rec.Key, &in))
@@ -126,7 +126,7 @@ func (w *witness) named(rec cache.Record) (holding, bool) {
 	return h, true
 }
 
-// image reads an image from the shared blobs, nil if a blob is not whole.
+// image reads an image from the shared blobs, nil if a blob is damaged.
 func (w *witness) image(d oci.Digest) holding {
 	var m ocispecs.Manifest
 	if data := w.blob(d.Hex()); data == nil || json.Unmarshal(data, &m) != nil {
@@ -151,7 +151,7 @@ func (w *witness) blob(hex64 string) []byte {
 	return data
 }
 
-// add unpacks a layer, which removes nothing.
+// add unpacks a layer. Layers of these images remove nothing.
 func (h holding) add(layer []byte) error {
 	z, err := gzip.NewReader(bytes.NewReader(layer))
 	if err != nil {
