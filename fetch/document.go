@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"codeberg.org/stagex/sx/fetch/transfer"
@@ -20,13 +21,19 @@ const documentTime = 30 * time.Second
 
 // Documents downloads small files from servers that a user named: signatures, lists of
 // digests. It uses only https, follows no redirect to another host, and checks no hash:
-// the caller decides whether to trust a document. It is safe for concurrent use.
+// the caller decides whether to trust a document. After [maxSilent] requests in a row
+// that were not answered in time it makes none. It is safe for concurrent use.
 type Documents struct {
 	client transfer.Client
 	base   *http.Transport
 	slots  *transfer.Slots
 	time   time.Duration
+	silent atomic.Int32 // requests in a row that were not done in time
 }
+
+// maxSilent is how many requests in a row may not be done in time before no further one
+// is made. The signatures of a whole tree are thousands of documents.
+const maxSilent = 8
 
 // documentsAtOnce is how many requests Documents makes at once.
 const documentsAtOnce = 8
@@ -100,13 +107,21 @@ func (d *Documents) Get(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	defer slot.Release()
+	if d.silent.Load() >= maxSilent {
+		return nil, &DocumentError{address, fmt.Errorf("not asked: %d requests in a row were not answered in time", maxSilent)}
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, d.time, &transfer.StallError{What: "not done", For: d.time})
 	defer cancel()
 	data, err := d.get(bounded, address)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case err != nil:
+	case errors.As(err, new(*transfer.StallError)):
+		d.silent.Add(1)
+		return nil, &DocumentError{address, err}
+	}
+	d.silent.Store(0)
+	if err != nil {
 		return nil, &DocumentError{address, err}
 	}
 	return data, nil

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -98,5 +99,30 @@ func TestDocumentTime(t *testing.T) {
 	go func() { <-asked; cancel(stopped) }()
 	if _, err := d.Get(ctx, server.URL); !errors.Is(err, stopped) {
 		t.Error(err)
+	}
+}
+
+// A server that does not answer costs the time of a few documents, not of all.
+func TestDocumentsOfASilentServer(t *testing.T) {
+	var asked atomic.Int32
+	release := make(chan struct{})
+	server, d := documentServer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-release
+	})
+	defer close(release)
+	d.time = 10 * time.Millisecond
+	for i := range 2 * maxSilent {
+		_, err := d.Get(t.Context(), server.URL)
+		want := "not done for 10ms"
+		if i >= maxSilent {
+			want = "not asked: 8 requests in a row were not answered in time"
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("request %d: %v, want %s", i+1, err, want)
+		}
+	}
+	if n := asked.Load(); n > maxSilent {
+		t.Errorf("the server was asked %d times", n)
 	}
 }
