@@ -28,7 +28,7 @@ var makeVariables = map[string]makeVariable{
 	"REGISTRY_USERNAME": {flags: []string{"push", "to"}, instead: "sx build --push and sx push --to take a registry and a namespace"},
 	"REGISTRY":          {flags: []string{"push", "to"}, instead: "sx build --push and sx push --to take a registry and a namespace"},
 	"BUILDER":           {instead: "sx has an engine inside; --engine names another one, see docs/engines.md"},
-	"CHECK":             {instead: "sx build reports what is wrong in a definition before it builds anything"},
+	"CHECK":             {instead: "sx lint checks definitions, and sx build reports broken ones before it builds anything"},
 	"RELEASE":           {instead: "sx release publish 2026.03.0 takes the release as an argument"},
 	"STAGES":            {instead: "stages are selectors: sx build core pallet"},
 	"SIGNATURES":        {instead: "--signatures-from says where signatures are"},
