@@ -102,7 +102,7 @@ output. --all selects the whole tree.`,
 	root.AddCommand(
 		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
 		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newListCommand(a), newDepsCommand(a), newRdepsCommand(a), newWhyCommand(a),
-		newLsCommand(a), newCatCommand(a), newOwnsCommand(a), newUnpackCommand(a), newLintCommand(a),
+		newLsCommand(a), newCatCommand(a), newOwnsCommand(a), newUnpackCommand(a), newLintCommand(a), newShellCommand(a),
 		newGraphCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
