@@ -71,12 +71,6 @@ func (s *session) shell(ctx context.Context, ref graph.Ref, program []string, o 
 	if s.set.Engine.Address != buildkit.EmbeddedKind {
 		return usagef("sx shell needs an engine state that it can delete, so it works on the embedded engine only: SX_ENGINE_ADDRESS=embedded sx shell %s", ref)
 	}
-	job, err := driver.ShellJob(s.view, s.tree.Graph.Output(ref), s.set.Build.Platforms)
-	if err != nil {
-		return err
-	}
-	job.Offline = o.offline
-	job.Log = text.NewLogWriter(s.stderr)
 	sh := buildkit.Shell{Args: program, Begin: func(failed error) { s.sayWhere(ref, failed) }}
 	if o.with != "" {
 		l, err := s.withLayout(o.with)
@@ -85,6 +79,12 @@ func (s *session) shell(ctx context.Context, ref graph.Ref, program []string, o 
 		}
 		sh.With = &l
 	}
+	job, err := driver.ShellJob(s.view, s.tree.Graph.Output(ref), s.set.Build.Platforms)
+	if err != nil {
+		return err
+	}
+	job.Offline = o.offline
+	job.Log = text.NewLogWriter(s.stderr)
 	if job.Into, err = s.tree.Store.Stage("sx-shell"); err != nil {
 		return err
 	}
