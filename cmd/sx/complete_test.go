@@ -14,6 +14,7 @@ import (
 var freeText = []string{
 	"against", "diff", "diffoscope", "disk-floor", "engine-size", "fingerprint", "from", "import", "into", "jobs", "key", "list", "memory", "person", "push",
 	"release", "require", "tag", "tlsservername", "to", "update", "depth", "version", "files", "max", "since",
+	"shard", "shard-times", "merge",
 }
 
 // Whoever adds a flag decides what is offered for its value: files, folders, words, or, by

@@ -149,6 +149,7 @@ func parses(args []string) error {
 	for i := range args {
 		args[i] = strings.Trim(args[i], "[]")
 	}
+	root.InitDefaultCompletionCmd()
 	c, rest, err := root.Find(joinTools(args))
 	if err != nil {
 		return err
