@@ -55,7 +55,7 @@ formats, and parses what nobody proved: sx never does that by itself.`,
 			exitOK: "the images are equal", exitFailed: "they differ",
 			exitUsage: "wrong usage, settings, definitions or digests/, or an image cannot be read",
 		}),
-		ValidArgsFunction: a.completeOutputs(false),
+		ValidArgsFunction: a.completeImages,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 || len(args) > 2:
@@ -72,8 +72,17 @@ formats, and parses what nobody proved: sx never does that by itself.`,
 	f := c.Flags()
 	f.BoolVar(&o.html, "html", false, "print one HTML page that loads nothing")
 	f.StringVar(&o.platform, "platform", "", "compare the images for `PLATFORM` alone, such as linux/amd64")
+	c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"linux/amd64", "linux/arm64"}, cobra.ShellCompDirectiveNoFileComp))
 	f.StringArrayVar(&o.diffoscope, "diffoscope", nil, "run diffoscope on `FILE`, a path in the images; may be repeated")
 	return c
+}
+
+// completeImages offers outputs, and files for what begins like a path.
+func (a *app) completeImages(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) < 2 && (strings.HasPrefix(begun, "/") || strings.HasPrefix(begun, ".")) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.completeUpTo(2)(c, args, begun)
 }
 
 // diffError gives what is not known better the code 2, because 1 says that the images differ.

@@ -71,6 +71,13 @@ changes nothing else: not a tag, which a digest overrules.`,
 	f.BoolVar(&o.check, "check", false, "fail unless every reference has a digest, and all of a file are of one release")
 	f.StringVar(&o.update, "update", "", "write the digests of `RELEASE` into the files")
 	f.Lookup("update").NoOptDefVal = newestRelease
+	c.RegisterFlagCompletionFunc("update", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		releases, err := a.releases(o)
+		if err != nil { // the command itself will report it
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return releases.Names(), cobra.ShellCompDirectiveNoFileComp
+	})
 	addDryRunFlag(c, &o.dryRun)
 	addJSONFlag(c, &o.json, "every reference, where it is and what is known of it")
 	f.BoolVar(&o.signed, "signatures", false, "say who signed each digest")

@@ -33,6 +33,7 @@ type served struct {
 	mu        sync.Mutex
 	manifests map[string]bool // outputs whose manifest was asked for
 	requests  int             // but the pings
+	spoil     string          // what becomes of blobs: "flip", "cut", "lack"; "" for nothing
 }
 
 func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +45,12 @@ func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.manifests[parts[3]] = true
 		}
 	}
+	spoil := s.spoil
 	s.mu.Unlock()
+	if spoil != "" && len(parts) > 5 && parts[4] == "blobs" && r.Method == http.MethodGet {
+		spoiled(w, r, s.Handler, spoil)
+		return
+	}
 	s.Handler.ServeHTTP(w, r)
 }
 

@@ -92,6 +92,14 @@ func (r *Releases) Named(name string) (Release, bool) {
 	return r.list[i], true
 }
 
+// Names returns the names of all, the newest first.
+func (r *Releases) Names() (names []string) {
+	for _, one := range slices.Backward(r.list) {
+		names = append(names, one.Name)
+	}
+	return names
+}
+
 // newestOf returns the newest release that lists an output.
 func (r *Releases) newestOf(output string) (Release, bool) {
 	for i := len(r.list) - 1; i >= 0; i-- {
