@@ -20,7 +20,8 @@ import (
 // Bounds of what is compared byte by byte, in one layer. Beyond them only the hashes are.
 const (
 	maxLooks   = 20_000
-	maxSpilled = 8 << 30 // bytes of contents, on each side
+	maxPaths   = 16 << 20 // bytes of their paths: one may have a megabyte
+	maxSpilled = 8 << 30  // bytes of contents, on each side
 	maxRegions = 64
 	around     = 192 // bytes shown to the rules that guess a cause, on each side of a difference
 )

@@ -179,6 +179,85 @@ func fixRecords(data []byte, taken int) []byte {
 	return append(append(bytes.Clone(header), padded...), rest[512-taken:]...)
 }
 
+// Archives that no builder writes are read as they are, in bounded memory, and what cannot
+// be read is an error about the image.
+func TestHostileTars(t *testing.T) {
+	hard := func(name, target string) file {
+		return file{Header: tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target, Mode: 0o644, ModTime: epoch}}
+	}
+	long := func(n int, content string) (all []file) {
+		for i := range n {
+			all = append(all, regular(strings.Repeat("x", 900_000)+fmt.Sprint(i), content))
+		}
+		return all
+	}
+	for name, tt := range map[string]struct {
+		a, b []file
+		want string // the respects, each with how often
+	}{
+		"a hard link before its file": {[]file{hard("l", "f"), regular("f", "x")}, []file{regular("f", "x"), hard("l", "f")}, "1 order"},
+		"a path twice, the last wins": {[]file{regular("f", "x"), regular("f", "y")}, []file{regular("f", "y"), regular("f", "y")}, "1 content"},
+		"a path as folder and file":   {[]file{folder("f/"), regular("f", "x")}, []file{folder("f/"), regular("f", "y")}, "1 content"},
+		"out of the folder":           {[]file{regular("../../etc/passwd", "x")}, []file{regular("../../etc/passwd", "y")}, "1 content"},
+		"long names":                  {long(20, "x"), long(20, "y"), "20 content"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := base(), base()
+			a.layers, b.layers = [][]file{tt.a}, [][]file{tt.b}
+			counts := map[imagediff.What]int{}
+			skipped := 0
+			for _, d := range compare(t, a.image(t, "a"), b.image(t, "b")) {
+				counts[d.What]++
+				if d.Skipped != "" {
+					skipped++
+				}
+			}
+			var got []string
+			for what, n := range counts {
+				got = append(got, fmt.Sprintf("%d %s", n, what))
+			}
+			if strings.Join(got, ", ") != tt.want {
+				t.Errorf("got %v, want %s", got, tt.want)
+			}
+			if (skipped > 0) != (name == "long names") {
+				t.Errorf("%d were not looked into", skipped)
+			}
+		})
+	}
+	for name, layer := range map[string]func([]byte) []byte{
+		"a size beyond the end": func(b []byte) []byte { return withSize(b, "77777777777") },
+		"a size in base 256":    func(b []byte) []byte { return withSize(b, "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff") },
+		"a negative size":       func(b []byte) []byte { return withSize(b, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") },
+		"cut in a header":       func(b []byte) []byte { return b[:1400] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := base()
+			m.layers = [][]file{{regular("f", "x"), regular("g", "y")}}
+			m.pack = layer
+			_, err := imagediff.Compare(context.Background(), base().image(t, "a"), m.image(t, "b"), imagediff.Options{TempDir: t.TempDir()},
+				func(imagediff.Difference) error { return nil })
+			var bad *imagediff.ImageError
+			if !errors.As(err, &bad) || bad.Name != "b" {
+				t.Errorf("got %v, want an error about b", err)
+			}
+		})
+	}
+}
+
+// withSize writes the size into the first header, and its sum.
+func withSize(data []byte, size string) []byte {
+	data = bytes.Clone(data)
+	clear(data[124:136])
+	copy(data[124:136], size)
+	copy(data[148:156], "        ")
+	sum := 0
+	for _, c := range data[:512] {
+		sum += int(c)
+	}
+	copy(data[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	return data
+}
+
 // FuzzLayer compares what may be no tar with one that is.
 func FuzzLayer(f *testing.F) {
 	m := base()

@@ -24,6 +24,7 @@ type join struct {
 	*layerPair
 	side      [2]*side
 	looks     []*look
+	paths     int     // bytes of the paths of looks
 	order     *sorter // the positions of entries that both have, by that in the first
 	reordered bool    // order is wanted: the layers' paths come in different orders
 	found     *os.File
@@ -163,8 +164,9 @@ func (j *join) both(a, b *side) error {
 	path := string(a.path)
 	for _, d := range x.differences(y) {
 		at := -1
-		if d.What == Content && len(j.looks) < maxLooks {
+		if d.What == Content && len(j.looks) < maxLooks && j.paths+len(path) <= maxPaths {
 			at = len(j.looks)
+			j.paths += len(path)
 			j.looks = append(j.looks, &look{
 				path: path, seqs: [2]int64{x.seq, y.seq}, sums: [2][sha256.Size]byte{x.sum, y.sum}, at: [2]int64{-1, -1},
 			})
@@ -343,7 +345,7 @@ func (j *join) fill(d *Difference, look int64) {
 	switch {
 	case d.What != Content:
 	case look < 0:
-		d.Skipped = fmt.Sprintf("more than %d files differ", maxLooks)
+		d.Skipped = "too many files differ"
 	default:
 		k := j.looks[look]
 		d.Content, d.Cause, d.Skipped = k.detail, k.cause, cmp.Or(k.skipped[0], k.skipped[1])
