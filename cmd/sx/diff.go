@@ -258,7 +258,7 @@ func (d *differ) image(ctx context.Context, arg string) (imagediff.Image, error)
 		d.opened = append(d.opened, f.Close)
 		return f.Image, nil
 	case kindRemote:
-		b, err := openRemote(ctx, &d.readings, d.client, arg, preseed.DefaultMaxBlob)
+		b, err := openRemote(ctx, &d.readings, d.client, arg)
 		if err != nil {
 			return imagediff.Image{}, err
 		}
@@ -311,7 +311,7 @@ func (d *differ) published(ctx context.Context, arg string) (x, y imagediff.Imag
 	if x.Root.Digest == listed {
 		return x, imagediff.Image{Name: "published " + img.Output, Root: oci.Descriptor{Digest: listed}}, nil
 	}
-	b, err := openFirst(ctx, &d.readings, d.client, repositoriesOf(d.set, img.Output), listed, preseed.DefaultMaxBlob)
+	b, err := openFirst(ctx, &d.readings, d.client, repositoriesOf(d.set, img.Output), listed)
 	if err != nil {
 		return x, y, err
 	}

@@ -17,7 +17,7 @@ import (
 	"codeberg.org/stagex/sx/preseed"
 )
 
-// remoteError says that an image could not be fetched from a registry.
+// remoteError reports that an image could not be fetched from a registry.
 type remoteError struct {
 	image string
 	err   error
@@ -33,7 +33,6 @@ type remoteBlobs struct {
 	repo    *preseed.Repository
 	root    oci.Descriptor
 	data    []byte // of root
-	most    int64  // bytes of one blob
 
 	mu    sync.Mutex
 	files map[oci.Digest]*os.File
@@ -43,16 +42,16 @@ type remoteBlobs struct {
 const remoteRetries = 4
 
 // openRemote finds an image by its reference, "host/repository@sha256:…" or with a tag, which it resolves.
-func openRemote(ctx context.Context, reading *progress.Readings, client *preseed.Client, name string, most int64) (*remoteBlobs, error) {
+func openRemote(ctx context.Context, reading *progress.Readings, client *preseed.Client, name string) (*remoteBlobs, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
-		return nil, usagef("%.200q is no reference of an image: %w", name, err)
+		return nil, usagef("%.200q is not a reference of an image: %w", name, err)
 	}
 	repo, err := client.Repository(ctx, named.Name())
 	if err != nil {
 		return nil, pullError(ctx, name, err)
 	}
-	b := &remoteBlobs{reading: reading, image: name, repo: repo.Retrying(remoteRetries, nil), most: most, files: map[oci.Digest]*os.File{}}
+	b := &remoteBlobs{reading: reading, image: name, repo: repo.Retrying(remoteRetries, nil), files: map[oci.Digest]*os.File{}}
 	var digest oci.Digest
 	var mediaType string
 	if digested, ok := named.(reference.Digested); ok {
@@ -93,8 +92,8 @@ func (b *remoteBlobs) Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser
 }
 
 func (b *remoteBlobs) fetch(ctx context.Context, d oci.Descriptor) (*os.File, error) {
-	if d.Size > b.most {
-		return nil, fmt.Errorf("the blob %s is said to have %d bytes, above the limit of %d", d.Digest, d.Size, b.most)
+	if d.Size > preseed.DefaultMaxBlob {
+		return nil, fmt.Errorf("the blob %s is said to have %d bytes, above the limit of %d", d.Digest, d.Size, preseed.DefaultMaxBlob)
 	}
 	f, err := imagediff.TempFile("")
 	if err != nil {
@@ -134,11 +133,11 @@ func (b *remoteBlobs) close() {
 	}
 }
 
-// openFirst is openRemote for an image that several repositories may have.
-func openFirst(ctx context.Context, reading *progress.Readings, client *preseed.Client, repositories []string, d oci.Digest, most int64) (*remoteBlobs, error) {
+// openFirst opens an image in the first of repositories that has it.
+func openFirst(ctx context.Context, reading *progress.Readings, client *preseed.Client, repositories []string, d oci.Digest) (*remoteBlobs, error) {
 	var errs []error
 	for _, name := range repositories {
-		b, err := openRemote(ctx, reading, client, name+"@"+d.String(), most)
+		b, err := openRemote(ctx, reading, client, name+"@"+d.String())
 		if err == nil || ctx.Err() != nil {
 			return b, err
 		}
