@@ -72,7 +72,6 @@ formats, and parses what nobody proved: sx never does that by itself.`,
 	f := c.Flags()
 	f.BoolVar(&o.html, "html", false, "print one HTML page that loads nothing")
 	f.StringVar(&o.platform, "platform", "", "compare the images for `PLATFORM` alone, such as linux/amd64")
-	c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"linux/amd64", "linux/arm64"}, cobra.ShellCompDirectiveNoFileComp))
 	f.StringArrayVar(&o.diffoscope, "diffoscope", nil, "run diffoscope on `FILE`, a path in the images; may be repeated")
 	return c
 }
