@@ -129,6 +129,27 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// TestLayerTwice: an image may have a layer twice, which is taken once. If it is damaged
+// the error says so, whichever of the layers that are taken at once fails first.
+func TestLayerTwice(t *testing.T) {
+	c := newCrafted(t)
+	for range 20 {
+		twice, other := c.layer("twice", "1"), c.layer("other", "1")
+		top := c.index(c.image(twice, other, twice, other))
+		if err := os.WriteFile(c.b.sink.path(twice.Digest), []byte("other bytes"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *oci.DamagedError
+		if _, err := c.collect(top, nil); !errors.As(err, &damaged) || damaged.Digest.String() != twice.Digest.String() {
+			t.Fatalf("got %v, want that %s is damaged", err, twice.Digest)
+		}
+	}
+	twice := c.layer("twice", "1")
+	if _, err := c.collect(c.index(c.image(twice, twice)), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // BuildKit only warns when it could not rewrite a layer's times.
 func TestUnrewritten(t *testing.T) {
 	c := newCrafted(t)
