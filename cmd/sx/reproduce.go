@@ -32,6 +32,7 @@ type reproduceOptions struct {
 	again    bool
 	fromSeed bool
 	clean    bool
+	runs     int
 	merge    []string
 	markdown bool
 	shard    string
@@ -65,6 +66,9 @@ select the same outputs of the same tree get the same parts.
 --from-seed builds the closure from source alone, as sx build --no-cache into an empty
 out/ does. It takes as long as the longest chain, and rests on no published image.
 
+--runs 2 builds each output twice, as it stands, and compares the two digests with each
+other: is it reproducible on this machine? If not, the exit code is 3.
+
 --merge builds nothing: it adds up the receipts of many people (sx receipt export) whose
 keys you trust (sx keys), and prints by how many people, machines and CPU vendors each
 selected output is confirmed. That is their word, and never a MATCH here.`,
@@ -72,6 +76,7 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
   sx reproduce pallet-rust --closure -k  # all that pallet-rust is built from, too
   sx reproduce --all --dry-run           # what would be built
   sx reproduce pallet-rust --from-seed
+  sx reproduce core-curl --runs 2        # is it the same twice?
   sx reproduce --all --merge receipts/   # who confirms which outputs`,
 		Annotations: ownWords(codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk, exitUnproven), map[int]string{
 			exitOK:       "each selected output has its published digest",
@@ -91,6 +96,7 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 	addJSONFlag(c, &o.json, "each verdict with its evidence; with --dry-run, the plan")
 	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
 	f.BoolVar(&o.again, "again", false, "build the outputs anew that were reproduced before")
+	f.IntVar(&o.runs, "runs", 0, "build each output `N` times and print whether it is the same every time")
 	f.BoolVar(&o.fromSeed, "from-seed", false, "build the closure from source alone instead")
 	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, and reproduce nothing")
 	f.StringArrayVar(&o.merge, "merge", nil, "add up the receipts at `PLACE`, a file, folder or oci://HOST/NAMESPACE; may be repeated")
@@ -120,6 +126,10 @@ func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
 		}
 	}
 	switch {
+	case c.Flags().Changed("runs") && (o.runs < 2 || o.runs > maxRuns):
+		return usagef("--runs takes a number from 2 to %d", maxRuns)
+	case o.runs > 0 && (o.fromSeed || o.dryRun || o.json || o.shard != "" || len(o.merge) > 0):
+		return usagef("--runs builds the selected outputs several times: of the other modes it goes with --closure only")
 	case o.shard != "" && (o.fromSeed || len(o.merge) > 0):
 		return usagef("--shard divides builds from published images: it goes with neither --from-seed nor --merge")
 	case len(o.times) > 0 && o.shard == "":
@@ -188,6 +198,9 @@ func (s *session) reproduceRefs(ctx context.Context, refs []graph.Ref, o reprodu
 		}
 		refs = o.part.Part(s.tree.Graph, refs, times)
 	}
+	if o.runs > 0 {
+		return s.repeat(ctx, area, refs, o)
+	}
 	p, err := area.Plan(ctx, refs, o.again)
 	if err != nil {
 		return err
@@ -231,25 +244,35 @@ func (r *reproduction) printBlocked(w io.Writer) {
 }
 
 func (r *reproduction) run(ctx context.Context, display *progress.Display) error {
-	opts, err := r.options(ctx, display)
-	if err != nil {
+	report, err := r.build(ctx, display)
+	if report == nil {
 		return err
 	}
-	drain := opts.Drain
-	defer onFirst(drain, display.Interrupted)()
+	all := errors.Join(err, r.summarize(report), printTable(r.stderr, report, nil, err))
+	return r.interrupted(ctx, report, all)
+}
+
+// build runs the plan and closes the display.
+func (r *reproduction) build(ctx context.Context, display *progress.Display) (*driver.Report, error) {
+	opts, err := r.options(ctx, display)
+	if err != nil {
+		return nil, err
+	}
+	defer onFirst(opts.Drain, display.Interrupted)()
 	images := preseedSettings(r.set)
 	images.Status = display.Images()
 	report, err := r.area.Run(ctx, r.plan, images, opts)
 	err = errors.Join(err, r.endEngine(ctx))
 	display.Close()
-	if report == nil {
-		return err
+	return report, err
+}
+
+// interrupted joins err with the exit code of a run that a Ctrl-C ended early.
+func (r *reproduction) interrupted(ctx context.Context, report *driver.Report, err error) error {
+	if drained(drainOf(ctx)) && report.Count(plan.NotRun) > 0 {
+		return errors.Join(err, codeError(exitInterrupt))
 	}
-	all := []error{err, r.summarize(report), printTable(r.stderr, report, nil, err)}
-	if drained(drain) && report.Count(plan.NotRun) > 0 {
-		all = append(all, codeError(exitInterrupt))
-	}
-	return errors.Join(all...)
+	return err
 }
 
 func (r *reproduction) options(ctx context.Context, display *progress.Display) (opts driver.Options, err error) {
