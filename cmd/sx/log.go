@@ -64,13 +64,15 @@ func runLog(ctx context.Context, a *app, selector string, o logOptions) error {
 		return err
 	}
 	family, err := a.logOwner(ctx, selector, state)
-	if err != nil {
-		return err
+	if err == nil && o.list {
+		err = listLogs(a.stdout, state, family[0], o.json)
+	} else if err == nil {
+		err = printLog(ctx, a, state, family, o.follow)
 	}
-	if o.list {
-		return listLogs(a.stdout, state, family[0], o.json)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: the logs are those of the user who built; run as that user, or set paths.state to a folder of your own", err)
 	}
-	return printLog(ctx, a, state, family, o.follow)
+	return err
 }
 
 // loggedJSON is a log as `sx log --list --json` prints it.

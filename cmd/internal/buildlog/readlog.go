@@ -39,7 +39,11 @@ func Open(state, output string) (*Log, error) {
 		return nil, err
 	}
 	defer root.Close()
-	names, err := fs.Glob(root.FS(), filepath.Join(logsDir, output, "*"+logExt))
+	folder := filepath.Join(logsDir, output)
+	if _, err := fs.ReadDir(root.FS(), folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the logs of %s: %w", output, err) // which Glob takes for no logs
+	}
+	names, err := fs.Glob(root.FS(), filepath.Join(folder, "*"+logExt))
 	if err != nil {
 		return nil, err
 	}
