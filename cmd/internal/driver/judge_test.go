@@ -91,7 +91,7 @@ func TestEditTakenBack(t *testing.T) {
 	p.build("a", "a")
 	p.wantWords(nil, "a MATCH", "b UNPROVEN", "c UNPROVEN", "d MATCH")
 	p.build("b", "b of edited") // a digest that was proven with the edit, now is without
-	p.wantWords(nil, "a MATCH", "b MISMATCH", "c MISMATCH", "d MATCH")
+	p.wantWords(nil, "a MATCH", "b MISMATCH", "c tainted by core-b", "d MATCH")
 
 	// The output between the edit and this one kept its digest.
 	p.write("core/a/edit", "")
@@ -134,7 +134,7 @@ func TestDamagedHistory(t *testing.T) {
 		p.build(name, "other "+name)
 	}
 	h := history{"packages/core/a": errors.New("tree 1234 is damaged"), "packages/core/b": true}
-	notes := p.wantWords(h, "a MISMATCH", "b CHANGED", "c CHANGED", "d MISMATCH", "e MATCH")
+	notes := p.wantWords(h, "a MISMATCH", "b CHANGED", "c CHANGED", "d tainted by core-a", "e MATCH")
 	for _, name := range []string{"a", "d"} {
 		if !strings.Contains(notes[name], "unknown: tree 1234 is damaged") {
 			t.Errorf("%s: what is not known is not said: %q", name, notes[name])
