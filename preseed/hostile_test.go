@@ -114,7 +114,7 @@ var hostiles = []hostile{
 	// the config
 	{name: "another platform", change: func(_, c object) { c["architecture"] = "riscv64" }, want: "the published image is for linux/riscv64, not for linux/amd64"},
 	{name: "fewer layers in the config", change: func(_, c object) { c["rootfs"] = object{} }, want: "its manifest names 1 layers, its config 0"},
-	{name: "a platform that paints", change: func(_, c object) { c["os"] = "\x1b[2J" }, want: `is no part of a platform`},
+	{name: "a platform that paints", change: func(_, c object) { c["os"] = "\x1b[2J" }, want: `is not part of a platform`},
 	// the layer
 	{name: "another layer", misuse: onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) { whole(w, "", noise(9, 1000)) }),
 		want: "wrong blob: sha256 "},
