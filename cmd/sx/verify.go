@@ -293,8 +293,12 @@ func namesOf(lines []driver.Line) []string {
 
 func printWrongSources(w io.Writer, wrong []driver.WrongSource) {
 	for _, s := range wrong {
-		if s.Unreached {
+		switch {
+		case s.Linked:
 			fmt.Fprintf(w, "sx: %s cannot be checked: %s; sx follows no link: every folder above it must be one itself\n", text.Field(s.Path), text.Field(s.Err.Error()))
+			continue
+		case s.Unreached:
+			fmt.Fprintf(w, "sx: %s cannot be checked: %s\n", text.Field(s.Path), text.Field(s.Err.Error()))
 			continue
 		}
 		fmt.Fprintf(w, "sx: %s is damaged or a different file: %s; sx fetch %s downloads it again\n",

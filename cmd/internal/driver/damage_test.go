@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,10 +46,25 @@ mirrors = ["https://example.org/file"]
 	p.must(err)
 	var got []string
 	for _, w := range wrong {
-		got = append(got, fmt.Sprint(w.Path, " ", w.Unreached))
+		got = append(got, fmt.Sprint(w.Path, " ", w.Unreached && w.Linked))
 	}
 	if fmt.Sprint(got) != "[fetch/core/bad/file false fetch/core/folder/file false fetch/core/linked/file true]" {
 		t.Errorf("wrong are %v", wrong)
+	}
+}
+
+// TestSystemError checks that a file which the system could not read is told from one that
+// is not what it should be.
+func TestSystemError(t *testing.T) {
+	for _, no := range []syscall.Errno{syscall.EMFILE, syscall.EACCES, syscall.EIO} {
+		if !isSystemError(&fs.PathError{Op: "open", Path: "x", Err: no}) {
+			t.Errorf("%v is not the system's", no)
+		}
+	}
+	for _, err := range []error{nil, fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, errors.New("path escapes from parent")} {
+		if isSystemError(err) {
+			t.Errorf("%v is the system's", err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -42,7 +43,8 @@ type WrongSource struct {
 	Definition *graph.Definition
 	Path       string // in the tree
 	Err        error
-	Unreached  bool // the file was not read, because its path cannot be followed
+	Unreached  bool // the file could not be read, so nothing is known of it
+	Linked     bool // because its path leads through something that is not a folder of the tree
 }
 
 // VerifySources hashes the sources of definitions that lie in fetch/, also if their
@@ -66,32 +68,45 @@ func VerifySources(ctx context.Context, t *tree.Tree, definitions []*graph.Defin
 			err = context.Cause(ctx)
 		} else if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
 			var unreached *unreachedError
-			wrong = append(wrong, WrongSource{all[i].of, all[i].Path, failed, errors.As(failed, &unreached)})
+			found := errors.As(failed, &unreached)
+			wrong = append(wrong, WrongSource{all[i].of, all[i].Path, failed, found, found && unreached.linked})
 		}
 		return err == nil
 	})
 	return wrong, err
 }
 
-// unreachedError reports that the path of a source leads through something that is not a
-// folder of the tree.
-type unreachedError struct{ error }
+// unreachedError reports that a source could not be read.
+type unreachedError struct {
+	error
+	linked bool // its path leads through something that is not a folder of the tree
+}
 
 func (e *unreachedError) Unwrap() error { return e.error }
 
 func verifySource(ctx context.Context, t *tree.Tree, s graph.Source) error {
 	info, err := fs.Lstat(t.FS, s.Path)
 	if err != nil {
-		return &unreachedError{err}
+		return &unreachedError{err, !isSystemError(err)}
 	}
 	if !info.Mode().IsRegular() {
 		return errors.New("it is not a regular file")
 	}
 	sum, err := t.Store.Stats().Rehash(ctx, filepath.Join(t.Dir, filepath.FromSlash(s.Path)))
+	if isSystemError(err) {
+		return &unreachedError{err, false}
+	}
 	if err == nil && graph.Hash(sum) != s.Hash {
 		err = fmt.Errorf("its sha256 is %s, want %s", graph.Hash(sum), s.Hash)
 	}
 	return err
+}
+
+// isSystemError reports that the system could not open or read a file, whatever is in it:
+// it may not be read, the disk fails, or too many files are open.
+func isSystemError(err error) bool {
+	var no syscall.Errno
+	return errors.As(err, &no) && no != syscall.ENOENT && no != syscall.ENOTDIR && no != syscall.ELOOP
 }
 
 // SourceError reports that an output cannot be built because a source could not be
