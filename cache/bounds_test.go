@@ -24,7 +24,7 @@ func TestDocumentsAreBounded(t *testing.T) {
 		`{"schemaVersion":2,"manifests":[{"mediaType":"` + part + `","digest":` + digest + `,"size":1}]}`: "media type",
 		`{"schemaVersion":2,"manifests":[{"mediaType":"m","size":` + strings.Repeat("9", size) + `}]}`:    "a number has more than",
 		`{"x":` + strings.Repeat("[", size/2) + strings.Repeat("]", size/2) + `}`:                         "nested more than 64",
-		`{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", size/3) + `{}]}`:                       "more than 131072 values",
+		`{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", size/3) + `{}]}`:                       "more than 32768 values",
 		`{"schemaVersion":2,"` + part + `":1,"` + part + `":2}`:                                           "twice",
 		strings.Repeat(" ", 2*size): "more than 4194304 bytes",
 	} {

@@ -8,7 +8,7 @@ const (
 	maxText   = 1 << 20 // bytes of a string
 	maxNumber = 32      // bytes of a number
 	maxDepth  = 64
-	maxValues = 1 << 17
+	maxValues = 1 << 15
 )
 
 // CheckBounds refuses a JSON text that would take long to decode or make a very long
