@@ -109,7 +109,16 @@ func secretKeys(listing string) (out []string) {
 // Sign returns the signed message of payload, made as upstream's sign.sh does; by the key with a fingerprint, or by
 // gpg's default if that is "". PIN and touch go between the user and gpg.
 func (p Programs) Sign(ctx context.Context, fingerprint string, payload []byte) ([]byte, error) {
-	args := []string{"--sign", "--no-armor"}
+	return p.signature(ctx, fingerprint, payload, "--sign")
+}
+
+// SignDetached returns a binary detached signature of payload, made as [Programs.Sign] makes a message.
+func (p Programs) SignDetached(ctx context.Context, fingerprint string, payload []byte) ([]byte, error) {
+	return p.signature(ctx, fingerprint, payload, "--detach-sign")
+}
+
+func (p Programs) signature(ctx context.Context, fingerprint string, payload []byte, command string) ([]byte, error) {
+	args := []string{command, "--no-armor"}
 	if fingerprint != "" {
 		args = append([]string{"--local-user", fingerprint}, args...)
 	}
@@ -158,21 +167,4 @@ func (l *limited) Write(p []byte) (int, error) {
 		return 0, errors.New("its answer is too long")
 	}
 	return l.data.Write(p)
-}
-
-// SignDetached returns a binary detached signature of payload, made as [Programs.Sign] makes
-// a message.
-func (p Programs) SignDetached(ctx context.Context, fingerprint string, payload []byte) ([]byte, error) {
-	args := []string{"--detach-sign", "--no-armor"}
-	if fingerprint != "" {
-		args = append([]string{"--local-user", fingerprint}, args...)
-	}
-	out, err := p.run(ctx, signTime, p.sign, payload, args...)
-	if err == nil && len(out) == 0 {
-		err = errors.New("it wrote nothing")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("signing with %s: %w", p.sign[0], err)
-	}
-	return out, nil
 }
