@@ -16,6 +16,11 @@ import (
 type depsOptions struct {
 	tree, json bool
 	depth      uint16
+
+	next func(*graph.Graph) relations.Next
+	// dependents: the answer is about the whole tree, and a broken definition makes it
+	// incomplete.
+	dependents bool
 }
 
 func (o *depsOptions) addFlags(c *cobra.Command) {
@@ -26,7 +31,7 @@ func (o *depsOptions) addFlags(c *cobra.Command) {
 }
 
 func newDepsCommand(a *app) *cobra.Command {
-	var o depsOptions
+	o := depsOptions{next: relations.Dependencies}
 	c := &cobra.Command{
 		Use:   "deps SELECTOR...",
 		Short: "Print what outputs are built from",
@@ -42,7 +47,7 @@ It reads only the definitions: nothing needs to be built.`,
 		Annotations:       codes(exitFailed),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			return runDeps(c, a, args, o, relations.Dependencies, false)
+			return runDeps(c, a, args, o)
 		},
 	}
 	o.addFlags(c)
@@ -50,7 +55,7 @@ It reads only the definitions: nothing needs to be built.`,
 }
 
 func newRdepsCommand(a *app) *cobra.Command {
-	var o depsOptions
+	o := depsOptions{next: relations.Dependents, dependents: true}
 	c := &cobra.Command{
 		Use:   "rdeps SELECTOR...",
 		Short: "Print which outputs are built from others",
@@ -67,16 +72,15 @@ code is 2.`,
 		Annotations:       codes(exitFailed),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			return runDeps(c, a, args, o, relations.Dependents, true)
+			return runDeps(c, a, args, o)
 		},
 	}
 	o.addFlags(c)
 	return c
 }
 
-// runDeps prints what the steps of next lead to. With whole, the answer is about the whole
-// tree, and a broken definition makes it incomplete.
-func runDeps(c *cobra.Command, a *app, args []string, o depsOptions, next func(*graph.Graph) relations.Next, whole bool) error {
+// runDeps prints what the steps of o.next lead to.
+func runDeps(c *cobra.Command, a *app, args []string, o depsOptions) error {
 	if len(args) == 0 {
 		return usagef("name an output: %s core-curl", c.CommandPath())
 	}
@@ -91,13 +95,13 @@ func runDeps(c *cobra.Command, a *app, args []string, o depsOptions, next func(*
 	if err != nil {
 		return err
 	}
-	if whole {
+	if o.dependents {
 		sel.broken = g.Broken()
 	}
 	if len(sel.refs) == 0 {
 		return sel.err()
 	}
-	return errors.Join(printDeps(a.stdout, g, sel.refs, o, next(g), !whole), sel.err())
+	return errors.Join(printDeps(a.stdout, g, sel.refs, o), sel.err())
 }
 
 // depsJSON is what sx deps and sx rdeps print as JSON.
@@ -107,13 +111,14 @@ type depsJSON struct {
 	Images  []graph.Image       `json:"images,omitempty"`
 }
 
-func printDeps(w io.Writer, g *graph.Graph, of []graph.Ref, o depsOptions, next relations.Next, images bool) error {
+func printDeps(w io.Writer, g *graph.Graph, of []graph.Ref, o depsOptions) error {
+	next := o.next(g)
 	if o.tree {
 		return relations.WriteTree(w, of, next, int(o.depth))
 	}
 	reached := relations.Reach(of, next, int(o.depth))
 	var foreign []graph.Image
-	if images {
+	if !o.dependents {
 		foreign = g.Images(within(of, reached, int(o.depth)))
 	}
 	if o.json {
