@@ -37,15 +37,21 @@ type look struct {
 	skipped   [2]string // why it was not looked at, by side
 }
 
-// spill copies the contents of looks out of the layer of one side into a temporary file, in the order of the tar.
-func spill(ctx context.Context, blobs Blobs, d oci.Descriptor, tempDir string, looks map[int64]*look, side int) (*os.File, error) {
+// sideLooks are the looks at the layer of one side, by the numbers of their entries.
+type sideLooks struct {
+	bySeq map[int64]*look
+	side  int
+}
+
+// spill copies the contents of l out of a layer into a temporary file, in the order of the tar.
+func (l sideLooks) spill(ctx context.Context, blobs Blobs, d oci.Descriptor, tempDir string) (*os.File, error) {
 	f, err := TempFile(tempDir)
 	if err != nil {
 		return nil, &PlaceError{err}
 	}
 	s, err := layer.Open(ctx, blobs, d)
 	if err == nil {
-		err = spillFrom(s, f, looks, side)
+		err = l.spillFrom(s, f)
 		s.Close()
 	}
 	if err != nil {
@@ -55,7 +61,8 @@ func spill(ctx context.Context, blobs Blobs, d oci.Descriptor, tempDir string, l
 	return f, nil
 }
 
-func spillFrom(s *layer.Stream, f *os.File, looks map[int64]*look, side int) error {
+func (sl sideLooks) spillFrom(s *layer.Stream, f *os.File) error {
+	looks, side := sl.bySeq, sl.side
 	r, end, left := tar.NewReader(s.Reader), int64(0), len(looks)
 	for seq := int64(0); left > 0; seq++ {
 		h, err := r.Next()

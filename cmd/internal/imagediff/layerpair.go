@@ -132,11 +132,11 @@ func (l *layerPair) contents(looks []*look) error {
 	g, ctx := errgroup.WithContext(l.ctx)
 	for i, d := range []*oci.Descriptor{l.pair.a, l.pair.b} {
 		g.Go(func() error {
-			bySeq := map[int64]*look{}
+			of := sideLooks{map[int64]*look{}, i}
 			for _, k := range looks {
-				bySeq[k.seqs[i]] = k
+				of.bySeq[k.seqs[i]] = k
 			}
-			f, err := spill(ctx, l.reading(i, l.images[i].Blobs), *d, l.o.TempDir, bySeq, i)
+			f, err := of.spill(ctx, l.reading(i, l.images[i].Blobs), *d, l.o.TempDir)
 			if err == nil {
 				files[i] = f
 			}
