@@ -164,17 +164,26 @@ func printDiffers(w io.Writer, v verdict.Verdict) {
 	if v.Word != verdict.Mismatch && v.Word != verdict.Changed {
 		return
 	}
-	fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s", v.Ref, v.Word, short(v.Want.String()), short(v.Got.String()))
+	fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s", v.Ref, differing(v), short(v.Want.String()), short(v.Got.String()))
 	if next := nextCommand(v); next != "" {
 		fmt.Fprintf(w, "; what differs: %s", next)
 	}
 	fmt.Fprintln(w)
 }
 
-// nextCommand returns the command that tells more of a MISMATCH, "" for other verdicts.
+// differing is the word for a difference, or what it is tainted by.
+func differing(v verdict.Verdict) string {
+	if v.Word == verdict.Mismatch && !v.Own() {
+		return v.String()
+	}
+	return string(v.Word)
+}
+
+// nextCommand returns the command that tells more of a MISMATCH, "" for other verdicts and
+// for one that a dependency explains.
 func nextCommand(v verdict.Verdict) string {
 	switch {
-	case v.Word != verdict.Mismatch:
+	case !v.Own():
 		return ""
 	case v.Against != "": // sx diff with one argument takes the digest of the tree
 		return fmt.Sprintf("sx diff %s docker.io/stagex/%s@%s", v.Ref, v.Ref, v.Want)
