@@ -87,11 +87,12 @@ func ciOfRun(report *driver.Report, vs []verdict.Verdict) ci.Report {
 func ciOfResult(res driver.Result) ci.Result {
 	one := ci.Result{Output: res.Ref.String(), Words: string(res.Outcome), Elapsed: res.Elapsed}
 	switch res.Outcome {
+	case plan.Built, plan.Preseeded:
 	case plan.Unchanged:
 		one.Words = "unchanged"
 	case plan.Reused:
 		one.Words = "reused"
-	case plan.Failed:
+	default: // failed
 		one.State = ci.Failed
 	case plan.Skipped:
 		one.State, one.Message = ci.Skipped, res.Cause.String()+" failed"

@@ -316,7 +316,7 @@ func (r *reproduction) summarize(report *driver.Report) error {
 	vs, basis := reproduce.Judge(judge, r.refs)
 	lost := map[graph.Ref]bool{}
 	for _, res := range report.Results {
-		lost[res.Ref] = res.Outcome != plan.Built && res.Outcome != plan.Reused && res.Outcome != plan.Unchanged
+		lost[res.Ref] = !res.Outcome.OK()
 	}
 	for i, b := range r.plan.Blocked {
 		at := slices.IndexFunc(vs, func(v verdict.Verdict) bool { return v.Ref == b.Ref })

@@ -31,7 +31,7 @@ func Detect(getenv func(string) string) System {
 	return None
 }
 
-// State is how an output did, as far as a CI system cares.
+// State is the result of an output as a CI system shows it.
 type State int
 
 // The states.
@@ -59,7 +59,7 @@ type Report struct {
 	Command string // sx build
 	Totals  string // a line that counts the results
 	Results []Result
-	Tree    string // of the tree in the repository, "" if it is its root
+	Tree    string // the path of the tree in the repository, "" if it is the root
 }
 
 func (r Report) count(s State) (n int) {

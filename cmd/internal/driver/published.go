@@ -25,7 +25,7 @@ type Published struct {
 
 // Reproduce runs p, whose steps are built from the published images of their direct
 // dependencies, each without the engine's cache. Results and records go to the store of
-// v, which is what there was before; the checkout's out/ is not touched. The error is
+// v, a view from before the run; the checkout's out/ is not touched. The error is
 // about the run as a whole; failed steps are in the report.
 func Reproduce(ctx context.Context, v *tree.View, p *plan.Plan, from Published, opts Options) (*Report, error) {
 	if opts.Now == nil {
@@ -132,7 +132,7 @@ type DependencyError struct {
 	Err error
 }
 
-// Error leaves to a table of e.Err what the registries answered.
+// Error leaves out what the registries answered: the summary prints that in a table.
 func (e *DependencyError) Error() string {
 	if errors.As(e.Err, new(*preseed.Error)) {
 		return fmt.Sprintf("the published image of its dependency %s cannot be had", e.Ref)

@@ -38,7 +38,7 @@ func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	}
 	res.log.End(lastLine(res))
 	r.finish(s, res)
-	return res.Outcome == plan.Built || res.Outcome == plan.Unchanged || res.Outcome == plan.Reused
+	return res.Outcome.OK()
 }
 
 // attempt builds the output of s, if it still must be built.

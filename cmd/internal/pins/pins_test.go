@@ -152,13 +152,13 @@ func TestSharedDigest(t *testing.T) {
 func TestLarge(t *testing.T) {
 	one := "stagex/core-a@sha256:" + digits("1")
 	for name, text := range map[string]string{
-		"one line": strings.Repeat(one+" ", 40_000),
-		"lines":    strings.Repeat("FROM "+one+"\n", 40_000),
-		"mirror":   strings.Repeat("FROM x.example/core-a@sha256:"+digits("1")+"\n", 40_000),
-		"open":     strings.Repeat("${a/", 1<<18),
-		"slashes":  strings.Repeat("a/", 1<<20),
-		"values":   strings.Repeat("ARG A=1 B=2 C=3\n", 1<<16) + "FROM stagex/core-a:$A$A$A$A",
-		"continue": strings.Repeat("\\\n", 1<<17) + strings.Repeat("stagex/core-a ", 1<<16),
+		"one line": strings.Repeat(one+" ", 10_000),
+		"lines":    strings.Repeat("FROM "+one+"\n", 10_000),
+		"mirror":   strings.Repeat("FROM x.example/core-a@sha256:"+digits("1")+"\n", 10_000),
+		"open":     strings.Repeat("${a/", 1<<16),
+		"slashes":  strings.Repeat("a/", 1<<18),
+		"values":   strings.Repeat("ARG A=1 B=2 C=3\n", 1<<14) + "FROM stagex/core-a:$A$A$A$A",
+		"continue": strings.Repeat("\\\n", 1<<15) + strings.Repeat("stagex/core-a ", 1<<14),
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -167,7 +167,7 @@ func TestLarge(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 			t.Log(len(all), time.Since(began))
-			if strings.Contains(text, digits("1")) && (len(all) != 40_000 || all[39_999].Line == 1 && name != "one line") {
+			if strings.Contains(text, digits("1")) && (len(all) != 10_000 || all[9_999].Line == 1 && name != "one line") {
 				t.Errorf("found %d, the last %s", len(all), all[len(all)-1])
 			}
 		})

@@ -239,3 +239,8 @@ const (
 	Skipped   Outcome = "skipped"   // a dependency failed: driver.Result.Cause
 	NotRun    Outcome = "not run"   // the run stopped before it started
 )
+
+// OK reports whether the output is in out/ now, so that what needs it can be built.
+func (o Outcome) OK() bool {
+	return o == Built || o == Unchanged || o == Reused || o == Preseeded
+}

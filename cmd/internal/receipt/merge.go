@@ -24,7 +24,7 @@ type Want struct {
 
 // The states of an output.
 const (
-	Confirmed = "confirmed" // some people had the published digest, and nobody another one
+	Confirmed = "confirmed" // at least one person got the published digest, and no one another
 	Failed    = "failed"    // all whose receipt counts had another digest
 	Conflict  = "conflict"  // receipts that count have different digests
 	Missing   = "missing"   // no receipt counts
@@ -36,7 +36,7 @@ type Coverage struct {
 	Digest   oci.Digest `json:"published"`
 	State    string     `json:"state"`
 	People   []string   `json:"people"`      // who had the published digest, sorted
-	Machines int        `json:"machines"`    // of theirs
+	Machines int        `json:"machines"`    // on which they did
 	Vendors  []string   `json:"cpu_vendors"` // of these machines, sorted
 	// Against are the receipts with another digest than the published one, as
 	// "<person>: sha256:<hex> (<file>)"; if two of them differ, too, all are listed.
@@ -70,7 +70,7 @@ func (s Sum) Count(state string) int {
 }
 
 // Check returns for each receipt why it does not count for the wanted outputs, nil if it
-// does: why it is nobody's word, or says nothing of them, or says what another one says.
+// does: it has no signature that counts, is about other outputs or inputs, or repeats another one.
 func Check(wanted []Want, receipts []Receipt) []error {
 	want, seen := map[string]Want{}, map[string]string{}
 	for _, w := range wanted {

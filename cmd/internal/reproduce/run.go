@@ -38,8 +38,8 @@ func (a *Area) Plan(ctx context.Context, refs []graph.Ref, again bool) (*Plan, e
 	return &Plan{Plan: p}, nil
 }
 
-// unproven returns the outputs of a closure to be built from the seed: those that have no
-// build without the cache from what their dependencies are now, and all that are built
+// unproven returns the outputs of a closure to be built from the seed: those that were not
+// built yet without the cache from what their dependencies are now, and all that are built
 // from such outputs.
 func unproven(v *tree.View, closure []graph.Ref, again bool) (targets []graph.Ref, err error) {
 	open := map[graph.Ref]bool{}
