@@ -61,7 +61,7 @@ type Engine struct {
 	limits limits // of a test; zero: the usual ones
 }
 
-// limits are those of what another process does.
+// limits bound how long another process may take.
 type limits struct {
 	start  time.Duration // until an engine listens; 0: startTime
 	answer time.Duration // until it answers; 0: buildkit.AnswerTime

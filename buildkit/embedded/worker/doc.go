@@ -4,6 +4,6 @@
 // of the machine may have damaged; worker_linux.go connects BuildKit's executor, storage,
 // cache and exporter. Everything in a state is a cache.
 //
-// The package starts no process and listens to nobody: package embedded does, which runs
+// The package starts no process and opens no socket: package embedded does, which runs
 // it in the engine's process.
 package worker

@@ -118,7 +118,7 @@ func Tagged(ctx context.Context, t *tree.Tree, refs []graph.Ref, to Destination,
 	return n, err
 }
 
-// rootsOf returns the digests of what index.json of each output names.
+// rootsOf returns the digest that each output has in its index.json.
 func rootsOf(t *tree.Tree, refs []graph.Ref) ([]oci.Digest, error) {
 	var unreadable []error
 	roots := make([]oci.Digest, len(refs))

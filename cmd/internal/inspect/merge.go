@@ -51,7 +51,7 @@ type node struct {
 
 // inode is what hard links share.
 type inode struct {
-	header tar.Header // what a listing needs of it; a hard link has that of what it leads to
+	header tar.Header // the fields that a listing needs; of a hard link, those of its target
 	from   int        // the layer that holds the content, from 0
 	entry  int64      // number of the entry in that layer's tar, from 0
 }
