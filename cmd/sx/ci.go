@@ -92,12 +92,12 @@ func ciOfResult(res driver.Result) ci.Result {
 		one.Words = "unchanged"
 	case plan.Reused:
 		one.Words = "reused"
-	default: // failed
-		one.State = ci.Failed
 	case plan.Skipped:
 		one.State, one.Message = ci.Skipped, res.Cause.String()+" failed"
 	case plan.NotRun:
 		one.State = ci.Skipped
+	default: // failed
+		one.State = ci.Failed
 	}
 	if res.Err != nil {
 		one.Message = res.Err.Error()
