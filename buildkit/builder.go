@@ -83,7 +83,7 @@ func (b *Builder) open(ctx context.Context) (err error) {
 	if b.sink, err = newSink(b.scratch.Path, b.conn.ContentDir, b.store); err != nil {
 		return err
 	}
-	b.dirs = &dirs{byName: map[string]*served{}}
+	b.dirs = &dirs{byName: map[string]*servedContext{}}
 	b.blobs = &blobs{store: b.store, known: map[oci.Digest]struct{}{}}
 	// The session lasts until Close, not only until the first build's context ends.
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -181,14 +181,14 @@ type contents struct {
 	layers map[digest.Digest]struct{}
 }
 
-func (b *Builder) contents(deps map[string]cache.Layout, images map[string]cache.Pulled) (contents, error) {
+func contentsOf(store *cache.Store, deps map[string]cache.Layout, images map[string]cache.Pulled) (contents, error) {
 	c := contents{layers: map[digest.Digest]struct{}{}}
 	for name, l := range deps {
 		if !l.OneLevel {
 			c.blobs = append(c.blobs, l.Index)
 		}
 		for _, m := range slices.Concat(l.Manifests, l.Attestations) {
-			if err := b.addImage(&c, m.Digest); err != nil {
+			if err := c.add(store, m.Digest); err != nil {
 				return c, fmt.Errorf("reading out/%s: %w", name, err)
 			}
 		}
@@ -196,7 +196,7 @@ func (b *Builder) contents(deps map[string]cache.Layout, images map[string]cache
 	for name, image := range images {
 		c.blobs = append(c.blobs, image.Root)
 		for _, m := range image.Images {
-			if err := b.addImage(&c, m.Manifest.Digest); err != nil {
+			if err := c.add(store, m.Manifest.Digest); err != nil {
 				return c, fmt.Errorf("reading the image %s: %w", name, err)
 			}
 		}
@@ -204,9 +204,10 @@ func (b *Builder) contents(deps map[string]cache.Layout, images map[string]cache
 	return c, nil
 }
 
-func (b *Builder) addImage(c *contents, d oci.Digest) error {
+// add adds the blobs of an image, by its manifest.
+func (c *contents) add(store *cache.Store, d oci.Digest) error {
 	var m ocispecs.Manifest
-	if err := b.decodeBlob(d, &m); err != nil {
+	if err := decodeBlob(store, d, &m); err != nil {
 		return err
 	}
 	c.blobs = append(c.blobs, d)
@@ -218,7 +219,7 @@ func (b *Builder) addImage(c *contents, d oci.Digest) error {
 		c.blobs = append(c.blobs, d)
 	}
 	var cfg ocispecs.Image
-	if err := b.decodeBlob(c.blobs[len(c.blobs)-1-len(m.Layers)], &cfg); err != nil {
+	if err := decodeBlob(store, c.blobs[len(c.blobs)-1-len(m.Layers)], &cfg); err != nil {
 		return err
 	}
 	for _, id := range cfg.RootFS.DiffIDs {
@@ -227,8 +228,8 @@ func (b *Builder) addImage(c *contents, d oci.Digest) error {
 	return nil
 }
 
-func (b *Builder) decodeBlob(d oci.Digest, into any) error {
-	path, err := b.store.BlobPath(d)
+func decodeBlob(store *cache.Store, d oci.Digest, into any) error {
+	path, err := store.BlobPath(d)
 	if err != nil {
 		return err
 	}

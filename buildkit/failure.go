@@ -141,9 +141,9 @@ const DamagedBlob = "in the engine's store is damaged"
 // core/metadata).
 var lostSnapshot = regexp.MustCompile(`snapshot( \S+)? does not exist: not found$`)
 
-// spoilt returns what is wrong with the engine's cache, if a build failed for that reason
+// cacheDamage returns what is wrong with the engine's cache, if a build failed for that reason
 // and would fail each time with the same cache. Otherwise it returns "".
-func spoilt(err error) string {
+func cacheDamage(err error) string {
 	switch {
 	case Damaged(err):
 		return "a blob in its cache is damaged"

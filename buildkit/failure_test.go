@@ -172,11 +172,11 @@ func TestSpoilt(t *testing.T) {
 		`failed to calculate checksum of ref a: "/snapshot does not exist": not found`:                                             "",
 		`failed to compute cache key: failed to calculate checksum of ref b::c: "/x": not found`:                                   "",
 	} {
-		if got := spoilt(&BuildError{Err: errors.New(text)}); got != want {
+		if got := cacheDamage(&BuildError{Err: errors.New(text)}); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
-	if got := spoilt(nil); got != "" {
+	if got := cacheDamage(nil); got != "" {
 		t.Error(got)
 	}
 }

@@ -3,16 +3,17 @@ package buildkit
 import (
 	"fmt"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
 // checkTriggers refuses dependencies whose image has ONBUILD instructions. BuildKit would
 // run them in this build although they are in no checked file of the tree, and they may
 // name a registry (moby/buildkit: dockerfile2llb, resolveStages).
-func (b *Builder) checkTriggers(job Job) error {
+func checkTriggers(store *cache.Store, job Job) error {
 	for name, l := range job.Deps {
 		for _, m := range l.Manifests {
-			triggers, err := b.triggers(m.Digest)
+			triggers, err := triggers(store, m.Digest)
 			if err != nil {
 				return fmt.Errorf("reading out/%s: %w", name, err)
 			}
@@ -29,9 +30,9 @@ func (b *Builder) checkTriggers(job Job) error {
 
 // triggers returns the ONBUILD instructions of an image. They are a part of docker's
 // config that the OCI specification does not have.
-func (b *Builder) triggers(manifest oci.Digest) ([]string, error) {
+func triggers(store *cache.Store, manifest oci.Digest) ([]string, error) {
 	var m struct{ Config struct{ Digest string } }
-	if err := b.decodeBlob(manifest, &m); err != nil {
+	if err := decodeBlob(store, manifest, &m); err != nil {
 		return nil, err
 	}
 	d, err := oci.ParseDigest(m.Config.Digest)
@@ -39,6 +40,6 @@ func (b *Builder) triggers(manifest oci.Digest) ([]string, error) {
 		return nil, err
 	}
 	var cfg struct{ Config struct{ OnBuild []string } }
-	err = b.decodeBlob(d, &cfg)
+	err = decodeBlob(store, d, &cfg)
 	return cfg.Config.OnBuild, err
 }

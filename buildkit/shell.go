@@ -68,21 +68,21 @@ func (e *ExitError) Error() string { return fmt.Sprintf("the program ended with 
 func (b *Builder) Shell(ctx context.Context, job Job, sh Shell) error {
 	b.builds.RLock()
 	defer b.builds.RUnlock()
-	deps, err := b.contents(withLayout(job.Deps, sh.With), job.Images)
+	deps, err := contentsOf(b.store, withLayout(job.Deps, sh.With), job.Images)
 	if err != nil {
 		return err
 	}
 	job.disk = b.conn.ContentDir
 	b.blobs.offer(deps.blobs)
-	q, release, err := b.question(job, deps)
+	inputs, release, err := b.prepare(job, deps)
 	if err != nil {
 		return err
 	}
 	defer release()
-	ctx, stop := whileReadable(ctx, q.contexts...)
+	ctx, stop := whileReadable(ctx, inputs.contexts...)
 	defer stop()
 	b.link(deps.blobs)
-	in := &inside{Builder: b, question: q, shell: sh, log: &gate{w: job.Log}}
+	in := &inside{Builder: b, solveInputs: inputs, shell: sh, log: &gate{w: job.Log}}
 	return in.run(ctx)
 }
 
@@ -114,7 +114,7 @@ func (g *gate) Write(p []byte) (int, error) {
 // inside is a program that runs inside a build.
 type inside struct {
 	*Builder
-	question
+	solveInputs
 	shell Shell
 	log   *gate
 	watch watch

@@ -66,25 +66,25 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	}
 	b.builds.RLock()
 	defer b.builds.RUnlock()
-	deps, err := b.contents(job.Deps, job.Images)
+	deps, err := contentsOf(b.store, job.Deps, job.Images)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.checkTriggers(job); err != nil {
+	if err := checkTriggers(b.store, job); err != nil {
 		return nil, err
 	}
 	job.disk = b.conn.ContentDir
 	b.blobs.offer(deps.blobs)
-	q, release, err := b.question(job, deps)
+	in, release, err := b.prepare(job, deps)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	ctx, stop := whileReadable(ctx, q.contexts...)
+	ctx, stop := whileReadable(ctx, in.contexts...)
 	defer stop()
-	img, err := b.run(ctx, q)
+	img, err := b.run(ctx, in)
 	for _, empty := range []func(context.Context) error{b.empty, b.emptyAlone} {
-		wrong := spoilt(err)
+		wrong := cacheDamage(err)
 		if wrong == "" {
 			break
 		}
@@ -99,43 +99,43 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 		if err := empty(ctx); err != nil {
 			return nil, fmt.Errorf("emptying the engine's cache (%s): %w", wrong, err)
 		}
-		img, err = b.run(ctx, q)
+		img, err = b.run(ctx, in)
 	}
 	return img, err
 }
 
-// question is the request to the engine for a job.
-type question struct {
+// solveInputs are the inputs of the request to the engine for a job.
+type solveInputs struct {
 	job      Job
 	deps     contents
 	attrs    map[string]string // of the frontend
 	input    llb.State         // the main context
-	contexts []*served
+	contexts []*servedContext
 }
 
-// question makes the contexts of job readable until release is called.
-func (b *Builder) question(job Job, deps contents) (_ question, release func(), err error) {
+// prepare makes the contexts of job readable until release is called.
+func (b *Builder) prepare(job Job, deps contents) (_ solveInputs, release func(), err error) {
 	main, err := newContext(job.Files, job.Sources, "fetch")
 	if err != nil {
-		return question{}, nil, err
+		return solveInputs{}, nil, err
 	}
 	fetched, err := newContext(nil, job.Sources, "")
 	if err != nil {
-		return question{}, nil, err
+		return solveInputs{}, nil, err
 	}
 	excludes, err := ignored(job.Files)
 	if err != nil {
-		return question{}, nil, fmt.Errorf("reading %s: %w", job.Request.Context, err)
+		return solveInputs{}, nil, fmt.Errorf("reading %s: %w", job.Request.Context, err)
 	}
 	mainName, mainServed, releaseMain := b.dirs.serve("context", main)
 	fetchName, fetchServed, releaseFetch := b.dirs.serve("fetch", fetched)
-	return question{
+	return solveInputs{
 		job: job, deps: deps, attrs: frontendAttrs(job, mainName, fetchName),
 		// Passed as an input rather than as the local source "context": that name is
 		// fixed, and all builds share one session.
 		input: llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
 			llb.ExcludePatterns(excludes), llb.WithCustomName("[internal] load build context")),
-		contexts: []*served{mainServed, fetchServed},
+		contexts: []*servedContext{mainServed, fetchServed},
 	}, func() { releaseMain(); releaseFetch() }, nil
 }
 
@@ -159,12 +159,12 @@ func (b *Builder) emptyAlone(ctx context.Context) error {
 }
 
 // run sends the request once and collects the result.
-func (b *Builder) run(ctx context.Context, q question) (*Image, error) {
-	b.link(q.deps.blobs)
+func (b *Builder) run(ctx context.Context, in solveInputs) (*Image, error) {
+	b.link(in.deps.blobs)
 	began := time.Now()
-	w := &watch{job: q.job}
-	resp, err := b.solve(ctx, w, q.attrs, q.input)
-	for _, s := range q.contexts {
+	w := &watch{job: in.job}
+	resp, err := b.solve(ctx, w, in.attrs, in.input)
+	for _, s := range in.contexts {
 		if failure := s.failure(); failure != nil {
 			return nil, failure
 		}
@@ -175,7 +175,7 @@ func (b *Builder) run(ctx context.Context, q question) (*Image, error) {
 	if err != nil {
 		return nil, b.explain(ctx, w, began, err)
 	}
-	img, err := b.collect(q.job, q.deps, resp.ExporterResponse)
+	img, err := b.collect(in.job, in.deps, resp.ExporterResponse)
 	if err == nil {
 		img.Cached, img.Peak = w.cached, w.peak
 	}

@@ -24,10 +24,10 @@ func (e *ReadError) Error() string {
 
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// served is a context that the engine may read while a build uses it. The first failed
+// servedContext is a context that the engine may read while a build uses it. The first failed
 // read ends all builds that use it: BuildKit transfers a context once for all of them,
 // and cannot be trusted with an incomplete transfer.
-type served struct {
+type servedContext struct {
 	*contextFS
 	uses int // under dirs.mu
 
@@ -36,9 +36,11 @@ type served struct {
 	err    error
 }
 
-func newServed(c *contextFS) *served { return &served{contextFS: c, failed: make(chan struct{})} }
+func newServed(c *contextFS) *servedContext {
+	return &servedContext{contextFS: c, failed: make(chan struct{})}
+}
 
-func (s *served) fail(err error) {
+func (s *servedContext) fail(err error) {
 	s.once.Do(func() {
 		s.err = err
 		close(s.failed)
@@ -46,7 +48,7 @@ func (s *served) fail(err error) {
 }
 
 // failure returns the first failed read's error, nil if there was none.
-func (s *served) failure() error {
+func (s *servedContext) failure() error {
 	select {
 	case <-s.failed:
 		return s.err
@@ -57,7 +59,7 @@ func (s *served) failure() error {
 
 // whileReadable returns a context that the first failed read of one of the build contexts
 // cancels, with its error as the cause. The caller calls stop.
-func whileReadable(ctx context.Context, contexts ...*served) (_ context.Context, stop func()) {
+func whileReadable(ctx context.Context, contexts ...*servedContext) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	for _, s := range contexts {
 		go func() { // ended by stop
@@ -75,12 +77,12 @@ func whileReadable(ctx context.Context, contexts ...*served) (_ context.Context,
 type dirs struct {
 	filesync.UnimplementedFileSyncServer
 	mu     sync.Mutex
-	byName map[string]*served
+	byName map[string]*servedContext
 }
 
 // serve makes c readable until release is called. Its name contains the hash of its
 // content, so that equal contexts of one family are the same to BuildKit, and here.
-func (d *dirs) serve(kind string, c *contextFS) (name string, s *served, release func()) {
+func (d *dirs) serve(kind string, c *contextFS) (name string, s *servedContext, release func()) {
 	name = kind + "-" + c.id
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -99,7 +101,7 @@ func (d *dirs) serve(kind string, c *contextFS) (name string, s *served, release
 	}
 }
 
-func (d *dirs) lookup(name string) *served {
+func (d *dirs) lookup(name string) *servedContext {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.byName[name]
@@ -131,8 +133,8 @@ type transfer struct {
 	failed chan error // receives the first failure
 
 	mu      sync.Mutex
-	context *served // set by LookupDir
-	unread  int     // files that are open and not read to their end
+	context *servedContext // set by LookupDir
+	unread  int            // files that are open and not read to their end
 }
 
 var (
@@ -185,7 +187,7 @@ func (t *transfer) opened(n int) {
 
 // transferFS is a context whose failures end the transfer.
 type transferFS struct {
-	*served
+	*servedContext
 	transfer *transfer
 }
 
@@ -193,7 +195,7 @@ type transferFS struct {
 // instead, because fsutil's sender sends an empty file for one that it cannot open.
 func (f *transferFS) Open(path string) (io.ReadCloser, error) {
 	r := &transferReader{path: path, transfer: f.transfer}
-	if r.file, r.openErr = f.served.Open(path); r.openErr != nil {
+	if r.file, r.openErr = f.servedContext.Open(path); r.openErr != nil {
 		r.file = nil
 	}
 	f.transfer.opened(1)

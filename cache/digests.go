@@ -171,7 +171,7 @@ func (p Published) load(tree fs.FS, stage string) []*DigestsError {
 // with outputs, sorted by name as bytes, mode 0644 (upstream: src/digests.py). It
 // does not touch a file that would change only its line ends, nor one that an error in
 // wrong is about.
-func (s *Store) WriteDigests(p Published, wrong ...*DigestsError) error {
+func (s *folders) WriteDigests(p Published, wrong ...*DigestsError) error {
 	if s.readOnly != nil {
 		return fmt.Errorf("writing digests: %w", s.readOnly)
 	}
@@ -194,7 +194,7 @@ func (s *Store) WriteDigests(p Published, wrong ...*DigestsError) error {
 	return nil
 }
 
-func (s *Store) writeStage(path string, data []byte) error {
+func (s *folders) writeStage(path string, data []byte) error {
 	old, err := disk.ReadFile(path, digestsLimit)
 	switch {
 	case err == nil && bytes.Equal(plainLines(old), data) && data != nil:

@@ -40,7 +40,7 @@ type PlatformImage struct {
 
 // Image is Check for a caller that will read the blobs. It does not look for Stray files,
 // which are not part of the image.
-func (s *Store) Image(output string) (*Image, error) {
+func (s *outputs) Image(output string) (*Image, error) {
 	r, err := s.openLayout(output)
 	if err != nil {
 		return nil, fmt.Errorf("reading output %q: %w", output, err)
@@ -107,7 +107,7 @@ func (i *Image) Close() { i.reader.Close() }
 // every blob (make leaves that mode, `docker save` does not), if the file belongs to this
 // user and has no other name that would change with it. Otherwise it is a copy, and the
 // layout's file stays as it is.
-func (s *Store) Import(ctx context.Context, output string) (Layout, error) {
+func (s *outputs) Import(ctx context.Context, output string) (Layout, error) {
 	if s.readOnly != nil {
 		return Layout{}, fmt.Errorf("importing output %q: %w", output, s.readOnly)
 	}
@@ -139,7 +139,7 @@ func (s *Store) Import(ctx context.Context, output string) (Layout, error) {
 // imported is Import for a layout that this process has imported before and that has not
 // changed since, if all its shared blobs are still there: each output of a tree is a
 // dependency of many.
-func (s *Store) imported(output string) (Layout, bool) {
+func (s *outputs) imported(output string) (Layout, bool) {
 	l, _, ok := s.knownLayout(output)
 	if !ok {
 		return Layout{}, false

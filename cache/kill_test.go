@@ -92,7 +92,8 @@ func TestKill(t *testing.T) {
 				if swap == "exchange" {
 					dead := &folders{tree: tree}
 					stats := memo.NewStats("", disk.Key{}, time.Now, zap.NewNop())
-					checkKilled(t, &Store{folders: dead, blobs: &blobs{folders: dead, stats: stats}})
+					b := &blobs{folders: dead, stats: stats}
+					checkKilled(t, &Store{folders: dead, blobs: b, outputs: &outputs{blobs: b}, swaps: &swaps{blobs: b}})
 				}
 				s := open(t, tree)
 				checkKilled(t, s)

@@ -21,9 +21,16 @@ import (
 // ErrInUse says that another process has the store open.
 var ErrInUse = errors.New("another sx works in this tree")
 
+// locks are the flocks of a tree: on the store, and on the outputs that are being made.
+type locks struct {
+	*folders
+	open     *os.File // locked while the store is open; nil if it could not be
+	unlocked error    // why open is nil
+}
+
 // lockShared waits for a process in Alone, which takes no longer than some renames. On a
 // filesystem without locks Alone always fails.
-func (s *Store) lockShared() {
+func (s *locks) lockShared() {
 	var err error
 	if s.open, err = disk.LockFileShared(s.Dir("open.lock")); err != nil {
 		s.unlocked = err
@@ -31,9 +38,17 @@ func (s *Store) lockShared() {
 	}
 }
 
+// release ends lockShared.
+func (s *locks) release() error {
+	if s.open == nil {
+		return nil
+	}
+	return s.open.Close()
+}
+
 // Alone calls do while no other process has the store open. If one has, the error is
 // ErrInUse. Processes that want to open the store wait for do, which must be short.
-func (s *Store) Alone(do func() error) error {
+func (s *locks) Alone(do func() error) error {
 	if s.readOnly != nil {
 		return s.readOnly
 	}
@@ -73,7 +88,7 @@ func (e *LockedError) Error() string {
 }
 
 // TryLock takes the lock of an output, or returns a *LockedError at once.
-func (s *Store) TryLock(output string) (*OutputLock, error) {
+func (s *locks) TryLock(output string) (*OutputLock, error) {
 	if err := CheckName(output); err != nil {
 		return nil, err
 	}
@@ -96,7 +111,7 @@ func (s *Store) TryLock(output string) (*OutputLock, error) {
 	}
 }
 
-func (s *Store) tryLock(output string) (*OutputLock, error) {
+func (s *locks) tryLock(output string) (*OutputLock, error) {
 	path := s.Dir("locks", output)
 	f, err := disk.OpenOrCreate(path)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,10 +36,17 @@ func CheckName(output string) error {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
+// outputs are the layouts in out/, read in part or whole.
+type outputs struct {
+	*blobs
+	layouts *memo.Memo // what is remembered of them; nil if Options.Build is empty
+	imports sync.Map   // see imported: digest of an index.json → []oci.Descriptor, all blobs that it leads to
+}
+
 // Read reads what out/<output> claims to hold: the documents, each checked against the
 // digest that names it, but neither layers nor configs, for which there is Check. Without a
 // layout the error is fs.ErrNotExist; if only part of one is missing it never is.
-func (s *Store) Read(output string) (Layout, error) {
+func (s *outputs) Read(output string) (Layout, error) {
 	if l, ok := s.peekLayout(output); ok {
 		l.Stray = nil
 		return l, nil
@@ -48,7 +56,7 @@ func (s *Store) Read(output string) (Layout, error) {
 
 // Present is Read, and checks that every blob is there with its size. Only blobs that
 // were once found damaged are read.
-func (s *Store) Present(output string) (Layout, error) {
+func (s *outputs) Present(output string) (Layout, error) {
 	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		return r.CheckPresent(context.Background())
 	})
@@ -56,13 +64,13 @@ func (s *Store) Present(output string) (Layout, error) {
 
 // Check is Read, and checks that every blob is there with the bytes that its digest
 // names. It looks for [Layout.Stray] too. Blobs that the stat cache knows are not read.
-func (s *Store) Check(output string) (Layout, error) {
+func (s *outputs) Check(output string) (Layout, error) {
 	l, _, err := s.CheckTime(output)
 	return l, err
 }
 
 // CheckTime is Check, and returns the mtime of index.json, which is all that make looks at.
-func (s *Store) CheckTime(output string) (Layout, time.Time, error) {
+func (s *outputs) CheckTime(output string) (Layout, time.Time, error) {
 	if l, at, ok := s.knownLayout(output); ok {
 		return l, at, nil
 	}
@@ -88,7 +96,7 @@ func (s *Store) CheckTime(output string) (Layout, time.Time, error) {
 // Verify is Check, but reads and hashes every blob, and compares the images' configs with
 // the platforms that the index gives. If the result differs from what is remembered, that
 // is forgotten for good.
-func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
+func (s *outputs) Verify(ctx context.Context, output string) (Layout, error) {
 	known, remembered := s.peekLayout(output)
 	l, err := s.verify(ctx, output)
 	if remembered && ctx.Err() == nil && (err != nil || packLayout(known) != packLayout(l)) {
@@ -102,7 +110,7 @@ func (s *Store) Verify(ctx context.Context, output string) (Layout, error) {
 	return l, err
 }
 
-func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
+func (s *outputs) verify(ctx context.Context, output string) (Layout, error) {
 	return s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(ctx, false)
 		if err == nil {
@@ -115,7 +123,7 @@ func (s *Store) verify(ctx context.Context, output string) (Layout, error) {
 	})
 }
 
-func (s *Store) withReader(output string, do func(*layout.Reader) (layout.Contents, error)) (Layout, error) {
+func (s *outputs) withReader(output string, do func(*layout.Reader) (layout.Contents, error)) (Layout, error) {
 	r, err := s.openLayout(output)
 	if err != nil {
 		return Layout{}, fmt.Errorf("reading output %q: %w", output, err)
@@ -130,7 +138,7 @@ func (s *Store) withReader(output string, do func(*layout.Reader) (layout.Conten
 }
 
 // openLayout fails with fs.ErrNotExist if there is no folder, or no index.json in it.
-func (s *Store) openLayout(output string) (*layout.Reader, error) {
+func (s *outputs) openLayout(output string) (*layout.Reader, error) {
 	if err := CheckName(output); err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ func (s *Store) openLayout(output string) (*layout.Reader, error) {
 }
 
 // knownLayout is CheckTime for a layout that was whole before and has not changed since.
-func (s *Store) knownLayout(output string) (l Layout, at time.Time, ok bool) {
+func (s *outputs) knownLayout(output string) (l Layout, at time.Time, ok bool) {
 	if s.layouts == nil || CheckName(output) != nil {
 		return Layout{}, at, false
 	}
@@ -164,7 +172,7 @@ func (s *Store) knownLayout(output string) (l Layout, at time.Time, ok bool) {
 }
 
 // peekLayout returns what knownLayout would, if that needs no file to be read.
-func (s *Store) peekLayout(output string) (Layout, bool) {
+func (s *outputs) peekLayout(output string) (Layout, bool) {
 	if s.layouts == nil || CheckName(output) != nil {
 		return Layout{}, false
 	}
@@ -175,7 +183,7 @@ func (s *Store) peekLayout(output string) (Layout, bool) {
 	return s.unpackLayout(output, value)
 }
 
-func (s *Store) unpackLayout(output, value string) (Layout, bool) {
+func (s *outputs) unpackLayout(output, value string) (Layout, bool) {
 	u := unpackerOf(value)
 	l := u.layout()
 	if !u.Done() || l.Output != output {
@@ -189,7 +197,7 @@ func (s *Store) unpackLayout(output, value string) (Layout, bool) {
 func outName(output string) string { return "out/" + output }
 
 // Remembered names the outputs whose layouts were whole when sx last looked, in no order.
-func (s *Store) Remembered() (outputs []string) {
+func (s *outputs) Remembered() (outputs []string) {
 	if s.layouts == nil {
 		return nil
 	}
@@ -201,7 +209,7 @@ func (s *Store) Remembered() (outputs []string) {
 
 // Held lists, for each blob that a folder in out/ has a file for, the outputs of those
 // folders, sorted. It reads names only; Import finds out what the files hold.
-func (s *Store) Held() (map[oci.Digest][]string, error) {
+func (s *outputs) Held() (map[oci.Digest][]string, error) {
 	held := map[oci.Digest][]string{}
 	out, err := disk.OpenDir(s.Out(""))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -246,7 +254,7 @@ func addHeld(d disk.Dir, held map[oci.Digest][]string, output string) {
 // that the others keep their time.
 //
 // Source: upstream's src/targets.py.
-func (s *Store) Touch(outputs []string, t time.Time) error {
+func (s *outputs) Touch(outputs []string, t time.Time) error {
 	var errs []error
 	for _, output := range outputs {
 		if err := s.touch(output, t); err != nil {
@@ -256,7 +264,7 @@ func (s *Store) Touch(outputs []string, t time.Time) error {
 	return errors.Join(errs...)
 }
 
-func (s *Store) touch(output string, t time.Time) error {
+func (s *outputs) touch(output string, t time.Time) error {
 	r, err := s.openLayout(output)
 	if err != nil {
 		return err

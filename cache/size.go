@@ -7,7 +7,7 @@ import (
 
 // Size returns how many bytes the blobs of out/<output> have together, as they lie there:
 // layers are compressed. It reads no blob. Without a layout the error is fs.ErrNotExist.
-func (s *Store) Size(output string) (int64, error) {
+func (s *outputs) Size(output string) (int64, error) {
 	out, err := disk.OpenDir(s.Out(""))
 	if err != nil {
 		return 0, err

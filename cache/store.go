@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,15 +33,13 @@ type Store struct {
 	*folders
 	*blobs
 	*records
+	*outputs
+	*locks
+	*swaps
 
-	key      disk.Key
-	build    string
-	layouts  *memo.Memo              // of out/; nil if Options.Build is empty
-	imports  sync.Map                // see imported: digest of an index.json → []oci.Descriptor, all blobs that it leads to
-	exchange func(a, b string) error // swaps two folders, or fails with errors.ErrUnsupported
-	open     *os.File                // locked, see locks.go; nil if it could not be
-	unlocked error                   // why open is nil
-	now      func() time.Time
+	key   disk.Key
+	build string
+	now   func() time.Time
 }
 
 // Open opens the store of a tree: it makes the store's folder if missing, finishes or
@@ -62,6 +59,9 @@ func Open(tree string, opts Options) (*Store, error) {
 	}
 	s.blobs = &blobs{folders: s.folders, link: os.Link, stats: memo.NewStats(s.Dir("stats"), s.key, s.now, s.log)}
 	s.records = &records{folders: s.folders, key: s.key}
+	s.outputs = &outputs{blobs: s.blobs}
+	s.locks = &locks{folders: s.folders}
+	s.swaps = &swaps{s.blobs, disk.Exchange}
 	if s.build != "" {
 		s.layouts = memo.New(s.tree, "")
 		s.layouts.Stats, s.stats.InUse = s.stats, s.layouts.Files
@@ -88,10 +88,9 @@ func withDefaults(tree string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("opening tree: %w", err)
 	}
 	s := &Store{
-		folders:  &folders{tree: tree, dir: opts.Dir, sharedBlobs: opts.Blobs, log: opts.Log},
-		build:    opts.Build,
-		exchange: disk.Exchange,
-		now:      opts.Now,
+		folders: &folders{tree: tree, dir: opts.Dir, sharedBlobs: opts.Blobs, log: opts.Log},
+		build:   opts.Build,
+		now:     opts.Now,
 	}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
@@ -134,11 +133,7 @@ func (s *Store) Save() error {
 
 // Close is Save, and releases the store.
 func (s *Store) Close() error {
-	err := s.Save()
-	if s.open != nil {
-		err = errors.Join(err, s.open.Close())
-	}
-	return err
+	return errors.Join(s.Save(), s.release())
 }
 
 // TempDir is a folder below the store's own that lives as long as this process: another

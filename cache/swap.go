@@ -12,9 +12,15 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 )
 
+// swaps puts new layouts in the place of old ones.
+type swaps struct {
+	*blobs
+	exchange func(a, b string) error // exchanges two folders, or fails with errors.ErrUnsupported
+}
+
 // swap puts the folder staged in the place of out/<output> and leaves the old one, if there
 // was one, at staged. Everything in staged is synced.
-func (s *Store) swap(staged, output string) error {
+func (s *swaps) swap(staged, output string) error {
 	out := s.Out("")
 	if err := ensureOut(out); err != nil {
 		return err
@@ -40,7 +46,7 @@ func ensureOut(out string) error {
 }
 
 // swapInto tries again if the output appeared or disappeared between two attempts.
-func (s *Store) swapInto(staged, final, output string) (err error) {
+func (s *swaps) swapInto(staged, final, output string) (err error) {
 	for range 8 {
 		err = s.exchange(staged, final)
 		switch {
@@ -58,7 +64,7 @@ func (s *Store) swapInto(staged, final, output string) (err error) {
 
 // swapAside is swap on a filesystem that cannot exchange folders: the old one waits in
 // .sx/swap, from where recoverSwaps puts it back if this process dies in between.
-func (s *Store) swapAside(staged, final, output string) error {
+func (s *swaps) swapAside(staged, final, output string) error {
 	lock, err := disk.LockFile(s.Dir("swap.lock"))
 	if err != nil {
 		return err
@@ -82,7 +88,7 @@ func (s *Store) swapAside(staged, final, output string) error {
 }
 
 // recoverSwaps finishes or undoes what swapAside of a killed process began.
-func (s *Store) recoverSwaps() error {
+func (s *swaps) recoverSwaps() error {
 	entries, err := os.ReadDir(s.Dir("swap"))
 	if err != nil || len(entries) == 0 {
 		return err
@@ -105,7 +111,7 @@ func (s *Store) recoverSwaps() error {
 
 // recoverSwap puts the old layout back if no new one came, and else removes it. The caller
 // holds the swap lock.
-func (s *Store) recoverSwap(output string) error {
+func (s *swaps) recoverSwap(output string) error {
 	aside := s.Dir("swap", output)
 	if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -2,13 +2,13 @@ package graph
 
 import "slices"
 
-// cycles returns the shortest cycle through the first output of each component of outputs
+// findCycles returns the shortest cycle through the first output of each component of outputs
 // that depend on one another. None means that there is an order to build in.
-func (g *Graph) cycles() [][]Ref {
+func findCycles(g *Graph) [][]Ref {
 	var cycles [][]Ref
-	for _, knot := range g.components() {
+	for _, knot := range components(g.outputs) {
 		slices.SortFunc(knot, Ref.Compare)
-		cycles = append(cycles, g.shortestCycle(knot))
+		cycles = append(cycles, shortestCycle(g, knot))
 	}
 	slices.SortFunc(cycles, func(a, b []Ref) int { return a[0].Compare(b[0]) })
 	return cycles
@@ -17,13 +17,13 @@ func (g *Graph) cycles() [][]Ref {
 // components returns the strongly connected components that contain a cycle.
 //
 // Source: R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
-func (g *Graph) components() [][]Ref {
+func components(outputs []*Output) [][]Ref {
 	var knots [][]Ref
 	var stack []*Output
 	arrived := 0
-	number := make([]int, len(g.outputs)) // order of arrival, from 1
-	lowest := make([]int, len(g.outputs)) // reachable without leaving the stack
-	onStack := make([]bool, len(g.outputs))
+	number := make([]int, len(outputs)) // order of arrival, from 1
+	lowest := make([]int, len(outputs)) // reachable without leaving the stack
+	onStack := make([]bool, len(outputs))
 	var visit func(*Output)
 	visit = func(o *Output) {
 		arrived++
@@ -51,7 +51,7 @@ func (g *Graph) components() [][]Ref {
 		}
 		stack = stack[:i]
 	}
-	for _, o := range g.outputs {
+	for _, o := range outputs {
 		if number[o.at] == 0 {
 			visit(o)
 		}
@@ -59,16 +59,8 @@ func (g *Graph) components() [][]Ref {
 	return knots
 }
 
-// depsOf leaves out dependencies that are not outputs; these are an error of their own.
-func (g *Graph) depsOf(r Ref) []Ref {
-	if o := g.index[r]; o != nil {
-		return o.Deps
-	}
-	return nil
-}
-
 // shortestCycle searches the component breadth first from its first output.
-func (g *Graph) shortestCycle(knot []Ref) []Ref {
+func shortestCycle(g *Graph, knot []Ref) []Ref {
 	start := knot[0]
 	inside := make(map[Ref]bool, len(knot))
 	for _, r := range knot {
@@ -76,7 +68,7 @@ func (g *Graph) shortestCycle(knot []Ref) []Ref {
 	}
 	cameFrom := map[Ref]Ref{}
 	for queue := []Ref{start}; ; queue = queue[1:] {
-		for _, dep := range g.depsOf(queue[0]) {
+		for _, dep := range g.index[queue[0]].Deps {
 			if _, seen := cameFrom[dep]; seen || !inside[dep] {
 				continue
 			}

@@ -242,7 +242,7 @@ func (l *loader) finish() *Graph {
 }
 
 func (l *loader) reportCycles(g *Graph) {
-	for _, path := range g.cycles() {
+	for _, path := range findCycles(g) {
 		d := l.owner(path[0])
 		line := 0
 		if i := slices.IndexFunc(d.edges, func(e edge) bool { return e.to == path[1] }); i >= 0 {

@@ -49,7 +49,7 @@ func shorten(s string) string { return transfer.Shorten(s, maxSaid) }
 
 // explain turns an error of the transport into one of this package. It removes URLs,
 // which may contain signatures or tokens.
-func (c *Client) explain(ctx context.Context, repo name.Repository, err error) error {
+func explain(ctx context.Context, repo name.Repository, err error) error {
 	if cert := certificate(err); cert != nil && ctx.Err() == nil {
 		return cert // rather than the error of the later attempt by plain HTTP
 	}

@@ -64,7 +64,7 @@ func TestChallengeOfAnyRequest(t *testing.T) {
 
 func newPusherFor(t *testing.T, chain Keychain) *Pusher {
 	t.Helper()
-	return newClient(t, ClientOptions{Keychain: chain}).NewPusher(PushOptions{})
+	return NewPusher(newClient(t, ClientOptions{Keychain: chain}), PushOptions{})
 }
 
 // A token that is not taken any more is exchanged for a new one.

@@ -123,3 +123,16 @@ func (c *Client) Remote(ctx context.Context, repository string) (name.Repository
 		remote.WithContext(ctx), remote.WithAuth(authn.Anonymous), remote.WithTransport(t), remote.WithJobs(c.opts.PerHost),
 	}, err
 }
+
+// host returns the one host of a registry.
+func (c *Client) host(reg name.Registry) *host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[reg.RegistryStr()]
+	if h == nil {
+		h = &host{registry: reg, transport: newHostTransport(c.base, c.opts, reg.RegistryStr())}
+		h.auth = newAuthorizer(c, h)
+		c.hosts[reg.RegistryStr()] = h
+	}
+	return h
+}

@@ -55,7 +55,7 @@ func TestDebianImages(t *testing.T) {
 	d := newDebian(t)
 	reg := Registry{d.Host, "stagex"}
 	shared := noise(1, 300_000)
-	p := d.client().NewPusher(PushOptions{})
+	p := NewPusher(d.client(), PushOptions{})
 	var images []image
 	for _, output := range []string{"core-a", "core-b"} {
 		img := newImage(output, shared, []byte(output))
@@ -113,7 +113,7 @@ func TestDebianSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []bool{false, true} {
-		if present, err := client.NewPusher(PushOptions{}).Push(t.Context(), name, contents, []string{tag}); err != nil || present != want {
+		if present, err := NewPusher(client, PushOptions{}).Push(t.Context(), name, contents, []string{tag}); err != nil || present != want {
 			t.Fatalf("push %d: present %v, %v", i, present, err)
 		}
 	}

@@ -23,19 +23,6 @@ type host struct {
 	scheme string     // "" before it has answered
 }
 
-// host returns the one host of a registry.
-func (c *Client) host(reg name.Registry) *host {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.hosts[reg.RegistryStr()]
-	if h == nil {
-		h = &host{registry: reg, transport: c.newHostTransport(reg.RegistryStr())}
-		h.auth = newAuthorizer(c, h)
-		c.hosts[reg.RegistryStr()] = h
-	}
-	return h
-}
-
 // reach finds out, once, whether the registry answers, and by which scheme: GET /v2/
 // (distribution-spec, "Determining support"). Any status counts as an answer.
 func (h *host) reach(ctx context.Context) (scheme string, err error) {
@@ -94,10 +81,10 @@ type hostTransport struct {
 
 var _ http.RoundTripper = (*hostTransport)(nil)
 
-func (c *Client) newHostTransport(registry string) *hostTransport {
-	local := isLoopback(registry) && !c.opts.OnlyTLS
-	base := &transfer.Transport{Base: c.base, Limits: c.opts.Limits, UserAgent: c.opts.UserAgent}
-	return &hostTransport{base: base, opts: c.opts, loopback: local, plain: local || hostIn(c.opts.PlainHTTP, registry)}
+func newHostTransport(base http.RoundTripper, opts ClientOptions, registry string) *hostTransport {
+	local := isLoopback(registry) && !opts.OnlyTLS
+	limited := &transfer.Transport{Base: base, Limits: opts.Limits, UserAgent: opts.UserAgent}
+	return &hostTransport{base: limited, opts: opts, loopback: local, plain: local || hostIn(opts.PlainHTTP, registry)}
 }
 
 // allowed returns an error if a request may not be sent. A registry that is contacted

@@ -47,7 +47,7 @@ type PushOptions struct {
 const maxPushWait = 15 * time.Minute
 
 // NewPusher returns a Pusher without connecting.
-func (c *Client) NewPusher(o PushOptions) *Pusher {
+func NewPusher(c *Client, o PushOptions) *Pusher {
 	if o.Backoff == nil {
 		o.Backoff = transfer.Exponential
 	}
@@ -220,7 +220,7 @@ func (p *Pusher) open(ctx context.Context, repository string) (*target, error) {
 
 // failed returns err as a *PushError that explains the registry's answer.
 func (t *target) failed(ctx context.Context, err error) error {
-	err = t.client.explain(ctx, t.repo, err)
+	err = explain(ctx, t.repo, err)
 	if ctx.Err() != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (t *target) head(ctx context.Context, ref name.Reference) (v1.Hash, error) 
 	}
 	var none *NotFoundError
 	var denied *DeniedError
-	if why := t.client.explain(ctx, t.repo, err); errors.As(why, &none) || errors.As(why, &denied) {
+	if why := explain(ctx, t.repo, err); errors.As(why, &none) || errors.As(why, &denied) {
 		t.answered.Store(true)
 		return v1.Hash{}, nil
 	}

@@ -42,7 +42,7 @@ func newPusher(t testing.TB) *Pusher {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c.NewPusher(PushOptions{})
+	return NewPusher(c, PushOptions{})
 }
 
 // get reads from the registry without going through its handler's counting.
@@ -284,7 +284,7 @@ func TestPushAgain(t *testing.T) {
 		}
 		defer c.Close()
 		waits = nil
-		p := c.NewPusher(PushOptions{Retries: 3, Backoff: func(int) time.Duration { return 0 }, Warn: func(text string) { waits = append(waits, text) }})
+		p := NewPusher(c, PushOptions{Retries: 3, Backoff: func(int) time.Duration { return 0 }, Warn: func(text string) { waits = append(waits, text) }})
 		_, err = p.Push(t.Context(), repository, img.contents(), []string{"1.0"})
 		return err
 	}

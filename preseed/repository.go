@@ -40,7 +40,7 @@ func (c *Client) Repository(ctx context.Context, repository string) (*Repository
 	}
 	defer release()
 	if _, err := h.reach(ctx); err != nil {
-		return nil, c.explain(ctx, repo, err)
+		return nil, explain(ctx, repo, err)
 	}
 	return r, nil
 }
@@ -123,7 +123,7 @@ func (r *Repository) send(ctx context.Context, path string, header func(http.Hea
 	scheme, err := r.host.reach(ctx)
 	if err != nil {
 		release()
-		return nil, r.client.explain(ctx, r.name, err)
+		return nil, explain(ctx, r.name, err)
 	}
 	url := fmt.Sprintf("%s://%s/v2/%s/%s", scheme, r.name.RegistryStr(), r.name.RepositoryStr(), path)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -136,7 +136,7 @@ func (r *Repository) send(ctx context.Context, path string, header func(http.Hea
 	resp, err := do(req)
 	if err != nil {
 		release()
-		return nil, r.client.explain(ctx, r.name, err)
+		return nil, explain(ctx, r.name, err)
 	}
 	resp.Body = &releasing{resp.Body, release}
 	return resp, nil

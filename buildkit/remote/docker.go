@@ -87,7 +87,7 @@ func (Docker) Connect(ctx context.Context) (*buildkit.Conn, error) {
 // dockerFit returns an error for a dockerd whose BuildKit cannot build StageX.
 func dockerFit(where string, info system.Info) error {
 	if v := "v" + info.ServerVersion; semver.IsValid(v) && semver.Compare(v, "v"+oldestDocker) < 0 {
-		return &buildkit.EngineError{Engine: where, Problem: fmt.Sprintf("it is Docker %s, whose BuildKit makes other bytes than StageX's", info.ServerVersion),
+		return &buildkit.EngineError{Engine: where, Problem: fmt.Sprintf("it is Docker %s, whose BuildKit does not produce StageX's bytes", info.ServerVersion),
 			Remedy: "install Docker " + oldestDocker + " or newer, or build with --engine embedded"}
 	}
 	for _, kv := range info.DriverStatus {

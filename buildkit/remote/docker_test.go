@@ -45,7 +45,7 @@ const containerdStore = `[["driver-type", "io.containerd.snapshotter.v1"]]`
 // What keeps a dockerd from building StageX is said with the way out.
 func TestDockerUnfit(t *testing.T) {
 	for _, c := range []struct{ version, store, want string }{
-		{"28.5.2", containerdStore, "it is Docker 28.5.2, whose BuildKit makes other bytes than StageX's; install Docker 29.1.5 or newer"},
+		{"28.5.2", containerdStore, "it is Docker 28.5.2, whose BuildKit does not produce StageX's bytes; install Docker 29.1.5 or newer"},
 		{"29.1.5", `[["Backing Filesystem", "extfs"]]`, `it keeps images in the old store (overlay2), from which BuildKit cannot export OCI layouts; set {"features": {"containerd-snapshotter": true}} in its daemon.json`},
 		{"29.1.5", containerdStore, "its BuildKit does not answer"},
 	} {

@@ -143,7 +143,7 @@ func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptio
 		unread = s.tree.UnreadError(refs)
 	}
 	if o.dryRun {
-		return errors.Join(s.dryRun(ctx, refs, o), unread)
+		return errors.Join(dryRun(ctx, s, refs, o), unread)
 	}
 	return errors.Join(s.withDisplay(ctx, func(d *progress.Display) error {
 		return s.buildRefs(ctx, refs, o, d)
@@ -174,7 +174,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	}
 	c := capacity(s.set)
 	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
-	downloads, err := s.fetchSettings(s.set)
+	downloads, err := fetchSettings(s.app, s.set)
 	if err != nil {
 		return err
 	}

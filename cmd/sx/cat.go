@@ -38,7 +38,7 @@ act on it are escaped. Nothing is built or downloaded.`,
 }
 
 func runCat(ctx context.Context, a *app, args []string, platform string) error {
-	return a.look(ctx, args[0], platform, func(img inspected) error {
+	return lookInside(ctx, a, args[0], platform, func(img inspected) error {
 		t, err := inspect.Read(ctx, img.Image)
 		if err != nil {
 			return err

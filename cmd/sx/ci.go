@@ -32,7 +32,7 @@ const ciLogLines = 100
 
 // tellCI reports to the CI system that runs sx, and to the file of --junit. tree is the
 // tree's folder.
-func (a *app) tellCI(o ciOptions, tree string, r ci.Report) error {
+func tellCI(a *app, o ciOptions, tree string, r ci.Report) error {
 	if workspace := os.Getenv("GITHUB_WORKSPACE"); workspace != "" {
 		if rel, err := filepath.Rel(workspace, tree); err == nil && filepath.IsLocal(rel) {
 			r.Tree = filepath.ToSlash(rel)

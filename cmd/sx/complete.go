@@ -44,7 +44,7 @@ func (a *app) completeFrom(most int, names func(g *graph.Graph, begun string) []
 
 // completeLogs completes the outputs that have logs, whether or not the tree has them now.
 func (a *app) completeLogs(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	state, err := a.stateDir()
+	state, err := stateDir(a)
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -117,7 +117,7 @@ var engineAddresses = []string{
 // after what may be the beginning of an address.
 func (a *app) completeEngines(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	words := slices.Clone(engineAddresses)
-	if set, err := a.userSettings(); err == nil && set.Engine.Address != "" && !slices.Contains(words, set.Engine.Address) {
+	if set, err := userSettings(a); err == nil && set.Engine.Address != "" && !slices.Contains(words, set.Engine.Address) {
 		words = append(words, set.Engine.Address)
 	}
 	like := slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, begun) })
@@ -125,4 +125,20 @@ func (a *app) completeEngines(_ *cobra.Command, _ []string, begun string) ([]str
 		return like, cobra.ShellCompDirectiveNoFileComp
 	}
 	return like, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeImages offers outputs, and files for what begins like a path.
+func (a *app) completeImages(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) < 2 && (strings.HasPrefix(begun, "/") || strings.HasPrefix(begun, ".")) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.completeUpTo(2)(c, args, begun)
+}
+
+// completeThenFolder completes an output, then a folder.
+func (a *app) completeThenFolder(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 1 {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	return a.completeUpTo(1)(c, args, begun)
 }

@@ -66,10 +66,10 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 		}
 	}
 	if o.into != "" && len(into) > 0 {
-		given = append(given, s.importRefs(ctx, into, o.into.name(), false))
+		given = append(given, importRefs(ctx, s, into, o.into.name(), false))
 	}
 	if o.push.given() && len(push) > 0 {
-		given = append(given, s.pushRefs(ctx, push, o.push.Registry, pushFlags{moveTag: o.moveTag}))
+		given = append(given, pushRefs(ctx, s, push, o.push.Registry, pushFlags{moveTag: o.moveTag}))
 	}
 	if o.push.given() && len(refused) > 0 {
 		given = append(given, refusedToPush(refused))

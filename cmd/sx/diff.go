@@ -76,14 +76,6 @@ formats, and parses what nobody proved: sx never does that by itself.`,
 	return c
 }
 
-// completeImages offers outputs, and files for what begins like a path.
-func (a *app) completeImages(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	if len(args) < 2 && (strings.HasPrefix(begun, "/") || strings.HasPrefix(begun, ".")) {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	return a.completeUpTo(2)(c, args, begun)
-}
-
 // diffError gives what is not known better the code 2, because 1 says that the images differ.
 func diffError(err error) error {
 	if code := exitCode(err); code != exitFailed || errors.As(err, new(codeError)) {
@@ -222,7 +214,7 @@ func (d *differ) prepare(ctx context.Context, args []string) (err error) {
 		if len(args) == 1 {
 			return usagef("%.200q is no output: name a second image to compare it with", args[0])
 		}
-		d.set, err = d.app.userSettings()
+		d.set, err = userSettings(d.app)
 	} else if d.tree, d.set, err = d.app.open(ctx, nil, false); err == nil {
 		d.opened = append(d.opened, func() { d.tree.Close() })
 	}

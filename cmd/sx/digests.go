@@ -59,7 +59,7 @@ out/ is not read.`,
 				return err
 			}
 			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error {
-				a.warnOfStrayDigests(s.tree)
+				warnOfStrayDigests(a, s.tree)
 				if o.diff != "" {
 					return printDigestsDiff(a, s.tree, refs, len(args) == 0, o)
 				}
@@ -97,7 +97,7 @@ func (o digestsOptions) check(c *cobra.Command, selectors []string) error {
 }
 
 // warnOfStrayDigests names the files of digests/ that are of no stage.
-func (a *app) warnOfStrayDigests(t *tree.Tree) {
+func warnOfStrayDigests(a *app, t *tree.Tree) {
 	stray := cache.StrayDigests(t.FS)
 	for i, name := range stray {
 		if i == maxStrayDigests {

@@ -17,7 +17,7 @@ import (
 
 // dryRun prints the plan of a build: a line for each output that is not up to date, in
 // an order in which they could be built, and the totals.
-func (s *session) dryRun(ctx context.Context, refs []graph.Ref, o buildOptions) error {
+func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) error {
 	w := s.stdout
 	sub, done := substitution(s.view, s.set, o)
 	defer done()

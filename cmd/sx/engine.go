@@ -59,7 +59,7 @@ whether the engine runs or not; with --json, see "running".`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withEngine(c, func(e buildkit.Engine) error {
+			return withEngine(a, c, func(e buildkit.Engine) error {
 				s, err := buildkit.Ask(c.Context(), e)
 				if err != nil {
 					return err
@@ -84,7 +84,7 @@ the same: the other sx starts a new one and runs its current steps again.`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "stop it", func(e buildkit.Managed) error {
+			return withManaged(a, c, "stop it", func(e buildkit.Managed) error {
 				return busy(e.Stop(c.Context(), force))
 			})
 		},
@@ -103,7 +103,7 @@ log of that one comes first. The logs of builds are in .sx/logs (sx log).`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "read its log", func(e buildkit.Managed) error {
+			return withManaged(a, c, "read its log", func(e buildkit.Managed) error {
 				w := text.NewLogWriter(a.stdout)
 				return errors.Join(e.Logs(c.Context(), w), w.Close())
 			})
@@ -124,7 +124,7 @@ for example before the tree is removed.`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withManaged(c, "clean it", func(e buildkit.Managed) error {
+			return withManaged(a, c, "clean it", func(e buildkit.Managed) error {
 				before, err := e.Status(c.Context())
 				if err != nil {
 					return err
@@ -160,7 +160,7 @@ func busy(err error) error {
 
 // withEngine calls do with the engine of the settings. It reads no definition, and does
 // not create the state folder.
-func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error {
+func withEngine(a *app, c *cobra.Command, do func(buildkit.Engine) error) error {
 	dir, err := a.treeDir()
 	if err != nil {
 		return err
@@ -188,8 +188,8 @@ func (a *app) withEngine(c *cobra.Command, do func(buildkit.Engine) error) error
 }
 
 // withManaged is withEngine for commands that work only on an engine that sx manages.
-func (a *app) withManaged(c *cobra.Command, what string, do func(buildkit.Managed) error) error {
-	return a.withEngine(c, func(e buildkit.Engine) error {
+func withManaged(a *app, c *cobra.Command, what string, do func(buildkit.Managed) error) error {
+	return withEngine(a, c, func(e buildkit.Engine) error {
 		m, ok := e.(buildkit.Managed)
 		if !ok {
 			return usagef("sx did not start the %s engine and cannot %s: do that on its machine", e.Kind(), what)

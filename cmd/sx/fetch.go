@@ -90,12 +90,12 @@ func runFetch(ctx context.Context, a *app, selectors []string, o fetchOptions, f
 			return wouldFetch(a.stdout, s.tree, sources, o.preview.json)
 		}
 		err := s.withDisplay(ctx, func(d *progress.Display) error {
-			return s.fetchSources(ctx, sources, o, d)
+			return fetchSources(ctx, s, sources, o, d)
 		})
 		if err != nil || o.push == "" {
 			return err
 		}
-		return s.pushSources(ctx, definitionsOf(s.tree.Graph, refs), repository)
+		return pushSources(ctx, s, definitionsOf(s.tree.Graph, refs), repository)
 	})
 }
 
@@ -114,8 +114,8 @@ func (o fetchOptions) repository() (string, error) {
 	return repository, nil
 }
 
-func (s *session) fetchSources(ctx context.Context, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
-	opts, err := s.fetchSettings(s.set)
+func fetchSources(ctx context.Context, s *session, sources []fetch.Source, o fetchOptions, display *progress.Display) error {
+	opts, err := fetchSettings(s.app, s.set)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func sourcesOf(g *graph.Graph, refs []graph.Ref) []fetch.Source {
 }
 
 // fetchSettings returns the download options that come from settings.
-func (a *app) fetchSettings(set settings.Settings) (fetch.Options, error) {
+func fetchSettings(a *app, set settings.Settings) (fetch.Options, error) {
 	o := fetch.Options{
 		UserAgent: userAgent(set), Jobs: set.Fetch.Jobs, PerHost: set.Fetch.PerHost,
 		MaxFile: set.Fetch.MaxFile, MaxPartial: set.Fetch.MaxPartial,

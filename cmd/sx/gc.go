@@ -135,7 +135,7 @@ func wouldCollect(ctx context.Context, a *app, t *tree.Tree, set settings.Settin
 	c := collected{garbage: garbage, keep: keep}
 	switch {
 	case isBroken(err):
-		a.keepAll()
+		keepAll(a)
 	case err != nil:
 		return c, err
 	default:
@@ -152,7 +152,7 @@ func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, k
 	garbage, freed, err := driver.RemoveGarbage(t)
 	switch {
 	case isBroken(err):
-		a.keepAll()
+		keepAll(a)
 		garbage, freed, err = driver.Garbage{}, 0, nil
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintf(a.stderr, "sx: %v: only the engine's cache is trimmed; run sx gc again later\n", err)
@@ -167,7 +167,7 @@ func collect(ctx context.Context, a *app, t *tree.Tree, set settings.Settings, k
 
 func isBroken(err error) bool { return errors.As(err, new(*graph.BrokenError)) }
 
-func (a *app) keepAll() {
+func keepAll(a *app) {
 	fmt.Fprintln(a.stderr, "sx: a definition is broken, so it is not known what it uses: nothing is removed, only the engine's cache is trimmed")
 }
 

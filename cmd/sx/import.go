@@ -40,7 +40,7 @@ The names are printed on stdout. Provenance is not checked; run sx verify first.
 				if pre.dryRun {
 					return wouldImport(a.stdout, s.tree, refs, len(args) == 0, pre.json)
 				}
-				return s.importRefs(c.Context(), refs, into.name(), len(args) == 0)
+				return importRefs(c.Context(), s, refs, into.name(), len(args) == 0)
 			})
 		},
 	}
@@ -78,7 +78,7 @@ func wouldImport(w io.Writer, t *tree.Tree, refs []graph.Ref, all, asJSON bool) 
 
 // importRefs imports those of refs that out/ holds. With all, refs are the whole tree,
 // and a missing output is not an error.
-func (s *session) importRefs(ctx context.Context, refs []graph.Ref, into string, all bool) error {
+func importRefs(ctx context.Context, s *session, refs []graph.Ref, into string, all bool) error {
 	tool, err := load.Find(ctx, into)
 	if err != nil {
 		return err

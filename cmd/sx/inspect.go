@@ -21,8 +21,8 @@ type inspected struct {
 	inspect.Image
 }
 
-// look opens the image that out/ holds of the output that a selector names, and calls do.
-func (a *app) look(ctx context.Context, selector, platform string, do func(inspected) error) error {
+// lookInside opens the image that out/ holds of the output that a selector names, and calls do.
+func lookInside(ctx context.Context, a *app, selector, platform string, do func(inspected) error) error {
 	v, _, err := a.open(ctx, nil, false)
 	if err != nil {
 		return err

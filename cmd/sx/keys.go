@@ -111,7 +111,7 @@ func runKeysList(_ context.Context, a *app, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	claims := a.maintainers()
+	claims := maintainersIn(a)
 	if asJSON {
 		return printJSON(a.stdout, keysJSON(ring, claims))
 	}
@@ -198,9 +198,9 @@ type maintainers map[string]string
 // maxMaintainers bounds the file, because the tree is not trusted; upstream's has 3 KB.
 const maxMaintainers = 64 << 10
 
-// maintainers reads the file of the current tree. If it cannot be read there are no
+// maintainersIn reads the file of the current tree. If it cannot be read there are no
 // claims.
-func (a *app) maintainers() maintainers {
+func maintainersIn(a *app) maintainers {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil

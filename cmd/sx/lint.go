@@ -88,7 +88,7 @@ Nothing is built or downloaded, and nothing of the tree is run.`,
 }
 
 func runLint(ctx context.Context, a *app, args []string, o lintOptions) error {
-	findings, err := a.lint(ctx, args)
+	findings, err := lintTree(ctx, a, args)
 	if err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func withoutBaseline(findings []lint.Finding, file string) ([]lint.Finding, int,
 	return fresh, known, nil
 }
 
-// lint returns the findings in the selected definitions.
-func (a *app) lint(ctx context.Context, selectors []string) ([]lint.Finding, error) {
+// lintTree returns the findings in the selected definitions.
+func lintTree(ctx context.Context, a *app, selectors []string) ([]lint.Finding, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return nil, err

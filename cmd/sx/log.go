@@ -59,11 +59,11 @@ which may be that of another output of the same definition.`,
 }
 
 func runLog(ctx context.Context, a *app, selector string, o logOptions) error {
-	state, err := a.stateDir()
+	state, err := stateDir(a)
 	if err != nil {
 		return err
 	}
-	family, err := a.logOwner(ctx, selector, state)
+	family, err := logOwner(ctx, a, selector, state)
 	if err == nil && o.list {
 		err = listLogs(a.stdout, state, family[0], o.json)
 	} else if err == nil {
@@ -140,7 +140,7 @@ func printLog(ctx context.Context, a *app, state string, family []string, follow
 }
 
 // stateDir returns the state folder of the tree at -C or the working directory.
-func (a *app) stateDir() (string, error) {
+func stateDir(a *app) (string, error) {
 	dir, err := a.treeDir()
 	if err != nil {
 		return "", err
@@ -152,7 +152,7 @@ func (a *app) stateDir() (string, error) {
 // logOwner returns the output that a selector names, followed by the others of its
 // definition. An output that the tree does not have, or whose definition is broken, may
 // still have a log.
-func (a *app) logOwner(ctx context.Context, selector, state string) ([]string, error) {
+func logOwner(ctx context.Context, a *app, selector, state string) ([]string, error) {
 	g, err := a.readGraph(ctx)
 	var of graph.Ref
 	if err == nil {

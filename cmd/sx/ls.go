@@ -57,7 +57,7 @@ func runLs(ctx context.Context, a *app, args []string, o lsOptions) error {
 	if len(args) > 1 {
 		at = args[1]
 	}
-	return a.look(ctx, args[0], o.platform, func(img inspected) error {
+	return lookInside(ctx, a, args[0], o.platform, func(img inspected) error {
 		t, err := inspect.Read(ctx, img.Image)
 		if err != nil {
 			return err

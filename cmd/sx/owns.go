@@ -63,7 +63,7 @@ func runOwns(ctx context.Context, a *app, queries []string, asJSON bool) error {
 	}
 	defer v.Close()
 	found := ownsJSON{Files: []inspect.Owned{}, Absent: []graph.Ref{}, Unread: []graph.Ref{}}
-	index, err := a.fileIndex(ctx, v, &found)
+	index, err := fileIndex(ctx, a, v, &found)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func runOwns(ctx context.Context, a *app, queries []string, asJSON bool) error {
 			return usageError{err}
 		}
 	}
-	if err := a.printOwns(found, asJSON); err != nil {
+	if err := printOwns(a, found, asJSON); err != nil {
 		return err
 	}
 	if len(found.Files) == 0 {
@@ -81,7 +81,7 @@ func runOwns(ctx context.Context, a *app, queries []string, asJSON bool) error {
 	return nil
 }
 
-func (a *app) printOwns(found ownsJSON, asJSON bool) error {
+func printOwns(a *app, found ownsJSON, asJSON bool) error {
 	if n := len(found.Absent); n > 0 {
 		fmt.Fprintf(a.stderr, "sx: searched %s; %d are not in out/\n", count(found.Searched, "output"), n)
 	}
@@ -97,7 +97,7 @@ func (a *app) printOwns(found ownsJSON, asJSON bool) error {
 
 // fileIndex returns the index of the files of all images in out/, after reading those that
 // it does not know.
-func (a *app) fileIndex(ctx context.Context, v *tree.View, found *ownsJSON) (*inspect.Index, error) {
+func fileIndex(ctx context.Context, a *app, v *tree.View, found *ownsJSON) (*inspect.Index, error) {
 	index, err := inspect.LoadIndex(v.Store.MemoryHome())
 	if err != nil {
 		v.Log.Debug(err.Error())
@@ -117,7 +117,7 @@ func (a *app) fileIndex(ctx context.Context, v *tree.View, found *ownsJSON) (*in
 	}
 	index.Keep(held)
 	found.Searched = len(held)
-	if err := a.readPaths(ctx, v, index, unknown, found); err != nil {
+	if err := readPaths(ctx, a, v, index, unknown, found); err != nil {
 		return nil, err
 	}
 	if err := index.Save(); err != nil { // the next run takes longer, no more
@@ -128,7 +128,7 @@ func (a *app) fileIndex(ctx context.Context, v *tree.View, found *ownsJSON) (*in
 
 // readPaths puts the paths of the images of refs into the index. One that cannot be read is
 // told of, and keeps no other from being searched.
-func (a *app) readPaths(ctx context.Context, v *tree.View, index *inspect.Index, refs []graph.Ref, found *ownsJSON) error {
+func readPaths(ctx context.Context, a *app, v *tree.View, index *inspect.Index, refs []graph.Ref, found *ownsJSON) error {
 	read := make([]struct {
 		digest oci.Digest
 		paths  []string

@@ -72,7 +72,7 @@ changes nothing else: not a tag, which a digest overrules.`,
 	f.StringVar(&o.update, "update", "", "write the digests of `RELEASE` into the files")
 	f.Lookup("update").NoOptDefVal = newestRelease
 	c.RegisterFlagCompletionFunc("update", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		releases, err := a.releases(o)
+		releases, err := releasesFor(a, o)
 		if err != nil { // the command itself will report it
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -115,7 +115,7 @@ func (f pinFile) pins() (all []pins.Pin) {
 }
 
 func runPins(ctx context.Context, a *app, args []string, o pinsOptions) error {
-	releases, err := a.releases(o)
+	releases, err := releasesFor(a, o)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func runPins(ctx context.Context, a *app, args []string, o pinsOptions) error {
 	if o.update != "" {
 		return updatePins(a.stdout, files, releases, o)
 	}
-	seen, err := a.pinSigners(ctx, files, o)
+	seen, err := signersOfPins(ctx, a, files, o)
 	if err != nil {
 		return err
 	}
@@ -148,8 +148,8 @@ func runPins(ctx context.Context, a *app, args []string, o pinsOptions) error {
 	return errors.Join(checkPins(files, o), seen.err())
 }
 
-// releases reads the tags of the clone.
-func (a *app) releases(o pinsOptions) (*pins.Releases, error) {
+// releasesFor reads the tags of the clone.
+func releasesFor(a *app, o pinsOptions) (*pins.Releases, error) {
 	dir := o.releases
 	if dir == "" {
 		var err error

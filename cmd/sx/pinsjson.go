@@ -73,12 +73,12 @@ type signedPin struct{ output, digest string }
 // pinSigners are who signed; nil if that is not asked.
 type pinSigners map[signedPin]*signers.Result
 
-// pinSigners looks up who signed each digest of the files.
-func (a *app) pinSigners(ctx context.Context, files []*pinFile, o pinsOptions) (pinSigners, error) {
+// signersOfPins looks up who signed each digest of the files.
+func signersOfPins(ctx context.Context, a *app, files []*pinFile, o pinsOptions) (pinSigners, error) {
 	if !o.signed {
 		return nil, nil
 	}
-	set, err := a.userSettings()
+	set, err := userSettings(a)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // writePolicy writes into dir the files with which podman and skopeo check signatures
 // themselves. It reads only the user's settings, not a tree's.
 func writePolicy(a *app, dir string, require []string, o signatureOptions) error {
-	set, err := a.userSettings()
+	set, err := userSettings(a)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func runPreseed(ctx context.Context, a *app, selectors []string, o preseedOption
 			return errors.Join(unsigned, wouldPreseed(a.stdout, s.view, refs, o.preview.json), s.tree.UnreadError(refs))
 		}
 		return errors.Join(unsigned, s.withDisplay(ctx, func(d *progress.Display) error {
-			return s.preseedRefs(ctx, refs, len(selectors) == 0, d)
+			return preseedRefs(ctx, s, refs, len(selectors) == 0, d)
 		}), s.tree.UnreadError(refs))
 	})
 }
@@ -173,7 +173,7 @@ func directDeps(g *graph.Graph, refs []graph.Ref) []graph.Ref {
 
 // preseedRefs fails if digests/ has no line for one of refs. With all, refs are the whole
 // tree, and such outputs are only listed.
-func (s *session) preseedRefs(ctx context.Context, refs []graph.Ref, all bool, display *progress.Display) error {
+func preseedRefs(ctx context.Context, s *session, refs []graph.Ref, all bool, display *progress.Display) error {
 	j, done := panel.Own(s.view)
 	defer done()
 	opts := preseedSettings(s.set)

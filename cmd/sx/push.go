@@ -73,7 +73,7 @@ output is missing or damaged, 8 for other refusals.`,
 					images, err := wouldPush(s.tree, refs, to.Registry, o.tags)
 					return errors.Join(err, printNamed(a.stdout, images, pre.json))
 				}
-				return s.pushRefs(c.Context(), refs, to.Registry, o)
+				return pushRefs(c.Context(), s, refs, to.Registry, o)
 			})
 		},
 	}
@@ -170,7 +170,7 @@ func printNamed(w io.Writer, images []namedJSON, asJSON bool) error {
 	return nil
 }
 
-func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
+func pushRefs(ctx context.Context, s *session, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
 	return push(s.app, s.set, "image", len(refs), func(o driver.PushOptions) error {
 		o.MoveTags = f.moveTag
 		o.Note = func(said string) { fmt.Fprintln(s.stderr, "sx: "+text.Field(said)) }
@@ -179,7 +179,7 @@ func (s *session) pushRefs(ctx context.Context, refs []graph.Ref, to preseed.Reg
 }
 
 // pushSources pushes the sources of definitions, all of which are in fetch/.
-func (s *session) pushSources(ctx context.Context, definitions []*graph.Definition, repository string) error {
+func pushSources(ctx context.Context, s *session, definitions []*graph.Definition, repository string) error {
 	return push(s.app, s.set, "definition", len(definitions), func(o driver.PushOptions) error {
 		return driver.PushSources(ctx, s.tree, definitions, repository, o)
 	})
@@ -219,7 +219,7 @@ func withPusher(a *app, set settings.Settings, do func(*preseed.Pusher) error) e
 		return usageError{err}
 	}
 	defer client.Close()
-	return do(client.NewPusher(preseed.PushOptions{Retries: set.Fetch.Retries, Warn: func(said string) {
+	return do(preseed.NewPusher(client, preseed.PushOptions{Retries: set.Fetch.Retries, Warn: func(said string) {
 		fmt.Fprintln(a.stderr, "sx: "+text.Field(said))
 	}}))
 }

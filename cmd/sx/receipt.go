@@ -47,8 +47,8 @@ func newReceiptExportCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export [SELECTOR...]",
 		Short: "Sign receipts of what sx reproduce built here",
-		Long: `Writes a receipt of each selected output that sx reproduce has built here from what the
-tree says now, also if its digest is not the published one. It is signed with the key of
+		Long: `Writes a receipt of each selected output that sx reproduce has built here from the tree's
+current definitions, also if its digest is not the published one. It is signed with the key of
 this machine if there is one (sx keys new-machine), else with your gpg; --key always takes
 gpg. A receipt that is there already is not made again.
 
@@ -67,7 +67,7 @@ is; a registry without a referrers API gets the fallback tag.`,
 			if o.into == "" {
 				return usagef("say where the receipts go: --into FOLDER, or --into oci://HOST/NAMESPACE")
 			}
-			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error { return s.exportReceipts(c.Context(), refs, o) })
+			return a.inTree(c.Context(), nil, args, func(s *session, refs []graph.Ref) error { return exportReceipts(c.Context(), s, refs, o) })
 		},
 	}
 	o.scope.addFlag(c)
@@ -89,17 +89,17 @@ func receiptSigner(ctx context.Context, a *app, key string) (receipt.Sign, strin
 	return gpgSign(ctx, a, key)
 }
 
-func (s *session) exportReceipts(ctx context.Context, refs []graph.Ref, o receiptExportOptions) error {
+func exportReceipts(ctx context.Context, s *session, refs []graph.Ref, o receiptExportOptions) error {
 	sign, id, err := receiptSigner(ctx, s.app, o.key)
 	if err != nil {
 		return err
 	}
-	to, err := s.receiptPlace(o.into)
+	to, err := receiptPlaceAt(s, o.into)
 	if err != nil {
 		return err
 	}
 	defer to.close()
-	records, err := s.reproducedRecords(refs)
+	records, err := reproducedRecords(s, refs)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *session) exportReceipts(ctx context.Context, refs []graph.Ref, o receip
 		found, ok := records[ref]
 		if !ok {
 			missing++
-			fmt.Fprintf(s.stderr, "sx: not exported: %s was not reproduced here from what the tree says now: sx reproduce %s\n", ref, ref)
+			fmt.Fprintf(s.stderr, "sx: not exported: %s was not reproduced here from the tree's current definitions: sx reproduce %s\n", ref, ref)
 			continue
 		}
 		statement, err := receipt.New(s.tree.Graph.Output(ref), found)
@@ -137,10 +137,10 @@ func (s *session) exportReceipts(ctx context.Context, refs []graph.Ref, o receip
 
 // reproducedRecords finds the records of builds that sx reproduce made, of the outputs
 // that have any: from published images, else from the seed.
-func (s *session) reproducedRecords(refs []graph.Ref) (map[graph.Ref]cache.Record, error) {
+func reproducedRecords(s *session, refs []graph.Ref) (map[graph.Ref]cache.Record, error) {
 	records := map[graph.Ref]cache.Record{}
 	for _, fromSeed := range []bool{false, true} {
-		area, err := s.area(fromSeed)
+		area, err := reproduceArea(s, fromSeed)
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +206,7 @@ published images of the tree. The exit code is 0 only if each of them counts.`,
 				return err
 			}
 			return a.inTree(c.Context(), nil, nil, func(s *session, refs []graph.Ref) error {
-				return s.verifyReceipts(refs, receipts, asJSON)
+				return verifyReceipts(s, refs, receipts, asJSON)
 			})
 		},
 	}
@@ -236,7 +236,7 @@ func readReceipts(paths []string) (all []receipt.Receipt, err error) {
 	return all, nil
 }
 
-func (s *session) verifyReceipts(refs []graph.Ref, receipts []receipt.Receipt, asJSON bool) error {
+func verifyReceipts(s *session, refs []graph.Ref, receipts []receipt.Receipt, asJSON bool) error {
 	wanted, err := wantedReceipts(s.tree, refs)
 	if err != nil {
 		return err

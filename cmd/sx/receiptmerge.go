@@ -25,8 +25,8 @@ type receiptPlace struct {
 	digests  map[string]oci.Digest // published, by output
 }
 
-// receiptPlace opens the place that --into names. The caller closes it.
-func (s *session) receiptPlace(into string) (*receiptPlace, error) {
+// receiptPlaceAt opens the place that --into names. The caller closes it.
+func receiptPlaceAt(s *session, into string) (*receiptPlace, error) {
 	if !strings.HasPrefix(into, ociScheme) {
 		return &receiptPlace{folder: into}, nil
 	}
@@ -86,14 +86,14 @@ func (p *receiptPlace) repository(output string) string {
 
 // receiptsFor reads the receipts of files, folders and registries; of a registry those on
 // the published images of refs.
-func (s *session) receiptsFor(ctx context.Context, refs []graph.Ref, places []string) (all []receipt.Receipt, err error) {
+func receiptsFor(ctx context.Context, s *session, refs []graph.Ref, places []string) (all []receipt.Receipt, err error) {
 	var paths []string
 	for _, place := range places {
 		if !strings.HasPrefix(place, ociScheme) {
 			paths = append(paths, place)
 			continue
 		}
-		receipts, err := s.receiptsAt(ctx, refs, place)
+		receipts, err := receiptsAt(ctx, s, refs, place)
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +103,8 @@ func (s *session) receiptsFor(ctx context.Context, refs []graph.Ref, places []st
 	return append(all, receipts...), err
 }
 
-func (s *session) receiptsAt(ctx context.Context, refs []graph.Ref, place string) (all []receipt.Receipt, err error) {
-	p, err := s.receiptPlace(place)
+func receiptsAt(ctx context.Context, s *session, refs []graph.Ref, place string) (all []receipt.Receipt, err error) {
+	p, err := receiptPlaceAt(s, place)
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +134,11 @@ func (s *session) receiptsAt(ctx context.Context, refs []graph.Ref, place string
 }
 
 // mergeReceipts adds up receipts on refs. The error is the exit code.
-func (s *session) mergeReceipts(ctx context.Context, refs []graph.Ref, o reproduceOptions) error {
+func mergeReceipts(ctx context.Context, s *session, refs []graph.Ref, o reproduceOptions) error {
 	if o.closure {
 		refs = s.tree.Graph.Closure(refs)
 	}
-	receipts, err := s.receiptsFor(ctx, refs, o.merge)
+	receipts, err := receiptsFor(ctx, s, refs, o.merge)
 	if err != nil {
 		return err
 	}

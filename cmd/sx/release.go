@@ -121,8 +121,8 @@ the release could be published or is.`,
 			if err := o.parse(c, args); err != nil {
 				return err
 			}
-			return a.wholeTree(c.Context(), func(s *session, refs []graph.Ref) error {
-				return s.releaseStatus(c.Context(), refs, o)
+			return inWholeTree(c.Context(), a, func(s *session, refs []graph.Ref) error {
+				return releaseStatus(c.Context(), s, refs, o)
 			})
 		},
 	}
@@ -152,8 +152,8 @@ set. To resume an interrupted run, type the same command again.`,
 			if err := o.parse(c, args); err != nil {
 				return err
 			}
-			return a.wholeTree(c.Context(), func(s *session, refs []graph.Ref) error {
-				return s.publishRelease(c.Context(), refs, o)
+			return inWholeTree(c.Context(), a, func(s *session, refs []graph.Ref) error {
+				return publishRelease(c.Context(), s, refs, o)
 			})
 		},
 	}
@@ -162,14 +162,14 @@ set. To resume an interrupted run, type the same command again.`,
 	return c
 }
 
-// wholeTree calls do with all outputs of the tree, none of which may be broken, and all of
+// inWholeTree calls do with all outputs of the tree, none of which may be broken, and all of
 // which digests/ must list.
-func (a *app) wholeTree(ctx context.Context, do func(*session, []graph.Ref) error) error {
+func inWholeTree(ctx context.Context, a *app, do func(*session, []graph.Ref) error) error {
 	return a.inTreeLooking(ctx, nil, nil, true, func(s *session, sel selection) error {
 		if err := sel.err(); err != nil {
 			return err
 		}
-		a.warnOfStrayDigests(s.tree)
+		warnOfStrayDigests(a, s.tree)
 		for _, l := range driver.UnknownLines(s.tree) {
 			return usagef("digests/ lists %s, and the tree has no such output: sx digests --write drops the line", l.Name)
 		}
@@ -178,7 +178,7 @@ func (a *app) wholeTree(ctx context.Context, do func(*session, []graph.Ref) erro
 }
 
 // proveRelease checks the outputs and then the signatures of a release.
-func (s *session) proveRelease(ctx context.Context, refs []graph.Ref, o releaseOptions) error {
+func proveRelease(ctx context.Context, s *session, refs []graph.Ref, o releaseOptions) error {
 	j, done := panel.Own(s.view)
 	defer done()
 	vs, err := verdict.Verify(ctx, j, refs, nil)
@@ -195,7 +195,7 @@ func (s *session) proveRelease(ctx context.Context, refs []graph.Ref, o releaseO
 	return requireOptions{required: true, signatures: o.signatures}.permit(ctx, s.tree, s.set, refs)
 }
 
-func (s *session) releaseStatus(ctx context.Context, refs []graph.Ref, o releaseOptions) error {
+func releaseStatus(ctx context.Context, s *session, refs []graph.Ref, o releaseOptions) error {
 	j, done := panel.Own(s.view)
 	defer done()
 	vs, err := verdict.Verify(ctx, j, refs, nil)
@@ -210,13 +210,13 @@ func (s *session) releaseStatus(ctx context.Context, refs []graph.Ref, o release
 	}
 	var missing error
 	if unproven == nil {
-		missing = s.publishedTags(ctx, refs, o.version)
+		missing = publishedTags(ctx, s, refs, o.version)
 	}
 	return errors.Join(unproven, unsigned, missing)
 }
 
 // publishedTags prints how many tags of a release each registry has.
-func (s *session) publishedTags(ctx context.Context, refs []graph.Ref, version release.Version) error {
+func publishedTags(ctx context.Context, s *session, refs []graph.Ref, version release.Version) error {
 	return withPusher(s.app, s.set, func(p *preseed.Pusher) error {
 		for _, to := range releaseHosts(s.set) {
 			var parts []string
@@ -261,19 +261,19 @@ func tagName(d driver.Destination) string {
 	return d.Tags[0]
 }
 
-func (s *session) publishRelease(ctx context.Context, refs []graph.Ref, o releaseOptions) error {
+func publishRelease(ctx context.Context, s *session, refs []graph.Ref, o releaseOptions) error {
 	hosts := releaseHosts(s.set)
 	if len(hosts) == 0 {
 		return usagef(`where is it published? Say it in your stagex.toml: [release] hosts = "docker.io/stagex, quay.io/stagex"`)
 	}
-	if err := s.proveRelease(ctx, refs, o); err != nil {
+	if err := proveRelease(ctx, s, refs, o); err != nil {
 		return err
 	}
-	if err := s.checkReleaseTags(ctx, refs, hosts, o.version); err != nil {
+	if err := checkReleaseTags(ctx, s, refs, hosts, o.version); err != nil {
 		return err
 	}
 	if o.dryRun {
-		return s.wouldPublish(refs, hosts, o.version)
+		return wouldPublish(s, refs, hosts, o.version)
 	}
 	tags := 3 * len(hosts) * len(refs)
 	return push(s.app, s.set, "tag", tags, func(po driver.PushOptions) error {
@@ -290,7 +290,7 @@ func (s *session) publishRelease(ctx context.Context, refs []graph.Ref, o releas
 }
 
 // checkReleaseTags lists the tags that would move, and refuses to move those of the release.
-func (s *session) checkReleaseTags(ctx context.Context, refs []graph.Ref, hosts []preseed.Registry, v release.Version) error {
+func checkReleaseTags(ctx context.Context, s *session, refs []graph.Ref, hosts []preseed.Registry, v release.Version) error {
 	return withPusher(s.app, s.set, func(p *preseed.Pusher) error {
 		refused := &driver.RefusedError{Doing: "refusing to move tags"}
 		for _, to := range hosts {
@@ -324,7 +324,7 @@ func neverMoves(err error, v release.Version) error {
 }
 
 // wouldPublish lists each tag that publish would set.
-func (s *session) wouldPublish(refs []graph.Ref, hosts []preseed.Registry, v release.Version) error {
+func wouldPublish(s *session, refs []graph.Ref, hosts []preseed.Registry, v release.Version) error {
 	for _, to := range hosts {
 		images, err := wouldPush(s.tree, refs, to, []string{v.Tag(), "latest"})
 		if err := errors.Join(err, printNamed(s.stdout, images, false)); err != nil {

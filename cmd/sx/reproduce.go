@@ -144,25 +144,25 @@ func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
 func runReproduce(ctx context.Context, a *app, args []string, o reproduceOptions, flags map[string]string) error {
 	return a.inTreeLooking(ctx, flags, args, false, func(s *session, sel selection) error {
 		if o.clean {
-			return s.cleanReproduced(ctx)
+			return cleanReproduced(ctx, s)
 		}
 		if len(o.merge) > 0 {
-			return errors.Join(s.mergeReceipts(ctx, sel.refs, o), sel.err())
+			return errors.Join(mergeReceipts(ctx, s, sel.refs, o), sel.err())
 		}
 		a.warn(s.tree.Graph)
 		broken := sel.err()
 		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken
 		}
-		return errors.Join(s.reproduceRefs(ctx, sel.refs, o), broken)
+		return errors.Join(reproduceRefs(ctx, s, sel.refs, o), broken)
 	})
 }
 
 // cleanReproduced removes what earlier runs kept, the engine's folder first: without root
 // only the engine can remove some of its files.
-func (s *session) cleanReproduced(ctx context.Context) error {
+func cleanReproduced(ctx context.Context, s *session) error {
 	for _, fromSeed := range []bool{false, true} {
-		area, err := s.area(fromSeed)
+		area, err := reproduceArea(s, fromSeed)
 		if err != nil {
 			return err
 		}
@@ -173,12 +173,12 @@ func (s *session) cleanReproduced(ctx context.Context) error {
 	return reproduce.Remove(s.tree)
 }
 
-func (s *session) area(fromSeed bool) (*reproduce.Area, error) {
+func reproduceArea(s *session, fromSeed bool) (*reproduce.Area, error) {
 	return reproduce.Open(s.tree, tree.Options{KeyFile: keyFile(), Build: engineVersion(), Log: s.logger()}, fromSeed)
 }
 
-func (s *session) reproduceRefs(ctx context.Context, refs []graph.Ref, o reproduceOptions) (err error) {
-	area, err := s.area(o.fromSeed)
+func reproduceRefs(ctx context.Context, s *session, refs []graph.Ref, o reproduceOptions) (err error) {
+	area, err := reproduceArea(s, o.fromSeed)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (s *session) reproduceRefs(ctx context.Context, refs []graph.Ref, o reprodu
 		refs = o.part.Part(s.tree.Graph, refs, times)
 	}
 	if o.runs > 0 {
-		return s.repeat(ctx, area, refs, o)
+		return repeatBuilds(ctx, s, area, refs, o)
 	}
 	p, err := area.Plan(ctx, refs, o.again)
 	if err != nil {
@@ -275,7 +275,7 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 	if err != nil {
 		return opts, err
 	}
-	downloads, err := r.fetchSettings(r.set)
+	downloads, err := fetchSettings(r.app, r.set)
 	if err != nil {
 		return opts, err
 	}

@@ -16,9 +16,9 @@ import (
 // maxRuns bounds --runs.
 const maxRuns = 100
 
-// repeat builds refs several times and prints whether each has the same digest every time.
+// repeatBuilds builds refs several times and prints whether each has the same digest every time.
 // The definitions are built as they stand, each time without a cache.
-func (s *session) repeat(ctx context.Context, area *reproduce.Area, refs []graph.Ref, o reproduceOptions) error {
+func repeatBuilds(ctx context.Context, s *session, area *reproduce.Area, refs []graph.Ref, o reproduceOptions) error {
 	digests := map[graph.Ref][]oci.Digest{}
 	for run := 1; run <= o.runs; run++ {
 		p, err := area.Plan(ctx, refs, true)
@@ -50,11 +50,11 @@ func (s *session) repeat(ctx context.Context, area *reproduce.Area, refs []graph
 			}
 		}
 	}
-	return s.printRuns(refs, digests, o.runs)
+	return printRuns(s, refs, digests, o.runs)
 }
 
 // printRuns writes a line for each output. The error is the exit code.
-func (s *session) printRuns(refs []graph.Ref, digests map[graph.Ref][]oci.Digest, runs int) error {
+func printRuns(s *session, refs []graph.Ref, digests map[graph.Ref][]oci.Digest, runs int) error {
 	var codes []int
 	for _, ref := range refs {
 		all := digests[ref]

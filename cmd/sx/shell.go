@@ -56,7 +56,7 @@ terminal the program gets what sx gets on stdin. The exit code is that of the pr
 				if err != nil {
 					return err
 				}
-				return s.shell(c.Context(), ref, args[1:], o)
+				return runShell(c.Context(), s, ref, args[1:], o)
 			})
 		},
 	}
@@ -67,13 +67,13 @@ terminal the program gets what sx gets on stdin. The exit code is that of the pr
 	return c
 }
 
-func (s *session) shell(ctx context.Context, ref graph.Ref, program []string, o shellOptions) (err error) {
+func runShell(ctx context.Context, s *session, ref graph.Ref, program []string, o shellOptions) (err error) {
 	if s.set.Engine.Address != buildkit.EmbeddedKind {
 		return usagef("sx shell needs an engine state that it can delete, so it works on the embedded engine only: SX_ENGINE_ADDRESS=embedded sx shell %s", ref)
 	}
-	sh := buildkit.Shell{Args: program, Begin: func(failed error) { s.sayWhere(ref, failed) }}
+	sh := buildkit.Shell{Args: program, Begin: func(failed error) { sayWhere(s, ref, failed) }}
 	if o.with != "" {
-		l, err := s.withLayout(o.with)
+		l, err := layoutOf(s, o.with)
 		if err != nil {
 			return err
 		}
@@ -89,8 +89,8 @@ func (s *session) shell(ctx context.Context, ref graph.Ref, program []string, o 
 		return err
 	}
 	defer job.Into.Close()
-	err = s.onOwnEngine(ctx, func(b *buildkit.Builder) error {
-		restore, err := s.terminal(&sh)
+	err = onOwnEngine(ctx, s, func(b *buildkit.Builder) error {
+		restore, err := shellTerminal(s, &sh)
 		if err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (s *session) shell(ctx context.Context, ref graph.Ref, program []string, o 
 	return err
 }
 
-// withLayout is the image of an output that is in out/.
-func (s *session) withLayout(name string) (cache.Layout, error) {
+// layoutOf is the image of an output that is in out/.
+func layoutOf(s *session, name string) (cache.Layout, error) {
 	ref, err := s.oneOutput(s.tree.Graph, name)
 	if err != nil {
 		return cache.Layout{}, fmt.Errorf("--with: %w", err)
@@ -117,7 +117,7 @@ func (s *session) withLayout(name string) (cache.Layout, error) {
 }
 
 // sayWhere says in which state the shell is.
-func (s *session) sayWhere(ref graph.Ref, failed error) {
+func sayWhere(s *session, ref graph.Ref, failed error) {
 	if failed == nil {
 		fmt.Fprintf(s.stderr, "sx: this is the root of %s; nothing that you do here is kept\r\n", ref)
 		return
@@ -126,7 +126,7 @@ func (s *session) sayWhere(ref graph.Ref, failed error) {
 }
 
 // onOwnEngine calls do with an engine that has a state of its own, and deletes it.
-func (s *session) onOwnEngine(ctx context.Context, do func(*buildkit.Builder) error) (err error) {
+func onOwnEngine(ctx context.Context, s *session, do func(*buildkit.Builder) error) (err error) {
 	dir, err := s.tree.Store.TempDir("shell")
 	if err != nil {
 		return err
@@ -142,8 +142,8 @@ func (s *session) onOwnEngine(ctx context.Context, do func(*buildkit.Builder) er
 	return errors.Join(do(b), b.Close())
 }
 
-// terminal gives the program the terminal, if sx has one, until restore is called.
-func (s *session) terminal(sh *buildkit.Shell) (restore func(), err error) {
+// shellTerminal gives the program the terminal, if sx has one, until restore is called.
+func shellTerminal(s *session, sh *buildkit.Shell) (restore func(), err error) {
 	sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, unclosed{s.stdout}, unclosed{s.stderr}
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {

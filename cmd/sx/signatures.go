@@ -118,7 +118,7 @@ func printSigned(w io.Writer, vs []verdict.Verdict, results []*signers.Result, q
 }
 
 // userSettings reads the user's settings without a tree's.
-func (a *app) userSettings() (settings.Settings, error) {
+func userSettings(a *app) (settings.Settings, error) {
 	for _, w := range settings.UnknownEnv(os.Environ()) {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
 	}

@@ -42,14 +42,6 @@ it. Afterwards its links lead where they say: nobody proved what is in it.`,
 	return c
 }
 
-// completeThenFolder completes an output, then a folder.
-func (a *app) completeThenFolder(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 1 {
-		return nil, cobra.ShellCompDirectiveFilterDirs
-	}
-	return a.completeUpTo(1)(c, args, begun)
-}
-
 func runUnpack(ctx context.Context, a *app, args []string, platform string) error {
 	dir, err := filepath.Abs(args[1])
 	if err != nil {
@@ -58,7 +50,7 @@ func runUnpack(ctx context.Context, a *app, args []string, platform string) erro
 	if err := mayFill(dir); err != nil {
 		return err
 	}
-	return a.look(ctx, args[0], platform, func(img inspected) error {
+	return lookInside(ctx, a, args[0], platform, func(img inspected) error {
 		u, err := inspect.Unpack(ctx, img.Image, dir)
 		if err == nil && u.Devices > 0 {
 			fmt.Fprintf(a.stderr, "sx: %s became empty files in %s: only root can make devices\n", count(u.Devices, "device"), text.Field(args[1]))

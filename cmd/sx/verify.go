@@ -142,7 +142,7 @@ func runVerify(ctx context.Context, a *app, args []string, o verifyOptions) erro
 		return verifyImages(ctx, a, args, o)
 	}
 	return a.inTree(ctx, nil, args, func(s *session, refs []graph.Ref) error {
-		a.warnOfStrayDigests(s.tree)
+		warnOfStrayDigests(a, s.tree)
 		p, err := o.against.panel(ctx, s.tree, s.set)
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 	if o.json {
 		lines = io.Discard
 	}
-	meter := a.meterOf(view, len(refs))
+	meter := meterOf(a, view, len(refs))
 	vs, results, unsigned, err := o.judge(ctx, view, refs, meter.Above(lines))
 	if err != nil {
 		meter.Close()
@@ -183,7 +183,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
 	}
 	counts := printCounts(lines, vs)
-	err = errors.Join(err, a.tellCI(o.ci, view.Dir, ciOfVerdicts(vs)))
+	err = errors.Join(err, tellCI(a, o.ci, view.Dir, ciOfVerdicts(vs)))
 	for _, v := range vs {
 		if v.Word == verdict.Mismatch && !o.json {
 			printDiffers(a.stderr, v)
@@ -205,7 +205,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 }
 
 // meterOf shows on a terminal how much of so many outputs and their sources was hashed.
-func (a *app) meterOf(view *tree.View, outputs int) *progress.Meter {
+func meterOf(a *app, view *tree.View, outputs int) *progress.Meter {
 	var opts progress.Options
 	if a.verbose { // whose lines would break it
 		opts.Mode = progress.Plain

@@ -66,7 +66,7 @@ func verifyImages(ctx context.Context, a *app, args []string, o verifyOptions) e
 		}
 		images = append(images, image)
 	}
-	set, err := a.userSettings()
+	set, err := userSettings(a)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func TestEstimateSteps(t *testing.T) {
 	}
 	check("1m0s false 8", "3m0s false 0", "2m0s true 0")
 	// A build that used the engine's cache changes nothing, unless it took longer.
-	r := &run{Tree: tree}
+	r := &run{Tree: tree, outcomes: newOutcomes(nil, false)}
 	r.recordTiming(all[0], time.Second, &buildkit.Image{Cached: true})
 	r.recordTiming(all[2], 2*time.Second, &buildkit.Image{})
 	check("1m0s false 8", "3m0s false 0", "2s false 0")

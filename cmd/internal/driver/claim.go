@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
@@ -16,31 +18,40 @@ type claim struct {
 	err  error
 }
 
-// claim locks the outputs of all members of a unit. If another sx holds one of the locks
+// claims are the locks of the outputs that a run builds, so that no other sx builds them
+// meanwhile. It is safe for concurrent use.
+type claims struct {
+	store   *cache.Store
+	needed  func(*plan.Step) bool // whether a step must still be built
+	stop    func() bool           // whether nothing may start any more
+	drain   <-chan struct{}       // closed when nothing may start any more
+	waiting func(what string)     // tells the user
+
+	mu   sync.Mutex // guards held
+	held map[*plan.Step]claim
+}
+
+// take locks the outputs of all members of a unit. If another sx holds one of the locks
 // it takes none, so that two runs never wait for each other, and returns a wait for
 // [schedule.Schedule].Claim.
-func (r *run) claim(steps []*plan.Step) (wait func(context.Context)) {
-	claims := map[*plan.Step]claim{}
+func (c *claims) take(steps []*plan.Step) (wait func(context.Context)) {
+	taken := map[*plan.Step]claim{}
 	for _, s := range steps {
-		lock, err := r.Store.TryLock(s.Output.Ref.String())
+		lock, err := c.store.TryLock(s.Output.Ref.String())
 		var held *cache.LockedError
 		if errors.As(err, &held) {
-			if reason, err := r.stillNeeded(s); err == nil && reason == "" {
+			if !c.needed(s) {
 				continue
 			}
-			unlock(claims)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.opts.Status.Waiting(held.Error())
-			return func(ctx context.Context) { r.awaitLock(ctx, held.Output) }
+			unlock(taken)
+			c.waiting(held.Error())
+			return func(ctx context.Context) { c.await(ctx, held.Output) }
 		}
-		claims[s] = claim{lock, err}
+		taken[s] = claim{lock, err}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for s, c := range claims {
-		r.claims[s] = c
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.held, taken)
 	return nil
 }
 
@@ -56,11 +67,11 @@ func unlock(claims map[*plan.Step]claim) {
 // takes seconds to hours.
 const heldPoll = 50 * time.Millisecond
 
-// awaitLock returns when no other sx holds the lock of an output, or when nothing may
+// await returns when no other sx holds the lock of an output, or when nothing may
 // start any more.
-func (r *run) awaitLock(ctx context.Context, output string) {
-	for ctx.Err() == nil && !r.stop() {
-		lock, err := r.Store.TryLock(output)
+func (c *claims) await(ctx context.Context, output string) {
+	for ctx.Err() == nil && !c.stop() {
+		lock, err := c.store.TryLock(output)
 		var held *cache.LockedError
 		if !errors.As(err, &held) {
 			if err == nil {
@@ -70,32 +81,16 @@ func (r *run) awaitLock(ctx context.Context, output string) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-r.opts.Drain:
+		case <-c.drain:
 		case <-time.After(heldPoll):
 		}
 	}
 }
 
-// claimed returns the result of claim for s; release unlocks it.
-func (r *run) claimed(s *plan.Step) (release func(), err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.claims[s]
-	return func() { unlock(map[*plan.Step]claim{s: c}) }, c.err
-}
-
-// builtByOther reports whether another sx has built s since the plan was made, and as
-// this run would (without the cache, if that was asked for). It compares the record's
-// times only for equality: the clock may have been set.
-func (r *run) builtByOther(s *plan.Step) (bool, error) {
-	rec, err := r.Store.Record(s.Output.Ref.String())
-	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
-		return false, nil
-	}
-	if r.from != nil {
-		_, why := Reproduced(r.Look(), s.Output, s.Request.Platforms)
-		return why == "", nil
-	}
-	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)
-	return err == nil && reason == nil, err
+// of returns what take did for s; release unlocks it.
+func (c *claims) of(s *plan.Step) (release func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken := c.held[s]
+	return func() { unlock(map[*plan.Step]claim{s: taken}) }, taken.err
 }

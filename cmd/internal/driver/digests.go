@@ -184,7 +184,7 @@ func publishable(v *tree.View, ref graph.Ref) (oci.Digest, string, error) {
 		return oci.Digest{}, "it is not what was built here: " + err.Error(), nil
 	}
 	if rec.Engine.Probe != buildkit.ProbeDigest {
-		return oci.Digest{}, "its engine makes other bytes than StageX's", nil
+		return oci.Digest{}, "its engine does not produce StageX's bytes", nil
 	}
 	want := o.Request(nil).Platforms
 	if l.Manifests[0].Platform != want[0] {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // engine is a connection to the engine that builds run on, and its properties. If the
@@ -38,25 +40,50 @@ type builder interface {
 
 var _ builder = (*buildkit.Builder)(nil)
 
-// dial connects to the engine.
-func (r *run) dial(ctx context.Context) (builder, error) {
-	if r.opts.dial != nil {
-		return r.opts.dial(r)
-	}
-	return buildkit.Open(ctx, r.opts.Engine, buildkit.Options{Store: r.Store, Log: r.Log})
+// connection is a run's connection to the engine that it builds on. A lost engine is
+// reached again. It is safe for concurrent use.
+type connection struct {
+	to        buildkit.Engine
+	store     *cache.Store
+	dial      func(context.Context) (builder, error)
+	reconnect time.Duration   // see [Options].Reconnect
+	drain     <-chan struct{} // closed when nothing may start any more
+	warn      func(text string)
+
+	reopening sync.Mutex // one at a time
+	mu        sync.Mutex // guards engine
+	engine    *engine    // nil until something must be built
 }
 
-// recordedProbe returns the engine's probe from a record of this very sx and kind of
-// engine. Without such a record it returns StageX's probe, and known is false if there
-// are records of other builds: then the engine must be probed before anything is built.
-func (r *run) recordedProbe() (probe string, known bool) {
+// newConnection returns a connection that is not open yet.
+func newConnection(t *tree.Tree, opts Options, warn func(string)) *connection {
+	dial := func(ctx context.Context) (builder, error) {
+		if opts.dial != nil {
+			return opts.dial()
+		}
+		return buildkit.Open(ctx, opts.Engine, buildkit.Options{Store: t.Store, Log: t.Log})
+	}
+	return &connection{to: opts.Engine, store: t.Store, dial: dial, reconnect: opts.Reconnect, drain: opts.Drain, warn: warn}
+}
+
+func (c *connection) close() {
+	if e := c.current(); e != nil {
+		e.Close()
+	}
+}
+
+// recordedProbe returns the engine's probe for a build of targets, from a record of this
+// very sx and kind of engine. Without such a record it returns StageX's probe, and known
+// is false if there are records of other builds: then the engine must be probed before
+// anything is built.
+func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe string, known bool) {
 	known = true
-	for _, o := range r.Graph.Order(r.targets) {
-		rec, err := r.view.Record(o)
+	for _, o := range v.Graph.Order(targets) {
+		rec, err := v.Record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}
-		if rec.Engine.SX == r.opts.Version && rec.Engine.Kind == r.opts.Engine.Kind() {
+		if rec.Engine.SX == opts.Version && rec.Engine.Kind == opts.Engine.Kind() {
 			return rec.Engine.Probe, true
 		}
 		known = false
@@ -64,27 +91,31 @@ func (r *run) recordedProbe() (probe string, known bool) {
 	return buildkit.ProbeDigest, known
 }
 
-// connect opens the engine for the first time. If another build of sx runs an engine,
-// it waits until that one is done. It returns nil if nothing may start any more.
-func (r *run) connect(ctx context.Context) (*engine, error) {
+// connect opens the engine, unless it is open. If another build of sx runs an engine, it
+// waits until that one is done. It returns nil if nothing may start any more.
+func (c *connection) connect(ctx context.Context) (*engine, error) {
+	if e := c.current(); e != nil {
+		return e, nil
+	}
 	opening, cancel := context.WithCancel(ctx) // the connection uses it too, so it is not cancelled here
 	opened := make(chan struct{})
 	defer close(opened)
 	go func() {
 		select {
-		case <-r.opts.Drain:
+		case <-c.drain:
 			cancel()
 		case <-opened:
 		}
 	}()
-	e, err := r.open(opening)
+	e, err := c.open(opening)
 	if errors.As(err, new(*lostError)) {
-		r.warn("the engine was lost while it was asked what it is; it is reached again")
-		e, err = r.reach(opening)
+		c.warn("the connection to the engine broke while sx examined it; connecting again")
+		e, err = c.reach(opening)
 	}
 	if err != nil && opening.Err() != nil && ctx.Err() == nil {
 		return nil, nil
 	}
+	c.set(e)
 	return e, err
 }
 
@@ -101,13 +132,13 @@ func (e *lostError) Unwrap() error { return e.err }
 
 // open connects to the engine and probes it. If the engine goes away while it does, the
 // error is a *lostError.
-func (r *run) open(ctx context.Context) (e *engine, err error) {
+func (c *connection) open(ctx context.Context) (e *engine, err error) {
 	slow := time.AfterFunc(slowEngine, func() {
-		r.warn(fmt.Sprintf("the engine %s is not ready after %s: it waits for another sx, pulls its image, or is busy with others' builds; sx waits on, Ctrl-C ends it",
-			buildkit.EngineName(r.opts.Engine), slowEngine))
+		c.warn(fmt.Sprintf("the engine %s is not ready after %s: it waits for another sx, pulls its image, or is busy with others' builds; sx waits on, Ctrl-C ends it",
+			buildkit.EngineName(c.to), slowEngine))
 	})
 	defer slow.Stop()
-	b, err := r.dial(ctx)
+	b, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +148,7 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 		}
 		if ctx.Err() == nil {
 			lost := b.Lost(ctx)
-			if err = r.asEngineDiskFull(b.Away(err)); lost {
+			if err = c.asDiskFull(b.Away(err)); lost {
 				err = &lostError{err}
 			}
 		}
@@ -132,9 +163,9 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 		return nil, err
 	}
 	if snapshotter != buildkit.Overlayfs {
-		r.warn(buildkit.OtherSnapshotter(snapshotter))
+		c.warn(buildkit.OtherSnapshotter(snapshotter))
 	}
-	into, err := r.Store.Stage("sx-probe")
+	into, err := c.store.Stage("sx-probe")
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +175,22 @@ func (r *run) open(ctx context.Context) (e *engine, err error) {
 		return nil, err
 	}
 	if probe.String() != buildkit.ProbeDigest {
-		r.warn(fmt.Sprintf("this engine makes other bytes than StageX's: its probe image is %s, want %s; no digest will be judged", probe, buildkit.ProbeDigest))
+		c.warn(fmt.Sprintf("this engine does not produce StageX's bytes: its probe image is %s, not %s; nothing that it builds can be MATCH or MISMATCH", probe, buildkit.ProbeDigest))
 	}
 	return &engine{builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
 }
 
-// connected returns the current engine.
-func (r *run) connected() *engine {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.engine
+// current returns the engine, nil if it is not open.
+func (c *connection) current() *engine {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine
+}
+
+func (c *connection) set(e *engine) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.engine = e
 }
 
 // EngineGoneError reports that the engine was lost and cannot be reached again. No build
@@ -173,30 +210,28 @@ var reopenWaits = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second
 
 // reopen replaces the engine that a build lost, unless another build has already done
 // so. If it gives up, the error is an *EngineGoneError.
-func (r *run) reopen(ctx context.Context, was *engine) error {
-	r.reopening.Lock()
-	defer r.reopening.Unlock()
-	if r.connected() != was || !was.Lost(ctx) {
+func (c *connection) reopen(ctx context.Context, was *engine) error {
+	c.reopening.Lock()
+	defer c.reopening.Unlock()
+	if c.current() != was || !was.Lost(ctx) {
 		return nil
 	}
-	r.warn("the engine was lost; what it was building begins again")
+	c.warn("the engine was lost; what it was building begins again")
 	was.Close()
-	e, err := r.reach(ctx)
+	e, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.engine = e
+	c.set(e)
 	return nil
 }
 
 // reach opens the engine until it succeeds, with the pauses of reopenWaits. If it gives
 // up, the error is an *EngineGoneError.
-func (r *run) reach(ctx context.Context) (*engine, error) {
+func (c *connection) reach(ctx context.Context) (*engine, error) {
 	began := time.Now()
 	for try := 0; ; try++ {
-		e, err := r.open(ctx)
+		e, err := c.open(ctx)
 		if err == nil {
 			return e, nil
 		}
@@ -207,12 +242,12 @@ func (r *run) reach(ctx context.Context) (*engine, error) {
 		var away *buildkit.EngineError
 		last := len(reopenWaits) - 1
 		switch {
-		case errors.As(err, &away) && time.Since(began) > r.opts.Reconnect,
+		case errors.As(err, &away) && time.Since(began) > c.reconnect,
 			!errors.As(err, &away) && try > last, errors.As(err, &unfit):
 			return nil, &EngineGoneError{err}
 		}
 		if away != nil && try == 0 {
-			r.warn(fmt.Sprintf("%v; meanwhile nothing is built, and sx tries again for %s", err, r.opts.Reconnect))
+			c.warn(fmt.Sprintf("%v; meanwhile nothing is built, and sx tries again for %s", err, c.reconnect))
 		}
 		select {
 		case <-ctx.Done():
@@ -224,31 +259,25 @@ func (r *run) reach(ctx context.Context) (*engine, error) {
 
 // checkPlatforms checks that the engine runs programs for the platforms of a plan. If
 // the engine is lost it asks again.
-func (r *run) checkPlatforms(ctx context.Context, platforms []string) error {
+func (c *connection) checkPlatforms(ctx context.Context, platforms []string) error {
 	for try := 1; ; try++ {
-		e := r.connected()
+		e := c.current()
 		err := e.CheckPlatforms(ctx, platforms)
 		if err == nil || ctx.Err() != nil || try == maxTries || !e.Lost(ctx) {
 			return err
 		}
-		if err := r.reopen(ctx, e); err != nil {
+		if err := c.reopen(ctx, e); err != nil {
 			return err
 		}
 	}
 }
 
-// asEngineDiskFull returns a *tree.DiskFullError if err says that the disk of an engine
+// asDiskFull returns a *tree.DiskFullError if err says that the disk of an engine
 // elsewhere is full. Errors of an engine arrive as text.
-func (r *run) asEngineDiskFull(err error) error {
-	kind := r.opts.Engine.Kind()
+func (c *connection) asDiskFull(err error) error {
+	kind := c.to.Kind()
 	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		return err
 	}
 	return &tree.DiskFullError{Err: err, Engine: kind}
-}
-
-func (r *run) warn(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.opts.Status.Warn(text)
 }

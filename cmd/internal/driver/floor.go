@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -20,18 +21,19 @@ func (e *FloorError) Error() string {
 		text.Bytes(e.Free), e.Path, text.Bytes(e.Floor))
 }
 
-// checkFloor checks the filesystem of the store, which is also that of out/.
-func (r *run) checkFloor() error {
-	if r.opts.DiskFloor <= 0 {
+// checkFloor returns a *FloorError if fewer than floor bytes are free on the filesystem
+// of the store, which is also that of out/. 0 is no floor.
+func checkFloor(store *cache.Store, floor int64) error {
+	if floor <= 0 {
 		return nil
 	}
-	path := r.Store.Dir()
+	path := store.Dir()
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) != nil {
 		return nil // a filesystem without this call does not stop the run
 	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free < r.opts.DiskFloor {
-		return &FloorError{path, free, r.opts.DiskFloor}
+	if free := int64(st.Bavail) * int64(st.Bsize); free < floor {
+		return &FloorError{path, free, floor}
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 	"codeberg.org/stagex/sx/preseed"
 )
@@ -43,35 +43,40 @@ func (e *ForeignError) Unwrap() error { return e.Err }
 // errOffline is the error of an image that is not present with --offline.
 var errOffline = errors.New("it is not here, and --offline forbids pulling it")
 
-func (r *run) newPuller() *preseed.Puller {
-	opts := r.opts.Foreign.Preseed
-	opts.Store, opts.Log = r.Store, r.Log
-	return preseed.NewPuller(r.opts.Foreign.Hosts, opts)
+// images gets the images of other registries that a run builds from. It is safe for
+// concurrent use.
+type images struct {
+	store   *cache.Store
+	puller  *preseed.Puller
+	offline bool
 }
 
-// pullImages pulls the images that s names into the store, unless it has them. An error
+func newImages(t *tree.Tree, opts Options) *images {
+	from := opts.Foreign.Preseed
+	from.Store, from.Log = t.Store, t.Log
+	return &images{t.Store, preseed.NewPuller(opts.Foreign.Hosts, from), opts.Offline}
+}
+
+func (i *images) close() { i.puller.Close() }
+
+// pull pulls the images that a request names into the store, unless it has them. An error
 // about one of them is a *ForeignError.
-func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
-	if s.FromPublished {
-		if err := r.from.wait(ctx, s); err != nil {
-			return err
-		}
-	}
-	for _, image := range s.Request.Images {
+func (i *images) pull(ctx context.Context, req graph.Request) error {
+	for _, image := range req.Images {
 		digest, err := oci.ParseDigest(image.Digest)
 		if err != nil {
 			return &ForeignError{image, err}
 		}
-		platforms := image.Platforms(s.Request.Platforms)
-		if r.opts.Offline {
-			if _, err := r.Store.Pulled(digest, platforms); errors.Is(err, fs.ErrNotExist) {
+		platforms := image.Platforms(req.Platforms)
+		if i.offline {
+			if _, err := i.store.Pulled(digest, platforms); errors.Is(err, fs.ErrNotExist) {
 				return &ForeignError{image, errOffline}
 			} else if err != nil {
 				return &ForeignError{image, err}
 			}
 			continue
 		}
-		err = r.puller.Pull(ctx, preseed.Foreign{Host: image.Host, Repository: image.Repository, Digest: digest, Platforms: platforms})
+		err = i.puller.Pull(ctx, preseed.Foreign{Host: image.Host, Repository: image.Repository, Digest: digest, Platforms: platforms})
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
@@ -86,14 +91,14 @@ func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
 }
 
 // pulledImages returns the images that a request names from the store.
-func (r *run) pulledImages(req graph.Request) (map[string]cache.Pulled, error) {
+func pulledImages(store *cache.Store, req graph.Request) (map[string]cache.Pulled, error) {
 	images := map[string]cache.Pulled{}
 	for _, image := range req.Images {
 		digest, err := oci.ParseDigest(image.Digest)
 		if err != nil {
 			return nil, &ForeignError{image, err}
 		}
-		pulled, err := r.Store.Pulled(digest, image.Platforms(req.Platforms))
+		pulled, err := store.Pulled(digest, image.Platforms(req.Platforms))
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("it was there when this run began and is damaged or gone; run it again (%w)", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
@@ -28,15 +27,7 @@ type Published struct {
 // v, a view from before the run; the checkout's out/ is not touched. The error is
 // about the run as a whole; failed steps are in the report.
 func Reproduce(ctx context.Context, v *tree.View, p *plan.Plan, from Published, opts Options) (*Report, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	r := &run{
-		Tree: v.Tree, view: v, opts: opts, targets: p.Targets,
-		results: map[graph.Ref]*Result{}, claims: map[*plan.Step]claim{}, broken: map[graph.Ref]error{},
-		from: newPublished(p, from),
-	}
-	r.puller = r.newPuller()
+	r := newRun(v, p.Targets, newPublished(p, from), opts)
 	defer r.close()
 	report := &Report{View: v, Plan: p}
 	var err error
@@ -46,28 +37,13 @@ func Reproduce(ctx context.Context, v *tree.View, p *plan.Plan, from Published, 
 			report.View = v.Look()
 		}
 	}
-	report.Results = r.resultsOf(p)
-	return report, tree.AsDiskFull(errors.Join(err, r.fatal))
+	report.Results = r.outcomes.of(p)
+	return report, tree.AsDiskFull(errors.Join(err, r.outcomes.fatal))
 }
-
-// resultsOf returns the results of the steps that were not up to date, in plan order.
-func (r *run) resultsOf(p *plan.Plan) (results []Result) {
-	for _, s := range p.Steps {
-		if res := r.results[s.Output.Ref]; res != nil {
-			results = append(results, *res)
-		} else if s.Action != plan.ActionNone {
-			results = append(results, Result{Ref: s.Output.Ref, Outcome: plan.NotRun})
-		}
-	}
-	return results
-}
-
-// home returns the tree whose downloads, timings and logs are used.
-func (r *run) home() *tree.Tree { return cmp.Or(r.opts.Home, r.Tree) }
 
 // Reproduced returns the record of a build of o, found in v, that proves o from its
 // inputs alone: without the cache, for platforms, from the published images of its
-// direct dependencies and what the tree says now. If there is none, why says what is
+// direct dependencies and the tree's current definitions. If there is none, why says what is
 // missing.
 func Reproduced(v *tree.View, o *graph.Output, platforms []string) (rec cache.Record, why string) {
 	rec, err := v.Record(o)
@@ -84,9 +60,9 @@ func Reproduced(v *tree.View, o *graph.Output, platforms []string) (rec cache.Re
 		}
 	}
 	if current, err := v.Current(o, platforms, rec); err != nil {
-		return rec, "what the tree says now is unknown: " + err.Error()
+		return rec, "the tree's current definitions cannot be read: " + err.Error()
 	} else if !current {
-		return rec, "the tree says something else than at its last build"
+		return rec, "a definition changed since its last build"
 	}
 	l, err := v.Check(o)
 	if err == nil {
@@ -208,19 +184,6 @@ func (f *published) layout(ctx context.Context, d graph.Ref, want oci.Digest) (c
 	}
 	if err != nil {
 		return l, fmt.Errorf("reading the published image of %s in %q: %w", d, f.Images.Out(d.String()), err)
-	}
-	return l, nil
-}
-
-// dependency returns what a step is built from: what out/ holds of d or, in
-// [Reproduce], the published image.
-func (r *run) dependency(ctx context.Context, d graph.Ref) (cache.Layout, error) {
-	if r.from != nil {
-		return r.from.layout(ctx, d, r.Published[d.String()])
-	}
-	l, err := r.Store.Import(ctx, d.String())
-	if err != nil {
-		return l, fmt.Errorf("reading the dependency out/%s: %w", d, err)
 	}
 	return l, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +18,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/graph"
-	"codeberg.org/stagex/sx/preseed"
 )
 
 // Options are the options of [Build].
@@ -61,7 +59,7 @@ type Options struct {
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
 
-	dial func(*run) (builder, error) // in the place of [buildkit.Open]; nil but in tests
+	dial func() (builder, error) // in the place of [buildkit.Open]; nil but in tests
 }
 
 // Report is the result of a run, with one Result for each step of the plan that was not
@@ -91,28 +89,37 @@ type run struct {
 	targets []graph.Ref
 
 	from      *published // nil unless steps are built from published images
-	puller    *preseed.Puller
-	reopening sync.Mutex // one at a time
+	images    *images
+	engine    *connection
+	claims    *claims
+	outcomes  *outcomes
 	exclusive exclusive
-
-	mu      sync.Mutex // guards all below
-	engine  *engine    // nil until something must be built
-	results map[graph.Ref]*Result
-	claims  map[*plan.Step]claim
-	broken  map[graph.Ref]error // outputs whose sources or images could not be fetched
-	untimed schedule.Average    // of builds in this run that were never timed before
-	stopped bool                // a failure without KeepGoing
-	fatal   error               // of the engine or the disk: nothing more can be built
 }
+
+// newRun returns a run that has not begun; close ends it. Steps are built from what from
+// holds, or from out/ if it is nil.
+func newRun(v *tree.View, targets []graph.Ref, from *published, opts Options) *run {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, from: from}
+	r.outcomes = newOutcomes(opts.Status, opts.KeepGoing)
+	r.images = newImages(v.Tree, opts)
+	r.engine = newConnection(v.Tree, opts, r.outcomes.warn)
+	r.claims = &claims{
+		store: v.Store, needed: r.needed, stop: r.stop, drain: opts.Drain, waiting: r.outcomes.waiting,
+		held: map[*plan.Step]claim{},
+	}
+	return r
+}
+
+// home returns the tree whose downloads, timings and logs are used.
+func (r *run) home() *tree.Tree { return cmp.Or(r.opts.Home, r.Tree) }
 
 // Build brings targets and their dependencies up to date. V is a view of the tree now.
 // The error is about the run as a whole; failed steps are in the report.
 func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (*Report, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, results: map[graph.Ref]*Result{}, claims: map[*plan.Step]claim{}, broken: map[graph.Ref]error{}}
-	r.puller = r.newPuller()
+	r := newRun(v, targets, nil, opts)
 	defer r.close()
 	p, err := r.plan(ctx)
 	if err != nil {
@@ -134,13 +141,14 @@ func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options)
 			report.View = v.Look()
 		}
 	}
-	report.Results = r.resultsOf(p)
-	return report, tree.AsDiskFull(errors.Join(err, r.fatal, r.equaliseTimes(ctx, report.View, p)))
+	report.Results = r.outcomes.of(p)
+	err = errors.Join(err, r.outcomes.fatal, equaliseTimes(ctx, report.View, p, r.opts))
+	return report, tree.AsDiskFull(err)
 }
 
 // plan makes the plan. If nothing is to be built it starts no engine.
 func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
-	probe, known := r.recordedProbe()
+	probe, known := recordedProbe(r.view, r.targets, r.opts)
 	opts := plan.Options{
 		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
 		Substitution: r.opts.Substitution,
@@ -149,10 +157,11 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
 		return p, err
 	}
-	if r.engine, err = r.connect(ctx); err != nil || r.engine == nil || r.engine.probe == probe {
+	e, err := r.engine.connect(ctx)
+	if err != nil || e == nil || e.probe == probe {
 		return p, err
 	}
-	opts.Probe = r.engine.probe
+	opts.Probe = e.probe
 	return plan.New(ctx, r.view, r.targets, opts)
 }
 
@@ -167,10 +176,8 @@ func toBuild(p *plan.Plan) (outputs []string) {
 }
 
 func (r *run) close() {
-	r.puller.Close()
-	if r.engine != nil {
-		r.engine.Close()
-	}
+	r.images.close()
+	r.engine.close()
 }
 
 // execute runs the plan.
@@ -178,17 +185,13 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	if err := snapshotDefinitions(r.Tree, p); err != nil {
 		return err
 	}
-	if err := r.checkFloor(); err != nil {
+	if err := checkFloor(r.Store, r.opts.DiskFloor); err != nil {
 		return err
 	}
-	if r.engine == nil {
-		e, err := r.connect(ctx)
-		if err != nil || e == nil {
-			return err
-		}
-		r.engine = e
+	if e, err := r.engine.connect(ctx); err != nil || e == nil {
+		return err
 	}
-	if err := r.checkPlatforms(ctx, platformsOf(p)); err != nil {
+	if err := r.engine.checkPlatforms(ctx, platformsOf(p)); err != nil {
 		return err
 	}
 	var capacity schedule.Capacity
@@ -199,23 +202,23 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	plan.Family(p.Steps)
 	s := &schedule.Schedule{
 		Slots: capacity.Slots(), Stop: r.stop, Do: r.runUnit, Skip: r.skip,
-		Estimate: r.estimate, UntimedEstimate: r.untimedEstimate, Now: r.opts.Now,
+		Estimate: r.outcomes.estimate, UntimedEstimate: r.outcomes.untimedEstimate, Now: r.opts.Now,
 	}
-	a := newPrefetcher(s, p.Steps, r.markBroken, r.pullImages)
+	downloads := newPrefetcher(s, p.Steps, r.outcomes.markBroken, r.pullImages)
 	s.Claim = func(u *schedule.Unit) func(context.Context) {
-		if wait := a.claimSources(u, r.needed); wait != nil {
+		if wait := downloads.claimSources(u, r.needed); wait != nil {
 			return wait
 		}
-		return r.claim(u.Steps)
+		return r.claims.take(u.Steps)
 	}
 	if r.opts.Offline { // before the first build: it takes no time, and shows what is missing
-		if err := a.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
+		if err := downloads.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
 			return err
 		}
 	}
 	p.Engine = buildkit.EngineName(r.opts.Engine)
 	r.opts.Status.Begin(p)
-	r.runWithDownloads(ctx, s, a)
+	r.runWithDownloads(ctx, s, downloads)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -224,7 +227,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 
 // runWithDownloads runs the schedule, and the downloads for as long as something may
 // still start.
-func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, a *prefetcher) {
+func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, downloads *prefetcher) {
 	var beside errgroup.Group
 	defer beside.Wait() // its functions keep their own errors
 	ends, end := context.WithCancel(ctx)
@@ -247,47 +250,24 @@ func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, a *pre
 	download := func(f func(context.Context, fetch.Options) error) {
 		beside.Go(func() error {
 			if err := f(ends, r.fetchOptions()); !reportedBySteps(err) && ends.Err() == nil {
-				r.abort(err)
+				r.outcomes.abort(err)
 				s.Wake()
 			}
 			return nil
 		})
 	}
 	if !r.opts.Offline {
-		download(a.run)
+		download(downloads.run)
 	}
-	download(a.serveRequired)
+	download(downloads.serveRequired)
 	beside.Go(func() error {
 		if err := r.preseedImages(ends, s); err != nil && ends.Err() == nil {
-			r.abort(err)
+			r.outcomes.abort(err)
 			s.Wake()
 		}
 		return nil
 	})
 	s.Run(ctx)
-}
-
-// abort ends the run early because of an error that no step caused.
-func (r *run) abort(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fatal = cmp.Or(r.fatal, err)
-}
-
-// markBroken records why a step cannot be built.
-func (r *run) markBroken(s *plan.Step, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.broken[s.Output.Ref] == nil {
-		r.broken[s.Output.Ref] = err
-	}
-}
-
-// brokenBy returns why a step cannot be built, nil if it can.
-func (r *run) brokenBy(s *plan.Step) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.broken[s.Output.Ref]
 }
 
 // runUnit builds the members of a unit at once: while their builds overlap, the engine
@@ -306,26 +286,12 @@ func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.
 
 // refineEstimates updates Expected of steps that were never timed, before they start.
 func (r *run) refineEstimates(steps []*plan.Step) {
-	estimate := r.untimedEstimate()
+	estimate := r.outcomes.untimedEstimate()
 	for _, s := range steps {
 		if s.Untimed && estimate > 0 {
 			s.Expected = estimate
 		}
 	}
-}
-
-// untimedEstimate returns the average of the run's builds that were never timed before,
-// 0 if there is none yet.
-func (r *run) untimedEstimate() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.untimed.Value()
-}
-
-func (r *run) estimate(left time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.opts.Status.Estimate(left)
 }
 
 // platformsOf returns the platforms that the plan builds for.
@@ -347,30 +313,14 @@ func (r *run) stop() bool {
 		return true
 	default:
 	}
-	err := r.checkFloor()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil && r.fatal == nil {
-		r.fatal = err
-		r.opts.Status.Warn("less disk is free than build.disk_floor: running builds finish, nothing new starts")
+	if err := checkFloor(r.Store, r.opts.DiskFloor); err != nil {
+		r.outcomes.full(err)
 	}
-	return r.stopped || r.fatal != nil
+	return r.outcomes.stopping()
 }
 
 func (r *run) skip(s *plan.Step, cause graph.Ref) {
-	r.finish(s, Result{Outcome: plan.Skipped, Cause: cause})
-}
-
-// finish records and reports how a step ended.
-func (r *run) finish(s *plan.Step, res Result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	res.Ref = s.Output.Ref
-	r.results[res.Ref] = &res
-	if res.Outcome == plan.Failed && !r.opts.KeepGoing {
-		r.stopped = true
-	}
-	r.opts.Status.Finish(s, res)
+	r.outcomes.finish(s, Result{Outcome: plan.Skipped, Cause: cause})
 }
 
 // snapshotDefinitions reads the definitions of the plan, so that an edit during the run
@@ -382,4 +332,40 @@ func snapshotDefinitions(t *tree.Tree, p *plan.Plan) error {
 		}
 	}
 	return nil
+}
+
+// pullImages pulls the images that s names into the store, unless it has them, and waits
+// for the published images that s is built from.
+func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
+	if s.FromPublished {
+		if err := r.from.wait(ctx, s); err != nil {
+			return err
+		}
+	}
+	return r.images.pull(ctx, s.Request)
+}
+
+// dependency returns what a step is built from: what out/ holds of d or, in
+// [Reproduce], the published image.
+func (r *run) dependency(ctx context.Context, d graph.Ref) (cache.Layout, error) {
+	if r.from != nil {
+		return r.from.layout(ctx, d, r.Published[d.String()])
+	}
+	l, err := r.Store.Import(ctx, d.String())
+	if err != nil {
+		return l, fmt.Errorf("reading the dependency out/%s: %w", d, err)
+	}
+	return l, nil
+}
+
+// fetchOptions returns the user's options with the paths and the status of this run.
+func (r *run) fetchOptions() fetch.Options {
+	o := r.opts.Fetch
+	store := r.home().Store
+	o.Tree, o.TempDir = r.Dir, store.Dir("partial")
+	o.Offline = r.opts.Offline
+	o.Sum = store.Stats().Sum
+	o.Status = r.opts.Status.Sources()
+	o.Log = r.Log
+	return o
 }

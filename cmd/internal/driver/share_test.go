@@ -27,7 +27,7 @@ import (
 )
 
 // instant is an engine that answers at once, with an image of one small layer.
-type instant struct{ *run }
+type instant struct{ *tree.Tree }
 
 func (instant) Kind() string                                    { return "embedded" }
 func (instant) Connect(context.Context) (*buildkit.Conn, error) { return nil, nil }
@@ -99,7 +99,7 @@ func buildInstantly(t testing.TB, dir string) (built int) {
 	report, err := Build(t.Context(), view, view.Graph.All(), Options{
 		Engine: instant{}, Version: "benchmark", Status: unseen{}, Offline: true,
 		Capacity: func() schedule.Capacity { return schedule.Capacity{Jobs: runtime.GOMAXPROCS(0)} },
-		dial:     func(r *run) (builder, error) { return instant{r}, nil },
+		dial:     func() (builder, error) { return instant{view.Tree}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)

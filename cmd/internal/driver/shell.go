@@ -36,7 +36,6 @@ func ShellJob(v *tree.View, o *graph.Output, platforms []string) (buildkit.Job, 
 		}
 		job.Deps[d.String()] = l
 	}
-	r := &run{Tree: v.Tree}
-	job.Images, err = r.pulledImages(job.Request)
+	job.Images, err = pulledImages(v.Store, job.Request)
 	return job, err
 }

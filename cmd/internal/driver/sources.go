@@ -14,18 +14,6 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// fetchOptions returns the user's options with the paths and the status of this run.
-func (r *run) fetchOptions() fetch.Options {
-	o := r.opts.Fetch
-	store := r.home().Store
-	o.Tree, o.TempDir = r.Dir, store.Dir("partial")
-	o.Offline = r.opts.Offline
-	o.Sum = store.Stats().Sum
-	o.Status = r.opts.Status.Sources()
-	o.Log = r.Log
-	return o
-}
-
 // Sources returns the sources of a definition as package fetch takes them.
 func Sources(d *graph.Definition) []fetch.Source {
 	var out []fetch.Source

@@ -16,14 +16,13 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/buildlog"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
-	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
 // step runs one step and reports whether its output is up to date now.
 func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	if s.Action == plan.ActionPreseed {
-		release, _ := r.claimed(s)
+		release, _ := r.claims.of(s)
 		defer release()
 		return r.finishPreseed(s)
 	}
@@ -31,19 +30,19 @@ func (r *run) step(ctx context.Context, s *plan.Step) bool {
 	res := r.attempt(ctx, s, began)
 	res.Elapsed = r.opts.Now().Sub(began)
 	if res.Outcome == plan.Failed {
-		r.noteFatal(r.asEngineDiskFull(res.Err))
+		r.outcomes.fail(r.engine.asDiskFull(res.Err))
 	}
 	if ctx.Err() != nil && res.Outcome == plan.Failed {
 		res.Outcome, res.Err = plan.NotRun, context.Cause(ctx)
 	}
 	res.log.End(lastLine(res))
-	r.finish(s, res)
+	r.outcomes.finish(s, res)
 	return res.Outcome.OK()
 }
 
 // attempt builds the output of s, if it still must be built.
 func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result {
-	release, err := r.claimed(s)
+	release, err := r.claims.of(s)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
@@ -55,7 +54,7 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	} else if s.Because.Name != "" {
 		s.Reason = reason
 	}
-	if err := r.brokenBy(s); err != nil {
+	if err := r.outcomes.brokenBy(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
 	if reused, err := r.builtByOther(s); err != nil {
@@ -63,9 +62,7 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	} else if reused {
 		return r.withoutBuild(s, plan.Reused)
 	}
-	r.mu.Lock()
-	r.opts.Status.Start(s)
-	r.mu.Unlock()
+	r.outcomes.start(s)
 	log, err := buildlog.Create(r.home().Store, s.Output.Ref.String(), began)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
@@ -75,12 +72,28 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	return res
 }
 
+// builtByOther reports whether another sx has built s since the plan was made, and as
+// this run would (without the cache, if that was asked for). It compares the record's
+// times only for equality: the clock may have been set.
+func (r *run) builtByOther(s *plan.Step) (bool, error) {
+	rec, err := r.Store.Record(s.Output.Ref.String())
+	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
+		return false, nil
+	}
+	if r.from != nil {
+		_, why := Reproduced(r.Look(), s.Output, s.Request.Platforms)
+		return why == "", nil
+	}
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engine.current().probe)
+	return err == nil && reason == nil, err
+}
+
 // buildWithRetries builds s, and again if the engine is lost: the last time alone, so that
 // a build that ends the engine each time fails no other that runs beside it.
 func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
 	for try := 1; ; try++ {
 		if try == maxTries {
-			r.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
+			r.outcomes.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
 		}
 		layout, lost, err := r.try(ctx, s, log, began, try == maxTries)
 		switch {
@@ -91,7 +104,7 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 		case lost:
 			err = r.lostAgain(err, try)
 		}
-		return Result{Outcome: plan.Failed, Err: r.asEngineDiskFull(err), Log: log}
+		return Result{Outcome: plan.Failed, Err: r.engine.asDiskFull(err), Log: log}
 	}
 }
 
@@ -99,11 +112,11 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 // away and was reached again.
 func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
 	defer r.exclusive.acquire(s, alone)() // released when an engine is reached again
-	e := r.connected()
+	e := r.engine.current()
 	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
 		return l, false, err
 	}
-	if again := r.reopen(ctx, e); again != nil {
+	if again := r.engine.reopen(ctx, e); again != nil {
 		return l, false, again
 	}
 	return l, true, err
@@ -137,7 +150,7 @@ func (r *run) stillNeeded(s *plan.Step) (string, error) {
 	if s.Because.Name == "" {
 		return s.Reason, nil
 	}
-	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.connected().probe)
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engine.current().probe)
 	return reason.String(), err
 }
 
@@ -146,20 +159,6 @@ func (r *run) stillNeeded(s *plan.Step) (string, error) {
 func (r *run) needed(s *plan.Step) bool {
 	reason, err := r.stillNeeded(s)
 	return err != nil || reason != ""
-}
-
-// noteFatal ends the run early if err would fail every other build too.
-func (r *run) noteFatal(err error) {
-	var full *tree.DiskFullError
-	var gone *EngineGoneError
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case errors.As(tree.AsDiskFull(err), &full):
-		r.fatal = full
-	case errors.As(err, &gone):
-		r.fatal = gone
-	}
 }
 
 // build runs the request, commits the result to out/ and records it.
@@ -180,11 +179,7 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 		defer escaped.Close()
 		job.Log = escaped
 	}
-	job.Step = func(instruction string) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.opts.Status.Progress(s, instruction)
-	}
+	job.Step = func(instruction string) { r.outcomes.progress(s, instruction) }
 	if job.Into, err = r.Store.Stage(name); err != nil {
 		return cache.Layout{}, err
 	}
@@ -251,7 +246,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 		}
 		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
 	}
-	if job.Images, err = r.pulledImages(s.Request); err != nil {
+	if job.Images, err = pulledImages(r.Store, s.Request); err != nil {
 		return job, cache.Record{}, err
 	}
 	key, err := r.Keep(o, s.Request, deps, e.probe)
@@ -281,9 +276,7 @@ func (r *run) noCache(s *plan.Step) bool {
 func (r *run) recordTiming(s *plan.Step, took time.Duration, img *buildkit.Image) {
 	p := schedule.Timing{Output: s.Output.Ref.String(), Seconds: took.Seconds(), Peak: img.Peak}
 	if s.Untimed {
-		r.mu.Lock()
-		r.untimed.Add(took)
-		r.mu.Unlock()
+		r.outcomes.addUntimed(took)
 	}
 	if img.Cached && !s.Untimed {
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())

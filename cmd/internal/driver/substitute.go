@@ -59,7 +59,7 @@ func (r *run) preseedImages(ctx context.Context, s *schedule.Schedule) error {
 		u := waiting[output]
 		var f preseed.Failure
 		if errors.As(failure, &f) {
-			r.markBroken(u.Steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
+			r.outcomes.markBroken(u.Steps[0], &ImageError{&preseed.Error{Failures: []preseed.Failure{f}, Total: 1}})
 		}
 		s.Unblock(u)
 	}}
@@ -101,19 +101,14 @@ func (e *ImageError) Unwrap() error { return e.Err }
 // finishPreseed ends the step of a published image, after preseedImages.
 func (r *run) finishPreseed(s *plan.Step) bool {
 	res := Result{Ref: s.Output.Ref, Outcome: plan.Preseeded}
-	if err := r.brokenBy(s); err != nil {
+	if err := r.outcomes.brokenBy(s); err != nil {
 		res.Outcome, res.Err = plan.Failed, err
 	} else if l, err := r.Store.Read(s.Output.Ref.String()); err != nil {
 		res.Outcome, res.Err = plan.Failed, err
 	} else {
 		res.Digest = l.Digest()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.results[res.Ref] = &res
-	if res.Outcome == plan.Failed && !r.opts.KeepGoing {
-		r.stopped = true
-	}
+	r.outcomes.record(res)
 	return res.Outcome == plan.Preseeded
 }
 

@@ -15,24 +15,24 @@ import (
 // do after a run. It covers the whole tree: otherwise a rebuilt dependency would be newer
 // than its up-to-date dependents outside the selection. If the times of the plan's
 // outputs are equal already, as in a no-op, it does nothing.
-func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) error {
+func equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan, opts Options) error {
 	if ctx.Err() != nil || timesAreEqual(v, p) {
 		return nil
 	}
 	var upToDate []string
 	current := map[graph.Ref]bool{}
-	newest := r.opts.Now()
-	reusable := func(ref graph.Ref) bool { return r.reusable(v, ref) }
+	newest := opts.Now()
+	isReusable := func(ref graph.Ref) bool { return reusable(v, opts.Substitution, ref) }
 	for _, o := range v.Graph.Order(v.Graph.All()) {
 		rec, err := v.Record(o)
 		if err != nil {
 			continue
 		}
 		if rec.Origin == cache.Preseeded {
-			if _, err := v.Layout(o); err != nil || !reusable(o.Ref) {
+			if _, err := v.Layout(o); err != nil || !isReusable(o.Ref) {
 				continue
 			}
-		} else if !allCurrent(o.Deps, current, reusable) {
+		} else if !allCurrent(o.Deps, current, isReusable) {
 			continue
 		} else if reason, err := plan.Stale(v, o, o.Platforms(tree.PlatformsIn(rec)), rec.Engine.Probe); err != nil || reason != nil {
 			continue
@@ -48,14 +48,14 @@ func (r *run) equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan) err
 
 // reusable reports whether the published image of ref may be used instead of a build,
 // and out/ holds no other image of ref.
-func (r *run) reusable(v *tree.View, ref graph.Ref) bool {
-	if r.opts.Substitution == nil {
+func reusable(v *tree.View, sub *plan.Substitution, ref graph.Ref) bool {
+	if sub == nil {
 		return false
 	}
 	if l, err := v.Layout(v.Graph.Output(ref)); err == nil && l.Digest() != v.Published[ref.String()] {
 		return false
 	}
-	_, ok := r.opts.Substitution.Reusable(ref)
+	_, ok := sub.Reusable(ref)
 	return ok
 }
 

@@ -113,7 +113,7 @@ func requestChanges(was, now tree.KeyParts) []Change {
 		switch cs[i].Name {
 		case "engine's probe":
 			cs[i].Kind = "engine"
-			cs[i].Text = fmt.Sprintf("the engine makes other bytes: its probe image was %s, is %s", text.OrNone(cs[i].Was), text.OrNone(cs[i].Now))
+			cs[i].Text = fmt.Sprintf("the engine produces other bytes: its probe image was %s, is %s", text.OrNone(cs[i].Was), text.OrNone(cs[i].Now))
 		case "sx's way to build":
 			cs[i].Text = "this sx builds otherwise than the one that built it"
 		}

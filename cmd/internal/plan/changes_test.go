@@ -46,7 +46,7 @@ func TestChanges(t *testing.T) {
 		"core-b is a new dependency":                                                      func(p *tree.KeyParts) { p.Deps["core-b"] = map[string]bool{"linux/amd64 sha256:00": true} },
 		"core-a is no dependency any more":                                                func(p *tree.KeyParts) { delete(p.Deps, "core-a") },
 		"this sx builds otherwise than the one that built it":                             func(p *tree.KeyParts) { p.Format = 2 },
-		"the engine makes other bytes: its probe image was sha256:0123456789ab…, is none": func(p *tree.KeyParts) { p.Probe = "" },
+		"the engine produces other bytes: its probe image was sha256:0123456789ab…, is none": func(p *tree.KeyParts) { p.Probe = "" },
 		// One edit, told once.
 		"its version changed 1 → 2": func(p *tree.KeyParts) {
 			p.Request.BuildArgs["VERSION"], p.Request.BuildArgs["VERSION_DASH"] = "2", "2"

@@ -139,7 +139,7 @@ func (w Want) counts(r Receipt) error {
 	case !in.NoCache:
 		return errors.New("it may have used a cache")
 	case in.Probe != w.Probe:
-		return errors.New("its engine makes other bytes than StageX's")
+		return errors.New("its engine does not produce StageX's bytes")
 	case r.Key() == w.Key:
 		return nil
 	}

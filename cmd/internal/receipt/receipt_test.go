@@ -332,7 +332,7 @@ func TestMerge(t *testing.T) {
 			r.Deps[0].Output = "core-zlib"
 		}), ann.sign)}, Missing, 0, 0, 0, `no dependency in this tree`},
 		"with a cache":      {[]Receipt{open("x", build(published, func(r *cache.Record) { r.NoCache = false }), ann.sign)}, Missing, 0, 0, 0, "may have used a cache"},
-		"on another engine": {[]Receipt{open("x", build(published, func(r *cache.Record) { r.Engine.Probe = "y" }), ann.sign)}, Missing, 0, 0, 0, "other bytes than StageX's"},
+		"on another engine": {[]Receipt{open("x", build(published, func(r *cache.Record) { r.Engine.Probe = "y" }), ann.sign)}, Missing, 0, 0, 0, "does not produce StageX's bytes"},
 		"a stranger's":      {[]Receipt{open("x", build(other, nil), newPerson(t, "Eve").sign), good}, Confirmed, 1, 1, 1, "not one of your keys"},
 	} {
 		sum := Merge([]Want{want}, c.receipts)

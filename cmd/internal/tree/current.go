@@ -9,7 +9,7 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Current reports whether rec, a record of o, is of a build from what the tree says now
+// Current reports whether rec, a record of o, is of a build from the tree's current definitions
 // for these platforms: whether its key is today's key, given the dependencies and the
 // engine that rec names. A yes is kept with the record for as long as the definition
 // and rec are unchanged, because computing the key takes long.

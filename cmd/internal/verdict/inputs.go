@@ -153,7 +153,7 @@ func (j *Judge) outdated(name string, o *graph.Output, rec cache.Record) string 
 		return name + " was built from other definitions or sources than the tree's now"
 	}
 	if rec.Engine.Probe != buildkit.ProbeDigest {
-		return name + " was built on an engine that makes other bytes"
+		return name + " was built on an engine that does not produce StageX's bytes"
 	}
 	return ""
 }

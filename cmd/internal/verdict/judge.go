@@ -136,13 +136,13 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 	current, err := j.View.Current(o, tree.PlatformsIn(rec), rec)
 	switch {
 	case err != nil:
-		v.Word, v.Note = Unproven, "built here, but what the tree says now is unknown: "+err.Error()
+		v.Word, v.Note = Unproven, "built here, but the tree's current definitions cannot be read: "+err.Error()
 		return v
 	case !current:
 		v.Word, v.Note = Unproven, "built here, but from other definitions or sources than the tree's now; run sx build "+o.String()
 		return v
 	case rec.Engine.Probe != buildkit.ProbeDigest:
-		v.Word, v.Note = Unproven, "its engine makes other bytes than StageX's (probe "+rec.Engine.Probe+")"
+		v.Word, v.Note = Unproven, "its engine does not produce StageX's bytes (probe "+rec.Engine.Probe+")"
 		return v
 	}
 	given, deviation := j.unprovenInputs(o, layout.Manifests)
