@@ -172,8 +172,6 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if err != nil {
 		return err
 	}
-	c := capacity(s.set)
-	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
 	downloads, err := fetchSettings(s.app, s.set)
 	if err != nil {
 		return err
@@ -182,7 +180,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	images.Status = display.Images()
 	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
-		Offline: o.offline, Capacity: func() schedule.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
+		Offline: o.offline, Capacity: s.sayCapacity, DiskFloor: s.set.Build.DiskFloor,
 		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
@@ -193,6 +191,13 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 		return err // nothing was built: nothing to summarize
 	}
 	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain), o.ci}, err))
+}
+
+// sayCapacity is capacity for a run that builds something, and logs it.
+func (s *session) sayCapacity() schedule.Capacity {
+	c := capacity(s.set)
+	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
+	return c
 }
 
 // substitution says which published images the flags allow to be used instead of
