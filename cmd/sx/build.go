@@ -126,18 +126,18 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	if err := o.check(); err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, flags, selectors, o.scope.all, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, flags, selectors, o.scope.all, func(s *session, sel selection) error {
 		a.warn(s.tree.Graph)
 		broken := sel.err()
 		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken
 		}
-		return errors.Join(s.buildSound(ctx, sel.refs, o), broken)
+		return errors.Join(s.buildUnbroken(ctx, sel.refs, o), broken)
 	})
 }
 
-// buildSound builds refs, none of which is broken, or prints the plan.
-func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
+// buildUnbroken builds refs, none of which is broken, or prints the plan.
+func (s *session) buildUnbroken(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	var unread error // which keeps nothing from being built
 	if len(o.against) == 0 {
 		unread = s.tree.UnreadError(refs)
