@@ -107,6 +107,7 @@ output. --all selects the whole tree.`,
 		newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
 		newReproduceCommand(a), newReceiptCommand(a),
+		newNewCommand(a), newUpdateCommand(a), newHashCommand(a), newSchemaCommand(a),
 	)
 	a.addCompletions(root)
 	return root

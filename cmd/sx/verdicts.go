@@ -9,6 +9,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // printVerdict writes a line: output, digest, word, evidence.
@@ -37,16 +38,13 @@ func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	return counts
 }
 
-// countWords says how many outputs there are, and how many verdicts of each word. The
-// verdicts on one output follow each other.
+// countWords says how many outputs there are, and how many verdicts of each word.
 func countWords(vs []verdict.Verdict) string {
 	counts := map[verdict.Word]int{}
-	outputs := 0
-	for i, v := range vs {
+	outputs := map[graph.Ref]bool{}
+	for _, v := range vs {
 		counts[v.Word]++
-		if i == 0 || v.Ref != vs[i-1].Ref {
-			outputs++
-		}
+		outputs[v.Ref] = true
 	}
 	var parts []string
 	for _, word := range []verdict.Word{verdict.Match, verdict.Mismatch, verdict.Changed, verdict.Unproven, verdict.Missing, verdict.Unpublished} {
@@ -61,8 +59,8 @@ func countWords(vs []verdict.Verdict) string {
 	if len(parts) == 0 {
 		parts = []string{"nothing was compared"}
 	}
-	of := count(outputs, "output")
-	if outputs < len(vs) { // each is held against several sources
+	of := count(len(outputs), "output")
+	if len(outputs) < len(vs) { // each is held against several sources
 		of += ", " + count(len(vs), "verdict")
 	}
 	return of + ": " + strings.Join(parts, ", ")

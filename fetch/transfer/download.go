@@ -27,6 +27,9 @@ type Download struct {
 	What string // "file"
 	Size int64  // of the whole; -1 if only the server knows
 	Max  int64  // a file above this limit is refused
+	// Unknown says that the hash of the file is not known: whatever Part.Check returns, the
+	// body of a transfer that is complete by the rules of HTTP is the file.
+	Unknown bool
 	// Ask sends the request for the bytes from offset on. Its errors are Client's.
 	Ask func(ctx context.Context, offset int64) (*http.Response, error)
 	// Begin is called when bytes begin to arrive, with their offset and the size of the
@@ -249,6 +252,8 @@ func (d *Download) judge(ctx context.Context, resp *http.Response, size int64, e
 		return fmt.Errorf("the connection was closed after %d bytes, which are not the %s: %w", have, d.What, io.ErrUnexpectedEOF)
 	case !isUsual(resp.StatusCode):
 		return &StatusError{Code: resp.StatusCode}
+	case d.Unknown:
+		return nil
 	}
 	sum.What, sum.Hint = d.What, Hint(resp)
 	if sum.Hint == "" && resp.ContentLength > 0 { // which may be too small: then the rest is not read

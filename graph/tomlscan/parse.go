@@ -46,11 +46,18 @@ type File struct {
 type Key struct {
 	Name string
 	Line int // where it is first named
+	// Value is the text of its value, with quotes and brackets; zero for a table that has
+	// a header, or that only the path of another key names.
+	Value  Span
+	Header Span // "[a.b]", if the key is a table with a header
 
 	parent *Key // nil for the top
 	depth  int  // names in its path
 	below  map[string]*Key
 }
+
+// Span is a part of the text: the bytes from Start up to End.
+type Span struct{ Start, End int }
 
 // Note is a remark about a line.
 type Note struct {
@@ -67,15 +74,23 @@ func (k *Key) Path() toml.Key {
 	return path
 }
 
-// Line returns the line of a key, 0 if there is no such key.
-func (f *File) Line(path ...string) int {
+// Key returns a key, nil if there is no such key.
+func (f *File) Key(path ...string) *Key {
 	k := &f.top
 	for _, name := range path {
 		if k = k.below[name]; k == nil {
-			return 0
+			return nil
 		}
 	}
-	return k.Line
+	return k
+}
+
+// Line returns the line of a key, 0 if there is no such key.
+func (f *File) Line(path ...string) int {
+	if k := f.Key(path...); k != nil {
+		return k.Line
+	}
+	return 0
 }
 
 // Parse reads data. The error is an *Error.

@@ -106,12 +106,16 @@ func (s *scanner) take(text string) bool {
 
 // header parses "[a.b]" or "[[a.b]]".
 func (s *scanner) header() (*Key, bool) {
-	end := "]"
+	start, end := s.at, "]"
 	if s.take("["); s.take("[") {
 		end = "]]"
 	}
 	k, ok := s.key(&s.file.top, 0)
-	return k, ok && s.take(end)
+	if !ok || !s.take(end) {
+		return k, false
+	}
+	k.Header = Span{start, s.at}
+	return k, true
 }
 
 // pair parses "key = value".
@@ -121,7 +125,10 @@ func (s *scanner) pair(table *Key, depth int) bool {
 		return false
 	}
 	s.blanks(false)
-	return s.value(k, depth+1)
+	start := s.at
+	ok = s.value(k, depth+1)
+	k.Value = Span{start, s.at}
+	return ok
 }
 
 // key parses a dotted key below table, and the spaces after it.

@@ -48,6 +48,25 @@ func (m manifest) fields() (findings []Finding) {
 			findings = append(findings, found(missingField, m.path, line, "package.%s is %q", f.name, value))
 		}
 	}
+	if strings.EqualFold(m.Version, "TODO") && m.VersionFrom == (graph.Ref{}) {
+		findings = append(findings, found(missingField, m.path, m.file.Line("package", "version"), "package.version is %q", m.Version))
+	}
+	for _, s := range m.Sources {
+		findings = append(findings, m.sourceFields(s)...)
+	}
+	return findings
+}
+
+// sourceFields finds what sx new leaves to be filled in.
+func (m manifest) sourceFields(s graph.Source) (findings []Finding) {
+	if s.Hash == (graph.Hash{}) {
+		findings = append(findings, found(missingField, m.path, m.file.Line("sources", s.Key, "hash"), "sources.%s.hash is only zeros: sx hash --write writes the hash", s.Key))
+	}
+	for _, mirror := range s.Mirrors {
+		if _, rest, _ := strings.Cut(mirror, "://"); strings.HasPrefix(rest, "TODO/") {
+			findings = append(findings, found(missingField, m.path, m.file.Line("sources", s.Key, "mirrors"), "sources.%s has the mirror %s", s.Key, mirror))
+		}
+	}
 	return findings
 }
 
