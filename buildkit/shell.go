@@ -83,7 +83,7 @@ func (b *Builder) Shell(ctx context.Context, job Job, sh Shell) error {
 	defer stop()
 	b.link(deps.blobs)
 	in := &inside{Builder: b, solveInputs: inputs, shell: sh, log: &gate{w: job.Log}}
-	return in.run(ctx)
+	return in.interact(ctx)
 }
 
 // withLayout adds the layout of a further image to those of dependencies.
@@ -120,7 +120,7 @@ type inside struct {
 	watch watch
 }
 
-func (in *inside) run(ctx context.Context) error {
+func (in *inside) interact(ctx context.Context) error {
 	status := make(chan *client.SolveStatus)
 	in.watch.job, in.watch.started = in.job, map[string]bool{}
 	var result error

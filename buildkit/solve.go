@@ -82,7 +82,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	defer release()
 	ctx, stop := whileReadable(ctx, in.contexts...)
 	defer stop()
-	img, err := b.run(ctx, in)
+	img, err := b.solveOnce(ctx, in)
 	for _, empty := range []func(context.Context) error{b.empty, b.emptyAlone} {
 		wrong := cacheDamage(err)
 		if wrong == "" {
@@ -99,7 +99,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 		if err := empty(ctx); err != nil {
 			return nil, fmt.Errorf("emptying the engine's cache (%s): %w", wrong, err)
 		}
-		img, err = b.run(ctx, in)
+		img, err = b.solveOnce(ctx, in)
 	}
 	return img, err
 }
@@ -158,8 +158,8 @@ func (b *Builder) emptyAlone(ctx context.Context) error {
 	return b.empty(ctx)
 }
 
-// run sends the request once and collects the result.
-func (b *Builder) run(ctx context.Context, in solveInputs) (*Image, error) {
+// solveOnce sends the request once and collects the result.
+func (b *Builder) solveOnce(ctx context.Context, in solveInputs) (*Image, error) {
 	b.link(in.deps.blobs)
 	began := time.Now()
 	w := &watch{job: in.job}

@@ -129,7 +129,7 @@ type session struct {
 // the outputs that are not broken. It returns an error for the broken ones after that.
 func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []string,
 	do func(*session, []graph.Ref) error) error {
-	return a.inTreeLooking(ctx, flags, selectors, false, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, flags, selectors, false, func(s *session, sel selection) error {
 		var err error
 		if len(sel.refs) > 0 || sel.err() == nil {
 			err = do(s, sel.refs)
@@ -138,9 +138,9 @@ func (a *app) inTree(ctx context.Context, flags map[string]string, selectors []s
 	})
 }
 
-// inTreeLooking is inTree for a do that handles broken outputs itself. With all, it
+// inTreeSelecting is inTree for a do that handles broken outputs itself. With all, it
 // reads out/ for every output, not only for the selected ones.
-func (a *app) inTreeLooking(ctx context.Context, flags map[string]string, selectors []string, all bool,
+func (a *app) inTreeSelecting(ctx context.Context, flags map[string]string, selectors []string, all bool,
 	do func(*session, selection) error) error {
 	v, set, err := a.open(ctx, flags, all)
 	if err != nil {

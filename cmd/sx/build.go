@@ -126,18 +126,18 @@ func runBuild(ctx context.Context, a *app, selectors []string, o buildOptions, f
 	if err := o.check(); err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, flags, selectors, o.scope.all, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, flags, selectors, o.scope.all, func(s *session, sel selection) error {
 		a.warn(s.tree.Graph)
 		broken := sel.err()
 		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken
 		}
-		return errors.Join(s.buildSound(ctx, sel.refs, o), broken)
+		return errors.Join(s.buildUnbroken(ctx, sel.refs, o), broken)
 	})
 }
 
-// buildSound builds refs, none of which is broken, or prints the plan.
-func (s *session) buildSound(ctx context.Context, refs []graph.Ref, o buildOptions) error {
+// buildUnbroken builds refs, none of which is broken, or prints the plan.
+func (s *session) buildUnbroken(ctx context.Context, refs []graph.Ref, o buildOptions) error {
 	var unread error // which keeps nothing from being built
 	if len(o.against) == 0 {
 		unread = s.tree.UnreadError(refs)
@@ -172,8 +172,6 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if err != nil {
 		return err
 	}
-	c := capacity(s.set)
-	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
 	downloads, err := fetchSettings(s.app, s.set)
 	if err != nil {
 		return err
@@ -182,7 +180,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	images.Status = display.Images()
 	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
-		Offline: o.offline, Capacity: func() schedule.Capacity { return capacity(s.set) }, DiskFloor: s.set.Build.DiskFloor,
+		Offline: o.offline, Capacity: s.sayCapacity, DiskFloor: s.set.Build.DiskFloor,
 		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
@@ -193,6 +191,13 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 		return err // nothing was built: nothing to summarize
 	}
 	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain), o.ci}, err))
+}
+
+// sayCapacity is capacity for a run that builds something, and logs it.
+func (s *session) sayCapacity() schedule.Capacity {
+	c := capacity(s.set)
+	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
+	return c
 }
 
 // substitution says which published images the flags allow to be used instead of

@@ -30,16 +30,21 @@ func (o *ciOptions) addFlags(f *pflag.FlagSet) {
 // ciLogLines is how many lines of a failed build's log an annotation shows.
 const ciLogLines = 100
 
-// tellCI reports to the CI system that runs sx, and to the file of --junit. tree is the
-// tree's folder.
-func tellCI(a *app, o ciOptions, tree string, r ci.Report) error {
+// tellCI gives a report to the CI system that runs sx, and to the file of --junit. tree is
+// the tree's folder. Without either, report is not called.
+func tellCI(a *app, o ciOptions, tree string, report func() ci.Report) error {
+	system := ci.Detect(os.Getenv)
+	if system == ci.None && o.junit == "" {
+		return nil
+	}
+	r := report()
 	if workspace := os.Getenv("GITHUB_WORKSPACE"); workspace != "" {
 		if rel, err := filepath.Rel(workspace, tree); err == nil && filepath.IsLocal(rel) {
 			r.Tree = filepath.ToSlash(rel)
 		}
 	}
-	err := ci.Annotate(a.stderr, ci.Detect(os.Getenv), r)
-	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" && ci.Detect(os.Getenv) != ci.None {
+	err := ci.Annotate(a.stderr, system, r)
+	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" && system != ci.None {
 		err = errors.Join(err, appendSummary(path, r))
 	}
 	if o.junit != "" {

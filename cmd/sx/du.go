@@ -27,7 +27,7 @@ embedded one is counted.`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.inTreeLooking(c.Context(), nil, nil, false, func(s *session, _ selection) error {
+			return a.inTreeSelecting(c.Context(), nil, nil, false, func(s *session, _ selection) error {
 				u := driver.DiskUsage(c.Context(), s.tree, a.embedded(s.tree.Store, s.set))
 				if json {
 					return printJSON(a.stdout, struct {

@@ -52,7 +52,7 @@ func oneDefinition(s *session, selector string, sel selection) (string, error) {
 
 // editOne opens the tree and calls do with the folder of the definition that selector names.
 func editOne(ctx context.Context, a *app, flags map[string]string, selector string, do func(s *session, dir string) error) error {
-	return a.inTreeLooking(ctx, flags, []string{selector}, false, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, flags, []string{selector}, false, func(s *session, sel selection) error {
 		dir, err := oneDefinition(s, selector, sel)
 		if err != nil {
 			return err

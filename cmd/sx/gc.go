@@ -61,7 +61,7 @@ func runGC(ctx context.Context, a *app, size string, dryRun, asJSON bool) error 
 	if size != "" && err != nil {
 		return usagef("--engine-size: %w", err)
 	}
-	return a.inTreeLooking(ctx, nil, nil, false, func(s *session, all selection) error {
+	return a.inTreeSelecting(ctx, nil, nil, false, func(s *session, all selection) error {
 		if size == "" {
 			keep = s.set.Engine.CacheSize
 		}

@@ -77,7 +77,7 @@ func parseNewName(typed string) (graph.Ref, error) {
 }
 
 func runNew(ctx context.Context, a *app, ref graph.Ref, o newOptions) error {
-	return a.inTreeLooking(ctx, nil, nil, false, func(s *session, _ selection) error {
+	return a.inTreeSelecting(ctx, nil, nil, false, func(s *session, _ selection) error {
 		if err := s.tree.Store.ReadOnly(); err != nil && !o.dryRun {
 			return err
 		}

@@ -165,7 +165,7 @@ set. To resume an interrupted run, type the same command again.`,
 // inWholeTree calls do with all outputs of the tree, none of which may be broken, and all of
 // which digests/ must list.
 func inWholeTree(ctx context.Context, a *app, do func(*session, []graph.Ref) error) error {
-	return a.inTreeLooking(ctx, nil, nil, true, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, nil, nil, true, func(s *session, sel selection) error {
 		if err := sel.err(); err != nil {
 			return err
 		}

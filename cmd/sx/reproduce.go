@@ -142,7 +142,7 @@ func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
 }
 
 func runReproduce(ctx context.Context, a *app, args []string, o reproduceOptions, flags map[string]string) error {
-	return a.inTreeLooking(ctx, flags, args, false, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, flags, args, false, func(s *session, sel selection) error {
 		if o.clean {
 			return cleanReproduced(ctx, s)
 		}

@@ -85,7 +85,7 @@ func runSBOM(ctx context.Context, a *app, selectors []string, o sbomOptions) err
 	if err != nil {
 		return err
 	}
-	return a.inTreeLooking(ctx, nil, selectors, o.scope.all, func(s *session, sel selection) error {
+	return a.inTreeSelecting(ctx, nil, selectors, o.scope.all, func(s *session, sel selection) error {
 		if err := sel.err(); err != nil {
 			return err
 		}

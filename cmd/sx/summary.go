@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"codeberg.org/stagex/sx/cmd/internal/ci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
@@ -38,7 +39,7 @@ func summarize(a *app, report *driver.Report, end ending, err error) error {
 		if printCounts(a.stdout, vs)[verdict.Mismatch] > 0 {
 			all = append(all, codeError(exitMismatch))
 		}
-		all = append(all, printTable(a.stderr, report, vs, err), tellCI(a, end.ci, report.View.Dir, ciOfRun(report, vs)))
+		all = append(all, printTable(a.stderr, report, vs, err), tellCI(a, end.ci, report.View.Dir, func() ci.Report { return ciOfRun(report, vs) }))
 		if end.talk {
 			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 		}

@@ -9,7 +9,6 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
-	"codeberg.org/stagex/sx/graph"
 )
 
 // printVerdict writes a line: output, digest, word, evidence.
@@ -38,13 +37,16 @@ func printCounts(w io.Writer, vs []verdict.Verdict) map[verdict.Word]int {
 	return counts
 }
 
-// countWords says how many outputs there are, and how many verdicts of each word.
+// countWords says how many outputs there are, and how many verdicts of each word. The
+// verdicts on one output follow each other.
 func countWords(vs []verdict.Verdict) string {
 	counts := map[verdict.Word]int{}
-	outputs := map[graph.Ref]bool{}
-	for _, v := range vs {
+	outputs := 0
+	for i, v := range vs {
 		counts[v.Word]++
-		outputs[v.Ref] = true
+		if i == 0 || v.Ref != vs[i-1].Ref {
+			outputs++
+		}
 	}
 	var parts []string
 	for _, word := range []verdict.Word{verdict.Match, verdict.Mismatch, verdict.Changed, verdict.Unproven, verdict.Missing, verdict.Unpublished} {
@@ -59,8 +61,8 @@ func countWords(vs []verdict.Verdict) string {
 	if len(parts) == 0 {
 		parts = []string{"nothing was compared"}
 	}
-	of := count(len(outputs), "output")
-	if len(outputs) < len(vs) { // each is held against several sources
+	of := count(outputs, "output")
+	if outputs < len(vs) { // each is held against several sources
 		of += ", " + count(len(vs), "verdict")
 	}
 	return of + ": " + strings.Join(parts, ", ")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/ci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
@@ -183,7 +184,7 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
 	}
 	counts := printCounts(lines, vs)
-	err = errors.Join(err, tellCI(a, o.ci, view.Dir, ciOfVerdicts(vs)))
+	err = errors.Join(err, tellCI(a, o.ci, view.Dir, func() ci.Report { return ciOfVerdicts(vs) }))
 	for _, v := range vs {
 		if v.Word == verdict.Mismatch && !o.json {
 			printDiffers(a.stderr, v)

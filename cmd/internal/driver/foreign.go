@@ -127,9 +127,9 @@ const pullsAtOnce = 4
 
 // pullImages pulls the images of all units that are certain to be built, in the order in
 // which the schedule would start them.
-func (a *prefetcher) pullImages(ctx context.Context) error {
+func (p *prefetcher) pullImages(ctx context.Context) error {
 	var waiting []*schedule.Unit
-	for u := range a.awaitingImages {
+	for u := range p.awaitingImages {
 		waiting = append(waiting, u)
 	}
 	slices.SortFunc(waiting, func(x, y *schedule.Unit) int { return x.Rank - y.Rank })
@@ -139,10 +139,10 @@ func (a *prefetcher) pullImages(ctx context.Context) error {
 	for i, u := range waiting {
 		workers.Go(func() error {
 			if ctx.Err() == nil {
-				errs[i] = a.pullFor(ctx, u, func(err error) { a.fail(u, err) })
+				errs[i] = p.pullFor(ctx, u, func(err error) { p.fail(u, err) })
 			}
 			if ctx.Err() == nil && errs[i] == nil {
-				a.imagesDone(u)
+				p.imagesDone(u)
 			}
 			return nil
 		})
@@ -152,11 +152,11 @@ func (a *prefetcher) pullImages(ctx context.Context) error {
 }
 
 // pullFor pulls the images of u, and calls failed with a *ForeignError.
-func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, failed func(error)) error {
+func (p *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, failed func(error)) error {
 	if !namesImages(u) {
 		return nil
 	}
-	err := a.images(ctx, u.Steps[0]) // a family's are the same
+	err := p.images(ctx, u.Steps[0]) // a family's are the same
 	var foreign *ForeignError
 	var dependency *DependencyError
 	if errors.As(err, &foreign) {
@@ -168,12 +168,12 @@ func (a *prefetcher) pullFor(ctx context.Context, u *schedule.Unit, failed func(
 }
 
 // imagesDone records that the images of u are present. If its sources are too, u may start.
-func (a *prefetcher) imagesDone(u *schedule.Unit) {
-	a.mu.Lock()
-	delete(a.awaitingImages, u)
-	last := a.missing[u] == 0
-	a.mu.Unlock()
+func (p *prefetcher) imagesDone(u *schedule.Unit) {
+	p.mu.Lock()
+	delete(p.awaitingImages, u)
+	last := p.missing[u] == 0
+	p.mu.Unlock()
 	if last {
-		a.schedule.Unblock(u)
+		p.schedule.Unblock(u)
 	}
 }

@@ -38,7 +38,7 @@ type prefetcher struct {
 // other registries are blocked until those are present, and units that are pulled until
 // run.preseedImages unblocks them.
 func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, failed func(*plan.Step, error), images func(context.Context, *plan.Step) error) *prefetcher {
-	a := &prefetcher{
+	p := &prefetcher{
 		schedule: s, failed: failed, images: images, owner: map[string]*schedule.Unit{}, missing: map[*schedule.Unit]int{}, awaitingImages: map[*schedule.Unit]bool{},
 		required: map[*schedule.Unit]chan struct{}{}, queue: make(chan *schedule.Unit, len(steps)),
 		closed: make(chan struct{}),
@@ -51,17 +51,17 @@ func newPrefetcher(s *schedule.Schedule, steps []*plan.Step, failed func(*plan.S
 			continue
 		}
 		if namesImages(u) {
-			a.awaitingImages[u] = true
+			p.awaitingImages[u] = true
 		}
 		for _, src := range Sources(u.Steps[0].Output.Definition) {
-			if a.owner[src.Path] == nil {
-				a.sources = append(a.sources, src)
-				a.owner[src.Path] = u
-				a.missing[u]++
+			if p.owner[src.Path] == nil {
+				p.sources = append(p.sources, src)
+				p.owner[src.Path] = u
+				p.missing[u]++
 			}
 		}
 	}
-	return a
+	return p
 }
 
 // isImage reports whether u is a published image to be pulled.
@@ -86,20 +86,20 @@ func certain(u *schedule.Unit) bool {
 	return slices.ContainsFunc(u.Steps, func(s *plan.Step) bool { return s.Because == graph.Ref{} })
 }
 
-// run downloads for all units that are certain to be built, and returns when each source
+// download gets the sources and images of all units that are certain to be built, and returns when each source
 // and each image is present or failed, or when ctx ends. Its error joins that of
 // fetch.Run and those of images.
-func (a *prefetcher) run(ctx context.Context, o fetch.Options) error {
+func (p *prefetcher) download(ctx context.Context, o fetch.Options) error {
 	var beside errgroup.Group
 	var images error
 	beside.Go(func() error {
-		images = a.pullImages(ctx)
+		images = p.pullImages(ctx)
 		return nil
 	})
-	o.Status = fetchWatcher{o.Status, a.done}
-	_, err := fetch.Run(ctx, a.sources, o)
+	o.Status = fetchWatcher{o.Status, p.done}
+	_, err := fetch.Run(ctx, p.sources, o)
 	if ctx.Err() == nil && reportedBySteps(err) {
-		a.failRest()
+		p.failRest()
 	}
 	beside.Wait()
 	return errors.Join(err, images)
@@ -107,34 +107,34 @@ func (a *prefetcher) run(ctx context.Context, o fetch.Options) error {
 
 // failRest fails the units with sources about which fetch.Run reported nothing. Without
 // it they would wait for ever.
-func (a *prefetcher) failRest() {
-	for _, src := range a.sources {
-		if u := a.owner[src.Path]; a.missing[u] > 0 {
-			a.fail(u, &SourceError{Source: src.Name, Err: errors.New("nothing is known of it")})
+func (p *prefetcher) failRest() {
+	for _, src := range p.sources {
+		if u := p.owner[src.Path]; p.missing[u] > 0 {
+			p.fail(u, &SourceError{Source: src.Name, Err: errors.New("nothing is known of it")})
 		}
 	}
 }
 
 // done records that a source is present, or why it is not.
-func (a *prefetcher) done(src fetch.Source, err error) {
-	a.mu.Lock()
-	u := a.owner[src.Path]
-	a.missing[u]--
-	last := a.missing[u] == 0 && !a.awaitingImages[u]
-	a.mu.Unlock()
+func (p *prefetcher) done(src fetch.Source, err error) {
+	p.mu.Lock()
+	u := p.owner[src.Path]
+	p.missing[u]--
+	last := p.missing[u] == 0 && !p.awaitingImages[u]
+	p.mu.Unlock()
 	if err != nil {
-		a.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
+		p.fail(u, &SourceError{Source: src.Name, Err: sourceFailure(err)})
 	} else if last {
-		a.schedule.Unblock(u)
+		p.schedule.Unblock(u)
 	}
 }
 
 // fail fails a unit that is certain to be built.
-func (a *prefetcher) fail(u *schedule.Unit, err error) {
+func (p *prefetcher) fail(u *schedule.Unit, err error) {
 	for _, s := range u.Steps {
-		a.failed(s, err)
+		p.failed(s, err)
 	}
-	a.schedule.FailEarly(u)
+	p.schedule.FailEarly(u)
 }
 
 // sourceFailure returns err, which is about one source, as fetch.Run would return it for
@@ -157,15 +157,15 @@ type fetchWatcher struct {
 	done func(fetch.Source, error)
 }
 
-func (a fetchWatcher) Done(src fetch.Source, how string) {
-	a.Status.Done(src, how)
-	a.done(src, nil)
+func (w fetchWatcher) Done(src fetch.Source, how string) {
+	w.Status.Done(src, how)
+	w.done(src, nil)
 }
 
-func (a fetchWatcher) Fail(src fetch.Source, mirror string, err error) {
-	a.Status.Fail(src, mirror, err)
+func (w fetchWatcher) Fail(src fetch.Source, mirror string, err error) {
+	w.Status.Fail(src, mirror, err)
 	if mirror == "" {
-		a.done(src, err)
+		w.done(src, err)
 	}
 }
 

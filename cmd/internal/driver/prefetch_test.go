@@ -118,7 +118,7 @@ func (r *recorder) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*p
 	ctx, cancel := context.WithCancel(t.Context())
 	o := fetch.Options{Tree: t.TempDir(), Jobs: jobs, Retries: -1, Status: quietSources{}}
 	fetched, served := make(chan error), make(chan error)
-	go func() { fetched <- a.run(ctx, o) }()
+	go func() { fetched <- a.download(ctx, o) }()
 	go func() { served <- a.serveRequired(ctx, o) }()
 	s.Run(ctx)
 	err := <-fetched

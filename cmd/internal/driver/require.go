@@ -15,15 +15,15 @@ import (
 // is about to start and must be built. The wait ends when each source is present or
 // failed. The unit's dependents will most likely be built too, so their sources are
 // downloaded at the same time.
-func (a *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
+func (p *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
 	if certain(u) || !needsDownload(u) || !anyOf(u.Steps, needed) {
 		return nil
 	}
-	ready := a.require(u)
+	ready := p.require(u)
 	for _, dependents := range u.Dependents {
 		for _, next := range dependents {
 			if !certain(next) && needsDownload(next) {
-				a.require(next)
+				p.require(next)
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func (a *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool
 		return func(ctx context.Context) {
 			select {
 			case <-ready:
-			case <-a.closed:
+			case <-p.closed:
 			case <-ctx.Done():
 			}
 		}
@@ -53,20 +53,20 @@ func anyOf(steps []*plan.Step, holds func(*plan.Step) bool) bool {
 
 // require queues the sources of u, once. The channel closes when each of them is present
 // or failed.
-func (a *prefetcher) require(u *schedule.Unit) <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.required[u] == nil {
-		a.required[u] = make(chan struct{})
-		a.queue <- u // it has room for all units
+func (p *prefetcher) require(u *schedule.Unit) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.required[u] == nil {
+		p.required[u] = make(chan struct{})
+		p.queue <- u // it has room for all units
 	}
-	return a.required[u]
+	return p.required[u]
 }
 
 // serveRequired downloads the queued sources until ctx ends, and then ends every wait. It
 // returns the first error that is not about a source or an image.
-func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
-	defer close(a.closed)
+func (p *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
+	defer close(p.closed)
 	jobs, perHost := cmp.Or(o.Jobs, fetch.DefaultJobs), cmp.Or(o.PerHost, fetch.DefaultPerHost)
 	atOnce := min(4, jobs, perHost) // which share the limits
 	o.Jobs, o.PerHost = jobs/atOnce, perHost/atOnce
@@ -75,8 +75,8 @@ func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
 		workers.Go(func() error {
 			for {
 				select {
-				case u := <-a.queue:
-					if err := a.serveOne(ctx, u, o); err != nil {
+				case u := <-p.queue:
+					if err := p.serveOne(ctx, u, o); err != nil {
 						return err
 					}
 				case <-ctx.Done():
@@ -89,13 +89,13 @@ func (a *prefetcher) serveRequired(ctx context.Context, o fetch.Options) error {
 }
 
 // serveOne downloads the sources and pulls the images of u.
-func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Options) error {
+func (p *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Options) error {
 	o.Status = fetchWatcher{&unlessPresent{Status: o.Status}, func(src fetch.Source, err error) {
 		if err == nil {
 			return
 		}
 		for _, s := range u.Steps {
-			a.failed(s, &SourceError{Source: src.Name, Err: sourceFailure(err)})
+			p.failed(s, &SourceError{Source: src.Name, Err: sourceFailure(err)})
 		}
 	}}
 	_, err := fetch.Run(ctx, Sources(u.Steps[0].Output.Definition), o)
@@ -103,9 +103,9 @@ func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Opt
 		return nil
 	}
 	if reportedBySteps(err) {
-		err = a.pullFor(ctx, u, func(err error) {
+		err = p.pullFor(ctx, u, func(err error) {
 			for _, s := range u.Steps {
-				a.failed(s, err)
+				p.failed(s, err)
 			}
 		})
 	}
@@ -115,9 +115,9 @@ func (a *prefetcher) serveOne(ctx context.Context, u *schedule.Unit, o fetch.Opt
 	if !reportedBySteps(err) {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	close(a.required[u])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.required[u])
 	return nil
 }
 

@@ -212,7 +212,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 		return r.claims.take(u.Steps)
 	}
 	if r.opts.Offline { // before the first build: it takes no time, and shows what is missing
-		if err := downloads.run(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
+		if err := downloads.download(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
 			return err
 		}
 	}
@@ -257,7 +257,7 @@ func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, downlo
 		})
 	}
 	if !r.opts.Offline {
-		download(downloads.run)
+		download(downloads.download)
 	}
 	download(downloads.serveRequired)
 	beside.Go(func() error {

@@ -164,6 +164,9 @@ func (p *Panel) Verify(ctx context.Context, v *tree.View, refs []graph.Ref, each
 // All judges refs by the digests of the last time that their blobs were hashed.
 func (p *Panel) All(v *tree.View, refs []graph.Ref) (vs []verdict.Verdict) {
 	judges := p.judges(v)
+	if len(p.sources) == 0 {
+		return judges[0].All(refs)
+	}
 	by := make([][]verdict.Verdict, len(judges))
 	for i, j := range judges {
 		by[i] = j.All(refs)

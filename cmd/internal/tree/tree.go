@@ -117,7 +117,7 @@ func LoadGraph(ctx context.Context, dir string, opts Options) (*graph.Graph, err
 			memory.Attach(store)
 		}
 	}
-	g, err := graph.Load(ctx, root.FS(), graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
+	g, err := graph.Load(ctx, filesOf(root), graph.LoadOptions{Memory: memory, Foreign: opts.Foreign})
 	if err == nil {
 		if err := memory.Memory.Save(); err != nil && opts.Log != nil { // costs the next run time, no more
 			opts.Log.Warn(err.Error())
@@ -133,7 +133,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *View, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, FS: root.FS(), Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
+	t := &Tree{Dir: dir, FS: filesOf(root), Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
