@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -21,6 +22,7 @@ type host struct {
 
 	mu     sync.Mutex // held during the first request to the registry
 	scheme string     // "" before it has answered
+	clock  time.Time  // of the registry in its first answer; zero if that has none
 }
 
 // reach finds out, once, whether the registry answers, and by which scheme: GET /v2/
@@ -54,6 +56,7 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 		return err
 	}
 	drain(resp)
+	h.clock, _ = http.ParseTime(resp.Header.Get("Date"))
 	if scheme == "http" && resp.StatusCode == http.StatusBadRequest { // the answer of a TLS server
 		return errWantsTLS
 	}

@@ -61,3 +61,8 @@ func (e *Engine) Clean(context.Context, bool) error { return nil }
 
 // Logs implements [buildkit.Managed]: there are none.
 func (e *Engine) Logs(context.Context, io.Writer) error { return errNotHere }
+
+// Needs returns that there is no such engine here.
+func (e *Engine) Needs() []buildkit.Need {
+	return []buildkit.Need{{Name: "system", Err: errNotHere}}
+}

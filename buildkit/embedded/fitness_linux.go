@@ -100,22 +100,40 @@ func userMaps() (*idMaps, error) {
 
 // check returns an *UnfitError where no runc could help.
 func (m machine) check() error {
-	switch {
-	case m.root && !m.has(unix.CAP_SYS_ADMIN):
-		return &buildkit.UnfitError{
-			Problem: "root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
-			Remedy:  "run sx on the host, or start the container with --privileged",
-		}
-	case m.root && m.ids <= minIDs, m.ids == 0:
-		return &buildkit.UnfitError{
-			Problem: fmt.Sprintf("this is a user namespace that has %d users or groups, but a build needs %d", m.ids, minIDs+1),
-			Remedy:  "run sx outside of it, as an ordinary user for example, or give it more ids (podman: --userns, /etc/subuid)",
-		}
-	case m.nofile < nofileHard && (m.userns || !m.has(unix.CAP_SYS_RESOURCE)):
-		return &buildkit.UnfitError{
-			Problem: fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", m.nofile, nofileHard),
-			Remedy:  fmt.Sprintf("raise it (as root: ulimit -Hn %d; for a user: a line \"* hard nofile %d\" in /etc/security/limits.conf and a new login; LimitNOFILE= of a service; --ulimit nofile=%d of a container)", nofileHard, nofileHard, nofileHard),
+	for _, check := range []func() error{m.checkRights, m.checkIDs, m.checkFiles} {
+		if err := check(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (m machine) checkRights() error {
+	if !m.root || m.has(unix.CAP_SYS_ADMIN) {
+		return nil
+	}
+	return &buildkit.UnfitError{
+		Problem: "root here has no CAP_SYS_ADMIN, as in an unprivileged container, so it cannot mount or make namespaces",
+		Remedy:  "run sx on the host, or start the container with --privileged",
+	}
+}
+
+func (m machine) checkIDs() error {
+	if m.ids > 0 && !(m.root && m.ids <= minIDs) {
+		return nil
+	}
+	return &buildkit.UnfitError{
+		Problem: fmt.Sprintf("this is a user namespace that has %d users or groups, but a build needs %d", m.ids, minIDs+1),
+		Remedy:  "run sx outside of it, as an ordinary user for example, or give it more ids (podman: --userns, /etc/subuid)",
+	}
+}
+
+func (m machine) checkFiles() error {
+	if m.nofile >= nofileHard || !m.userns && m.has(unix.CAP_SYS_RESOURCE) {
+		return nil
+	}
+	return &buildkit.UnfitError{
+		Problem: fmt.Sprintf("the hard limit of open files is %d, but StageX builds run with %d", m.nofile, nofileHard),
+		Remedy:  fmt.Sprintf("raise it (as root: ulimit -Hn %d; for a user: a line \"* hard nofile %d\" in /etc/security/limits.conf and a new login; LimitNOFILE= of a service; --ulimit nofile=%d of a container)", nofileHard, nofileHard, nofileHard),
+	}
 }

@@ -114,7 +114,7 @@ func (o *ordinary) ranges(file string) (own []user.SubID, err error) {
 	if file == subgidFile {
 		args = []string{"-g", o.name}
 	}
-	out, err := exec.Command("getsubids", args...).Output()
+	out, err := ask("getsubids", args...)
 	if err != nil {
 		return nil, nil // not there, or no ranges
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -40,11 +39,7 @@ func (m machine) checkRunc(path string) (string, error) {
 	if full, err = filepath.Abs(full); err != nil {
 		return "", err
 	}
-	cmd := exec.Command(full, "features")
-	// As the engine runs it: an XDG_RUNTIME_DIR that is another user's, as sudo -u
-	// leaves it, would keep it from doing anything.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	out, err := cmd.Output()
+	out, err := ask(full, "features")
 	var features struct {
 		Linux struct {
 			Seccomp struct {

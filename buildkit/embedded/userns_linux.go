@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
@@ -86,7 +88,11 @@ func runIDMap(program string, pid int, m []user.IDMap) error {
 			args = append(args, strconv.FormatInt(n, 10))
 		}
 	}
-	out, err := exec.Command(program, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return &idMapError{program, strings.Join(strings.Fields(string(out)), " "), err}
 	}

@@ -60,18 +60,25 @@ func (a *app) settings(tree string, flags map[string]string) (settings.Settings,
 	for _, w := range settings.UnknownEnv(os.Environ()) {
 		fmt.Fprintln(a.stderr, "sx: warning: "+text.Field(w))
 	}
-	root, err := os.OpenRoot(tree)
-	if err != nil {
-		return settings.Settings{}, err
-	}
-	defer root.Close()
-	s, err := settings.Load(settings.Options{
-		UserFile: settings.UserFile(os.Getenv), Tree: root.FS(), Getenv: os.Getenv, Flags: flags, FlagNames: flagNames(),
-	})
+	s, err := loadSettings(tree, flags)
 	if err != nil {
 		return s, usageError{err}
 	}
 	return s, nil
+}
+
+// loadSettings reads the settings of the user and of a tree, "" for none, and says nothing.
+func loadSettings(tree string, flags map[string]string) (s settings.Settings, err error) {
+	o := settings.Options{UserFile: settings.UserFile(os.Getenv), Getenv: os.Getenv, Flags: flags, FlagNames: flagNames()}
+	if tree != "" {
+		root, err := os.OpenRoot(tree)
+		if err != nil {
+			return s, err
+		}
+		defer root.Close()
+		o.Tree = root.FS()
+	}
+	return settings.Load(o)
 }
 
 // keyFile returns the path of the key that authenticates records, by the XDG base

@@ -14,8 +14,8 @@ import (
 
 // depsOptions are the flags of sx deps and sx rdeps.
 type depsOptions struct {
-	tree, json bool
-	depth      uint16
+	tree, json, unused bool
+	depth              uint16
 
 	next func(*graph.Graph) relations.Next
 	// dependents: the answer is about the whole tree, and a broken definition makes it
@@ -38,19 +38,34 @@ func newDepsCommand(a *app) *cobra.Command {
 		Long: `Prints all outputs that the selected ones are built from, one per line: the direct
 dependencies first, then those that are two steps away, and so on. The selected outputs
 are not among them. Images of other registries, which a definition names by digest, come
-last.
+last. It reads only the definitions: nothing needs to be built.
 
-It reads only the definitions: nothing needs to be built.`,
+--unused finds which lines "COPY --from=stagex/…" of an output's Containerfile can go
+without changing the digest of any output of that definition, and prints them: all of them
+can go together. It builds the definition without each line, several at once, then without
+all that were not missed, so it takes as long as some builds. The dependencies must be in
+out/ and the sources in fetch/. No file is edited, nothing is recorded, out/ is not
+touched, and the builds run on an engine state of their own, which is deleted.`,
 		Example: `  sx deps core-curl --depth 1
   sx deps core-curl --tree
-  sx deps pallet-rust --json | jq -r '.outputs[] | select(.depth == 1) | .ref'`,
-		Annotations:       codes(exitFailed),
+  sx deps pallet-rust --json | jq -r '.outputs[] | select(.depth == 1) | .ref'
+  sx deps core-curl --unused`,
+		Annotations:       codes(exitFailed, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
-			return runDeps(c, a, args, o)
+			if !o.unused {
+				return runDeps(c, a, args, o)
+			}
+			for _, other := range []string{"tree", "depth"} {
+				if err := exclusive(c, "unused", other); err != nil {
+					return err
+				}
+			}
+			return runUnused(c.Context(), a, args, o.json)
 		},
 	}
 	o.addFlags(c)
+	c.Flags().BoolVar(&o.unused, "unused", false, "print which lines COPY --from=stagex/… can go; this builds")
 	return c
 }
 

@@ -14,8 +14,10 @@ import (
 	"golang.org/x/term"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -127,19 +129,28 @@ func sayWhere(s *session, ref graph.Ref, failed error) {
 
 // onOwnEngine calls do with an engine that has a state of its own, and deletes it.
 func onOwnEngine(ctx context.Context, s *session, do func(*buildkit.Builder) error) (err error) {
-	dir, err := s.tree.Store.TempDir("shell")
+	e, end, err := ownEngine(s.app, s.tree.Store, s.set, "shell")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	e := s.embedded(s.tree.Store, s.set)
-	e.Dir = dir.Path + "/engine"
-	defer func() { err = errors.Join(err, e.Clean(context.WithoutCancel(ctx), false)) }()
+	defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
 	b, err := buildkit.Open(ctx, e, buildkit.Options{Store: s.tree.Store, Log: s.logger()})
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(b), b.Close())
+}
+
+// ownEngine returns an embedded engine whose state is in a temporary folder of the store.
+// end stops it and removes the state.
+func ownEngine(a *app, store *cache.Store, set settings.Settings, purpose string) (e *embedded.Engine, end func(context.Context) error, err error) {
+	dir, err := store.TempDir(purpose)
+	if err != nil {
+		return nil, nil, err
+	}
+	e = a.embedded(store, set)
+	e.Dir = dir.Path + "/engine"
+	return e, func(ctx context.Context) error { return errors.Join(e.Clean(ctx, false), dir.Close()) }, nil
 }
 
 // shellTerminal gives the program the terminal, if sx has one, until restore is called.

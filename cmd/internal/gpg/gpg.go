@@ -88,6 +88,14 @@ func (p Programs) Key(ctx context.Context, name string) (fingerprint string, pub
 	return keys[0], public, err
 }
 
+// Version returns the first line that gpg prints of itself. The error is a *MissingError if
+// it cannot be started.
+func (p Programs) Version(ctx context.Context) (string, error) {
+	out, err := p.ask(ctx, "--version")
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, err
+}
+
 // secretKeys are the primary fingerprints of a listing with colons.
 func secretKeys(listing string) (out []string) {
 	primary := false

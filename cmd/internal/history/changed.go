@@ -3,7 +3,6 @@ package history
 import (
 	"io"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -19,30 +18,8 @@ import (
 // fetch/ does not, since it is no part of the definition. A folder without files counts as a file more, because git cannot
 // record it. An error is an ErrNoHistory.
 func (h *History) Changed(dir string, files []graph.File) (bool, error) {
-	was, err := h.listing(dir)
-	if err != nil {
-		return false, err
-	}
-	filled := map[string]bool{".": true}
-	for _, f := range files {
-		if f.Mode.IsDir() || fetched(f.Path) {
-			continue
-		}
-		now, known := entryOf(f)
-		if then, ok := was[f.Path]; !ok || !known || now != then {
-			return true, nil
-		}
-		delete(was, f.Path)
-		for d := path.Dir(f.Path); !filled[d]; d = path.Dir(d) {
-			filled[d] = true
-		}
-	}
-	for _, f := range files {
-		if f.Mode.IsDir() && !filled[path.Clean(f.Path)] && !fetched(f.Path) {
-			return true, nil
-		}
-	}
-	return len(was) > 0, nil
+	names, err := h.Differences(dir, files)
+	return len(names) > 0, err
 }
 
 // PublishedDigests returns a file of digests/, such as "core.txt", as it was at that commit; nothing where there was none.

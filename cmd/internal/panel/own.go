@@ -25,7 +25,7 @@ func ownHistory(t *tree.Tree) (open func() (verdict.History, error), done func()
 		if opened, err = history.Open(t.Dir); err != nil {
 			return nil, err
 		}
-		return published{opened}, nil
+		return Committed{opened}, nil
 	}
 	return open, func() {
 		if opened != nil {
@@ -34,16 +34,16 @@ func ownHistory(t *tree.Tree) (open func() (verdict.History, error), done func()
 	}
 }
 
-// published adapts the git history to the interface that the judge wants.
-type published struct{ *history.History }
+// Committed is a git history that also reads digests/ as its commit has it.
+type Committed struct{ *history.History }
 
 var (
-	_ verdict.History          = published{}
-	_ verdict.CommittedDigests = published{}
+	_ verdict.History          = Committed{}
+	_ verdict.CommittedDigests = Committed{}
 )
 
 // Digests parses digests/<stage>.txt as it was published.
-func (p published) Digests(stage string) (cache.Published, error) {
+func (p Committed) Digests(stage string) (cache.Published, error) {
 	data, err := p.PublishedDigests(stage + ".txt")
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func (s *source) judge(v *tree.View, inputs cache.Published) *verdict.Judge {
 		}
 		return j
 	}
-	j.Open = func() (verdict.History, error) { return published{s.past}, nil }
+	j.Open = func() (verdict.History, error) { return Committed{s.past}, nil }
 	return j
 }
 
@@ -171,7 +171,7 @@ func digestsAtRevision(t *tree.Tree, name string) (*history.History, cache.Publi
 	}
 	listed := cache.Published{}
 	for _, stage := range graph.Stages {
-		one, err := published{h}.Digests(stage)
+		one, err := Committed{h}.Digests(stage)
 		if err != nil {
 			h.Close()
 			return nil, nil, &SourceError{err}

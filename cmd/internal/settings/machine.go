@@ -13,7 +13,7 @@ const perJob = 2 << 30
 // OfMachine returns b with numbers of this machine in the place of 0. To ask for them takes longer than all other
 // settings together.
 func (b Build) OfMachine() Build {
-	memory := machineMemory()
+	memory := MachineMemory()
 	if b.Jobs == 0 {
 		b.Jobs = jobsFor(runtime.GOMAXPROCS(0), memory)
 	}
@@ -29,8 +29,9 @@ func jobsFor(cores int, memory int64) int {
 	return max(min(cores, 8, int(memory/perJob)), 1)
 }
 
-// machineMemory is the machine's, or what the cgroup of this process may use of it.
-func machineMemory() int64 {
+// MachineMemory returns the machine's memory in bytes, or what the cgroup of this process may
+// use of it.
+func MachineMemory() int64 {
 	memory := uint64(math.MaxInt64)
 	for _, ask := range []memlimit.Provider{memlimit.FromSystem, memlimit.FromCgroup} {
 		if m, err := ask(); err == nil && m > 0 {
