@@ -48,7 +48,11 @@ func SinceFork(treeDir string) (h *History, of string, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if c != nil && (of == "" || base.Committer.When.Before(c.Committer.When)) {
+			newer, err := s.descends(c, base)
+			if err != nil {
+				return nil, err
+			}
+			if c != nil && (of == "" || newer) {
 				base, of = c, strings.TrimPrefix(strings.TrimPrefix(full, "refs/remotes/"), "refs/heads/")
 			}
 		}
@@ -162,14 +166,28 @@ func (s *store) mergeBase(head *object.Commit, full string) (*object.Commit, err
 	if err != nil {
 		return nil, err
 	}
+	return s.common(head, other)
+}
+
+// common returns the newest commit that a and b have both come from, nil if there is none.
+func (s *store) common(a, b *object.Commit) (*object.Commit, error) {
 	shallow, err := s.shallowCommits()
 	if err != nil {
 		return nil, err
 	}
 	w := walk{store: s, shallow: shallow, of: map[plumbing.Hash]uint8{}}
-	w.add(head, 1)
-	w.add(other, 2)
+	w.add(a, 1)
+	w.add(b, 2)
 	return w.common()
+}
+
+// descends reports whether c, which may be nil, comes from another commit, of.
+func (s *store) descends(c, of *object.Commit) (bool, error) {
+	if c == nil || c.Hash == of.Hash {
+		return false, nil
+	}
+	both, err := s.common(c, of)
+	return err == nil && both != nil && both.Hash == of.Hash, err
 }
 
 // walk visits the ancestors of two commits, the newest first, as far as it must.
