@@ -23,6 +23,9 @@ func makeBin(cfg childConfig) error {
 	if err != nil {
 		return err
 	}
-	// sx itself, told by its name: see [XZMain].
-	return os.Symlink("/proc/self/exe", filepath.Join(binDir, XZName))
+	if err := makeVaried(cfg.Vary); err != nil {
+		return err
+	}
+	// sx itself, told by its name: see [xzMain].
+	return os.Symlink("/proc/self/exe", filepath.Join(binDir, xzName))
 }

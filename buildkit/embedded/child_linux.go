@@ -113,7 +113,8 @@ func serveChild(cfg childConfig, ready *os.File) error {
 	if err := makeBin(cfg); err != nil {
 		return err
 	}
-	w, err := worker.Open(worker.Options{Dir: cfg.Dir, Snapshotter: cfg.Snapshotter, Maps: cfg.Maps, CacheSize: cfg.CacheSize, StandardGzip: cfg.StandardGzip})
+	w, err := worker.Open(worker.Options{Dir: cfg.Dir, Snapshotter: cfg.Snapshotter, Maps: cfg.Maps, CacheSize: cfg.CacheSize, StandardGzip: cfg.StandardGzip,
+		Runc: runcName(cfg.Vary), Hostname: hostname(cfg.Vary)})
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,9 @@ type Engine struct {
 	CacheSize int64
 	// StandardGzip has layers compressed by the standard library, not by gogzip.
 	StandardGzip bool
+	// Vary is what every RUN sees otherwise than StageX's builds do. Such an engine makes
+	// other bytes, so its Dir must be its own.
+	Vary []buildkit.Variation
 	// Executable is the sx to run; empty: this one.
 	Executable string
 	// Waiting, when set, is called once if another sx of a different build

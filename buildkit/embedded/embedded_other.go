@@ -18,6 +18,9 @@ const ChildArg = "__engine"
 // ServeChild is for Linux.
 func ServeChild(string) int { return 2 }
 
+// varying returns nil: RUNs are varied on Linux.
+func varying(string) func([]string, io.Reader, io.Writer) int { return nil }
+
 // BuildID is for Linux, where engines tell builds of sx apart.
 func BuildID() string { return "" }
 
@@ -30,6 +33,7 @@ type Engine struct {
 	Store                              *cache.Store
 	CacheSize                          int64
 	StandardGzip                       bool
+	Vary                               []buildkit.Variation
 	Waiting                            func()
 	Log                                *zap.Logger
 }

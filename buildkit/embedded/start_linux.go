@@ -37,6 +37,7 @@ type childConfig struct {
 	Dir, ID, Runc, Snapshotter string
 	CacheSize                  int64
 	StandardGzip               bool
+	Vary                       []buildkit.Variation `json:",omitempty"`
 	// Maps names the ids of the engine's user namespace, "" where there is none.
 	Maps string
 	// Enter: this is the first half, see [enterUserNS].
@@ -56,7 +57,7 @@ func (e *Engine) start(ctx context.Context, id string, lock *os.File) error {
 	if err := e.own(ctx, lock); err != nil {
 		return err
 	}
-	cfg := childConfig{Dir: e.Dir, ID: id, Runc: fit.runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize, StandardGzip: e.StandardGzip}
+	cfg := childConfig{Dir: e.Dir, ID: id, Runc: fit.runc, Snapshotter: e.Snapshotter, CacheSize: e.CacheSize, StandardGzip: e.StandardGzip, Vary: e.Vary}
 	err = e.spawn(ctx, cfg, fit.maps, lock)
 	if errors.Is(err, errDied) { // of a damaged state, perhaps: then spawn begins anew
 		err = e.spawn(ctx, cfg, fit.maps, lock)

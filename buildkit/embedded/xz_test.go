@@ -53,18 +53,18 @@ func machineCode(t *testing.T) []byte {
 	return slices.Concat(noise, code[:min(len(code), 1<<18)], []byte(strings.Repeat("again and again ", 1<<14)))
 }
 
-// XZMain reads what the real xz writes, with any of its checks, presets and filters.
+// xzMain reads what the real xz writes, with any of its checks, presets and filters.
 func TestXZMain(t *testing.T) {
 	plain := machineCode(t)
 	for _, args := range xzOptions {
 		packed := compress(t, plain, args...)
 		var out, stderr bytes.Buffer
-		if code := XZMain(bytes.NewReader(packed), &out, &stderr); code != 0 || !bytes.Equal(out.Bytes(), plain) {
+		if code := xzMain(bytes.NewReader(packed), &out, &stderr); code != 0 || !bytes.Equal(out.Bytes(), plain) {
 			t.Errorf("xz %v: code %d, %d bytes of %d, %s", args, code, out.Len(), len(plain), &stderr)
 		}
 		out.Reset()
 		two := slices.Concat(packed, make([]byte, 8), packed, make([]byte, 4)) // with stream padding
-		if code := XZMain(bytes.NewReader(two), &out, &stderr); code != 0 || out.Len() != 2*len(plain) {
+		if code := xzMain(bytes.NewReader(two), &out, &stderr); code != 0 || out.Len() != 2*len(plain) {
 			t.Errorf("xz %v, twice: code %d, %d bytes, %s", args, code, out.Len(), &stderr)
 		}
 		flipped := bytes.Clone(packed)
@@ -74,7 +74,7 @@ func TestXZMain(t *testing.T) {
 			if i == 5 && args[0] == "--check=none" {
 				continue // nothing can tell
 			}
-			if code := XZMain(bytes.NewReader(broken), &out, &stderr); code == 0 || !strings.HasPrefix(stderr.String(), "xz: ") {
+			if code := xzMain(bytes.NewReader(broken), &out, &stderr); code == 0 || !strings.HasPrefix(stderr.String(), "xz: ") {
 				t.Errorf("xz %v: %d broken bytes: code %d, %s", args, len(broken), code, &stderr)
 			}
 		}
@@ -96,7 +96,7 @@ func FuzzXZHeader(f *testing.F) {
 			t.Errorf("%d filters", len(h.Filters))
 		}
 		var out bytes.Buffer
-		if err != nil && XZMain(bytes.NewReader(data), &out, &bytes.Buffer{}) == 0 && out.Len() > 0 {
+		if err != nil && xzMain(bytes.NewReader(data), &out, &bytes.Buffer{}) == 0 && out.Len() > 0 {
 			t.Errorf("%v, and yet it holds %d bytes", err, out.Len())
 		}
 	})
@@ -121,8 +121,8 @@ func TestSampleXZ(t *testing.T) {
 			t.Errorf("xz %v: the real xz makes %d bytes of the sample: %v", args, len(out), err)
 		}
 		var out bytes.Buffer
-		if XZMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), xzheader.SampleTar()) {
-			t.Errorf("xz %v: XZMain makes %q of the sample", args, &out)
+		if xzMain(bytes.NewReader(sample), &out, &out) != 0 || !bytes.Equal(out.Bytes(), xzheader.SampleTar()) {
+			t.Errorf("xz %v: xzMain makes %q of the sample", args, &out)
 		}
 	}
 }

@@ -33,7 +33,7 @@ var xzFilterNames = map[uint64]string{
 	0x09: "sparc", 0x0a: "arm64", 0x0b: "riscv", LZMA2: "lzma2",
 }
 
-// ownXZFilters and ownXZChecks list what embedded.XZMain unpacks.
+// ownXZFilters and ownXZChecks list what embedded.xzMain unpacks.
 var (
 	ownXZFilters = []uint64{Delta, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, LZMA2}
 	ownXZChecks  = []byte{0x00, 0x01, 0x04, 0x0a} // none, CRC32, CRC64, SHA-256
@@ -123,7 +123,7 @@ func (h Header) Plain() bool {
 }
 
 // Missing names the filters of h, or the check, that the xz inside sx
-// (embedded.XZMain) does not support; "" if it supports all.
+// (embedded.xzMain) does not support; "" if it supports all.
 func (h Header) Missing() string {
 	if !slices.Contains(ownXZChecks, h.Check) {
 		return fmt.Sprintf("the integrity check %#x", h.Check)

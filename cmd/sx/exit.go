@@ -12,6 +12,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cmd/internal/checkout"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/imagediff"
@@ -130,7 +131,7 @@ func ownCode(err error) (int, bool) {
 		return exitMachine, true
 	case *tree.DiskFullError, *driver.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError:
+	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError, *checkout.Error:
 		return exitFetch, true
 	case *driver.RefusedError:
 		return refusedCode(e), true

@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"codeberg.org/stagex/sx/cmd/internal/receipt"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -34,7 +36,7 @@ read too. A key that comes with a file, a signature or a tree never counts by it
 		},
 	}
 	c.Example = "  sx keys list"
-	c.AddCommand(newKeysImportCommand(a), newKeysListCommand(a), newKeysRemoveCommand(a), newKeysMachineCommand(a))
+	c.AddCommand(newKeysImportCommand(a), newKeysListCommand(a), newKeysRemoveCommand(a), newKeysMachineCommand(a), newKeysRevokeCommand(a))
 	return c
 }
 
@@ -88,6 +90,8 @@ type keyJSON struct {
 	Expires     string   `json:"expires,omitempty"`
 	Revoked     string   `json:"revoked,omitempty"`
 	TreeSays    string   `json:"tree_says,omitempty"` // a name in MAINTAINERS: the tree's claim
+	// RevokedMachines are the machine keys that its owner revoked with it.
+	RevokedMachines []string `json:"revoked_machines,omitempty"`
 }
 
 func newKeysListCommand(a *app) *cobra.Command {
@@ -107,13 +111,14 @@ which is only the tree's claim.`,
 }
 
 func runKeysList(_ context.Context, a *app, asJSON bool) error {
-	ring, dir, err := loadKeyring()
+	ring, revoked, err := loadRevoked()
 	if err != nil {
 		return err
 	}
+	dir, _ := keysDir() // loadRevoked has read it
 	claims := maintainersIn(a)
 	if asJSON {
-		return printJSON(a.stdout, keysJSON(ring, claims))
+		return printJSON(a.stdout, keysJSON(ring, revoked, claims))
 	}
 	if len(ring.Keys) == 0 {
 		fmt.Fprintf(a.stderr, "sx: you trust no key yet (%s): sx keys import FILE\n", text.Field(dir))
@@ -123,6 +128,11 @@ func runKeysList(_ context.Context, a *app, asJSON bool) error {
 		if t.Person != t.Key.Fingerprint {
 			fmt.Fprintf(a.stdout, "    counts as %s\n", text.Field(t.Person))
 		}
+		for _, r := range revoked {
+			if r.Signer == t.Key.Fingerprint {
+				fmt.Fprintf(a.stdout, "    revoked its machine key %s on %s\n", r.KeyID, r.Revoked.Format(time.DateOnly))
+			}
+		}
 		if name := claims.of(t.Key.Fingerprint); name != "" {
 			fmt.Fprintf(a.stdout, "    the tree's MAINTAINERS says that this is %s\n", text.Field(name))
 		}
@@ -130,16 +140,21 @@ func runKeysList(_ context.Context, a *app, asJSON bool) error {
 	return nil
 }
 
-func keysJSON(ring *signature.Keyring, claims maintainers) []keyJSON {
+func keysJSON(ring *signature.Keyring, revoked receipt.Revoked, claims maintainers) []keyJSON {
 	all := []keyJSON{}
 	for _, t := range ring.Keys {
 		k := keyJSON{
 			Fingerprint: t.Key.Fingerprint, Person: t.Person, UserIDs: append([]string{}, t.Key.Names...),
 			Created: t.Key.Created.Format("2006-01-02"), TreeSays: claims.of(t.Key.Fingerprint),
 		}
-		expires, revoked := t.Key.Ends()
-		if k.Revoked = revoked; !expires.IsZero() {
+		expires, reason := t.Key.Ends()
+		if k.Revoked = reason; !expires.IsZero() {
 			k.Expires = expires.Format("2006-01-02")
+		}
+		for _, r := range revoked {
+			if r.Signer == t.Key.Fingerprint {
+				k.RevokedMachines = append(k.RevokedMachines, r.KeyID)
+			}
 		}
 		all = append(all, k)
 	}

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cmd/internal/receipt"
 	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"github.com/spf13/cobra"
@@ -31,7 +33,7 @@ func newKeysImportCommand(a *app) *cobra.Command {
 the keys that --fingerprint names and, at a terminal, those that you confirm. Compare
 each fingerprint with the one that you got from the person. A key that you trust already
 gets the revocations and renewals in the file, and loses none. A file may also be a
-revocation certificate for such a key.
+revocation certificate for such a key, or of a machine's key (sx keys revoke-machine).
 
 sx counts people, not keys: keys with the same --person count once, and without it each
 key counts.`,
@@ -61,6 +63,12 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 		if err != nil {
 			return usageError{err}
 		}
+		if receipt.IsRevocation(data) {
+			if err := importMachineRevocation(a, ring, file, data); err != nil {
+				return err
+			}
+			continue
+		}
 		revoked, err := importRevocations(a, ring, dir, file, data)
 		if err != nil {
 			return err
@@ -87,6 +95,24 @@ func runKeysImport(a *app, files []string, o importOptions) error {
 	if left > 0 {
 		return usagef("%s not trusted: name the keys to trust with --fingerprint", isAre(left, "key"))
 	}
+	return nil
+}
+
+// importMachineRevocation keeps the revocation of a machine key by somebody whose key the
+// user trusts.
+func importMachineRevocation(a *app, ring *signature.Keyring, file string, data []byte) error {
+	dir, err := revokedDir()
+	if err != nil {
+		return err
+	}
+	r := receipt.OpenRevocation(file, data, ring, time.Now())
+	if r.Why != nil {
+		return usagef("%s: %w", file, r.Why)
+	}
+	if err := receipt.KeepRevocation(dir, r, data); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s\n    %s revoked this machine key: its receipts count for nothing any more\n", r.KeyID, text.Field(r.Person))
 	return nil
 }
 

@@ -3,15 +3,18 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/receipt"
+	"codeberg.org/stagex/sx/cmd/internal/signature"
 )
 
 func newKeysMachineCommand(a *app) *cobra.Command {
@@ -30,6 +33,122 @@ two years. The key lies in $XDG_STATE_HOME/sx, readable by you only.`,
 	}
 	c.Flags().StringVar(&key, "key", "", "certify it with gpg's secret `KEY`, a fingerprint or user ID (default: the only one)")
 	return c
+}
+
+func newKeysRevokeCommand(a *app) *cobra.Command {
+	var key, into string
+	c := &cobra.Command{
+		Use:   "revoke-machine [MACHINE-KEY]",
+		Short: "End a machine's key before its time",
+		Long: `Writes a revocation of a machine key, the one of this machine if none is named, signed by
+the OpenPGP key that certified it. Receipts that the key signed for you count for nothing
+then, whenever they were made, for all who have the file: among the receipts that they
+read, or imported once with sx keys import. The key of this machine is removed.`,
+		Example: `  sx keys revoke-machine --into receipts/   # this machine's
+  sx keys revoke-machine SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU --into .`,
+		Annotations: codes(exitFailed, exitMachine),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("one machine key is revoked at a time")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if into == "" {
+				return usagef("say where the revocation goes: --into FOLDER, such as that of your receipts")
+			}
+			return runRevokeMachine(c.Context(), a, args, key, into)
+		},
+	}
+	c.Flags().StringVar(&key, "key", "", "sign with gpg's secret `KEY`, a fingerprint or user ID (default: the only one)")
+	c.Flags().StringVar(&into, "into", "", "write the revocation into this `FOLDER`")
+	return c
+}
+
+func runRevokeMachine(ctx context.Context, a *app, args []string, key, into string) error {
+	own, err := receipt.LoadMachine(machineKeyDir())
+	if err != nil && (len(args) == 0 || !errors.Is(err, receipt.ErrNoMachineKey)) {
+		return err
+	}
+	id := strings.Join(args, "")
+	if id == "" {
+		id = own.ID
+	}
+	sign, fingerprint, err := gpgSign(ctx, a, key)
+	if err != nil {
+		return err
+	}
+	data, err := receipt.Revoke(id, sign, time.Now())
+	if err != nil {
+		return usageError{err}
+	}
+	name := receipt.RevocationFile(id, fingerprint)
+	if err := receipt.Write(into, name, data); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s\n", filepath.Join(into, name))
+	if err := keepOwn(name, data); err != nil {
+		return err
+	}
+	if own == nil || own.ID != id {
+		return nil
+	}
+	return receipt.RemoveMachine(machineKeyDir())
+}
+
+// keepOwn keeps a revocation that the user made, if the user trusts the key that signed it.
+func keepOwn(name string, data []byte) error {
+	ring, _, err := loadKeyring()
+	if err != nil {
+		return err
+	}
+	dir, err := revokedDir()
+	if err != nil {
+		return err
+	}
+	r := receipt.OpenRevocation(name, data, ring, time.Now())
+	if r.Why != nil { // then its owner's receipts do not count here either
+		return nil
+	}
+	return receipt.KeepRevocation(dir, r, data)
+}
+
+// revokedDir is where the revocations of machine keys lie that the user imported.
+func revokedDir() (string, error) {
+	dir, err := keysDir()
+	return filepath.Join(filepath.Dir(dir), "revoked-machines"), err
+}
+
+// loadRevoked reads the keys that the user trusts, and which machine keys their owners
+// revoked.
+func loadRevoked() (*signature.Keyring, receipt.Revoked, error) {
+	ring, _, err := loadKeyring()
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := revokedDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	revoked, err := receipt.LoadRevoked(dir, ring)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return ring, revoked, nil
+}
+
+// notRevoked refuses the key of this machine if its owner revoked it elsewhere.
+func notRevoked(k *receipt.MachineKey) error {
+	_, revoked, err := loadRevoked()
+	if err != nil {
+		return err
+	}
+	for _, r := range revoked {
+		if r.KeyID == k.ID && r.Signer == k.Owner {
+			return usagef("the key of this machine was revoked on %s (%s): sx keys revoke-machine removes it, and sx keys new-machine makes another one", r.Revoked.Format(time.DateOnly), r.Name)
+		}
+	}
+	return nil
 }
 
 // machineKeyDir is where the key of this machine lies.

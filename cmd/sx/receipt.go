@@ -81,7 +81,7 @@ func receiptSigner(ctx context.Context, a *app, key string) (receipt.Sign, strin
 	if key == "" {
 		switch k, err := receipt.LoadMachine(machineKeyDir()); {
 		case err == nil:
-			return k.Sign, k.ID, nil
+			return k.Sign, k.ID, notRevoked(k)
 		case !errors.Is(err, receipt.ErrNoMachineKey):
 			return nil, "", err
 		}
@@ -172,7 +172,7 @@ that is by the keys that you trust (sx keys). It needs no tree and no engine.`,
 		Annotations: codes(exitFailed),
 		Args:        someReceipts,
 		RunE: func(c *cobra.Command, args []string) error {
-			receipts, err := readReceipts(args)
+			receipts, err := readReceipts(a, args)
 			if err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ published images of the tree. The exit code is 0 only if each of them counts.`,
 		Annotations: ownWords(codes(exitFailed, exitUnproven), map[int]string{exitUnproven: "a receipt does not count"}),
 		Args:        someReceipts,
 		RunE: func(c *cobra.Command, args []string) error {
-			receipts, err := readReceipts(args)
+			receipts, err := readReceipts(a, args)
 			if err != nil {
 				return err
 			}
@@ -221,18 +221,26 @@ func someReceipts(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func readReceipts(paths []string) (all []receipt.Receipt, err error) {
-	ring, _, err := loadKeyring()
+// readReceipts reads the receipts of files and folders. What a revoked machine key signed is
+// nobody's word.
+func readReceipts(a *app, paths []string) (all []receipt.Receipt, err error) {
+	ring, revoked, err := loadRevoked()
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range paths {
-		receipts, err := receipt.Read(path, ring, time.Now())
+		receipts, more, err := receipt.Read(path, ring, time.Now())
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, receipts...)
+		all, revoked = append(all, receipts...), append(revoked, more...)
 	}
+	for _, r := range revoked {
+		if r.Why != nil {
+			fmt.Fprintf(a.stderr, "sx: warning: the revocation %s does not count: %s\n", text.Field(r.Name), text.Field(r.Why.Error()))
+		}
+	}
+	revoked.Strike(all)
 	return all, nil
 }
 

@@ -99,7 +99,7 @@ func receiptsFor(ctx context.Context, s *session, refs []graph.Ref, places []str
 		}
 		all = append(all, receipts...)
 	}
-	receipts, err := readReceipts(paths)
+	receipts, err := readReceipts(s.app, paths)
 	return append(all, receipts...), err
 }
 
@@ -109,10 +109,11 @@ func receiptsAt(ctx context.Context, s *session, refs []graph.Ref, place string)
 		return nil, err
 	}
 	defer p.close()
-	ring, _, err := loadKeyring()
+	ring, revoked, err := loadRevoked()
 	if err != nil {
 		return nil, err
 	}
+	defer func() { revoked.Strike(all) }()
 	for _, ref := range refs {
 		subject := p.digests[ref.String()]
 		if subject.IsZero() {
@@ -174,7 +175,7 @@ func mergeReceipts(ctx context.Context, s *session, refs []graph.Ref, o reproduc
 func timesIn(paths []string) (map[string]time.Duration, error) {
 	times := map[string]time.Duration{}
 	for _, path := range paths {
-		receipts, err := receipt.Read(path, &signature.Keyring{}, time.Now())
+		receipts, _, err := receipt.Read(path, &signature.Keyring{}, time.Now())
 		if err != nil {
 			return nil, err
 		}

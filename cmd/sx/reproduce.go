@@ -28,11 +28,14 @@ type reproduceOptions struct {
 	fromSeed bool
 	clean    bool
 	runs     int
+	vary     string
+	varied   []buildkit.Variation // of vary
 	merge    []string
 	markdown bool
 	shard    string
 	times    []string
 	part     reproduce.Shard // of shard
+	repo     string
 }
 
 func newReproduceCommand(a *app) *cobra.Command {
@@ -62,7 +65,14 @@ select the same outputs of the same tree get the same parts.
 out/ does. It takes as long as the longest chain, and rests on no published image.
 
 --runs 2 builds each output twice, as it stands, and compares the two digests with each
-other: is it reproducible on this machine? If not, the exit code is 3.
+other: is it reproducible on this machine? If not, the exit code is 3. With --vary the
+second RUN sees another machine: one processor (cpus), umask 0002 (umask), another host
+name (hostname), a release 2.6 in uname (kernel). That takes the embedded engine, and
+nothing of such a build is kept but its log.
+
+--repo needs no checkout and no git: the tree of a tag or commit is fetched from a git
+server over https, checked by its hash, and kept in $XDG_CACHE_HOME/sx/trees; sx -C works
+in it too. What the tag is now is printed: keep the commit, since a tag can be moved.
 
 --merge builds nothing: it adds up the receipts of many people (sx receipt export) whose
 keys you trust (sx keys), and prints by how many people, machines and CPU vendors each
@@ -72,6 +82,8 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
   sx reproduce --all --dry-run           # what would be built
   sx reproduce pallet-rust --from-seed
   sx reproduce core-curl --runs 2        # is it the same twice?
+  sx reproduce core-curl --vary cpus,umask,hostname,kernel   # and on another machine?
+  sx reproduce --repo https://codeberg.org/stagex/stagex.git@2026.03.0 core-curl
   sx reproduce --all --merge receipts/   # who confirms which outputs`,
 		Annotations: ownWords(codes(exitFailed, exitMismatch, exitFetch, exitMachine, exitDisk, exitUnproven), map[int]string{
 			exitOK:       "each selected output has its published digest",
@@ -82,16 +94,29 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 			if err := o.check(c, args); err != nil {
 				return err
 			}
-			return runReproduce(c.Context(), a, args, o, changedFlags(c))
+			flags := changedFlags(c)
+			do := func() error { return runReproduce(c.Context(), a, args, o, flags) }
+			switch {
+			case o.repo != "" && o.clean:
+				return removeRepo(c.Context(), a, o.repo, do)
+			case o.repo != "":
+				if err := inRepo(c.Context(), a, o.repo); err != nil {
+					return err
+				}
+			}
+			return do()
 		},
 	}
 	f := c.Flags()
 	o.scope.addFlag(c)
 	addDryRunFlag(c, &o.dryRun)
 	addJSONFlag(c, &o.json, "each verdict with its evidence; with --dry-run, the plan")
+	f.StringVar(&o.repo, "repo", "", "work in the tree of a commit that a git server has, `URL@TAG` or URL@COMMIT, instead of a checkout")
 	f.BoolVar(&o.closure, "closure", false, "also all dependencies of the selected outputs")
 	f.BoolVar(&o.again, "again", false, "build the outputs anew that were reproduced before")
 	f.IntVar(&o.runs, "runs", 0, "build each output `N` times and print whether it is the same every time")
+	f.StringVar(&o.vary, "vary", "", "with --runs: change these `THINGS` of the machine in all runs but the first: "+buildkit.ListVariations(buildkit.Variations))
+	c.RegisterFlagCompletionFunc("vary", completeVariations)
 	f.BoolVar(&o.fromSeed, "from-seed", false, "build the closure from source alone instead")
 	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, and reproduce nothing")
 	f.StringArrayVar(&o.merge, "merge", nil, "add up the receipts at `PLACE`, a file, folder or oci://HOST/NAMESPACE; may be repeated")
@@ -108,9 +133,12 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 }
 
 func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
+	if o.repo != "" && c.Flags().Changed("directory") {
+		return usagef("--repo and -C exclude each other: both name the tree")
+	}
 	if o.clean {
 		if len(args) > 0 || o.scope.all || o.dryRun || o.json || o.fromSeed || o.again || o.closure {
-			return usagef("--clean removes all that was kept: it goes with no selector and no other flag")
+			return usagef("--clean removes all that was kept: it goes with no selector, and no other flag than --repo")
 		}
 		return nil
 	}
@@ -120,11 +148,20 @@ func (o *reproduceOptions) check(c *cobra.Command, args []string) error {
 			return usagef("--shard: %w", err)
 		}
 	}
+	if c.Flags().Changed("vary") {
+		var err error
+		if o.varied, err = buildkit.ParseVariations(o.vary); err != nil {
+			return usagef("--vary: %w", err)
+		}
+		if !c.Flags().Changed("runs") {
+			o.runs = 2
+		}
+	}
 	switch {
 	case c.Flags().Changed("runs") && (o.runs < 2 || o.runs > maxRuns):
 		return usagef("--runs takes a number from 2 to %d", maxRuns)
 	case o.runs > 0 && (o.fromSeed || o.dryRun || o.json || o.shard != "" || len(o.merge) > 0):
-		return usagef("--runs builds the selected outputs several times: of the other modes it goes with --closure only")
+		return usagef("--runs and --vary build the selected outputs several times: of the other modes they go with --closure only")
 	case o.shard != "" && (o.fromSeed || len(o.merge) > 0):
 		return usagef("--shard divides builds from published images: it goes with neither --from-seed nor --merge")
 	case len(o.times) > 0 && o.shard == "":
@@ -153,6 +190,11 @@ func runReproduce(ctx context.Context, a *app, args []string, o reproduceOptions
 		broken := sel.err()
 		if broken != nil && (!s.set.Build.KeepGoing || len(sel.refs) == 0) {
 			return broken
+		}
+		if len(o.varied) > 0 {
+			if err := canVary(s.set, o.varied); err != nil {
+				return err
+			}
 		}
 		return errors.Join(reproduceRefs(ctx, s, sel.refs, o), broken)
 	})
@@ -214,6 +256,7 @@ type reproduction struct {
 	plan *reproduce.Plan
 	refs []graph.Ref // that are judged
 	json bool
+	vary []buildkit.Variation // if the area is for varied builds
 }
 
 func (r *reproduction) dryRun() error {
@@ -271,7 +314,7 @@ func (r *reproduction) interrupted(ctx context.Context, report *driver.Report, e
 }
 
 func (r *reproduction) options(ctx context.Context, display *progress.Display) (opts driver.Options, err error) {
-	engine, err := r.engine(r.area.Tree.Store, r.set, display)
+	engine, err := r.reproducer(display)
 	if err != nil {
 		return opts, err
 	}
@@ -282,7 +325,7 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 	images := preseedSettings(r.set)
 	images.Status = display.Images()
 	return driver.Options{
-		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree, Machine: reproduce.ThisMachine(),
+		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree, Varied: r.area.Varied(), Machine: reproduce.ThisMachine(),
 		Capacity: func() schedule.Capacity { return capacity(r.set) }, DiskFloor: r.set.Build.DiskFloor,
 		Engine: engine, Reconnect: r.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign: driver.Foreign{Hosts: r.set.Registries.Foreign, Preseed: images},
@@ -291,13 +334,23 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 	}, nil
 }
 
+// reproducer returns the engine of the run: the user's, or one that varies what a RUN sees.
+func (r *reproduction) reproducer(display *progress.Display) (buildkit.Engine, error) {
+	if !r.area.Varied() {
+		return r.engine(r.area.Tree.Store, r.set, display)
+	}
+	e := r.embedded(r.area.Tree.Store, r.set)
+	e.Vary = r.vary
+	return e, nil
+}
+
 // endEngine ends the engine of the run and removes its data, in which unproven images
 // ran. Another sx that works on it keeps it.
 func (r *reproduction) endEngine(ctx context.Context) error {
 	if r.set.Engine.Address != buildkit.EmbeddedKind {
 		return nil
 	}
-	err := r.embedded(r.area.Tree.Store, r.set).Clean(context.WithoutCancel(ctx), false)
+	err := r.embedded(r.area.Tree.Store, r.set).Clean(context.WithoutCancel(ctx), r.area.Varied())
 	if errors.As(err, new(*buildkit.BusyError)) {
 		return nil
 	}

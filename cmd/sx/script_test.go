@@ -16,10 +16,10 @@ import (
 var update = flag.Bool("update", false, "rewrite what scripts compare with by what sx prints")
 
 // TestMain makes the test binary sx: scripts find it in PATH, and it re-executes
-// itself as the engine and as the engine's xz.
+// itself as the engine and as the programs that the engine starts.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == embedded.XZName {
-		os.Exit(Main())
+	if code, ok := embedded.Program(os.Args, os.Stdin, os.Stdout, os.Stderr); ok {
+		os.Exit(code)
 	}
 	testscript.Main(m, map[string]func(){"sx": func() { os.Exit(Main()) }})
 }

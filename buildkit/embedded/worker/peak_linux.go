@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -23,7 +24,8 @@ import (
 // cache does not count: the kernel takes it back.
 type peakExecutor struct {
 	executor.Executor
-	parent string // cgroup above the containers'
+	parent   string // cgroup above the containers'
+	hostname string // of every RUN, "" for its own
 }
 
 // Run implements executor.Executor.
@@ -31,6 +33,7 @@ func (e *peakExecutor) Run(ctx context.Context, id string, root executor.Mount, 
 	if id == "" {
 		id = identity.NewID()
 	}
+	process.Meta.Hostname = cmp.Or(e.hostname, process.Meta.Hostname)
 	ended := make(chan struct{})
 	peak := make(chan int64)
 	go func() { peak <- watchPeak(ended, filepath.Join(e.parent, "buildkit", id)) }()

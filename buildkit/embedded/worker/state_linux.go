@@ -37,6 +37,8 @@ type Options struct {
 	Maps         string // names the ids of the engine's user namespace, "" without one
 	CacheSize    int64  // bytes that the cache may have; 0 means 50 GiB
 	StandardGzip bool   // compress layers with compress/gzip instead of package gogzip
+	Runc         string // program in PATH that runs containers, "" for "runc"
+	Hostname     string // of every RUN, "" for the one that BuildKit gives
 }
 
 // snapshotter is a way to stack layers.

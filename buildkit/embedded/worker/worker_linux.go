@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (w *Worker) Close() error {
 
 // options opens the parts of the OCI worker.
 func (w *Worker) options(root string, stack snapshotter, o Options) (opt base.WorkerOpt, err error) {
-	if opt, err = w.executorOptions(root); err != nil {
+	if opt, err = w.executorOptions(root, o); err != nil {
 		return opt, err
 	}
 	if err := w.openStorage(root, stack, &opt); err != nil {
@@ -107,7 +108,7 @@ func (w *Worker) options(root string, stack snapshotter, o Options) (opt base.Wo
 }
 
 // executorOptions returns the options about running programs.
-func (w *Worker) executorOptions(root string) (opt base.WorkerOpt, err error) {
+func (w *Worker) executorOptions(root string, o Options) (opt base.WorkerOpt, err error) {
 	executorRoot := filepath.Join(root, "executor")
 	// A killed engine leaves bundles of containers that died with it.
 	if err := os.RemoveAll(executorRoot); err != nil {
@@ -124,14 +125,14 @@ func (w *Worker) executorOptions(root string) (opt base.WorkerOpt, err error) {
 	}
 	exe, err := runcexecutor.New(runcexecutor.Opt{
 		Root:                executorRoot,
-		CommandCandidates:   []string{"runc"},
+		CommandCandidates:   []string{cmp.Or(o.Runc, "runc")},
 		DefaultCgroupParent: cgroupOf(root),
 		ProcessMode:         oci.ProcessSandbox,
 		ResourceMonitor:     opt.ResourceMonitor,
 		// Rootless works without /sys and cgroups, which a user namespace does not have.
 		Rootless: userns.RunningInUserNS(),
 	}, opt.NetworkProviders)
-	opt.Executor = &peakExecutor{exe, cgroupOf(root)}
+	opt.Executor = &peakExecutor{exe, cgroupOf(root), o.Hostname}
 	return opt, err
 }
 

@@ -47,6 +47,9 @@ type Options struct {
 	Home *tree.Tree
 	// Machine is recorded with what the embedded engine builds; the zero Machine is not.
 	Machine cache.Machine
+	// Varied says that the engine lets a RUN see something else than in other builds: what
+	// its builds took is not recorded as what they take.
+	Varied bool
 	// Version is the version and build of sx, for records: only a record of the same
 	// build saves probing the engine.
 	Version string

@@ -282,5 +282,7 @@ func (r *run) recordTiming(s *plan.Step, took time.Duration, img *buildkit.Image
 		p.Seconds = max(p.Seconds, s.Expected.Seconds())
 		p.Peak = max(p.Peak, s.Memory)
 	}
-	schedule.RecordTiming(r.home(), p)
+	if !r.opts.Varied {
+		schedule.RecordTiming(r.home(), p)
+	}
 }

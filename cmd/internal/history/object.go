@@ -37,8 +37,8 @@ var (
 // objects reads the objects of one git folder, loose and in packs, within the limits above. It believes no length, looks
 // at no alternate, and returns nothing that is not what its hash says.
 type objects struct {
-	root  *os.Root
-	packs []*pack // nil before they are listed
+	root  *os.Root // nil: there are only packs
+	packs []*pack  // nil before they are listed
 	bases baseCache
 	left  int64 // of maxInflated
 	zlib  io.ReadCloser
@@ -50,7 +50,10 @@ func newObjects(root *os.Root) *objects {
 
 // get returns an object, or an error; plumbing.ErrObjectNotFound if the repository does not have it.
 func (o *objects) get(hash plumbing.Hash) (*plumbing.MemoryObject, error) {
-	kind, data, err := o.loose(hash)
+	kind, data, err := plumbing.InvalidObject, []byte(nil), fs.ErrNotExist
+	if o.root != nil {
+		kind, data, err = o.loose(hash)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		kind, data, err = o.packed(hash)
 	}

@@ -27,8 +27,14 @@ const (
 // pack is a file of objects, many of them deltas of others. Its files are opened when they are needed.
 type pack struct {
 	name  string // "objects/pack/pack-<hash>", without an extension
-	index *packIndex
+	index packFinder
 	data  *os.File
+}
+
+// packFinder finds where in a pack an object begins; false if the pack does not have it.
+type packFinder interface {
+	find(hash plumbing.Hash) (offset int64, found bool, err error)
+	close() error
 }
 
 // packed reads an object from the first pack that has it whole.
@@ -105,9 +111,11 @@ func (p *pack) openIndex(root *os.Root) error {
 	if err != nil {
 		return err
 	}
-	if p.index, err = openIndex(f); err != nil {
+	x, err := openIndex(f)
+	if err != nil {
 		return errors.Join(fmt.Errorf("reading its index: %w", err), f.Close())
 	}
+	p.index = x
 	return nil
 }
 
@@ -121,7 +129,7 @@ func (p *pack) openData(root *os.Root) (err error) {
 func (p *pack) close() error {
 	var err error
 	if p.index != nil {
-		err = p.index.f.Close()
+		err = p.index.close()
 	}
 	if p.data != nil {
 		err = errors.Join(err, p.data.Close())

@@ -47,6 +47,8 @@ func openIndex(f *os.File) (*packIndex, error) {
 	return x, nil
 }
 
+func (x *packIndex) close() error { return x.f.Close() }
+
 // find returns where in the pack an object begins, and false if the pack does not have it.
 func (x *packIndex) find(hash plumbing.Hash) (offset int64, found bool, err error) {
 	lo, hi := uint32(0), x.fanout[hash[0]]

@@ -160,7 +160,10 @@ func (e Envelope) check(payloadType string) ([]byte, error) {
 	return payload, nil
 }
 
-func isMachineKey(keyID string) bool { return strings.HasPrefix(keyID, "SHA256:") }
+// machineKeyPrefix begins the ID of a machine key.
+const machineKeyPrefix = "SHA256:"
+
+func isMachineKey(keyID string) bool { return strings.HasPrefix(keyID, machineKeyPrefix) }
 
 // MediaType is the type of a receipt: as a layer, and as the artifact type of its manifest.
 const MediaType = "application/vnd.dsse.envelope.v1+json"

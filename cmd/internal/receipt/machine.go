@@ -41,6 +41,7 @@ type certificate struct {
 // MachineKey signs receipts of this machine, without a person at hand.
 type MachineKey struct {
 	ID          string
+	Owner       string // fingerprint of the OpenPGP key that its certificate says certified it
 	private     ed25519.PrivateKey
 	certificate Envelope
 	expires     time.Time
@@ -59,7 +60,7 @@ var ErrNoMachineKey = errors.New("this machine has no key: sx keys new-machine m
 type ExistsError struct{ ID, Path string }
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("this machine has the key %s already: remove %s to make another one", e.ID, e.Path)
+	return fmt.Sprintf("this machine has the key %s already: sx keys revoke-machine ends it, and removes %s", e.ID, e.Path)
 }
 
 // NewMachine makes a key for this machine and keeps it in dir; certify signs for its owner.
@@ -140,8 +141,18 @@ func (k *MachineKey) loadCertificate(path string) error {
 	if err := json.Unmarshal(payload, &c); err != nil || c.Key != hex.EncodeToString(k.private.Public().(ed25519.PublicKey)) {
 		return fmt.Errorf("%s certifies another key than this machine's", path)
 	}
-	k.certificate, k.expires = e, c.Expires
+	k.certificate, k.expires, k.Owner = e, c.Expires, e.Signatures[0].KeyID
 	return nil
+}
+
+// RemoveMachine removes the key of this machine from dir, the secret first.
+func RemoveMachine(dir string) error {
+	for _, name := range []string{machineSecret, machineCert} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return disk.SyncDir(dir)
 }
 
 // Sign signs a receipt, see [Seal].

@@ -14,6 +14,9 @@ import (
 type Area struct {
 	Tree   *tree.Tree   // of the checkout's definitions; its out/ has what was built here
 	Images *cache.Store // the published images that were built from; nil from the seed
+
+	opts tree.Options
+	temp *cache.TempDir // that holds the results, which are removed with it; nil: they stay
 }
 
 // Open opens the area of t, and makes it first if necessary. With fromSeed it is the one
@@ -24,7 +27,7 @@ func Open(t *tree.Tree, opts tree.Options, fromSeed bool) (*Area, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Area{Tree: t.Apart(built)}
+	a := &Area{Tree: t.Apart(built), opts: opts}
 	if fromSeed {
 		return a, nil
 	}
@@ -51,9 +54,30 @@ func openStore(t *tree.Tree, opts tree.Options, name, blobs string) (*cache.Stor
 	return s, nil
 }
 
-// Close saves what spares the next run work.
+// Aside returns an area for builds that are not as the definitions say: from the published
+// images of a, with results, records and an engine of its own, all of which Close removes.
+// The caller closes it before a.
+func (a *Area) Aside() (*Area, error) {
+	temp, err := a.Tree.Store.TempDir("varied")
+	if err != nil {
+		return nil, err
+	}
+	s, err := cache.Open(temp.Path, cache.Options{KeyFile: a.opts.KeyFile, Build: a.opts.Build, Now: a.opts.Now, Log: a.opts.Log})
+	if err != nil {
+		return nil, errors.Join(err, temp.Close())
+	}
+	return &Area{Tree: a.Tree.Apart(s), Images: a.Images, opts: a.opts, temp: temp}, nil
+}
+
+// Varied reports whether a is for builds that are not as the definitions say.
+func (a *Area) Varied() bool { return a.temp != nil }
+
+// Close saves what spares the next run work, or removes what is not to be kept.
 func (a *Area) Close() error {
 	err := a.Tree.Store.Close()
+	if a.temp != nil {
+		return errors.Join(err, a.temp.Close())
+	}
 	if a.Images != nil {
 		err = errors.Join(a.Images.Close(), err)
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 // Command returns the command of sx that does what a word means to docker, nix, make or
-// another build tool, as it is typed; "" if none is known. StageX's make targets with the
-// name of an output in them, and the name of an output itself, are known too.
+// another build tool, as it is typed, or two with ", or " between them; "" if none is
+// known. StageX's make targets with the name of an output in them, and the name of an
+// output itself, are known too.
 func Command(word string) string {
 	if command, known := commands[strings.ToLower(word)]; known {
 		return command
@@ -58,5 +59,5 @@ var commands = map[string]string{
 	"tree": "sx deps OUTPUT --tree", "locate": "sx owns", "which": "sx owns", "info": "sx list", "show": "sx list", "download": "sx fetch", "rebuild": "sx build --rebuild",
 	// make
 	"make": "sx build", "all": "sx build --all", "clean": "sx gc", "new-digests": "sx digests --diff", "registry": "sx push",
-	"mirror": "sx fetch --push", "content": "sx ls", "check": "sx lint",
+	"mirror": "sx fetch --push", "content": "sx ls", "check": "sx lint, or sx reproduce OUTPUT --runs 2",
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,10 @@ var commands = map[string]struct {
 	"show":     {1, show},
 	"list":     {2, list},
 	"fill":     {1, fill},
+	"uname":    {1, uname},
+	"hostname": {1, hostname},
+	"cpus":     {1, cpus},
+	"open":     {1, func(a []string) error { return os.WriteFile(a[0], nil, 0o666) }},
 	"fail":     {1, func(a []string) error { os.Exit(number(a[0])); return nil }},
 }
 
@@ -100,6 +105,31 @@ func need(a []string) error {
 	memory[0] = 2
 	return err
 }
+
+// uname PATH: what uname(2) gives as the kernel's release.
+func uname(a []string) error {
+	var name syscall.Utsname
+	if err := syscall.Uname(&name); err != nil {
+		return err
+	}
+	var release []byte
+	for _, c := range name.Release {
+		release = append(release, byte(c))
+	}
+	return os.WriteFile(a[0], release, 0o644)
+}
+
+// hostname PATH
+func hostname(a []string) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(a[0], []byte(name), 0o644)
+}
+
+// cpus PATH: how many processors this process may use.
+func cpus(a []string) error { return os.WriteFile(a[0], []byte(strconv.Itoa(runtime.NumCPU())), 0o644) }
 
 // random PATH: bytes that no other run gives.
 func random(a []string) error {
