@@ -26,6 +26,8 @@ type app struct {
 	stdout, stderr io.Writer
 	dir            string
 	verbose        bool
+	typed          string // the command line, for people
+	trace          string // file of --trace
 }
 
 // treeDir finds the tree that -C or the working directory names.

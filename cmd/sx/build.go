@@ -77,11 +77,11 @@ The first Ctrl-C lets running builds finish, the second cancels them, the third 
 			return runBuild(c.Context(), a, args, o, changedFlags(c))
 		},
 	}
-	o.addFlags(c)
+	o.addFlags(a, c)
 	return c
 }
 
-func (o *buildOptions) addFlags(c *cobra.Command) {
+func (o *buildOptions) addFlags(a *app, c *cobra.Command) {
 	f := c.Flags()
 	o.scope.addFlag(c)
 	addDryRunFlag(c, &o.dryRun)
@@ -101,6 +101,7 @@ func (o *buildOptions) addFlags(c *cobra.Command) {
 	o.deliver.addFlags(c)
 	o.ci.addFlags(f)
 	addProgressFlag(c)
+	addTraceFlag(c, &a.trace)
 	addEngineFlags(c)
 }
 
@@ -190,7 +191,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {
 		return err // nothing was built: nothing to summarize
 	}
-	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display.Talks(), drained(drain), o.ci}, err))
+	return o.deliver.deliver(ctx, s, report, summarize(s.app, report, ending{judges, display, drained(drain), o.ci}, err))
 }
 
 // sayCapacity is capacity for a run that builds something, and logs it.

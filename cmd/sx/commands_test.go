@@ -23,7 +23,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exits":    exits,
 	"await":    await,
 	"commit":   commit,
-	"events":   events,
+	"events":   checkEvents,
 	"examples": examples,
 	"flip":     flip,
 	"mirror":   serveMirror,

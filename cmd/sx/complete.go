@@ -61,7 +61,7 @@ func (a *app) completeLogs(_ *cobra.Command, args []string, begun string) ([]str
 // Flags whose values are completed alike in every command. Flags that are in none of these,
 // and have no completion of their own, take free text: nothing is offered.
 var (
-	fileFlags   = []string{"baseline", "write-baseline", "tlscacert", "tlscert", "tlskey", "junit", "merge", "shard-times"}
+	fileFlags   = []string{"baseline", "write-baseline", "tlscacert", "tlscert", "tlskey", "junit", "merge", "shard-times", "trace", "output"}
 	folderFlags = []string{"directory", "tlsdir", "signatures-from", "into", "write-policy", "releases"}
 	wordFlags   = map[string][]string{
 		"platform": {"linux/amd64", "linux/arm64", "linux/386"},

@@ -13,7 +13,7 @@ import (
 // freeText are the flags whose values nothing can be offered for.
 var freeText = []string{
 	"against", "depth", "diff", "diffoscope", "disk-floor", "engine-size", "fingerprint", "from", "jobs", "key", "memory", "person", "push",
-	"require", "runs", "shard", "tag", "tlsservername", "to", "update",
+	"require", "runs", "serve", "shard", "tag", "tlsservername", "to", "update",
 }
 
 // A flag that takes a value has a completion (see complete.go), or is in the list above.

@@ -28,11 +28,17 @@ func (s *session) withDisplay(ctx context.Context, do func(*progress.Display) er
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)
-	d, err := progress.New(s.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed})
+	id := newRunID()
+	observers, err := s.observers(ctx, id)
+	if err != nil {
+		return err
+	}
+	d, err := progress.New(s.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed, Observers: observers})
 	if err != nil {
 		return usageError{err}
 	}
 	defer d.Close()
+	d.Run(id, s.typed, sxVersion().Version)
 	defer context.AfterFunc(ctx, func() { d.Cancelled(context.Cause(ctx)) })()
 	err = do(d)
 	d.Close()

@@ -18,10 +18,10 @@ type event struct {
 	Code, Steps, Done, Saved, Failed, Skipped int
 }
 
-// events FILE SUMMARY decodes the events of one run, of which FILE must have every
+// checkEvents is events FILE SUMMARY decodes the events of one run, of which FILE must have every
 // one, in order, to the last. Of each output and source that ended, and of the run,
 // it writes a line to SUMMARY.
-func events(ts *testscript.TestScript, neg bool, args []string) {
+func checkEvents(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "events FILE SUMMARY")
 	f := follower{running: map[string]bool{}}
 	for line := range strings.Lines(ts.ReadFile(args[0])) {

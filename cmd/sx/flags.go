@@ -87,6 +87,11 @@ func addProgressFlag(c *cobra.Command) {
 	c.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(strings.Split(progress.Modes(), ", "), cobra.ShellCompDirectiveNoFileComp))
 }
 
+// addTraceFlag adds --trace.
+func addTraceFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "trace", "", "also write a trace of the run to `FILE`, for chrome://tracing and Perfetto")
+}
+
 // quietFlag is -q, which sets --progress quiet. The later of both flags wins.
 type quietFlag struct{ of *pflag.FlagSet }
 

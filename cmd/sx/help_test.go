@@ -76,7 +76,7 @@ func TestGrammar(t *testing.T) {
 	has := map[string]string{
 		"all":      "build fetch preseed digests verify explain list lint graph sbom import push sign du gc reproduce receipt-export",
 		"dry-run":  "build fetch preseed digests import push sign release-publish pins gc reproduce new update",
-		"json":     "build fetch preseed import push digests verify explain log list deps rdeps why ls owns graph diff pins du gc keys-list version engine-status doctor impact reproduce receipt-show receipt-verify hash update",
+		"json":     "build fetch preseed history import push digests verify explain log list deps rdeps why ls owns graph diff pins du gc keys-list version engine-status doctor impact reproduce receipt-show receipt-verify hash update",
 		"progress": "build fetch preseed reproduce hash update",
 		"quiet":    "build fetch preseed reproduce hash update",
 	}

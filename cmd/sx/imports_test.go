@@ -90,7 +90,7 @@ var bans = []ban{
 	{in: "buildkit/gogzip", what: module + "...", reason: "it is a leaf: bytes are compressed without knowing what they are"},
 	{in: "...", what: "github.com/google/go-containerregistry...", except: []string{"preseed", "cmd/..."},
 		reason: "package preseed alone speaks to registries"},
-	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "fetch/gitpack", "preseed", "buildkit", "buildkit/embedded", "buildkit/remote"},
+	{in: "...", what: "net/http", direct: true, except: []string{"fetch", "fetch/transfer", "fetch/gitpack", "preseed", "buildkit", "buildkit/embedded", "buildkit/remote", "cmd/internal/report/live"},
 		reason: "workers alone use the network"},
 	{in: "...", what: "github.com/spf13/cobra", except: []string{"cmd/sx"}, reason: "the command line is read in cmd/sx alone"},
 	{in: "cmd/internal/tree", what: module + "cmd/internal/...", but: []string{module + "cmd/internal/text"},
@@ -159,6 +159,14 @@ var bans = []ban{
 	{in: "cmd/internal/signature", what: module + "cmd/internal/receipt", reason: "a machine's word never counts in a quorum of signatures"},
 	{in: "cmd/internal/reproduce", what: module + "cmd/internal/signature", reason: "what a build proves does not hang on who says so"},
 	{in: "cmd/internal/driver", what: module + "cmd/internal/reproduce", reason: "a run does not know what its results are for"},
+	{in: "cmd/internal/events", what: module + "...", but: []string{module + "cmd/internal/text"},
+		reason: "events are read without knowing who tells them"},
+	{in: "cmd/internal/report...", what: module + "...", but: []string{module + "cmd/internal/events", module + "cmd/internal/report", module + "cmd/internal/report/runs", module + "cmd/internal/report/page", module + "cmd/internal/text", module + "cache/disk"},
+		reason: "whoever shows a run reads its events, and nothing asks the driver"},
+	{in: "cmd/internal/report/runs", what: "net/http", reason: "runs are kept here"},
+	{in: "cmd/internal/report...", what: "os/exec", except: []string{"cmd/internal/report/trace"}, reason: "showing a run runs nothing"},
+	{in: "...", what: "go.opentelemetry.io/...", direct: true, except: []string{"cmd/internal/report/trace", "buildkit", "buildkit/embedded..."},
+		reason: "traces are made of events, in one place"},
 	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
 }
 

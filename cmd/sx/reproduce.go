@@ -128,6 +128,7 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
 	addProgressFlag(c)
+	addTraceFlag(c, &a.trace)
 	addEngineFlags(c)
 	return c
 }
@@ -286,7 +287,7 @@ func (r *reproduction) run(ctx context.Context, display *progress.Display) error
 	if report == nil {
 		return err
 	}
-	all := errors.Join(err, r.summarize(report), printTable(r.stderr, report, nil, err))
+	all := errors.Join(err, r.summarize(report, display), printTable(r.stderr, report, nil, err))
 	return r.interrupted(ctx, report, all)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/reproduce"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -16,7 +17,7 @@ import (
 )
 
 // summarize prints the verdicts and what they rest on. The error is the exit code.
-func (r *reproduction) summarize(report *driver.Report) error {
+func (r *reproduction) summarize(report *driver.Report, display *progress.Display) error {
 	judge, done := panel.Own(report.View)
 	defer done()
 	vs, basis := reproduce.Judge(judge, r.refs)
@@ -32,6 +33,7 @@ func (r *reproduction) summarize(report *driver.Report) error {
 		}
 	}
 	vs = slices.DeleteFunc(vs, func(v verdict.Verdict) bool { return lost[v.Ref] })
+	display.Judged(vs)
 	if r.json {
 		return errors.Join(r.printJSON(vs, basis), reproducedCode(vs))
 	}

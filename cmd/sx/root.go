@@ -26,7 +26,7 @@ func run(args []string) int {
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	stdout := &checkedWriter{w: os.Stdout}
-	a := &app{stdout: stdout, stderr: os.Stderr}
+	a := &app{stdout: stdout, stderr: os.Stderr, typed: typed(args)}
 	root := newRootCommand(a)
 	args, err := replaceMakeVariables(root, joinTools(args), a.stderr)
 	if err == nil {
@@ -106,7 +106,7 @@ output. --all selects the whole tree.`,
 		newGraphCommand(a), newImpactCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
 		newImportCommand(a), newPushCommand(a),
 		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newDoctorCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
-		newReproduceCommand(a), newReceiptCommand(a),
+		newReproduceCommand(a), newReceiptCommand(a), newReportCommand(a), newHistoryCommand(a),
 		newNewCommand(a), newUpdateCommand(a), newHashCommand(a), newSchemaCommand(a),
 	)
 	a.addCompletions(root)

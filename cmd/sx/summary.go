@@ -24,7 +24,7 @@ import (
 // ending says how a run ended, and what to print of it.
 type ending struct {
 	panel       *panel.Panel
-	talk        bool // messages are printed beside the verdicts
+	display     *progress.Display
 	interrupted bool // a Ctrl-C ended the run early
 	ci          ciOptions
 }
@@ -40,7 +40,8 @@ func summarize(a *app, report *driver.Report, end ending, err error) error {
 			all = append(all, codeError(exitMismatch))
 		}
 		all = append(all, printTable(a.stderr, report, vs, err), tellCI(a, end.ci, report.View.Dir, func() ci.Report { return ciOfRun(report, vs) }))
-		if end.talk {
+		end.display.Judged(vs)
+		if end.display.Talks() {
 			fmt.Fprintln(a.stderr, "sx: "+runCounts(report))
 		}
 	}

@@ -55,6 +55,22 @@ func (c *claims) take(steps []*plan.Step) (wait func(context.Context)) {
 	return nil
 }
 
+// timeLock adds how long wait takes to what the steps waited for. The schedule, which
+// does not know why a unit waits, counts it as a download.
+func timeLock(steps []*plan.Step, now func() time.Time, wait func(context.Context)) func(context.Context) {
+	if wait == nil {
+		return nil
+	}
+	return func(ctx context.Context) {
+		began := now()
+		wait(ctx)
+		took := now().Sub(began)
+		for _, s := range steps {
+			s.Waited.Lock += took
+		}
+	}
+}
+
 func unlock(claims map[*plan.Step]claim) {
 	for _, c := range claims {
 		if c.lock != nil {

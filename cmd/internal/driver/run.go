@@ -212,7 +212,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 		if wait := downloads.claimSources(u, r.needed); wait != nil {
 			return wait
 		}
-		return r.claims.take(u.Steps)
+		return timeLock(u.Steps, r.opts.Now, r.claims.take(u.Steps))
 	}
 	if r.opts.Offline { // before the first build: it takes no time, and shows what is missing
 		if err := downloads.download(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {

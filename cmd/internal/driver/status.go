@@ -21,6 +21,11 @@ type Result struct {
 	Cause   graph.Ref // of Skipped: the output that failed
 	Log     string    // path of the build's log, "" if there is none
 	Elapsed time.Duration
+	// Solved is how long the engine took, and Committed how long checking and writing
+	// its result into out/ did. Memory is the peak of one RUN in bytes, 0 if unknown,
+	// and Size that of the blobs in out/. All are zero for what was not built.
+	Solved, Committed time.Duration
+	Memory, Size      int64
 
 	log *buildlog.Writer // until the step has ended
 }

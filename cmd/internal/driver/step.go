@@ -95,10 +95,11 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 		if try == maxTries {
 			r.outcomes.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
 		}
-		layout, lost, err := r.try(ctx, s, log, began, try == maxTries)
+		res, lost, err := r.try(ctx, s, log, began, try == maxTries)
 		switch {
 		case err == nil:
-			return Result{Outcome: plan.Built, Digest: layout.Digest(), Log: log}
+			res.Outcome, res.Log = plan.Built, log
+			return res
 		case lost && try < maxTries:
 			continue
 		case lost:
@@ -110,16 +111,16 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 
 // try builds s once, without any other build if alone. Lost reports that the engine went
 // away and was reached again.
-func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (l cache.Layout, lost bool, err error) {
+func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (res Result, lost bool, err error) {
 	defer r.exclusive.acquire(s, alone)() // released when an engine is reached again
 	e := r.engine.current()
-	if l, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
-		return l, false, err
+	if res, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
+		return res, false, err
 	}
 	if again := r.engine.reopen(ctx, e); again != nil {
-		return l, false, again
+		return res, false, again
 	}
-	return l, true, err
+	return res, true, err
 }
 
 // lostAgain returns the error of a build that lost the engine at each of so many tries.
@@ -161,16 +162,16 @@ func (r *run) needed(s *plan.Step) bool {
 	return err != nil || reason != ""
 }
 
-// build runs the request, commits the result to out/ and records it.
-func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string, began time.Time) (cache.Layout, error) {
-	name := s.Output.Ref.String()
+// build runs the request, commits the result to out/ and records it. The result lacks the
+// outcome and the log.
+func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string, began time.Time) (Result, error) {
 	job, rec, err := r.job(ctx, s, e)
 	if err != nil {
-		return cache.Layout{}, err
+		return Result{}, err
 	}
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return cache.Layout{}, err
+		return Result{}, err
 	}
 	defer log.Close()
 	job.Log = log
@@ -180,14 +181,31 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 		job.Log = escaped
 	}
 	job.Step = func(instruction string) { r.outcomes.progress(s, instruction) }
-	if job.Into, err = r.Store.Stage(name); err != nil {
-		return cache.Layout{}, err
+	if job.Into, err = r.Store.Stage(s.Output.Ref.String()); err != nil {
+		return Result{}, err
 	}
 	defer job.Into.Close()
+	rec.Started, rec.Log = began, logPath
+	asked := r.opts.Now()
 	img, err := e.Build(ctx, job)
 	if err != nil {
-		return cache.Layout{}, r.recheckSources(ctx, s, err)
+		return Result{}, r.recheckSources(ctx, s, err)
 	}
+	solved := r.opts.Now()
+	layout, err := r.commit(ctx, job, img, rec)
+	if err != nil {
+		return Result{}, err
+	}
+	ended := r.opts.Now()
+	r.recordTiming(s, ended.Sub(began), img)
+	size, _ := r.Store.Size(s.Output.Ref.String()) // as far as it can be read
+	return Result{
+		Digest: layout.Digest(), Solved: solved.Sub(asked), Committed: ended.Sub(solved), Memory: img.Peak, Size: size,
+	}, nil
+}
+
+// commit puts the image that job made into out/ and records it.
+func (r *run) commit(ctx context.Context, job buildkit.Job, img *buildkit.Image, rec cache.Record) (cache.Layout, error) {
 	index, err := oci.ParseDigest(img.Index.Digest.String())
 	if err != nil {
 		return cache.Layout{}, err
@@ -196,14 +214,13 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
 	}, img.Annotations)
 	if err != nil {
-		return cache.Layout{}, fmt.Errorf("writing out/%s: %w", name, err)
+		return cache.Layout{}, fmt.Errorf("writing out/%s: %w", job.Ref, err)
 	}
 	rec.Manifests, rec.Index, rec.Top = layout.Manifests, layout.Index, layout.Top
-	rec.Started, rec.Finished, rec.Log = began, r.opts.Now(), logPath
+	rec.Finished = r.opts.Now()
 	if err := r.Store.PutRecord(rec); err != nil {
-		return cache.Layout{}, fmt.Errorf("recording %s: %w", name, err)
+		return cache.Layout{}, fmt.Errorf("recording %s: %w", job.Ref, err)
 	}
-	r.recordTiming(s, rec.Finished.Sub(began), img)
 	return layout, nil
 }
 

@@ -51,6 +51,8 @@ type Step struct {
 	// driver.Status.Begin.
 	Expected time.Duration
 	Untimed  bool
+	// Waited says what the step waited for before it started.
+	Waited Waited
 	// Memory is the peak that building the output, or its whole family, needs, in
 	// bytes; 0 if it is unknown.
 	Memory int64
@@ -63,6 +65,14 @@ type Step struct {
 	// each ends by itself. All have the same slice. It is nil if the output is the only
 	// one of its definition that is built, and set before driver.Status.Begin.
 	Family []*Step
+}
+
+// Waited is what a step waited for in a run, in this order, and how long.
+type Waited struct {
+	Depends   time.Duration // since the run began, until all dependencies were there
+	Downloads time.Duration // then for sources and images of other registries
+	Lock      time.Duration // then for another sx, which built the output
+	Job       time.Duration // then for one of the jobs of -j, or for memory
 }
 
 // Plan lists what a build would do with each output in the closure of the targets,

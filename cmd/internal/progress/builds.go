@@ -2,12 +2,16 @@ package progress
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -50,7 +54,7 @@ type group struct {
 	job  // of a family, the oldest's, with the longest expected and the latest instruction
 }
 
-func (b *builds) begin(p *plan.Plan) event {
+func (b *builds) begin(p *plan.Plan) events.Event {
 	steps, upToDate := p.Count(plan.ActionBuild), p.Count(plan.ActionNone)
 	b.total += steps
 	b.upToDate += upToDate
@@ -64,17 +68,26 @@ func (b *builds) begin(p *plan.Plan) event {
 			b.known += s.Expected
 		}
 	}
-	return event{Event: buildBegin, Engine: p.Engine, Steps: &steps, UpToDate: &upToDate}
+	return events.Event{Event: events.BuildBegin, Engine: p.Engine, Steps: &steps, UpToDate: &upToDate}
 }
 
-// planned is a step of the plan.
-func planned(s *plan.Step) event {
-	e := event{Event: planStep, Ref: s.Output.Ref.String(), Action: string(s.Action), Reason: s.Reason, Because: name(s.Because)}
-	e.expect(s)
+// planned is a step of the plan, or an output of it with nothing to do.
+func planned(s *plan.Step) events.Event {
+	e := events.Event{Event: events.PlanKept, Ref: s.Output.Ref.String(), Substituted: s.Substituted}
+	if s.Action != plan.ActionNone {
+		e = events.Event{Event: events.PlanStep, Ref: e.Ref, Action: string(s.Action), Reason: s.Reason, Because: name(s.Because)}
+		expect(&e, s)
+	}
+	for _, d := range s.Output.Deps {
+		e.Depends = append(e.Depends, d.String())
+	}
+	if s.LastDuration > 0 {
+		e.Last = new(events.Length(s.LastDuration))
+	}
 	return e
 }
 
-func (b *builds) start(now time.Time, step *plan.Step) event {
+func (b *builds) start(now time.Time, step *plan.Step) events.Event {
 	b.started++
 	j := &job{
 		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Untimed,
@@ -86,33 +99,47 @@ func (b *builds) start(now time.Time, step *plan.Step) event {
 		j.family = step.Family[0]
 	}
 	b.running[j.ref] = j
-	e := event{Event: buildStart, Ref: j.ref.String(), Reason: step.Reason, Because: name(step.Because)}
-	e.expect(step)
+	e := events.Event{Event: events.BuildStart, Ref: j.ref.String(), Reason: step.Reason, Because: name(step.Because)}
+	expect(&e, step)
+	w := step.Waited
+	e.WaitedDepends, e.WaitedDownloads = lasting(w.Depends), lasting(w.Downloads-w.Lock)
+	e.WaitedLock, e.WaitedJob = lasting(w.Lock), lasting(w.Job)
 	return e
 }
 
-func (b *builds) step(ref graph.Ref, instruction string) event {
+// lasting returns d, nil if it rounds to nothing.
+func lasting(d time.Duration) *events.Length {
+	if d < time.Millisecond {
+		return nil
+	}
+	return new(events.Length(d))
+}
+
+func (b *builds) step(ref graph.Ref, instruction string) events.Event {
 	if j := b.running[ref]; j != nil {
 		b.steps++
 		j.instruction, j.at = instruction, b.steps
 	}
-	return event{Event: buildStep, Ref: ref.String(), Instruction: instruction}
+	return events.Event{Event: events.BuildStep, Ref: ref.String(), Instruction: instruction}
 }
 
-func (b *builds) finish(r driver.Result) event {
+func (b *builds) finish(r driver.Result) events.Event {
 	delete(b.running, r.Ref)
 	b.count(r.Outcome)
-	e := event{
-		Event: buildFinish, Ref: r.Ref.String(), Outcome: string(r.Outcome), Cause: name(r.Cause), Log: r.Log,
-		Elapsed: new(length(r.Elapsed)), Done: new(b.done), Saved: new(b.saved), Failed: new(b.failed),
+	e := events.Event{
+		Event: events.BuildFinish, Ref: r.Ref.String(), Outcome: string(r.Outcome), Cause: name(r.Cause), Log: r.Log,
+		Elapsed: new(events.Length(r.Elapsed)), Done: new(b.done), Saved: new(b.saved), Failed: new(b.failed),
 		Skipped: new(b.skipped), Steps: new(b.total),
 	}
-	if !r.Digest.IsZero() {
-		e.Digest = r.Digest.String()
-	}
+	e.Digest = hex(r.Digest)
 	if r.Err != nil {
 		e.Error = r.Err.Error()
 	}
+	if built := (*buildkit.BuildError)(nil); errors.As(r.Err, &built) {
+		e.File, e.Line = built.File, built.Line
+	}
+	e.Solved, e.Committed = lasting(r.Solved), lasting(r.Committed)
+	e.Memory, e.Size = positive(r.Memory), positive(r.Size)
 	return e
 }
 
@@ -134,9 +161,9 @@ func (b *builds) count(o plan.Outcome) {
 	}
 }
 
-func (b *builds) estimate(now time.Time, left time.Duration) event {
+func (b *builds) estimate(now time.Time, left time.Duration) events.Event {
 	b.end = now.Add(left)
-	return event{Event: buildLeft, Left: new(length(left))}
+	return events.Event{Event: events.BuildLeft, Left: new(events.Length(left))}
 }
 
 // left is how long the rest takes; ok is false if it is unknown. It runs down
@@ -185,13 +212,30 @@ func (g *group) join(j *job, n int) {
 
 // expect says how long a step should take, where anybody knows, and with what it
 // runs as one.
-func (e *event) expect(s *plan.Step) {
+func expect(e *events.Event, s *plan.Step) {
 	if s.Expected > 0 {
-		e.Expected, e.Guessed = new(length(s.Expected)), s.Untimed
+		e.Expected, e.Guessed = new(events.Length(s.Expected)), s.Untimed
 	}
+	e.Memory = positive(s.Memory)
 	if len(s.Family) > 1 {
 		e.Family = s.Output.Definition.Stage + "-" + s.Output.Definition.Name
 	}
+}
+
+// positive returns nil for what is not known.
+func positive(n int64) *int64 {
+	if n <= 0 {
+		return nil
+	}
+	return &n
+}
+
+// hex returns "" for no digest.
+func hex(d oci.Digest) string {
+	if d.IsZero() {
+		return ""
+	}
+	return d.String()
 }
 
 // name is "" for no ref.

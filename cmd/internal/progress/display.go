@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/events"
 )
 
 // Options of [New]. The zero value is ready.
@@ -26,6 +27,9 @@ type Options struct {
 	// Resumed is sent SIGCONT; nil for none. The shell has written since the last
 	// paint.
 	Resumed <-chan os.Signal
+	// Observers are called with every event, in order and one at a time, in each mode.
+	// They must not block.
+	Observers []func(events.Event)
 }
 
 // Display shows a run. All its methods, and those of Sources and Images, may be called
@@ -37,6 +41,8 @@ type Display struct {
 	view   view
 	spool  *spool
 	closed bool
+	// observers are Options.Observers.
+	observers []func(events.Event)
 
 	stop  chan struct{}
 	ended sync.WaitGroup
@@ -47,7 +53,7 @@ var _ driver.Status = (*Display)(nil)
 // view puts events into words. Calls are serialised.
 type view interface {
 	// show is told an event that the state has taken in.
-	show(e event)
+	show(e events.Event)
 	// tick comes every period; 0 is never.
 	tick(now time.Time)
 	period() time.Duration
@@ -62,7 +68,7 @@ func New(w io.Writer, opts Options) (*Display, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Display{now: opts.Now, state: newState(), spool: newSpool(w), stop: make(chan struct{})}
+	d := &Display{now: opts.Now, state: newState(), spool: newSpool(w), stop: make(chan struct{}), observers: opts.Observers}
 	switch p := (printer{w: d.spool, colour: opts.colour()}); mode {
 	case RawJSON:
 		d.view = &rawJSON{d.spool}
@@ -82,9 +88,9 @@ func New(w io.Writer, opts Options) (*Display, error) {
 
 // noteOf says that n writes were lost, as the view's reader understands it.
 func noteOf(v view, n int, now time.Time) string {
-	e := event{Time: now.UTC(), Event: lost, Events: &n}
+	e := events.Event{Time: now.UTC(), Event: events.Lost, Events: &n}
 	if _, ok := v.(*rawJSON); ok {
-		return jsonLine(e)
+		return events.Line(e)
 	}
 	return words(e)[0].text + "\n"
 }
@@ -181,7 +187,7 @@ func (d *Display) Close() {
 }
 
 // tell lets f take something into the state, and shows what came of it.
-func (d *Display) tell(f func(s *state, now time.Time) event) {
+func (d *Display) tell(f func(s *state, now time.Time) events.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -189,6 +195,24 @@ func (d *Display) tell(f func(s *state, now time.Time) event) {
 	}
 	now := d.now()
 	e := f(d.state, now)
-	e.Time, e.alone = now.UTC(), d.state.builds.total == 0
+	e.Time, e.Alone = now.UTC(), d.state.builds.total == 0
 	d.view.show(e)
+	d.observe(e)
+}
+
+func (d *Display) observe(e events.Event) {
+	for _, o := range d.observers {
+		o(e)
+	}
+}
+
+// tellLate tells e, which comes after Close, to programs that read rawjson and to the
+// observers.
+func (d *Display) tellLate(e events.Event) {
+	e.Time = d.now().UTC()
+	if v, ok := d.view.(*rawJSON); ok {
+		v.w = d.spool.w // the spool is closed, so that nothing waits in it
+		v.show(e)
+	}
+	d.observe(e)
 }

@@ -8,6 +8,8 @@ import (
 
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/fetch/transfer"
+
+	"codeberg.org/stagex/sx/cmd/internal/events"
 )
 
 // fetching counts the transfers of one subject. Several runs, at once or one after the
@@ -32,37 +34,22 @@ func newFetching(of subject) fetching {
 
 // download is an item that a place sends.
 type download struct {
-	about      event // the fields that name it, and how far it is
-	number     int   // of its start
+	about      events.Event // the fields that name it, and how far it is
+	number     int          // of its start
 	began      time.Time
 	told       time.Time // when plain last wrote of it
 	done, size int64     // size is -1 if unknown
 	meter      fetch.Meter
 }
 
-// item returns the name of what a transfer is about, for users.
-func (e event) item() string { return cmp.Or(e.Source, e.Ref) }
-
-// place returns the mirror or registry of a transfer.
-func (e event) place() string { return cmp.Or(e.Mirror, e.Registry) }
-
-// key returns what a download is found by.
-func (e event) key() string { return cmp.Or(e.Path, e.Ref) }
-
-// as returns e as an event of that kind.
-func (e event) as(k kind) event {
-	e.Event = k
-	return e
-}
-
-func (f *fetching) begin(now time.Time, n int) event {
+func (f *fetching) begin(now time.Time, n int) events.Event {
 	if f.began.IsZero() {
 		f.began = now
 		f.meter.Add(now, 0)
 	}
 	f.runs++
 	f.total += n
-	e := event{Event: f.subject.begin}
+	e := events.Event{Event: f.subject.begin}
 	if f.parts {
 		e.Images = &n
 	} else {
@@ -71,29 +58,29 @@ func (f *fetching) begin(now time.Time, n int) event {
 	return e
 }
 
-func (f *fetching) start(now time.Time, about event, done, size int64) event {
-	d := f.downloads[about.key()]
+func (f *fetching) start(now time.Time, about events.Event, done, size int64) events.Event {
+	d := f.downloads[about.Key()]
 	if d != nil && f.parts {
 		d.size = size
 		return d.event(now)
 	}
 	if d == nil {
 		f.started++
-		d = &download{about: about.as(f.progress), number: f.started, began: now, told: now}
+		d = &download{about: about.As(f.progress), number: f.started, began: now, told: now}
 		d.about.Mirror, d.about.Registry = "", ""
 		d.meter.Add(now, 0)
-		f.downloads[about.key()] = d
+		f.downloads[about.Key()] = d
 	}
 	d.done, d.size = done, size
-	e := about.as(f.subject.start)
+	e := about.As(f.subject.start)
 	e.Bytes, e.Size = &done, known(size)
 	return e
 }
 
-func (f *fetching) advance(now time.Time, about event, done, size int64) event {
-	d := f.downloads[about.key()]
+func (f *fetching) advance(now time.Time, about events.Event, done, size int64) events.Event {
+	d := f.downloads[about.Key()]
 	if d == nil {
-		e := about.as(f.progress)
+		e := about.As(f.progress)
 		e.Bytes, e.Size = &done, known(size)
 		return e
 	}
@@ -104,55 +91,55 @@ func (f *fetching) advance(now time.Time, about event, done, size int64) event {
 }
 
 // event returns how far a download is.
-func (d *download) event(now time.Time) event {
+func (d *download) event(now time.Time) events.Event {
 	e := d.about
 	e.Bytes, e.Size, e.Rate = new(d.done), known(d.size), new(int64(d.meter.Rate(now)))
 	if d.size < 0 {
 		return e
 	}
 	if left, ok := d.meter.Left(now, d.size-d.done); ok {
-		e.Left = new(length(left))
+		e.Left = new(events.Length(left))
 	}
 	return e
 }
 
-func (f *fetching) finish(now time.Time, about event, how string) event {
+func (f *fetching) finish(now time.Time, about events.Event, how string) events.Event {
 	f.done++
 	f.how[how]++
-	e := about.as(f.subject.done)
+	e := about.As(f.subject.done)
 	e.How = how
-	if d := f.downloads[about.key()]; d != nil {
+	if d := f.downloads[about.Key()]; d != nil {
 		elapsed := now.Sub(d.began)
-		e.Bytes, e.Elapsed = new(d.done), new(length(elapsed))
+		e.Bytes, e.Elapsed = new(d.done), new(events.Length(elapsed))
 		if elapsed > 0 {
 			e.Rate = new(int64(float64(d.meter.Total()) / elapsed.Seconds()))
 		}
-		delete(f.downloads, about.key())
+		delete(f.downloads, about.Key())
 	}
 	return e
 }
 
 // fail records that an item failed for good, or else only the place: then its
 // download stays, because another place may go on with it.
-func (f *fetching) fail(about event, forGood bool, err error) event {
+func (f *fetching) fail(about events.Event, forGood bool, err error) events.Event {
 	if forGood {
 		f.done++
 		f.failed++
-		delete(f.downloads, about.key())
+		delete(f.downloads, about.Key())
 	}
 	err = reason(err)
-	e := about.as(f.subject.fail)
-	e.Error, e.met = err.Error(), f.met(forGood, err)
+	e := about.As(f.subject.fail)
+	e.Error, e.Met = err.Error(), f.met(forGood, err)
 	return e
 }
 
-func (f *fetching) end(now time.Time) event {
+func (f *fetching) end(now time.Time) events.Event {
 	if f.runs = max(f.runs-1, 0); f.runs == 0 {
 		clear(f.downloads)
 	}
-	e := event{
+	e := events.Event{
 		Event: f.subject.end, Present: new(f.how[fetch.Present]), Linked: new(f.how[fetch.Linked]),
-		Failed: new(f.failed), Bytes: new(f.meter.Total()), Elapsed: new(length(now.Sub(f.began))),
+		Failed: new(f.failed), Bytes: new(f.meter.Total()), Elapsed: new(events.Length(now.Sub(f.began))),
 	}
 	f.counts(&e, f)
 	return e
@@ -180,3 +167,11 @@ func (f *fetching) met(forGood bool, err error) int {
 
 // maxCauses bounds what is remembered of what servers say.
 const maxCauses = 1000
+
+// known returns nil for an unknown size.
+func known(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/fetch"
 	"codeberg.org/stagex/sx/preseed"
@@ -12,21 +13,21 @@ import (
 // sameCause is how many failures of one cause get a line each.
 const sameCause = 3
 
-func transferWords(e event) []line {
+func transferWords(e events.Event) []line {
 	switch e.Event {
-	case fetchBegin:
+	case events.FetchBegin:
 		return lines(detail, none, "checking "+count(*e.Sources, "source"))
-	case preseedBegin:
+	case events.PreseedBegin:
 		return lines(detail, none, "preseeding "+count(*e.Images, "image"))
-	case fetchStart, preseedStart:
-		return lines(detail, none, e.item()+": "+startWords(e))
-	case fetchDone, preseedDone:
+	case events.FetchStart, events.PreseedStart:
+		return lines(detail, none, e.Item()+": "+startWords(e))
+	case events.FetchDone, events.PreseedDone:
 		return doneWords(e)
-	case fetchFail, preseedFail:
+	case events.FetchFail, events.PreseedFail:
 		return failWords(e)
-	case fetchEnd:
+	case events.FetchEnd:
 		return endWords(e, ofSources, *e.Sources, *e.Fetched)
-	case preseedEnd:
+	case events.PreseedEnd:
 		return endWords(e, ofImages, *e.Images, *e.Preseeded)
 	}
 	return nil
@@ -34,32 +35,32 @@ func transferWords(e event) []line {
 
 // failWords has a line for the first failures of one cause; the table at the end of a
 // run counts the rest.
-func failWords(e event) []line {
-	place := e.place()
+func failWords(e events.Event) []line {
+	place := e.Place()
 	switch {
-	case e.met > sameCause+1 || e.met == sameCause+1 && place == "":
+	case e.Met > sameCause+1 || e.Met == sameCause+1 && place == "":
 		return nil
-	case e.met == sameCause+1:
+	case e.Met == sameCause+1:
 		return lines(change, yellow, "further failures of the same cause are counted at the end: "+e.Error)
 	case place != "":
-		return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.item(), place, e.Error))
+		return lines(change, yellow, fmt.Sprintf("%s: gave up %s: %s", e.Item(), place, e.Error))
 	}
-	return lines(trouble, red, e.item()+": failed")
+	return lines(trouble, red, e.Item()+": failed")
 }
 
-func startWords(e event) string {
+func startWords(e events.Event) string {
 	switch {
 	case *e.Bytes > 0:
-		return fmt.Sprintf("resuming at %s from %s", portion(e), e.place())
+		return fmt.Sprintf("resuming at %s from %s", portion(e), e.Place())
 	case e.Size != nil:
-		return fmt.Sprintf("downloading %s from %s", text.Bytes(*e.Size), e.place())
+		return fmt.Sprintf("downloading %s from %s", text.Bytes(*e.Size), e.Place())
 	}
-	return "downloading from " + e.place()
+	return "downloading from " + e.Place()
 }
 
 // progressWords are those of a download's regular line.
-func progressWords(e event) string {
-	said := fmt.Sprintf("%s: %s", e.item(), portion(e))
+func progressWords(e events.Event) string {
+	said := fmt.Sprintf("%s: %s", e.Item(), portion(e))
 	if e.Size != nil {
 		said += fmt.Sprintf(" (%s)", percent(*e.Bytes, *e.Size))
 	}
@@ -70,14 +71,14 @@ func progressWords(e event) string {
 	return text.Field(said)
 }
 
-func doneWords(e event) []line {
+func doneWords(e events.Event) []line {
 	switch e.How {
 	case fetch.Present:
 		return nil
 	case preseed.Kept:
 		return lines(change, yellow, fmt.Sprintf("%s: kept, because it was built here and is not the published image (rm -r out/%s, then preseed, takes that one)", e.Ref, e.Ref))
 	}
-	said := e.item() + ": " + e.How
+	said := e.Item() + ": " + e.How
 	if e.Bytes == nil {
 		return lines(change, none, said)
 	}
@@ -89,7 +90,7 @@ func doneWords(e event) []line {
 	return lines(change, none, said)
 }
 
-func endWords(e event, of subject, total, brought int) []line {
+func endWords(e events.Event, of subject, total, brought int) []line {
 	said := fmt.Sprintf("%s: %d present", count(total, of.noun), *e.Present)
 	heavy := endWeight(e)
 	if brought > 0 {
@@ -113,15 +114,15 @@ func endWords(e event, of subject, total, brought int) []line {
 
 // endWeight lets a terminal show the counts of a command that only transfers; beside
 // builds they matter if something was transferred.
-func endWeight(e event) weight {
-	if e.alone {
+func endWeight(e events.Event) weight {
+	if e.Alone {
 		return change
 	}
 	return detail
 }
 
 // portion is "1MiB of 2MiB", or "1MiB" if the size is unknown.
-func portion(e event) string {
+func portion(e events.Event) string {
 	if e.Size == nil {
 		return text.Bytes(*e.Bytes)
 	}

@@ -184,7 +184,7 @@ func downloadRows(s *state, now time.Time) []row {
 		if e.Left != nil {
 			full += fmt.Sprintf("  %s left", text.Duration(time.Duration(*e.Left)))
 		}
-		rows = append(rows, row{name: text.Field(d.about.item()), facts: [levels]string{full, rate, share}})
+		rows = append(rows, row{name: text.Field(d.about.Item()), facts: [levels]string{full, rate, share}})
 	}
 	return rows
 }

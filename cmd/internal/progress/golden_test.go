@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
+	"codeberg.org/stagex/sx/graph"
 )
 
 var update = flag.Bool("update", false, "write what is shown to testdata/")
@@ -48,6 +50,10 @@ func shown(t *testing.T, opts progress.Options) string {
 		play(t, d, log)
 		d.Close()
 		d.Warn("too late")
+		d.Judged([]verdict.Verdict{
+			{Ref: graph.Ref{Stage: "core", Name: "libc"}, Word: verdict.Match, Got: digest(t, "a"), Want: digest(t, "a"), Given: 2, Engine: "ssh"},
+			{Ref: graph.Ref{Stage: "core", Name: "zlib"}, Word: verdict.Mismatch, Got: digest(t, "b"), Want: digest(t, "c"), Against: "ours", Note: "why", Tainted: []graph.Ref{{Stage: "core", Name: "libc"}}},
+		})
 		d.End(1, errors.New("no engine"))
 		all = out.take()
 	})

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
@@ -123,24 +124,28 @@ func logOf(t *testing.T, n int) string {
 // play is a run with a bit of everything, about two minutes long.
 func play(t *testing.T, d *progress.Display, log string) {
 	t.Helper()
+	d.Run("20000101T000000.000Z-0a1b2c", "sx build --all", "v1.2.3")
 	playFetch(d.Sources())
 	libc, gcc, rust, zlib, bash := step("libc", "not built yet"), step("gcc", "core-libc will be built"), step("rust", "core-gcc will be built"), step("zlib", "core-libc will be built"), step("bash", "not built yet")
 	gcc.Because = libc.Output.Ref
 	libc.Expected, gcc.Expected, gcc.Untimed = 80*time.Second, time.Minute, true
 	llvm := familyOf("llvm", "clang", "lld")
+	kept := &plan.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: "musl"}, Deps: []graph.Ref{zlib.Output.Ref}}, Action: plan.ActionNone, Substituted: true, LastDuration: time.Minute}
+	gcc.Output.Deps, gcc.LastDuration, gcc.Memory = []graph.Ref{libc.Output.Ref}, 55*time.Second, 3*mib
+	gcc.Waited = plan.Waited{Depends: 65 * time.Second, Downloads: 3 * time.Second, Lock: 2 * time.Second, Job: time.Second}
 	d.Waiting("another sx runs the engine")
-	d.Begin(&plan.Plan{Engine: "ssh://builder", Steps: append([]*plan.Step{libc, gcc, rust, zlib, bash, {Action: plan.ActionNone}}, llvm...)})
+	d.Begin(&plan.Plan{Engine: "ssh://builder", Steps: append([]*plan.Step{libc, gcc, rust, zlib, bash, kept}, llvm...)})
 	d.Start(libc)
 	d.Estimate(150 * time.Second)
 	d.Progress(libc, "[2/3] RUN make")
 	pass(65 * time.Second)
-	d.Finish(libc, driver.Result{Ref: libc.Output.Ref, Outcome: plan.Built, Elapsed: 65 * time.Second, Digest: digest(t, "a")})
+	d.Finish(libc, driver.Result{Ref: libc.Output.Ref, Outcome: plan.Built, Elapsed: 65 * time.Second, Digest: digest(t, "a"), Solved: time.Minute, Committed: 2 * time.Second, Memory: 5 * mib, Size: 7 * mib})
 	d.Start(gcc)
 	d.Start(llvm[0])
 	d.Start(llvm[1])
 	d.Progress(llvm[1], "[linux/amd64 build 1/2] RUN cmake")
 	pass(2 * time.Second)
-	d.Finish(gcc, driver.Result{Ref: gcc.Output.Ref, Outcome: plan.Failed, Elapsed: 2 * time.Second, Err: errors.New("exit code: 1"), Log: log})
+	d.Finish(gcc, driver.Result{Ref: gcc.Output.Ref, Outcome: plan.Failed, Elapsed: 2 * time.Second, Err: &buildkit.BuildError{Ref: gcc.Output.Ref, File: "packages/core/gcc/Containerfile", Line: 7, Err: errors.New("exit code: 1")}, Log: log})
 	d.Finish(rust, driver.Result{Ref: rust.Output.Ref, Outcome: plan.Skipped, Cause: gcc.Output.Ref})
 	d.Finish(zlib, driver.Result{Ref: zlib.Output.Ref, Outcome: plan.Unchanged, Digest: digest(t, "b")})
 	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Reused, Digest: digest(t, "c")})

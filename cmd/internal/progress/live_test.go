@@ -15,11 +15,12 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/graph"
 )
 
 // night is the middle of a run.
 func night(d *progress.Display) {
-	p := &plan.Plan{Steps: []*plan.Step{step("gcc", ""), step("a-name-that-is-rather-long", ""), {Action: plan.ActionNone}}}
+	p := &plan.Plan{Steps: []*plan.Step{step("gcc", ""), step("a-name-that-is-rather-long", ""), {Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: "kept"}}, Action: plan.ActionNone}}}
 	p.Steps[0].Expected, p.Steps[1].Expected, p.Steps[1].Untimed = 40*time.Minute, 3*time.Hour, true
 	p.Steps[0].Request.Platforms = []string{"linux/amd64"}
 	llvm := familyOf("llvm", "clang", "lld", "llvm")

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 
 	"codeberg.org/stagex/sx/cmd/internal/buildlog"
+	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
 // tailBytes is how much of a log is ever shown.
@@ -42,6 +45,33 @@ func LogTail(path string, most int) ([]string, error) {
 	all := strings.Split(string(data), "\n")
 	all = withoutFrame(all)
 	return all[max(len(all)-most, 0):], nil
+}
+
+// How much of a failure's log its event has.
+const (
+	failureLines = 40
+	failureBytes = 8 << 10
+)
+
+// failureTail returns the end of the log of a failed build, with a newline between two
+// lines, "" if there is none.
+func failureTail(r driver.Result) string {
+	if r.Outcome != plan.Failed || r.Log == "" {
+		return ""
+	}
+	lines, err := LogTail(r.Log, failureLines)
+	if err != nil {
+		return err.Error()
+	}
+	tail := strings.Join(lines, "\n")
+	for len(tail) > failureBytes {
+		_, rest, ok := strings.Cut(tail, "\n")
+		if !ok {
+			return text.Shorten(tail, failureBytes)
+		}
+		tail = rest
+	}
+	return tail
 }
 
 // withoutFrame drops the last line, which repeats the message around the tail, and of BuildKit's summary, which repeats the failed step's output between

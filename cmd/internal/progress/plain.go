@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -32,7 +33,7 @@ var _ view = (*plain)(nil)
 func (v *plain) period() time.Duration { return plainPeriod }
 func (v *plain) close()                {}
 
-func (v *plain) show(e event) {
+func (v *plain) show(e events.Event) {
 	v.print(words(e), detail)
 	v.live(e.Time)
 }

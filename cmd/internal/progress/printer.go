@@ -4,6 +4,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/events"
 )
 
 // colour is an SGR sequence; none for the terminal's own.
@@ -50,7 +52,7 @@ type quiet struct{ printer }
 
 var _ view = (*quiet)(nil)
 
-func (v *quiet) show(e event)          { v.print(words(e), trouble) }
+func (v *quiet) show(e events.Event)   { v.print(words(e), trouble) }
 func (v *quiet) tick(time.Time)        {}
 func (v *quiet) period() time.Duration { return 0 }
 func (v *quiet) close()                {}

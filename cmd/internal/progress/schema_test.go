@@ -68,6 +68,8 @@ func typeOf(v any) string {
 		return "string"
 	case bool:
 		return "boolean"
+	case []any:
+		return "strings"
 	case json.Number:
 		if strings.ContainsAny(v.String(), ".eE") {
 			return "number"

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/graph"
+
+	"codeberg.org/stagex/sx/cmd/internal/events"
 )
 
 // state is what a run has come to. Its methods, and those of its parts, take in
@@ -36,14 +38,14 @@ func (s *state) busy() bool {
 }
 
 // runEnd is what came of it all.
-func (s *state) runEnd(now time.Time) event {
+func (s *state) runEnd(now time.Time) events.Event {
 	b := &s.builds
-	e := event{
-		Event: runEnd, Done: new(b.done), Saved: new(b.saved), Taken: new(b.taken), Failed: new(b.failed), Skipped: new(b.skipped), Steps: new(b.total), UpToDate: new(b.upToDate),
-		Elapsed: new(length(0)),
+	e := events.Event{
+		Event: events.RunEnd, Done: new(b.done), Saved: new(b.saved), Taken: new(b.taken), Failed: new(b.failed), Skipped: new(b.skipped), Steps: new(b.total), UpToDate: new(b.upToDate),
+		Elapsed: new(events.Length(0)),
 	}
 	if !s.start.IsZero() {
-		e.Elapsed = new(length(now.Sub(s.start)))
+		e.Elapsed = new(events.Length(now.Sub(s.start)))
 	}
 	e.Time = now.UTC()
 	return e

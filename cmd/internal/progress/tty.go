@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 )
 
@@ -28,9 +29,9 @@ type tty struct {
 	state      *state
 	size       func() (width, height int, ok bool)
 	foreground func() bool
-	idle       func() bool // what was painted is on its way to the screen
-	pending    []line      // to stay
-	skips      []event     // since the last paint
+	idle       func() bool    // what was painted is on its way to the screen
+	pending    []line         // to stay
+	skips      []events.Event // since the last paint
 
 	painted   []string // the live lines on the screen, without colours
 	paintedAt int      // at this width
@@ -49,8 +50,8 @@ func (v *tty) close() {
 	v.paintFrame(nil, v.width())
 }
 
-func (v *tty) show(e event) {
-	if e.Event == buildFinish && plan.Outcome(e.Outcome) == plan.Skipped {
+func (v *tty) show(e events.Event) {
+	if e.Event == events.BuildFinish && plan.Outcome(e.Outcome) == plan.Skipped {
 		v.skips = append(v.skips, e)
 	} else {
 		v.tellSkips()

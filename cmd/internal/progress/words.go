@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -30,30 +31,30 @@ type line struct {
 
 // words puts an event into lines. Not every event has any. Only errors and
 // texts may have several lines.
-func words(e event) []line {
+func words(e events.Event) []line {
 	switch e.Event {
-	case fetchProgress, preseedProgress, buildStep, planStep, buildLeft, runEnd:
+	case events.RunBegin, events.PlanKept, events.Verdict, events.FetchProgress, events.PreseedProgress, events.BuildStep, events.PlanStep, events.BuildLeft, events.RunEnd:
 		return nil
 	}
 	for _, f := range []*string{&e.Source, &e.Mirror, &e.How, &e.Ref, &e.Reason, &e.Outcome, &e.Digest, &e.Cause, &e.Registry, &e.Engine} {
 		*f = text.Field(*f)
 	}
 	switch e.Event {
-	case waiting:
+	case events.Waiting:
 		return lines(change, none, "waiting: "+e.Text)
-	case warning:
+	case events.Warning:
 		return lines(trouble, yellow, "warning: "+e.Text)
-	case interrupted:
+	case events.Interrupted:
 		return lines(trouble, yellow, "interrupted: running builds finish, nothing new starts; again to cancel them")
-	case cancelled:
+	case events.Cancelled:
 		return lines(trouble, yellow, e.Text+": cancelling; again to exit at once")
-	case lost:
+	case events.Lost:
 		return lines(trouble, yellow, count(*e.Events, "message")+" came faster than they were read, and are not shown")
-	case buildBegin:
+	case events.BuildBegin:
 		return lines(detail, none, "building "+count(*e.Steps, "output")+on(e.Engine))
-	case buildStart:
+	case events.BuildStart:
 		return lines(detail, none, startedWords(e))
-	case buildFinish:
+	case events.BuildFinish:
 		return finishWords(e)
 	}
 	return transferWords(e)
@@ -67,7 +68,7 @@ func on(engine string) string {
 	return " on " + engine
 }
 
-func startedWords(e event) string {
+func startedWords(e events.Event) string {
 	said := e.Ref + ": building: " + e.Reason
 	if e.Expected != nil {
 		said += fmt.Sprintf(" (%s)", about(time.Duration(*e.Expected), e.Guessed))
@@ -75,7 +76,7 @@ func startedWords(e event) string {
 	return said
 }
 
-func finishWords(e event) []line {
+func finishWords(e events.Event) []line {
 	took := text.Duration(time.Duration(*e.Elapsed))
 	tally := fmt.Sprintf("(%d/%d)", *e.Done, *e.Steps)
 	switch plan.Outcome(e.Outcome) {

@@ -49,7 +49,7 @@ type Schedule struct {
 // Run returns when each step has run or was skipped. If Stop reports true or ctx ends, it
 // starts nothing more, and returns when the running units have ended.
 func (s *Schedule) Run(ctx context.Context) {
-	s.began = s.Now()
+	s.start(s.Now())
 	defer context.AfterFunc(ctx, s.Wake)()
 	defer s.meter.stop()
 	var wg sync.WaitGroup
@@ -59,6 +59,33 @@ func (s *Schedule) Run(ctx context.Context) {
 		<-s.wake
 	}
 }
+
+// start begins the time of the run, from which on units wait.
+func (s *Schedule) start(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.began = now
+	for _, u := range s.Units {
+		u.since = now
+	}
+}
+
+// waited adds the time since u began to wait for something to what of tells, and lets
+// the next wait begin.
+func (s *Schedule) waited(u *Unit, of func(*plan.Waited) *time.Duration) {
+	if u.since.IsZero() {
+		return // the run has not begun
+	}
+	now := s.Now()
+	for _, st := range u.Steps {
+		*of(&st.Waited) += now.Sub(u.since)
+	}
+	u.since = now
+}
+
+func depends(w *plan.Waited) *time.Duration   { return &w.Depends }
+func downloads(w *plan.Waited) *time.Duration { return &w.Downloads }
+func job(w *plan.Waited) *time.Duration       { return &w.Job }
 
 // Wake makes Run check again what may start, and Stop.
 func (s *Schedule) Wake() {
@@ -92,6 +119,9 @@ func (s *Schedule) enqueue(u *Unit) {
 func (s *Schedule) Unblock(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if u.Blocked && u.needs == 0 {
+		s.waited(u, downloads)
+	}
 	u.Blocked = false
 	s.enqueue(u)
 	s.Wake()
@@ -121,13 +151,13 @@ func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 		}
 		u.state = unitRunning
 		s.active++
-		wg.Go(func() { s.start(ctx, u) })
+		wg.Go(func() { s.runUnit(ctx, u) })
 		stopped = s.Stop()
 	}
 	return s.active > 0 || s.unfinished > 0 && !stopped
 }
 
-func (s *Schedule) start(ctx context.Context, u *Unit) {
+func (s *Schedule) runUnit(ctx context.Context, u *Unit) {
 	if s.Claim != nil && !u.failsEarly {
 		if wait := s.Claim(u); wait != nil {
 			s.park(u)
@@ -144,7 +174,7 @@ func (s *Schedule) start(ctx context.Context, u *Unit) {
 func (s *Schedule) park(u *Unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.state, u.Blocked = unitWaiting, true
+	u.state, u.Blocked, u.since = unitWaiting, true, s.Now()
 	s.vacate(u)
 	s.active--
 	s.Wake()
@@ -160,6 +190,7 @@ func (s *Schedule) nextUnit() *Unit {
 	now := s.Now().Sub(s.began)
 	u := s.next(now)
 	if u != nil {
+		s.waited(u, job)
 		s.occupy(u, now+s.durations()(u))
 	}
 	return u
@@ -193,7 +224,9 @@ func (s *Schedule) memberEnded(ctx context.Context, u *Unit, st *plan.Step, ok b
 		return
 	}
 	for _, next := range dependents {
-		next.needs--
+		if next.needs--; next.needs == 0 {
+			s.waited(next, depends)
+		}
 		s.enqueue(next)
 	}
 }

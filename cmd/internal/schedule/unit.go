@@ -23,7 +23,8 @@ type Unit struct {
 	Blocked    bool      // it waits for sources or images, or for another process
 	Dependents [][]*Unit // by member: the units that depend on it
 	state      unitState
-	failsEarly bool // it runs at once and takes no slot
+	since      time.Time // it waits for what it waits for now; zero before the run
+	failsEarly bool      // it runs at once and takes no slot
 }
 
 type unitState int

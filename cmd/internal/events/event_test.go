@@ -1,4 +1,4 @@
-package progress
+package events
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ func TestLengths(t *testing.T) {
 		2563 * time.Millisecond: "2.563", 1243*time.Millisecond + 400*time.Microsecond: "1.243",
 		0: "0", -time.Second: "-1", 42 * time.Hour: "151200",
 	} {
-		if got, err := json.Marshal(length(d)); err != nil || string(got) != want {
+		if got, err := json.Marshal(Length(d)); err != nil || string(got) != want {
 			t.Errorf("%v is %s, %v, want %s", d, got, err, want)
 		}
 	}

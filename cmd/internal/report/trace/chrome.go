@@ -1,0 +1,127 @@
+package trace
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cmd/internal/events"
+	"codeberg.org/stagex/sx/cmd/internal/report"
+
+	"bytes"
+)
+
+// ToFile returns an observer that writes a Chrome trace of the run into a file when it
+// ends. Failed is called if it cannot.
+func ToFile(id, path string, failed func(error)) func(events.Event) {
+	return collect(id, func(r *report.Run) {
+		var doc bytes.Buffer
+		err := WriteChrome(&doc, r)
+		if err == nil {
+			err = disk.WriteFile(path, doc.Bytes(), 0o644, "")
+		}
+		if err != nil {
+			failed(fmt.Errorf("writing the trace: %w", err))
+		}
+	})
+}
+
+// chromeEvent is an event of the Trace Event Format: times in microseconds.
+type chromeEvent struct {
+	Name  string         `json:"name"`
+	Cat   string         `json:"cat,omitempty"`
+	Phase string         `json:"ph"`
+	Time  int64          `json:"ts"`
+	Dur   *int64         `json:"dur,omitempty"`
+	PID   int            `json:"pid"`
+	TID   int            `json:"tid"`
+	Args  map[string]any `json:"args,omitempty"`
+}
+
+// Rows of the trace: processes, as the format calls them.
+const (
+	runRow = iota + 1
+	outputRow
+	downloadRow
+)
+
+// WriteChrome writes a run in the Trace Event Format, as chrome://tracing and Perfetto
+// read it: complete events, and counters of what ran at once.
+//
+// Source: docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+func WriteChrome(w io.Writer, r *report.Run) error {
+	all := []chromeEvent{
+		named("process_name", runRow, 0, "run"), named("process_name", outputRow, 0, "outputs"), named("process_name", downloadRow, 0, "downloads"),
+		span("sx", "run", runRow, 0, 0, r.Length, map[string]any{"run": r.ID, "command": r.Command, "version": r.Version, "engine": r.Engine, "began": r.Began}),
+	}
+	for _, o := range r.Outputs {
+		if o.Start < 0 {
+			continue
+		}
+		all = append(all, span(o.Ref, o.State, outputRow, o.Lane, o.Start, ended(r, o), attributes(o)))
+		for _, p := range phases(o) {
+			if p.from >= o.Start { // what it waited for would lie over the output that ran before
+				all = append(all, span(p.name, "phase", outputRow, o.Lane, p.from, p.to, nil))
+			}
+		}
+	}
+	for i, d := range lanes(r) {
+		for _, d := range d {
+			all = append(all, span(d.Name, d.How, downloadRow, i, d.Start, downloaded(r, d), map[string]any{"bytes": d.Bytes, "from": d.Place, "error": d.Error}))
+		}
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": all, "displayTimeUnit": "ms"})
+}
+
+func micro(s float64) int64 { return int64(s*1e6 + 0.5) }
+
+func span(name, cat string, pid, tid int, from, to float64, args map[string]any) chromeEvent {
+	d := micro(to) - micro(from)
+	return chromeEvent{Name: name, Cat: cat, Phase: "X", Time: micro(from), Dur: &d, PID: pid, TID: tid, Args: args}
+}
+
+func named(what string, pid, tid int, name string) chromeEvent {
+	return chromeEvent{Name: what, Phase: "M", PID: pid, TID: tid, Args: map[string]any{"name": name}}
+}
+
+func downloaded(r *report.Run, d *report.Download) float64 {
+	if d.End >= 0 {
+		return d.End
+	}
+	return r.Length
+}
+
+// lanes puts downloads into rows in which none overlaps another.
+func lanes(r *report.Run) (rows [][]*report.Download) {
+next:
+	for _, d := range r.Downloads {
+		for i, row := range rows[:min(len(rows), 64)] {
+			if downloaded(r, row[len(row)-1]) <= d.Start {
+				rows[i] = append(row, d)
+				continue next
+			}
+		}
+		rows = append(rows, []*report.Download{d})
+	}
+	return rows
+}
+
+// attributes are what a span says of an output.
+func attributes(o *report.Output) map[string]any {
+	all := map[string]any{}
+	for name, value := range map[string]string{
+		"outcome": o.State, "reason": o.Reason, "because": o.Because, "engine": o.Engine, "digest": o.Digest, "published": o.Published,
+		"verdict": o.Verdict, "error": o.Error, "cause": o.Cause, "file": o.File, "family": o.Family,
+	} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	for name, value := range map[string]int64{"line": int64(o.Line), "memory": o.Memory, "size": o.Size} {
+		if value > 0 {
+			all[name] = value
+		}
+	}
+	return all
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/events"
+	keptruns "codeberg.org/stagex/sx/cmd/internal/report/runs"
+	"codeberg.org/stagex/sx/cmd/internal/report/trace"
+	"codeberg.org/stagex/sx/cmd/internal/text"
+)
+
+// observers returns what a run tells its events to besides the display: the kept run,
+// and traces if they are asked for.
+func (s *session) observers(ctx context.Context, id string) (all []func(events.Event), err error) {
+	kept := keptruns.NewRecorder(id, func() (string, error) { return s.tree.Store.Folder("runs") })
+	all = append(all, kept.Observe)
+	if s.trace != "" {
+		all = append(all, trace.ToFile(id, s.trace, s.warnTrace))
+	}
+	otlp, err := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, s.warnTrace)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if otlp != nil {
+		all = append(all, otlp)
+	}
+	return all, nil
+}
+
+// warnTrace says that a trace was lost, which fails no run.
+func (s *session) warnTrace(err error) {
+	fmt.Fprintln(s.stderr, "sx: warning: "+text.Field(err.Error()))
+}
+
+// typed returns the command line of this process for people, without passwords in URLs.
+func typed(args []string) string {
+	words := []string{"sx"}
+	for _, arg := range args {
+		if strings.Contains(arg, "://") {
+			arg = redactedWord(arg)
+		}
+		if arg == "" || strings.ContainsAny(arg, " '\"*?[]{}$&|;<>()`\\!#~\n\t") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
+
+// redactedWord redacts the URL in a word, which may be the value of a flag.
+func redactedWord(arg string) string {
+	flag, value, ok := strings.Cut(arg, "=")
+	if !ok || strings.Contains(flag, "://") {
+		return redacted(arg)
+	}
+	return flag + "=" + redacted(value)
+}
+
+// newRunID names the run that begins now.
+func newRunID() string { return keptruns.NewID(time.Now()) }
