@@ -102,18 +102,36 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	if c.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
 	}
-	if c.HasAvailableSubCommands() {
-		fmt.Fprintln(w, "\nCommands:")
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() {
-				fmt.Fprintf(w, "  %-*s %s\n", c.NamePadding(), sub.Name(), sub.Short)
-			}
-		}
-	}
+	writeCommands(w, c)
 	writeFlags(w, c)
 	writeExitCodes(w, c)
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "\nUse \"%s COMMAND --help\" for more about a command.\n", c.CommandPath())
+	}
+}
+
+// writeCommands lists the commands below c: by name, under the heading of their
+// group if they have one.
+func writeCommands(w io.Writer, c *cobra.Command) {
+	if !c.HasAvailableSubCommands() {
+		return
+	}
+	all := c.Commands()
+	if len(c.Groups()) == 0 {
+		fmt.Fprintln(w, "\nCommands:")
+		listCommands(w, all, "")
+	}
+	for _, g := range c.Groups() {
+		fmt.Fprintf(w, "\n%s:\n", g.Title)
+		listCommands(w, all, g.ID)
+	}
+}
+
+func listCommands(w io.Writer, all []*cobra.Command, group string) {
+	for _, sub := range all {
+		if sub.GroupID == group && sub.IsAvailableCommand() {
+			fmt.Fprintf(w, "  %-*s %s\n", sub.Parent().NamePadding(), sub.Name(), sub.Short)
+		}
 	}
 }
 

@@ -99,16 +99,7 @@ output. --all selects the whole tree.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetHelpCommand(newHelpCommand(a))
-	root.AddCommand(
-		newBuildCommand(a), newFetchCommand(a), newPreseedCommand(a), newDigestsCommand(a),
-		newVerifyCommand(a), newExplainCommand(a), newLogCommand(a), newListCommand(a), newDepsCommand(a), newRdepsCommand(a), newWhyCommand(a),
-		newLsCommand(a), newCatCommand(a), newOwnsCommand(a), newUnpackCommand(a), newLintCommand(a), newShellCommand(a),
-		newGraphCommand(a), newImpactCommand(a), newDiffCommand(a), newSBOMCommand(a), newPinsCommand(a),
-		newImportCommand(a), newPushCommand(a),
-		newDuCommand(a), newGCCommand(a), newEngineCommand(a), newDoctorCommand(a), newKeysCommand(a), newSignCommand(a), newReleaseCommand(a), newManCommand(a), newVersionCommand(a),
-		newReproduceCommand(a), newReceiptCommand(a), newReportCommand(a), newHistoryCommand(a),
-		newNewCommand(a), newUpdateCommand(a), newHashCommand(a), newSchemaCommand(a),
-	)
+	addCommands(root, a)
 	a.addCompletions(root)
 	return root
 }
