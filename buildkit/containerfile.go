@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"codeberg.org/stagex/sx/graph"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -85,14 +86,14 @@ func addedFiles(containerfile []byte) (patterns []*regexp.Regexp) {
 
 // wild matches the parts of an ADD's source that are not literal: variables, wildcards,
 // sets and escapes.
-var wild = regexp.MustCompile(`\$\{[^}]*\}|\$\w+|\*|\?|\[[^\]]*\]|\\.`)
+var wild = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^}]*\}|\$\w+|\*|\?|\[[^\]]*\]|\\.`) })
 
 func addPattern(source string) *regexp.Regexp {
 	var b strings.Builder
 	b.WriteString(`^/*`)
 	source = strings.TrimPrefix(path.Clean("/"+source), "/")
 	at := 0
-	for _, span := range wild.FindAllStringIndex(source, -1) {
+	for _, span := range wild().FindAllStringIndex(source, -1) {
 		b.WriteString(regexp.QuoteMeta(source[at:span[0]]))
 		switch source[span[0]] {
 		case '$':

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
@@ -139,7 +140,7 @@ const DamagedBlob = "in the engine's store is damaged"
 // have, because the disk was full while it recorded it, say. Every build that needs the
 // result fails until the engine forgets it (containerd: core/snapshots/storage,
 // core/metadata).
-var lostSnapshot = regexp.MustCompile(`snapshot( \S+)? does not exist: not found$`)
+var lostSnapshot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`snapshot( \S+)? does not exist: not found$`) })
 
 // cacheDamage returns what is wrong with the engine's cache, if a build failed for that reason
 // and would fail each time with the same cache. Otherwise it returns "".
@@ -147,7 +148,7 @@ func cacheDamage(err error) string {
 	switch {
 	case Damaged(err):
 		return "a blob in its cache is damaged"
-	case err != nil && lostSnapshot.MatchString(err.Error()):
+	case err != nil && lostSnapshot().MatchString(err.Error()):
 		return "a snapshot in its cache is missing"
 	}
 	return ""
@@ -156,7 +157,9 @@ func cacheDamage(err error) string {
 // leftOver matches the error for a new snapshot whose folder exists already: the engine was
 // killed before it had recorded that folder. By failing it removes the folder, so that the
 // next try succeeds (containerd: plugins/snapshots/overlay, createSnapshot).
-var leftOver = regexp.MustCompile(`failed to rename: rename \S+/snapshots/new-\d+ \S+/snapshots/\d+: file exists`)
+var leftOver = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`failed to rename: rename \S+/snapshots/new-\d+ \S+/snapshots/\d+: file exists`)
+})
 
 // transient reports whether err is not a failed build but a failed connection, a step that
 // lost another client's session, or a left-over of a killed engine.
@@ -166,7 +169,7 @@ func transient(err error) bool {
 		return true
 	}
 	m := err.Error()
-	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled") || leftOver.MatchString(m)
+	return strings.Contains(m, "no active session") || strings.Contains(m, "context canceled") || leftOver().MatchString(m)
 }
 
 // RootMessage returns the message of err without the prefixes of BuildKit and gRPC.
@@ -186,7 +189,9 @@ func programMessage(m string) string {
 }
 
 // missingFile matches BuildKit's error for a COPY or ADD of a missing file.
-var missingFile = regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
+var missingFile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
+})
 
 // contextMessage adds to the error of a missing file where it was searched for, and which
 // sources there are.
@@ -199,7 +204,7 @@ func contextMessage(m string, job Job) string {
 	if len(names) > 0 {
 		holds = strings.Join(names, ", ")
 	}
-	return missingFile.ReplaceAllString(m, fmt.Sprintf("$1 not found in %s, nor as a source: fetch/ holds %s",
+	return missingFile().ReplaceAllString(m, fmt.Sprintf("$1 not found in %s, nor as a source: fetch/ holds %s",
 		strings.ReplaceAll(job.Request.Context, "$", "$$"), strings.ReplaceAll(holds, "$", "$$")))
 }
 

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
 )
@@ -19,7 +20,7 @@ type violation struct {
 // lintWarning matches a violation as BuildKit formats it (moby/buildkit: linter,
 // LintFormatShort). BuildKit sends violations as warnings, and with `error=true` ends the
 // build with an error that lists only their rules.
-var lintWarning = regexp.MustCompile(`(?s)^(\w+): (.*?)(?: \(line \d+\))?$`)
+var lintWarning = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)^(\w+): (.*?)(?: \(line \d+\))?$`) })
 
 const lintFailed = "lint violation found for rules: "
 
@@ -27,7 +28,7 @@ const lintFailed = "lint violation found for rules: "
 // each time that it reads the file.
 func (w *watch) seeWarnings(warnings []*client.VertexWarning) {
 	for _, warning := range warnings {
-		m := lintWarning.FindStringSubmatch(string(warning.Short))
+		m := lintWarning().FindStringSubmatch(string(warning.Short))
 		if m == nil || len(w.violations) == maxViolations {
 			continue
 		}

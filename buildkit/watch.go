@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
@@ -68,7 +69,7 @@ func (w *watch) see(s *client.SolveStatus) {
 	}
 	for _, l := range s.Logs {
 		w.rlimit = w.rlimit || bytes.Contains(l.Data, []byte("error setting rlimit"))
-		w.full = w.full || w.job.disk != "" && noSpace.Match(l.Data) && diskFull(w.job.disk)
+		w.full = w.full || w.job.disk != "" && noSpace().Match(l.Data) && diskFull(w.job.disk)
 	}
 	w.seeWarnings(s.Warnings)
 	s.Statuses = slices.DeleteFunc(s.Statuses, func(v *client.VertexStatus) bool {
@@ -85,7 +86,7 @@ func (w *watch) see(s *client.SolveStatus) {
 const PeakStatus = "sx: peak memory"
 
 // noSpace matches the message of ENOSPC.
-var noSpace = regexp.MustCompile(`(?i)no space left on device`)
+var noSpace = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)no space left on device`) })
 
 // fullBelow is how many bytes may be free on a full disk: the failed write was larger, and
 // some filesystems keep a reserve.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
@@ -102,7 +103,7 @@ func (s *argScope) expand(word string) (string, error) {
 		return value, err
 	}
 	cost := len(word)
-	if patternWord.MatchString(word) {
+	if patternWord().MatchString(word) {
 		s.left = maxPattern
 		cost *= maxPattern / 4
 	}
@@ -129,14 +130,14 @@ type limitError struct {
 func (e *limitError) Error() string { return e.text }
 
 var (
-	patternWord = regexp.MustCompile(`\$\{[^{}:$]+[#%/]`)
-	replaceAll  = regexp.MustCompile(`\$\{[^{}:/$]*//`)
+	patternWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^{}:$]+[#%/]`) })
+	replaceAll  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^{}:/$]*//`) })
 )
 
 // replacesInReplacement reports whether one ${name//pattern/text} may be inside another,
 // which would multiply lengths again.
 func replacesInReplacement(word string) bool {
-	starts := replaceAll.FindAllStringIndex(word, -1)
+	starts := replaceAll().FindAllStringIndex(word, -1)
 	if len(starts) < 2 {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Broken is a definition whose outputs cannot be built, because it has errors or because
@@ -101,8 +102,8 @@ func (g *Graph) BrokenOutput(r Ref) *Broken {
 }
 
 var (
-	subpackagesList = regexp.MustCompile(`(?m)^\s*subpackages\s*=\s*\[([^\]]*)`)
-	quotedText      = regexp.MustCompile(`"[^"\n]*"|'[^'\n]*'`)
+	subpackagesList = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^\s*subpackages\s*=\s*\[([^\]]*)`) })
+	quotedText      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[^"\n]*"|'[^'\n]*'`) })
 )
 
 // maxGuess bounds the text that guess searches, in bytes.
@@ -113,8 +114,8 @@ const maxGuess = 16 << 10
 func (d *draft) guess() (refs []Ref) {
 	names := []string{d.def.Name}
 	text := d.def.PackageTOML[:min(len(d.def.PackageTOML), maxGuess)]
-	if list := subpackagesList.FindSubmatch(text); list != nil {
-		if quoted := quotedText.FindAll(list[1], -1); len(quoted) > 0 {
+	if list := subpackagesList().FindSubmatch(text); list != nil {
+		if quoted := quotedText().FindAll(list[1], -1); len(quoted) > 0 {
 			names = names[:0]
 			for _, q := range quoted {
 				names = append(names, string(q[1:len(q)-1]))

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // draft is a definition while it is loaded. One goroutine at a time uses it.
@@ -52,7 +53,7 @@ const hidden = "hidden"
 // still checked and not reported as missing.
 const refusedVersion = "0"
 
-var platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
+var platformPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`) })
 
 // fail adds problems of one of the draft's files.
 func (d *draft) fail(file string, problems ...problem) {
@@ -103,7 +104,7 @@ func (d *draft) describe() {
 func (d *draft) readPlatforms(platforms []string) {
 	for i, p := range platforms {
 		switch {
-		case !platformPattern.MatchString(p):
+		case !platformPattern().MatchString(p):
 			d.refuse("platforms", "platform %q: want <os>/<architecture>, such as %s", p, DefaultPlatform)
 		case slices.Contains(platforms[:i], p):
 			d.refuse("platforms", "platform %q: named twice", p)

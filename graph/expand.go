@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // placeholderNames are all placeholders that `file` and `mirrors` may contain.
@@ -68,7 +69,7 @@ type version string
 // tagPattern is the tag of an OCI image, which every version becomes.
 //
 // Source: OCI distribution specification, "Pulling manifests".
-var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+var tagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`) })
 
 // maxTag is the maximal length of a tag. (In tagPattern it would make each start of sx
 // compile a large expression.)
@@ -109,7 +110,7 @@ func (v version) placeholders() map[string]string {
 }
 
 func checkVersion(v string) error {
-	if len(v) > maxTag || !tagPattern.MatchString(v) {
+	if len(v) > maxTag || !tagPattern().MatchString(v) {
 		return fmt.Errorf("version %q is not a valid image tag: want up to 128 of letters, digits, . _ -, not beginning with . or -", v)
 	}
 	return nil

@@ -63,7 +63,7 @@ func (s *argScope) platformOf(word string) (string, error) {
 		return "", nil
 	}
 	value, err := s.base(word)
-	if err == nil && !platformPattern.MatchString(value) {
+	if err == nil && !platformPattern().MatchString(value) {
 		err = errors.New("want <os>/<architecture>, such as " + DefaultPlatform)
 	}
 	if err != nil {

@@ -1,10 +1,11 @@
 package graph_test
 
 import (
-	"codeberg.org/stagex/sx/graph"
-	"github.com/google/go-cmp/cmp"
 	"strings"
 	"testing"
+
+	"codeberg.org/stagex/sx/graph"
+	"github.com/google/go-cmp/cmp"
 )
 
 // withSource is a package.toml whose first source line is line 5.

@@ -1,7 +1,6 @@
 package graph_test
 
 import (
-	"codeberg.org/stagex/sx/graph/graphtest"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"codeberg.org/stagex/sx/graph/graphtest"
 
 	"codeberg.org/stagex/sx/graph"
 	"github.com/google/go-cmp/cmp"

@@ -6,14 +6,15 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 var (
 	// A key becomes the beginning of a build argument's name.
-	keyPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
-	shaPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
+	keyPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`) })
+	shaPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{7,64}$`) })
 	// What a format holds is part of a file's name.
-	formatPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	formatPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`) })
 )
 
 // sourceReader expands and checks one [sources.<key>], collecting problems.
@@ -37,14 +38,14 @@ func (r *sourceReader) fail(key, format string, args ...any) {
 func readSource(m *manifest, d *Definition, key string) (Source, []problem) {
 	raw := m.Sources[key]
 	r := &sourceReader{manifest: m, key: key}
-	if !keyPattern.MatchString(key) {
+	if !keyPattern().MatchString(key) {
 		r.fail("", "the key must be letters, digits, _ and -, because it names build arguments")
 	}
 	s := Source{
 		Key:     key,
 		Version: r.optional("version", raw.Version, checkVersion),
-		GitSHA:  r.optional("git_sha", raw.GitSHA, matching(shaPattern, "want a commit in lower-case hexadecimal digits")),
-		Format:  r.optional("format", raw.Format, matching(formatPattern, "want the ending of an archive's name, such as tar.gz")),
+		GitSHA:  r.optional("git_sha", raw.GitSHA, matching(shaPattern(), "want a commit in lower-case hexadecimal digits")),
+		Format:  r.optional("format", raw.Format, matching(formatPattern(), "want the ending of an archive's name, such as tar.gz")),
 	}
 	if raw.Version != nil && s.Version == "" {
 		s.Version = refusedVersion

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -177,7 +178,7 @@ func (s *scanner) count() bool {
 	return true
 }
 
-var bareKey = regexp.MustCompile(`^[^\s=.\[\]{}"'#,]+`)
+var bareKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s=.\[\]{}"'#,]+`) })
 
 func (s *scanner) name() (string, bool) {
 	if s.at == len(s.data) {
@@ -186,7 +187,7 @@ func (s *scanner) name() (string, bool) {
 	if c := s.data[s.at]; c == '"' || c == '\'' {
 		return s.text(c, false)
 	}
-	name := bareKey.Find(s.data[s.at:s.endOfLine()])
+	name := bareKey().Find(s.data[s.at:s.endOfLine()])
 	s.at += len(name)
 	return string(name), len(name) > 0 && s.fits(len(name))
 }
@@ -261,7 +262,7 @@ func (s *scanner) table(k *Key, depth int) bool {
 	}
 }
 
-var shortTime = regexp.MustCompile(`(^|[T ])[0-9]{2}:[0-9]{2}([^:0-9]|$)`)
+var shortTime = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[T ])[0-9]{2}:[0-9]{2}([^:0-9]|$)`) })
 
 // bare parses a number, a boolean or a time.
 func (s *scanner) bare() bool {
@@ -274,7 +275,7 @@ func (s *scanner) bare() bool {
 	if !s.fits(len(text)) || len(text) == 0 {
 		return false
 	}
-	if shortTime.Match(text) {
+	if shortTime().Match(text) {
 		s.newer("a time without seconds")
 	}
 	return true
@@ -330,7 +331,9 @@ func (s *scanner) lines(quote byte) bool {
 	return s.fits(s.at-start) && false
 }
 
-var escapes = regexp.MustCompile(`\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)`)
+var escapes = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)`)
+})
 
 var escaped = map[byte]string{'b': "\b", 't': "\t", 'n': "\n", 'f': "\f", 'r': "\r", 'e': "\x1b"}
 
@@ -339,7 +342,7 @@ func unescape(text string) string {
 	if !strings.Contains(text, `\`) {
 		return text
 	}
-	return escapes.ReplaceAllStringFunc(text, func(e string) string {
+	return escapes().ReplaceAllStringFunc(text, func(e string) string {
 		if code, err := strconv.ParseUint(e[2:], 16, 32); err == nil && len(e) > 2 {
 			return string(utf8.AppendRune(nil, rune(code)))
 		}

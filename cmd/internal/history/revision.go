@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -67,7 +68,7 @@ func (s *store) revision(name string) (*object.Commit, error) {
 	}
 	if found == nil {
 		hint := ""
-		if expression.MatchString(name) {
+		if expression().MatchString(name) {
 			hint = "; name a commit by its 40 hex digits, which git rev-parse prints"
 		}
 		return nil, noHistory("the repository has no branch, tag or commit %.200q%s", name, hint)
@@ -76,7 +77,7 @@ func (s *store) revision(name string) (*object.Commit, error) {
 }
 
 // expression is what git would compute a commit from, or find by the first digits.
-var expression = regexp.MustCompile(`[~^:{]|^[0-9a-fA-F]{4,40}$`)
+var expression = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[~^:{]|^[0-9a-fA-F]{4,40}$`) })
 
 // fullNames are the references that a name may mean.
 func fullNames(name string) (all []string) {

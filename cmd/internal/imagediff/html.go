@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"sync"
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -25,7 +26,8 @@ var _ Printer = (*HTML)(nil)
 // NewHTML prints to w.
 func NewHTML(w io.Writer) *HTML { return &HTML{w: bufio.NewWriter(w)} }
 
-var page = template.Must(template.New("").Parse(`
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Parse(`
 {{- define "begin" -}}
 <!doctype html>
 <html lang="en"><meta charset="utf-8">
@@ -65,10 +67,11 @@ code { font: 13px/1.4 monospace; white-space: pre-wrap }
 {{end}}</html>
 {{end -}}
 `))
+})
 
 // Begin prints the head of the page.
 func (h *HTML) Begin(a, b Image) error {
-	return page.ExecuteTemplate(h.w, "begin", map[string]any{
+	return page().ExecuteTemplate(h.w, "begin", map[string]any{
 		"A": text.Field(a.Name), "B": text.Field(b.Name), "DigestA": a.Root.Digest, "DigestB": b.Root.Digest,
 	})
 }
@@ -79,7 +82,7 @@ func (h *HTML) Difference(d Difference) error {
 		return nil
 	}
 	if to := d.heading(); to != h.heading {
-		if err := page.ExecuteTemplate(h.w, "heading", map[string]any{"Open": h.heading != "", "Heading": to}); err != nil {
+		if err := page().ExecuteTemplate(h.w, "heading", map[string]any{"Open": h.heading != "", "Heading": to}); err != nil {
 			return err
 		}
 		h.heading = to
@@ -95,12 +98,12 @@ func (h *HTML) Difference(d Difference) error {
 	if d.Entries > 0 {
 		what = fmt.Sprintf("%s (%d)", what, d.Entries)
 	}
-	return page.ExecuteTemplate(h.w, "row", map[string]any{"Path": text.Field(d.name()), "What": what, "A": a, "B": b, "Cause": d.Cause})
+	return page().ExecuteTemplate(h.w, "row", map[string]any{"Path": text.Field(d.name()), "What": what, "A": a, "B": b, "Cause": d.Cause})
 }
 
 // End prints the sums.
 func (h *HTML) End(s Summary) error {
-	err := page.ExecuteTemplate(h.w, "end", map[string]any{
+	err := page().ExecuteTemplate(h.w, "end", map[string]any{
 		"Open": h.heading != "", "Left": max(h.rows-maxRows, 0), "Equal": s.Equal, "Sum": sum(s.Differences),
 		"What": counts(s.ByWhat), "Cause": counts(s.ByCause),
 	})

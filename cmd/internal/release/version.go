@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // Version is a release: YYYY.MM.N (upstream's src/gen-version.sh).
 type Version struct{ Year, Month, Number int }
 
-var versionForm = regexp.MustCompile(`^([0-9]{4})\.(0[1-9]|1[0-2])\.(0|[1-9][0-9]{0,3})$`)
+var versionForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]{4})\.(0[1-9]|1[0-2])\.(0|[1-9][0-9]{0,3})$`) })
 
 // ParseVersion reads "2026.03.0".
 func ParseVersion(text string) (Version, error) {
-	m := versionForm.FindStringSubmatch(text)
+	m := versionForm().FindStringSubmatch(text)
 	if m == nil {
 		return Version{}, fmt.Errorf("want a release such as 2026.03.0, not %q", text)
 	}

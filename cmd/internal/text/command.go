@@ -3,6 +3,7 @@ package text
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Two families of commands hide in the output of a CI job:
@@ -13,18 +14,18 @@ import (
 //
 // Both lose their meaning with a backslash inside, which shows where one was.
 var (
-	lineCommand   = regexp.MustCompile(`^[ \t]*:(:)`)
-	inlineCommand = regexp.MustCompile(`##([A-Za-z0-9_-]*)\[`)
+	lineCommand   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[ \t]*:(:)`) })
+	inlineCommand = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`##([A-Za-z0-9_-]*)\[`) })
 )
 
 // disarm breaks the CI commands in one escaped line.
 func disarm(line string) string {
-	if m := lineCommand.FindStringSubmatchIndex(line); m != nil {
+	if m := lineCommand().FindStringSubmatchIndex(line); m != nil {
 		at := m[2] - 1
 		line = line[:at] + `\` + line[at:]
 	}
 	if strings.Contains(line, "##") {
-		line = inlineCommand.ReplaceAllString(line, `##$1\[`)
+		line = inlineCommand().ReplaceAllString(line, `##$1\[`)
 	}
 	return line
 }
