@@ -19,7 +19,8 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// What sx hash, sx update and sx new share: the only commands that write below packages/.
+// The functions that sx hash, sx update and sx new share. No other command writes below
+// packages/.
 
 // maxEdited is the largest file that is edited, in bytes.
 const maxEdited = 1 << 20
@@ -61,7 +62,7 @@ func editOne(ctx context.Context, a *app, flags map[string]string, selector stri
 	})
 }
 
-// editError makes a usage error of what is wrong in a definition.
+// editError makes a usage error of an error in a definition.
 func editError(err error) error {
 	var broken *graph.BrokenError
 	if errors.As(err, &broken) {
@@ -97,16 +98,16 @@ func learn(ctx context.Context, s *session, e *edit.Edit, keep bool) (learnt []f
 	return learnt, err
 }
 
-// tellLearnt says on stderr what was downloaded, and what is to doubt.
+// tellLearnt prints each downloaded file on stderr, with warnings about its mirrors.
 func tellLearnt(s *session, learnt []fetch.Learnt) {
 	for _, l := range learnt {
 		fmt.Fprintf(s.stderr, "sx: %s: %s, %s, from %s\n", text.Field(l.Name), filepath.Base(l.Path), units.HumanSize(float64(l.Size)),
 			text.Field(strings.Join(l.From, ", ")))
 		for _, f := range l.Failed {
-			fmt.Fprintf(s.stderr, "sx: warning: %s: the mirror %s has no such file: %s\n", text.Field(l.Name), text.Field(f.Place), text.Field(f.Text()))
+			fmt.Fprintf(s.stderr, "sx: warning: %s: the mirror %s did not send it: %s\n", text.Field(l.Name), text.Field(f.Place), text.Field(f.Text()))
 		}
 		if l.Plain {
-			fmt.Fprintf(s.stderr, "sx: warning: %s: it came without encryption, and anyone on the way can have chosen it: compare the hash\n", text.Field(l.Name))
+			fmt.Fprintf(s.stderr, "sx: warning: %s: downloaded by plain http, so anyone on the way can have replaced it: compare the hash\n", text.Field(l.Name))
 		}
 	}
 }
@@ -145,7 +146,7 @@ func printChanges(s *session, files []edit.File) {
 	}
 }
 
-// editJSON is what hash --json and update --json print. It only gains fields.
+// editJSON is the output of hash --json and update --json. It only gains fields.
 type editJSON struct {
 	Sources []learntJSON `json:"sources"`
 	Changes []changeJSON `json:"changes"`

@@ -20,15 +20,15 @@ func newHashCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hash OUTPUT",
 		Short: "Download sources and print their hashes for package.toml",
-		Long: `Downloads the sources of an output's definition from their mirrors, whatever hashes
-package.toml has, and prints the hashes as it wants them. All mirrors are asked, and those
-that answer must send the same bytes. What is not of the kind that the file's name tells,
-such as a web page instead of a .tar.gz, is refused.
+		Long: `Downloads the sources of an output's definition from their mirrors, ignoring the hashes in
+package.toml, and prints their hashes in its format. All mirrors are asked; those that
+answer must send the same bytes. A file of the wrong kind, such as a web page instead of a
+.tar.gz, is refused.
 
---write writes the hashes into package.toml and leaves the rest of its text as it is, also
-where a hash is missing or empty; the files are put into fetch/. Without it nothing is kept.
+--write writes the hashes into package.toml, also where one is missing or empty, keeps the
+rest of its text, and puts the files into fetch/. Without it nothing is kept.
 
-A hash that was downloaded proves nothing: compare it with what the authors publish.`,
+A downloaded hash proves nothing: compare it with the one that the authors publish.`,
 		Example: `  sx hash core-zlib
   sx hash user/x --write                 # after writing package.toml by hand
   sx hash core/tools --source ln --write`,

@@ -24,9 +24,9 @@ func newNewCommand(a *app) *cobra.Command {
 		Use:   "new STAGE/NAME",
 		Short: "Make a new definition",
 		Long: `Makes the folder packages/STAGE/NAME with a package.toml and a Containerfile. With --from it
-is a copy of a similar definition, which builds as it is; without, a skeleton of a program
-that is built by configure and make. What has to be filled in says TODO, and sx lint lists
-it; then sx hash --write writes the hashes of the sources.
+is a copy of a similar definition, and builds as it is; without, it is a skeleton for a
+program that is built by configure and make. sx lint lists the places to fill in, which say
+TODO; then sx hash --write writes the hashes of the sources.
 
 A folder or output that exists is refused, and nothing is replaced.`,
 		Example: `  sx new user/zopfli --from core/zlib
@@ -117,5 +117,5 @@ func tellNew(s *session, f *edit.Folder, ref graph.Ref, o newOptions) {
 		return
 	}
 	name := ref.Stage + "/" + ref.Name
-	fmt.Fprintf(s.stderr, "sx: next: fill in what sx lint %s says, then sx hash %s --write and sx build %s\n", name, name, ref)
+	fmt.Fprintf(s.stderr, "sx: next: fill in the places that sx lint %s lists, then sx hash %s --write and sx build %s\n", name, name, ref)
 }

@@ -12,9 +12,9 @@ func newSchemaCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema FILE",
 		Short: "Print the JSON Schema of package.toml or stagex.toml",
-		Long: `Prints the JSON Schema (draft 7) of package.toml or stagex.toml, with which editors complete
-keys, show what they mean and mark what is wrong: taplo, and the extension Even Better TOML
-that is built on it. docs/write.md says how. sx lint checks more than a schema can.`,
+		Long: `Prints the JSON Schema (draft 7) of package.toml or stagex.toml. Editors that use taplo, such
+as VS Code with Even Better TOML, complete keys with it, show their meaning and mark errors;
+docs/write.md has the setup. sx lint checks more than a schema can.`,
 		Example: `  sx schema package.toml > ~/.config/sx/package.schema.json
   taplo lint --schema "file://$HOME/.config/sx/package.schema.json" packages/*/*/package.toml`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -26,11 +26,11 @@ func newUpdateCommand(a *app) *cobra.Command {
 file change with it, and writes their hashes; also those of definitions that take their
 version from this one (version_from). Comments, order and layout of the files stay.
 
-Sources with a version of their own stay: --source updates one of them instead. What a
-person has to look at is said: a source or Containerfile that names the old version as
-text, a git_sha. All mirrors are asked, as by sx hash. If anything fails nothing is written.
+Sources with a version of their own stay; --source updates one of them instead. Warnings
+name the lines to check by hand: a source or Containerfile that has the old version as
+text, a git_sha. All mirrors are asked, as by sx hash. If anything fails, nothing is written.
 
-The sources are put into fetch/. --dry-run downloads them, and keeps nothing.`,
+The sources are put into fetch/. --dry-run downloads them, but keeps nothing.`,
 		Example: `  sx update core-zlib 1.3.2
   sx update core-zlib 1.3.2 -n             # the lines that would change
   sx update core-tools 1.3.0 --source ln   # a source with its own version`,

@@ -27,8 +27,8 @@ type Download struct {
 	What string // "file"
 	Size int64  // of the whole; -1 if only the server knows
 	Max  int64  // a file above this limit is refused
-	// Unknown says that the hash of the file is not known: whatever Part.Check returns, the
-	// body of a transfer that is complete by the rules of HTTP is the file.
+	// Unknown says that the hash of the file is not known: a body that is complete by the rules
+	// of HTTP is the file, and Part.Check must return a *HashError with its hash.
 	Unknown bool
 	// Ask sends the request for the bytes from offset on. Its errors are Client's.
 	Ask func(ctx context.Context, offset int64) (*http.Response, error)

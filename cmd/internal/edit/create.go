@@ -19,15 +19,15 @@ import (
 type Folder struct {
 	Dir   string       // "packages/user/x"
 	Files []graph.File // sorted by path
-	Notes []string     // what a person has to look at
+	Notes []string     // places to check by hand
 }
 
-// toFill stands for what a person has to write; package lint finds it.
+// toFill is the value of a field to fill in by hand; package lint finds it.
 const toFill = "TODO"
 
 // Create prepares a new definition: a copy of the one in the folder from, with another name
-// and the words about it left to fill in, or a skeleton if from is "". It refuses a name that
-// is taken, and what the loader of package graph cannot read.
+// and its description, license and website to fill in, or a skeleton if from is "". It refuses
+// a name that is taken, and a definition that the loader of package graph finds broken.
 func (t Tree) Create(ctx context.Context, tree fs.FS, ref graph.Ref, from string) (*Folder, error) {
 	g, err := t.Load(ctx, nil) // with the files of each definition
 	if err != nil {
@@ -106,7 +106,8 @@ func (f *Folder) rename(d *graph.Definition, ref graph.Ref) ([]byte, error) {
 	return text.Bytes()
 }
 
-// base is what a skeleton in the stages pallet and user builds with, if the tree has it.
+// base is the output in which a skeleton of the stages pallet and user is built, if the tree
+// has it.
 var base = graph.Ref{Stage: "pallet", Name: "clang-gnu-busybox"}
 
 // skeleton makes a definition with one source that is built by configure and make.
@@ -125,7 +126,7 @@ func (f *Folder) skeleton(g *graph.Graph, ref graph.Ref) {
 		{Path: "package.toml", Mode: 0o644, Data: []byte(manifest)},
 	}
 	if build == "scratch" {
-		f.Notes = append(f.Notes, f.Dir+"/Containerfile begins with nothing: copy a compiler, a shell and make into the stage build (COPY --from=stagex/…)")
+		f.Notes = append(f.Notes, f.Dir+"/Containerfile has an empty stage build: copy a compiler, a shell and make into it (COPY --from=stagex/…)")
 	}
 }
 
@@ -160,7 +161,7 @@ COPY --from=build /rootfs/ /
 `
 
 // Write makes the folder in the tree at root, completely or not at all. It replaces nothing.
-// The folder tmp is for what is not complete; see [File.Write].
+// The folder tmp is for incomplete files; see [File.Write].
 func (f *Folder) Write(root, tmp string) error {
 	err := f.writeBy(root, tmp)
 	if elsewhere(err, tmp) {

@@ -21,7 +21,7 @@ type Tree struct {
 // Edit is a change of package.toml files that is not written yet.
 type Edit struct {
 	Sources []Source // whose hashes have to be set
-	Notes   []string // what a person has to look at
+	Notes   []string // places to check by hand
 	// Followers are definitions that take the version from this one: "pallet/rust".
 	Followers []string
 

@@ -42,7 +42,7 @@ func ParseText(data []byte) (*Text, error) {
 	return &Text{data: data, file: f}, err
 }
 
-// value returns what the text says of a key, nil if nothing. It does not know of changes.
+// value returns the value of a key before all changes, nil if there is none.
 func (t *Text) value(path ...string) any {
 	value := any(t.file.Values)
 	for _, name := range path {
@@ -147,8 +147,8 @@ func (t *Text) eol() string {
 	return "\n"
 }
 
-// Bytes returns the text with its changes. It fails if TOML that is read anew differs in
-// anything else.
+// Bytes returns the text with its changes. It parses the result, and fails if any other value
+// differs from the original.
 func (t *Text) Bytes() ([]byte, error) {
 	changes := slices.Clone(t.changes)
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.at.Start, b.at.Start) })
@@ -188,7 +188,7 @@ func (t *Text) verify(out []byte, changes []change) error {
 		}
 	}
 	if !reflect.DeepEqual(want.file.Values, got.file.Values) {
-		return errors.New("the changed text says something else than was asked for")
+		return errors.New("the changed text differs in other values, too")
 	}
 	return nil
 }

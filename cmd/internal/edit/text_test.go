@@ -79,7 +79,7 @@ func TestRemove(t *testing.T) {
 
 // FuzzSet: a value is set and nothing else, or nothing is changed. Bytes compares.
 func FuzzSet(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*/package.toml")
+	files, _ := filepath.Glob("testdata/styles/packages/*/*/package.toml")
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {

@@ -16,8 +16,9 @@ type SameError struct{ What, Version string }
 func (e *SameError) Error() string { return fmt.Sprintf("%s is at %s already", e.What, e.Version) }
 
 // Update prepares another version of the definition in dir, or of one of its sources if key
-// is given. Sources are those whose mirrors or file change with it, also in definitions that
-// take their version from this one. The error is a *SameError if nothing is to do.
+// is given. The edit's sources are those whose mirrors or file change with the version, also in
+// definitions that take their version from this one. The error is a *SameError if the version
+// is the present one.
 func (t Tree) Update(ctx context.Context, dir, version, key string) (*Edit, error) {
 	e, text, err := t.begin(dir)
 	if err != nil {
@@ -56,7 +57,7 @@ type update struct {
 	lacking      []string // sources that have no hash yet
 }
 
-// check finds the version that there is now.
+// check reads the present version.
 func (u *update) check(text *Text, key string) error {
 	fail := func(format string, args ...any) error {
 		return &graph.FileError{File: u.name, Line: text.Line(u.key[:len(u.key)-1]...), Err: fmt.Errorf(format, args...)}
@@ -79,7 +80,7 @@ func (u *update) check(text *Text, key string) error {
 	return fail("it has no version")
 }
 
-// compare lists the sources that change, of all definitions, and what stays.
+// compare lists the sources of all definitions that change, and notes those that stay.
 func (u *update) compare(before, after *graph.Graph, own *graph.Definition) error {
 	old := map[string]*graph.Definition{}
 	for _, d := range before.Definitions() {
@@ -140,8 +141,8 @@ func (u *update) add(d *graph.Definition, s, was graph.Source) error {
 	return nil
 }
 
-// keep says which sources of the definition stay, and refuses a version that none has, though
-// one names the old version as text.
+// keep notes the sources of the definition that stay. It returns an error if no source changes
+// and one has the old version as text.
 func (u *update) keep(d *graph.Definition, kept []graph.Source) error {
 	text, err := u.text(d.Dir)
 	if err != nil || len(u.key) > 2 {
@@ -155,14 +156,14 @@ func (u *update) keep(d *graph.Definition, kept []graph.Source) error {
 			u.note("%s:%d: sources.%s stays at its own version, %s: --source %s updates it", u.name, line, s.Key, s.Version, s.Key)
 		case namesVersion(strings.Join(s.Mirrors, " ")+" "+s.File, u.was):
 			literal = s.Key
-			u.note("%s:%d: sources.%s names %s as text, and stays: write {version} there", u.name, line, s.Key, u.was)
+			u.note("%s:%d: sources.%s has %s as text, and stays: write {version} there", u.name, line, s.Key, u.was)
 		default:
 			u.note("%s:%d: sources.%s does not depend on the version, and stays", u.name, line, s.Key)
 		}
 	}
 	if literal != "" && len(u.Sources) == 0 {
 		return &graph.FileError{File: u.name, Line: text.Line("sources", literal),
-			Err: fmt.Errorf("sources.%s names %s as text, so that another version would be the same bytes: write {version} there, or add the new source by hand", literal, u.was)}
+			Err: fmt.Errorf("sources.%s has %s as text, so another version would be the same bytes: write {version} there, or add the new source by hand", literal, u.was)}
 	}
 	return nil
 }
@@ -186,7 +187,7 @@ func (u *update) mentions(d *graph.Definition, word string) {
 			continue
 		}
 		if found++; found <= maxMentions {
-			u.note("%s/Containerfile:%d: names %s: look whether it must change", d.Dir, n, word)
+			u.note("%s/Containerfile:%d: has %s as text: check whether it must change", d.Dir, n, word)
 		}
 	}
 }
@@ -197,8 +198,9 @@ func (u *update) note(format string, args ...any) {
 	}
 }
 
-// namesVersion reports whether a text has a version (or a file) that is not a part of a longer
-// word, and of which at least a dot tells that it is one.
+// namesVersion reports whether a text contains a version (or a file's name) that is not part of
+// a longer number. A version without a dot, hyphen or underscore could be any number: it is not
+// looked for.
 func namesVersion(text, version string) bool {
 	if !strings.ContainsAny(version, "._-") {
 		return false

@@ -128,7 +128,7 @@ packages/pallet/x/package.toml
 	for _, want := range []string{
 		"packages/core/x/package.toml:13: sources.own stays at its own version, 7: --source own updates it",
 		"packages/core/x/package.toml:19: sources.patch does not depend on the version, and stays",
-		"packages/core/x/Containerfile:3: names 1.2.3: look whether it must change",
+		"packages/core/x/Containerfile:3: has 1.2.3 as text: check whether it must change",
 	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no note %q in:\n%s", want, notes)

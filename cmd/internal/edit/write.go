@@ -19,7 +19,7 @@ type File struct {
 	Changes       []Change // by line
 }
 
-// ChangedError says that somebody else wrote a file after it was read.
+// ChangedError reports that another program wrote a file after it was read.
 type ChangedError struct{ Path string }
 
 func (e *ChangedError) Error() string {
@@ -29,12 +29,12 @@ func (e *ChangedError) Error() string {
 // beforeExchange is called by tests, where others may write.
 var beforeExchange func()
 
-// maxFile bounds what is compared, in bytes.
+// maxFile bounds the files that are compared, in bytes.
 const maxFile = 4 << 20
 
 // Write replaces the file in the tree at root, completely or not at all. Mode and owner stay.
-// The error is a *ChangedError if the file is not what was read, also if it changed at the
-// last moment: then it is put back. The temporary file is in the folder tmp if that is on the
+// The error is a *ChangedError if the file differs from Before. A change at the last moment is
+// found too, and put back. The temporary file is in the folder tmp if that is on the
 // same filesystem, else in packages/, where a name that begins with a dot is no stage.
 func (f File) Write(root, tmp string) error {
 	path := filepath.Join(root, filepath.FromSlash(f.Path))
@@ -87,7 +87,7 @@ func (f File) replace(path, tmp string, info fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", f.Path, err)
 	}
-	if err := f.unchanged(temp.Path); err != nil { // what was there a moment ago
+	if err := f.unchanged(temp.Path); err != nil { // the file that was replaced
 		return errors.Join(err, disk.Exchange(temp.Path, path))
 	}
 	return disk.SyncDir(filepath.Dir(path))
@@ -104,12 +104,12 @@ func (f File) own(file *os.File, info fs.FileInfo) error {
 		return nil
 	}
 	if err := file.Chown(int(was.Uid), int(was.Gid)); err != nil {
-		return fmt.Errorf("it belongs to user %d and group %d, and only they may replace it", was.Uid, was.Gid)
+		return fmt.Errorf("it belongs to user %d and group %d, and you may not give files to them", was.Uid, was.Gid)
 	}
 	return nil
 }
 
-// unchanged returns a *ChangedError unless the file at path is what was read.
+// unchanged returns a *ChangedError unless the file at path has the content Before.
 func (f File) unchanged(path string) error {
 	now, err := disk.ReadFile(path, maxFile)
 	if err == nil && !bytes.Equal(now, f.Before) {

@@ -57,7 +57,7 @@ func (m manifest) fields() (findings []Finding) {
 	return findings
 }
 
-// sourceFields finds what sx new leaves to be filled in.
+// sourceFields finds the placeholders that sx new writes.
 func (m manifest) sourceFields(s graph.Source) (findings []Finding) {
 	if s.Hash == (graph.Hash{}) {
 		findings = append(findings, found(missingField, m.path, m.file.Line("sources", s.Key, "hash"), "sources.%s.hash is only zeros: sx hash --write writes the hash", s.Key))

@@ -2,7 +2,7 @@ package schema
 
 // packageTOML is the schema of a definition's package.toml.
 //
-// Source: upstream's package.toml(5), and what package graph checks.
+// Source: upstream's package.toml(5), and the checks of package graph.
 func packageTOML() *Schema {
 	about := table("What the package is.", map[string]*Schema{
 		"name":         {Description: "The name of the folder.", Type: "string", MinLength: 1},

@@ -1,8 +1,8 @@
-// Package schema describes package.toml and stagex.toml as JSON Schemas, for editors: taplo
-// and what is built on it complete keys, show what they mean and mark what is wrong.
+// Package schema describes package.toml and stagex.toml as JSON Schemas. Editors that use taplo
+// complete keys with them, show their meaning and mark errors.
 //
-// A schema knows one file. It refuses only what package graph or package settings refuse or
-// report of that file alone; what depends on other files is for sx lint. Start at [Of].
+// A schema sees one file. It marks errors that package graph or package settings report of that
+// file alone, and refuses to guess about other files: those are for sx lint. Start at [Of].
 package schema
 
 import "fmt"
@@ -13,7 +13,7 @@ var Files = []string{"package.toml", "stagex.toml"}
 // Draft is the version of JSON Schema, which all of taplo's releases read.
 const Draft = "http://json-schema.org/draft-07/schema#"
 
-// Schema is a part of a JSON Schema, as far as the two files need it.
+// Schema is a JSON Schema or a part of one. It has the keywords that the two files need.
 type Schema struct {
 	Draft       string             `json:"$schema,omitempty"`
 	Title       string             `json:"title,omitempty"`

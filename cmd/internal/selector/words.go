@@ -57,6 +57,7 @@ var commands = map[string]string{
 	"why-depends": "sx why", "collect-garbage": "sx gc", "substitute": "sx preseed", "copy": "sx push", "challenge": "sx verify",
 	"query": "sx deps", "depends": "sx deps", "rdepends": "sx rdeps", "dependencies": "sx deps", "dependents": "sx rdeps",
 	"tree": "sx deps OUTPUT --tree", "locate": "sx owns", "which": "sx owns", "info": "sx list", "show": "sx list", "download": "sx fetch", "rebuild": "sx build --rebuild",
+	"init": "sx new", "create": "sx new", "add": "sx new", "bump": "sx update", "upgrade": "sx update", "prefetch": "sx hash", "checksum": "sx hash", "validate": "sx lint",
 	// make
 	"make": "sx build", "all": "sx build --all", "clean": "sx gc", "new-digests": "sx digests --diff", "registry": "sx push",
 	"mirror": "sx fetch --push", "content": "sx ls", "check": "sx lint, or sx reproduce OUTPUT --runs 2",
