@@ -2,29 +2,33 @@ package page_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"codeberg.org/stagex/sx/cmd/internal/report"
+	"codeberg.org/stagex/sx/cmd/internal/report/live"
 	"codeberg.org/stagex/sx/cmd/internal/report/reporttest"
+	"codeberg.org/stagex/sx/cmd/internal/report/runs"
 )
 
 // write writes the page of generated runs and returns its URL and size.
 func write(t *testing.T, all ...reporttest.Options) (url string, size int) {
 	t.Helper()
-	var runs []*report.Run
+	var shown []*report.Run
 	for _, o := range all {
 		r := report.Of(reporttest.Stream(o), time.Now())
 		o.Seed += 7
 		r.AddHistory([]*report.Run{report.Of(reporttest.Stream(o), time.Now())})
-		runs = append(runs, r)
+		shown = append(shown, r)
 	}
 	var doc bytes.Buffer
-	if err := report.WritePage(&doc, runs...); err != nil {
+	if err := report.WritePage(&doc, shown...); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "report.html")
@@ -54,7 +58,8 @@ func TestBrowser(t *testing.T) {
 	t.Run("access", func(t *testing.T) { testAccess(t, b) })
 	t.Run("two", func(t *testing.T) { testTwo(t, b) })
 	t.Run("hostile", func(t *testing.T) { testHostile(t, b) })
-	b.wantQuiet(t)
+	t.Run("live", func(t *testing.T) { testLive(t, b) })
+	b.wantQuiet(t, "http://127.0.0.1:")
 }
 
 // night is a run as large as StageX, with one failure and one MISMATCH.
@@ -168,6 +173,57 @@ func testInterrupted(t *testing.T, b *browser) {
 	p := b.open(t, url)
 	wantText(t, p.text("h1"), "interrupted: sx was killed")
 	wantText(t, p.text("#answers"), "nothing was compared", "not run")
+}
+
+// testLive follows a run while it is kept, over a connection that breaks.
+func testLive(t *testing.T, b *browser) {
+	state := t.TempDir()
+	if err := os.Mkdir(filepath.Join(state, "runs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server, err := live.Listen("127.0.0.1:0", func(context.Context) ([]byte, error) {
+		id, err := runs.Find(state, "last")
+		if err != nil {
+			return report.Data(true)
+		}
+		kept, err := runs.Read(state, id)
+		if err != nil {
+			return nil, err
+		}
+		return report.Data(true, report.Of(kept, time.Now()))
+	}, func() (string, error) { return runs.Newest(state) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go server.Serve(ctx)
+	p := b.open(t, server.URL())
+	p.wait(`document.getElementById("live").textContent === "live: no run yet"`)
+	stream := reporttest.Stream(reporttest.Options{Outputs: 16, Failing: 5})
+	recorder := runs.NewRecorder(stream.ID, func() (string, error) { return filepath.Join(state, "runs"), nil })
+	half := len(stream.Events) / 2
+	for _, e := range stream.Events[:half] {
+		recorder.Observe(e)
+	}
+	p.wait(`document.getElementById("state").textContent === "running" && document.querySelectorAll("#outputs tbody tr").length === 16`)
+	p.click("#search")
+	p.fill("pkg5")
+	p.do("Network.emulateNetworkConditions", map[string]any{"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+	p.wait(`document.getElementById("live").textContent.startsWith("not connected")`)
+	for _, e := range stream.Events[half:] {
+		recorder.Observe(e)
+	}
+	p.do("Network.emulateNetworkConditions", map[string]any{"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+	p.wait(`document.getElementById("state").textContent === "ended with exit code 1"`)
+	if got := p.eval(`document.getElementById("search").value + document.querySelectorAll("#outputs tbody tr").length`); got != "pkg51" {
+		t.Errorf("what was typed, and how many it finds, is %v", got)
+	}
+	wantText(t, p.text("#failures"), "main.c:12:3: error")
+	b.mu.Lock()
+	b.errors = slices.DeleteFunc(b.errors, func(e string) bool { return strings.Contains(e, "ERR_INTERNET_DISCONNECTED") })
+	b.mu.Unlock()
 }
 
 // testLarge wants answers at once of ten times StageX.

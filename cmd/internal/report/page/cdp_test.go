@@ -2,13 +2,20 @@ package page_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -286,11 +293,34 @@ func (p *tab) shoot(name string, whole bool) {
 	p.into(&shot, "Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole})
 	data, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
+		data, err = smaller(data)
+	}
+	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, name+".png"), data, 0o644)
 	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// smaller returns a picture with its 64 most frequent colours, which is a third in size.
+func smaller(data []byte) ([]byte, error) {
+	from, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	seen := map[color.Color]int{}
+	for y := range from.Bounds().Dy() {
+		for x := range from.Bounds().Dx() {
+			seen[from.At(x, y)]++
+		}
+	}
+	colors := slices.SortedFunc(maps.Keys(seen), func(a, b color.Color) int { return seen[b] - seen[a] })
+	to := image.NewPaletted(from.Bounds(), colors[:min(len(colors), 64)])
+	draw.Draw(to, to.Bounds(), from, image.Point{}, draw.Src)
+	var out bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, to)
+	return out.Bytes(), err
 }
 
 // wantQuiet checks that no page asked for anything but itself, and none reported an error.

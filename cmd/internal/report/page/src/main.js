@@ -104,7 +104,7 @@ function head() {
   const said = { running: "running", ended: run.code ? `ended with exit code ${run.code}` : "done", interrupted: "interrupted: sx was killed" }[run.state];
   put(byId("state"), h("span", { class: "badge " + ended }, said));
   put(byId("facts"), h("code", null, run.command || "sx"), ` began ${moment(run.began)}, took ${length(run.length)}`, run.left && run.state === "running" ? `, about ${length(run.left)} left` : "",
-    run.engine ? on(run.engine) : "", run.version ? `, sx ${run.version}` : "", "; run ", h("code", null, run.id));
+    run.engine ? ", built" + on(run.engine) : "", run.version ? `, sx ${run.version}` : "", "; run ", h("code", null, run.id));
   const lacks = [];
   if (run.damaged) lacks.push(`${count(run.damaged, "line")} of the kept run could not be read`);
   if (run.lost) lacks.push(`${count(run.lost, "event")} were dropped`);
@@ -139,6 +139,24 @@ function fillControls() {
   fillSelect("bystate", new Set(run.outputs.flatMap((o) => (o.word ? [o.state, o.word] : [o.state]))), "every state");
   fillSelect("bystage", new Set(run.outputs.map((o) => o.stage)), "every stage");
   put(byId("names"), run.outputs.map((o) => h("option", { value: o.ref })));
+}
+
+// steady calls draw, and then opens, scrolls and focuses what was before, as far as it is
+// still there: a live page must not move under the reader.
+function steady(draw) {
+  const focus = document.activeElement, box = focus && focus.closest("[id]"), ref = focus && focus.getAttribute("data-ref");
+  const boxes = ["failures", "critical", "panel", "verdicts", "outputs"].map(byId);
+  const opened = boxes.map((b) => [...b.querySelectorAll("details")].map((d) => d.open));
+  const scrolled = boxes.map((b) => b.scrollTop);
+  draw();
+  boxes.forEach((b, i) => {
+    [...b.querySelectorAll("details")].forEach((d, k) => { if (k < opened[i].length) d.open = opened[i][k]; });
+    b.scrollTop = scrolled[i];
+  });
+  if (focus && !focus.isConnected && box && byId(box.id)) {
+    const again = [...byId(box.id).querySelectorAll("[data-ref]")].find((e) => e.getAttribute("data-ref") === ref) || byId(box.id);
+    again.focus({ preventScroll: true });
+  }
 }
 
 function show(next) {
@@ -197,6 +215,6 @@ if (data.runs.length === 2) {
   byId("compare").hidden = true;
   controls();
   if (data.runs.length) show(data.runs[0]);
-  if (data.live) watch(show);
+  if (data.live) watch((next) => steady(() => show(next)));
 }
 document.body.setAttribute("data-ready", "yes");

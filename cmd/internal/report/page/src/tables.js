@@ -31,7 +31,7 @@ export function outputs(run, choose) {
     ["Waited for", (o) => waitedFor(o)],
     ["Memory", (o) => (o.memory ? bytes(o.memory) : ""), "number"],
     ["Size", (o) => (o.size ? bytes(o.size) : ""), "number"],
-    ["Digest", (o) => short(o.digest)],
+    ["Digest", (o) => h("code", { class: "digest short" }, short(o.digest))],
   ], rows);
 }
 
