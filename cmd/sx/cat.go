@@ -25,7 +25,7 @@ act on it are escaped. Nothing is built or downloaded.`,
 		Example: `  sx cat core-ca-certificates /etc/ssl/certs/ca-certificates.crt
   sx cat core-curl /usr/bin/curl | file -`,
 		Annotations:       codes(exitFailed, exitMachine),
-		ValidArgsFunction: a.completeUpTo(1),
+		ValidArgsFunction: a.completeInside,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usagef("name an output and a path in it: sx cat core-curl /usr/bin/curl")

@@ -35,7 +35,7 @@ Nothing is built or downloaded. Characters that would act on a terminal are esca
   sx ls core-curl /usr/bin -l
   sx ls core-curl --json | jq -r '.files[] | select(.size > 1000000) | .path'`,
 		Annotations:       codes(exitFailed, exitMachine),
-		ValidArgsFunction: a.completeUpTo(1),
+		ValidArgsFunction: a.completeInside,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usagef("name an output, and a path in it if you like: sx ls core-curl /usr/bin")

@@ -53,6 +53,7 @@ func benchmarkNoOp(b *testing.B, sx string, write func(dir string)) {
 	b.Run("sx-graph-cold", func(b *testing.B) { measure(b, forget, dir, env, sx, "graph", "core") })
 	settle(b, dir, func() { process(b, dir, env, sx, "build", "--all") })
 	b.Run("sx", func(b *testing.B) { measure(b, nil, dir, env, sx, "build", "--all") })
+	b.Run("sx-complete", func(b *testing.B) { measure(b, nil, dir, env, sx, "__complete", "build", "core-") })
 	_, err = os.Stat(dir + "/Makefile")
 	if err == nil {
 		process(b, dir, env, "make", "BUILDER=false", "all")

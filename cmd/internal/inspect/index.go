@@ -179,6 +179,37 @@ func (x *Index) Find(query string, each func(Owned)) error {
 	return nil
 }
 
+// Next returns what may follow in a path of an output's image that was begun, sorted: files,
+// and folders with a slash at the end. A path may begin without its first slash.
+func (x *Index) Next(output, begun string) (next []string) {
+	lead := "/"
+	if begun == "" || begun[0] == '/' {
+		lead, begun = "", "/"+strings.TrimPrefix(begun, "/")
+	}
+	seen := map[string]bool{}
+	for rest := x.lists[output].paths; ; {
+		i := bytes.Index(rest, []byte("\x00"+lead+begun))
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1+len(lead):]
+		end := bytes.IndexByte(rest, 0)
+		if end < 0 {
+			break
+		}
+		name := string(rest[:end])
+		if below := strings.IndexByte(name[len(begun):], '/'); below >= 0 {
+			name = name[:len(begun)+below+1]
+		}
+		if rest = rest[end:]; !seen[name] {
+			seen[name] = true
+			next = append(next, name)
+		}
+	}
+	slices.Sort(next)
+	return next
+}
+
 // matcher returns a function that finds what a query names in a list.
 func (x *Index) matcher(query string) func(paths []byte, each func(string)) {
 	whole := strings.Contains(query, "/")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/inspect"
 )
@@ -235,5 +236,26 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := inspect.Read(context.Background(), img); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What may follow in a path: one level, folders with a slash, in the form that was typed.
+func TestNext(t *testing.T) {
+	x, err := inspect.LoadIndex(memo.Home{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Put("core-a", oci.Digest{}, []string{"/etc/passwd", "/usr/bin/b", "/usr/bin/bc", "/usr/lib", "/x/usr/no"})
+	x.Put("core-b", oci.Digest{}, []string{"/usr/other"})
+	for begun, want := range map[string]string{
+		"": "/etc/ /usr/ /x/", "/": "/etc/ /usr/ /x/", "/u": "/usr/", "u": "usr/", "/usr/": "/usr/bin/ /usr/lib", "usr/l": "usr/lib",
+		"/usr/bin/b": "/usr/bin/b /usr/bin/bc", "/usr/bin/bc": "/usr/bin/bc", "/none": "", "bin": "",
+	} {
+		if got := strings.Join(x.Next("core-a", begun), " "); got != want {
+			t.Errorf("%q: %q, want %q", begun, got, want)
+		}
+	}
+	if next := x.Next("core-none", "/"); next != nil {
+		t.Errorf("%q", next)
 	}
 }
