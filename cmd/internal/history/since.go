@@ -3,7 +3,6 @@ package history
 import (
 	"container/heap"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -285,9 +284,9 @@ func (h *History) Differences(dir string, files []graph.File) (names []string, e
 	return names, nil
 }
 
-// Folders returns the names of the folders in dir, a slash path in the tree, as they were at the commit; none where dir was
-// not there.
-func (h *History) Folders(dir string) (names []string, err error) {
+// Folders returns the names of the folders in dir, a slash path in the tree, that held a file of a name at the commit; none
+// where dir was not there.
+func (h *History) Folders(dir, file string) (names []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hash, err := h.store.subtree(h.tree, strings.Split(dir, "/")...)
@@ -296,10 +295,17 @@ func (h *History) Folders(dir string) (names []string, err error) {
 	}
 	t, err := h.store.tree(hash)
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", dir, err)
+		return nil, err
 	}
 	for _, e := range t.Entries {
-		if e.Mode == filemode.Dir {
+		if e.Mode != filemode.Dir {
+			continue
+		}
+		below, err := h.store.tree(e.Hash)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(below.Entries, func(e object.TreeEntry) bool { return e.Name == file && e.Mode.IsFile() }) {
 			names = append(names, e.Name)
 		}
 	}

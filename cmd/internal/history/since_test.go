@@ -31,11 +31,13 @@ func TestSince(t *testing.T) {
 			t.Errorf("%s: commit %s, want %s", name, got, hash)
 		}
 		wantChanged(t, h, r.dir, "packages/core/a", want.changed)
-		if names, err := h.Folders("packages/core"); err != nil || !slices.Contains(names, "a") {
+		if names, err := h.Folders("packages/core", "Containerfile"); err != nil || !slices.Contains(names, "a") {
 			t.Errorf("%s: folders %q, %v", name, names, err)
 		}
-		if names, err := h.Folders("packages/none"); err != nil || names != nil {
-			t.Errorf("%s: folders %q, %v", name, names, err)
+		for _, none := range [][2]string{{"packages/none", "Containerfile"}, {"packages/core", "none"}} {
+			if names, err := h.Folders(none[0], none[1]); err != nil || names != nil {
+				t.Errorf("%s: folders %q, %v", name, names, err)
+			}
 		}
 		h.Close()
 	}

@@ -25,8 +25,9 @@ type Past interface {
 	// Differences returns the files, sorted, in which a folder of the tree differs from
 	// its files now.
 	Differences(dir string, files []graph.File) ([]string, error)
-	// Folders returns the names of the folders in a folder of the tree.
-	Folders(dir string) ([]string, error)
+	// Folders returns the names of the folders in a folder of the tree that hold a file of
+	// a name.
+	Folders(dir, file string) ([]string, error)
 	// Digests returns the published digests of a stage.
 	Digests(stage string) (cache.Published, error)
 }
@@ -136,7 +137,7 @@ func changes(now Now, past Past) (changes []Change, err error) {
 	}
 	before := map[string]bool{}
 	for _, stage := range graph.Stages {
-		names, err := past.Folders("packages/" + stage)
+		names, err := past.Folders("packages/"+stage, "package.toml") // without one it is no definition
 		if err != nil {
 			return nil, err
 		}

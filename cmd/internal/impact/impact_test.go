@@ -25,7 +25,10 @@ type past struct {
 
 func (p past) Differences(dir string, _ []graph.File) ([]string, error) { return p.differs[dir], p.err }
 
-func (p past) Folders(dir string) (names []string, err error) {
+func (p past) Folders(dir, file string) (names []string, err error) {
+	if file != "package.toml" {
+		return nil, nil
+	}
 	for _, f := range p.folders {
 		if name, ok := strings.CutPrefix(f, dir+"/"); ok {
 			names = append(names, name)
