@@ -256,11 +256,14 @@ func addHeld(d disk.Dir, held map[oci.Digest][]string, output string) {
 // Source: upstream's src/targets.py.
 func (s *outputs) Touch(outputs []string, t time.Time) error {
 	var errs []error
-	for _, output := range outputs {
-		if err := s.touch(output, t); err != nil {
-			errs = append(errs, fmt.Errorf("touching output %q: %w", output, err))
+	disk.InOrder(len(outputs), func(i int) error {
+		return s.touch(outputs[i], t)
+	}, func(i int, err error) bool {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("touching output %q: %w", outputs[i], err))
 		}
-	}
+		return true
+	})
 	return errors.Join(errs...)
 }
 

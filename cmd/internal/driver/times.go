@@ -19,6 +19,7 @@ func equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan, opts Options
 	if ctx.Err() != nil || timesAreEqual(v, p) {
 		return nil
 	}
+	tree.Parallel(len(p.Steps), func(i int) { v.Load(p.Steps[i].Output, nil) }) // which verdicts need too
 	var upToDate []string
 	current := map[graph.Ref]bool{}
 	newest := opts.Now()

@@ -108,12 +108,12 @@ func (v *View) Record(o *graph.Output) (cache.Record, error) {
 	return v.entry(o).readRecord(v.Store, o.String())
 }
 
-// Check is [cache.Store.Whole].
+// Check is [cache.Store.CheckTime].
 func (v *View) Check(o *graph.Output) (cache.Layout, error) {
 	return v.entry(o).check(v.Store, o.String())
 }
 
-// Layout is [cache.Store.Layout].
+// Layout is [cache.Store.Read], or what Check has found.
 func (v *View) Layout(o *graph.Output) (cache.Layout, error) {
 	e := v.entry(o)
 	if e.checked.Load() {
