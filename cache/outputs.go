@@ -63,7 +63,7 @@ func (s *outputs) Present(output string) (Layout, error) {
 }
 
 // Check is Read, and checks that every blob is there with the bytes that its digest
-// names. It looks for [Layout.Stray] too. Blobs that the stat cache knows are not read.
+// names. It looks for [layout.Layout.Stray] too. Blobs that the stat cache knows are not read.
 func (s *outputs) Check(output string) (Layout, error) {
 	l, _, err := s.CheckTime(output)
 	return l, err

@@ -27,7 +27,7 @@ const ChildArg = "__engine"
 //
 //   - At most one engine child works in Dir: it holds an flock on Dir.lock for
 //     its whole life, inherited from the sx that started it.
-//   - Dir bears the mark of [cache.Store.Own]: what came with a copied tree is
+//   - Dir bears the mark of [cache.Store.Mark]: what came with a copied tree is
 //     removed before anything in it is opened, because what the engine's cache
 //     holds counts as built here.
 //   - The socket's name carries the build id of sx, so that a client only ever

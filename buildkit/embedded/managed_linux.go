@@ -19,7 +19,7 @@ import (
 
 var _ buildkit.Managed = (*Engine)(nil)
 
-// Status implements [Managed].
+// Status implements [buildkit.Managed].
 func (e *Engine) Status(ctx context.Context) (*buildkit.Status, error) {
 	s := &buildkit.Status{Kind: e.Kind(), Place: e.Dir, CacheSize: e.CacheSize}
 	if _, err := os.Lstat(e.logPath()); err == nil {
@@ -94,7 +94,7 @@ const stopTime = 15 * time.Second
 // busyTime is how long an engine may take to notice that a client left.
 const busyTime = time.Second
 
-// Stop implements [Managed].
+// Stop implements [buildkit.Managed].
 func (e *Engine) Stop(ctx context.Context, force bool) error {
 	lock, err := e.stop(ctx, force)
 	if lock != nil {
@@ -149,7 +149,7 @@ func (e *Engine) stop(ctx context.Context, force bool) (*os.File, error) {
 	}
 }
 
-// Clean implements [Managed]. The lock's file stays: another sx may wait for it.
+// Clean implements [buildkit.Managed]. The lock's file stays: another sx may wait for it.
 func (e *Engine) Clean(ctx context.Context, force bool) error {
 	lock, err := e.stop(ctx, force)
 	if err != nil || lock == nil {
@@ -162,7 +162,7 @@ func (e *Engine) Clean(ctx context.Context, force bool) error {
 	return nil
 }
 
-// Logs implements [Managed]: of an engine that crashed, then of the last one.
+// Logs implements [buildkit.Managed]: of an engine that crashed, then of the last one.
 func (e *Engine) Logs(_ context.Context, w io.Writer) error {
 	for _, path := range []string{e.crashPath(), e.logPath()} {
 		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
