@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,12 +41,14 @@ type Missing struct{ Message string }
 
 func (e *Missing) Error() string { return e.Message }
 
-var idPattern = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{6}$`)
+var idPattern = sync.OnceValue(func() *regexp.Regexp { // no-ops need none
+	return regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{6}$`)
+})
 
 // cutExt splits the name of a file of a run. ext is "" for other names.
 func cutExt(name string) (id, ext string) {
 	for _, ext := range []string{partExt, keptExt} {
-		if id, ok := strings.CutSuffix(name, ext); ok && idPattern.MatchString(id) {
+		if id, ok := strings.CutSuffix(name, ext); ok && idPattern().MatchString(id) {
 			return id, ext
 		}
 	}

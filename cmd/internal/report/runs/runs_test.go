@@ -132,8 +132,8 @@ func TestBounded(t *testing.T) {
 	stream := reporttest.Stream(reporttest.Options{Outputs: 1})
 	end := stream.Events[len(stream.Events)-1]
 	stream.Events = stream.Events[:len(stream.Events)-1]
-	for range 3 * runs.MaxRun / 1000 {
-		stream.Events = append(stream.Events, events.Event{Time: time.Now(), Event: events.Warning, Text: strings.Repeat("x", 1000)})
+	for range 320 { // 20 MiB
+		stream.Events = append(stream.Events, events.Event{Time: time.Now(), Event: events.Warning, Text: strings.Repeat("x", 1<<16)})
 	}
 	record(dir, stream.ID, append(stream.Events, end))
 	ids, err := runs.List(state)
