@@ -57,12 +57,13 @@ func TestVariations(t *testing.T) {
 	tree.wantVaried()
 }
 
-// An ordinary user's engine varies the same.
+// An ordinary user's engine varies the same, and after a kill nothing of it is left.
 func TestVariationsOrdinary(t *testing.T) {
 	home, cred := newUser(t)
 	tree := newVaried(t, filepath.Join(home, "tree"))
 	tree.asUser(home, cred)
 	tree.wantVaried()
+	tree.wantKilledVaried()
 }
 
 // wantVaried varies one thing at a time. Nothing of it is kept: no proof, no record, no
