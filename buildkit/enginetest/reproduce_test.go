@@ -113,3 +113,29 @@ func (t *Tree) wantReproducedOnly() {
 		}
 	}
 }
+
+// An engine elsewhere reproduces too: each verdict names it, and an engine that is lost in
+// the middle ends the run with one error, after which the same command goes on. It cannot
+// vary anything.
+func TestReproduceElsewhere(t *testing.T) {
+	t.Parallel()
+	tree := Examples(t, programs, "")
+	tree.publish()
+	r := newRemote(t, tree)
+	r.Env = append(r.Env, "SX_ENGINE_RECONNECT=1s")
+	run := r.Start("reproduce", "--all", "-j", "1")
+	Until(t, patience, "an output is built", func() bool { return strings.Contains(run.Stderr.String(), "bootstrap-seed: built in ") })
+	r.proxy.Cut(true)
+	run.Want(6)
+	r.proxy.Mend()
+	last := r.Start("reproduce", "--all").Want(0)
+	for _, want := range []string{"16 outputs: 16 MATCH (16 of them on tcp)\n", "proven by induction: 16 outputs, ", "; and on the word of the engine elsewhere, on tcp\n"} {
+		if !strings.Contains(last.Stdout.String(), want) {
+			t.Errorf("no %q in\n%s", want, &last.Stdout)
+		}
+	}
+	if strings.Contains(last.Stderr.String(), "bootstrap-seed: built") {
+		t.Errorf("what was reproduced is built again:\n%s", &last.Stderr)
+	}
+	r.Start("reproduce", "--all", "--vary", "umask").Want(2)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
@@ -98,15 +99,23 @@ func (r *reproduction) printBasis(vs []verdict.Verdict, b reproduce.Basis) {
 	}
 	switch {
 	case r.area.Images == nil && allFull(vs) == len(vs):
-		fmt.Fprintf(r.stdout, "built from the seed: %s, of no published image\n", count(len(b.Closure), "output"))
+		fmt.Fprintf(r.stdout, "built from the seed: %s, of no published image%s\n", count(len(b.Closure), "output"), restsOn(b))
 	case r.area.Images == nil:
 	case len(b.Open) == 0 && allFull(vs) == len(vs):
-		fmt.Fprintf(r.stdout, "proven by induction: %s, each built without a cache from published images that are proven so themselves; rests on the isolation of the engine that these images ran in\n",
-			count(len(b.Closure), "output"))
+		fmt.Fprintf(r.stdout, "proven by induction: %s, each built without a cache from published images that are proven so themselves; rests on the isolation of the engine that these images ran in%s\n",
+			count(len(b.Closure), "output"), restsOn(b))
 	case len(b.Open) > 0:
 		fmt.Fprintf(r.stdout, "rests on published images: of the %s in the closure, %d are not proven here: %s\n",
 			count(len(b.Closure), "output"), len(b.Open), names(b.Open))
 	}
+}
+
+// restsOn says which engines elsewhere a proof rests on.
+func restsOn(b reproduce.Basis) string {
+	if len(b.Engines) == 0 {
+		return ""
+	}
+	return "; and on the word of the engine elsewhere, on " + strings.Join(b.Engines, ", ")
 }
 
 // reproducedJSON is what `sx reproduce --json` prints. It only gains fields.
@@ -117,8 +126,10 @@ type reproducedJSON struct {
 	Closure  int         `json:"closure"`
 	Open     []graph.Ref `json:"open"`
 	FromSeed bool        `json:"from_seed"`
+	// Engines are the kinds of engines elsewhere that built something in the closure.
+	Engines []string `json:"engines,omitempty"`
 }
 
 func (r *reproduction) printJSON(vs []verdict.Verdict, b reproduce.Basis) error {
-	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), append([]graph.Ref{}, b.Open...), r.area.Images == nil})
+	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), append([]graph.Ref{}, b.Open...), r.area.Images == nil, b.Engines})
 }
