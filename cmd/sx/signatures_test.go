@@ -130,28 +130,3 @@ func TestParseImageRef(t *testing.T) {
 		}
 	}
 }
-
-// TestGuide holds docs/signatures.md against the script that runs its commands.
-func TestGuide(t *testing.T) {
-	page, err := os.ReadFile("../../docs/signatures.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("testdata/engine/guide_verify.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range strings.Lines(string(page)) {
-		command, ok := strings.CutPrefix(line, "    ")
-		if !ok {
-			continue
-		}
-		if n++; !strings.Contains(string(script), command) {
-			t.Errorf("no test runs %q", command)
-		}
-	}
-	if n < 8 {
-		t.Errorf("the page has %d commands", n)
-	}
-}
