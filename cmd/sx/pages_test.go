@@ -72,7 +72,7 @@ func blockCommands(line int, block []string) (all []pageCommand) {
 var (
 	isCommand = regexp.MustCompile(`^(sx|\./sx|scripts/\S+|cd|export|git|go|podman|docker|source|sha256sum|sed|cp|mkdir|rm|man|install|[A-Z_]+=\S+) ?`)
 	// afterwards is the comment behind a command.
-	afterwards = regexp.MustCompile(`\s+# [^']*$`)
+	afterwards = regexp.MustCompile(`\s+# ([^']|\w'\w)*$`)
 	// codeSaid is how a page says that a command does not end with 0.
 	codeSaid = regexp.MustCompile(`# .*exit code (\d+)`)
 )
