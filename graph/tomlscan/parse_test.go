@@ -63,6 +63,38 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestSpans: where the value of a key and the header of a table are in the text.
+func TestSpans(t *testing.T) {
+	f, err := tomlscan.Parse([]byte("\ufeff" + example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(s tomlscan.Span) string { return ("\ufeff" + example)[s.Start:s.End] }
+	values, headers := map[string]string{}, map[string]string{}
+	for _, k := range f.Keys {
+		if k.Value.End > 0 {
+			values[k.Path().String()] = text(k.Value)
+		}
+		if k.Header.End > 0 {
+			headers[k.Path().String()] = text(k.Header)
+		}
+	}
+	want := map[string]string{
+		"name": `"x"`, "empty": "\"\"\"\n[not.a.table]\n\"\"\"", "raw": "'''it's'''''",
+		"package.list": "[\n\t\"a\", # b = 1\n\t'c', [1, {d.e = 2}],\n]", "package.list.d.e": "2",
+		`package.dotted.key."quoted.name"`: "2020-01-01 10:00:00",
+		`sources."a b".inline`:             `{ hash = "\"}", mirrors = ["]"] }`, `sources."a b".inline.hash`: `"\"}"`, `sources."a b".inline.mirrors`: `["]"]`,
+		"tables.one": "true", "tables.two": "-inf",
+	}
+	if diff := cmp.Diff(want, values); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	want = map[string]string{"package": "[package]", `sources."a b"`: "[sources.'a b']", "tables": "[[tables]]"}
+	if diff := cmp.Diff(want, headers); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+}
+
 func TestNewer(t *testing.T) {
 	for text, want := range map[string]tomlscan.Note{
 		"\ufeffa = 1":               {1, "a byte order mark"},
