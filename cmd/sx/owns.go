@@ -117,8 +117,16 @@ func fileIndex(ctx context.Context, a *app, v *tree.View, found *ownsJSON) (*ins
 	}
 	index.Keep(held)
 	found.Searched = len(held)
-	if err := readPaths(ctx, a, v, index, unknown, found); err != nil {
-		return nil, err
+	failed := readPaths(ctx, v.Store, index, unknown)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for i, ref := range unknown { // one that cannot be read keeps no other from being searched
+		if failed[i] != nil {
+			a.warnOf(fmt.Errorf("%s is not searched: %w", ref, failed[i]))
+			found.Unread = append(found.Unread, ref)
+			found.Searched--
+		}
 	}
 	if err := index.Save(); err != nil { // the next run takes longer, no more
 		a.warnOf(err)
@@ -126,38 +134,31 @@ func fileIndex(ctx context.Context, a *app, v *tree.View, found *ownsJSON) (*ins
 	return index, nil
 }
 
-// readPaths puts the paths of the images of refs into the index. One that cannot be read is
-// told of, and keeps no other from being searched.
-func readPaths(ctx context.Context, a *app, v *tree.View, index *inspect.Index, refs []graph.Ref, found *ownsJSON) error {
+// readPaths puts the paths of the images of refs into the index, and returns for each why it
+// cannot be read, or nil.
+func readPaths(ctx context.Context, store *cache.Store, index *inspect.Index, refs []graph.Ref) []error {
 	read := make([]struct {
 		digest oci.Digest
 		paths  []string
-		err    error
 	}, len(refs))
+	failed := make([]error, len(refs))
 	var group errgroup.Group
 	group.SetLimit(readAtOnce)
 	for i, ref := range refs {
 		group.Go(func() error {
-			r := &read[i]
-			r.digest, r.paths, r.err = imagePaths(ctx, v.Store, ref)
+			read[i].digest, read[i].paths, failed[i] = imagePaths(ctx, store, ref)
 			return nil
 		})
 	}
 	group.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	for i, ref := range refs {
-		if err := read[i].err; err != nil {
-			a.warnOf(fmt.Errorf("%s is not searched: %w", ref, err))
-			found.Unread = append(found.Unread, ref)
-			found.Searched--
+		if failed[i] != nil {
 			index.Drop(ref.String())
-			continue
+		} else {
+			index.Put(ref.String(), read[i].digest, read[i].paths)
 		}
-		index.Put(ref.String(), read[i].digest, read[i].paths)
 	}
-	return nil
+	return failed
 }
 
 func imagePaths(ctx context.Context, store *cache.Store, ref graph.Ref) (oci.Digest, []string, error) {
