@@ -25,13 +25,13 @@ type Learnt struct {
 	Plain  bool // all of From are reached by http, so that anyone on the way may have chosen the file
 }
 
-// Learn downloads files whose hashes are not known. It asks all mirrors of a source: those that
-// answer must send the same bytes. A file of another kind than its name says, such as a web page,
-// is refused. Source.Hash is ignored.
+// Learn downloads files whose hashes are not known. It asks all mirrors of a source:
+// those that answer must send the same bytes. A file of another kind than its name
+// says, such as a web page, is refused. Source.Hash is ignored.
 //
-// With keep, the files get their final names once all have been downloaded, and replace other
-// files there; without it nothing is written. The error is an *Error with the answer of each
-// mirror, or ctx's cause; then nothing is kept.
+// With keep, the files get their final names once all have been downloaded, and replace
+// other files there; without it nothing is written. The error is an *Error with the
+// answer of each mirror, or ctx's cause; then nothing is kept.
 func Learn(ctx context.Context, sources []Source, keep bool, opts Options) ([]Learnt, error) {
 	for _, s := range sources {
 		if err := checkPath(s.Path); err != nil {
@@ -216,8 +216,8 @@ func (l *learner) ask(ctx context.Context, m *mirror) (*unknown, error) {
 	return u, err
 }
 
-// download returns a function that downloads the file once, from its beginning: without a hash
-// nothing shows that two halves are of one file.
+// download returns a function that downloads the file once, from its beginning: without
+// a hash nothing shows that two halves are of one file.
 func (l *learner) download(m *mirror, u *unknown) func(context.Context) error {
 	m.client = &transfer.Client{
 		HTTP:    &http.Client{Transport: l.transport, CheckRedirect: checkLearning(m)},
@@ -319,8 +319,8 @@ var kinds = []struct {
 	{[]string{".zip", ".whl", ".jar", ".phar.zip"}, []string{"PK\x03\x04", "PK\x05\x06"}, "zip"},
 }
 
-// checkKind refuses a file of another kind than its name says: for a file that they do not have,
-// some servers answer with a web page and status 200.
+// checkKind refuses a file of another kind than its name says: for a file that they do
+// not have, some servers answer with a web page and status 200.
 func checkKind(path string, u *unknown, resp *http.Response) error {
 	name := strings.ToLower(path)
 	ends := func(ending string) bool { return strings.HasSuffix(name, ending) }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// zipped is a .gz file whose content nobody has guessed.
+// zipped is a .gz file with content of its own for each seed.
 func zipped(seed uint64) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -30,7 +30,8 @@ func (w *world) learn(keep bool, sources ...Source) ([]Learnt, error) {
 	return Learn(w.t.Context(), sources, keep, w.opts)
 }
 
-// The file of a mirror is kept under its name, whatever was there, and all mirrors are asked.
+// The file of a mirror is kept under its name, whatever was there, and all mirrors are
+// asked.
 func TestLearn(t *testing.T) {
 	w := newWorld(t)
 	data := zipped(1)

@@ -19,8 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestLintAsBuildx compares sx lint with docker's buildx build --check, on a stock buildkitd, over
-// every Containerfile of the checkout that SX_TEST_TREE names: as it is, and with faults put in.
+// TestLintAsBuildx compares sx lint with docker's buildx build --check, on a stock
+// buildkitd, over every Containerfile of the checkout that SX_TEST_TREE names: as it
+// is, and with faults put in.
 func TestLintAsBuildx(t *testing.T) {
 	stagex := os.Getenv("SX_TEST_TREE")
 	if stagex == "" || os.Getenv("SX_TEST_STOCK") != "1" {
@@ -85,7 +86,8 @@ func (b *buildx) run(args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// writeEmptyImage writes an OCI layout with an image of no layers, for both platforms of StageX.
+// writeEmptyImage writes an OCI layout with an image of no layers, for both platforms
+// of StageX.
 func writeEmptyImage(t *testing.T, dir string) {
 	t.Helper()
 	blob := func(mediaType, extra, format string, args ...any) string {
@@ -111,7 +113,8 @@ func writeEmptyImage(t *testing.T, dir string) {
 	}
 }
 
-// check returns what buildx finds in the Containerfile of a step: "file:line rule: detail".
+// check returns what buildx finds in the Containerfile of a step: "file:line rule:
+// detail".
 func (b *buildx) check(tree *Tree, s step) (found []string, err error) {
 	r := s.Request
 	args := []string{"build", "--call=check,format=json", "--file=" + tree.Path(r.File), "--platform=" + r.Platforms[0], "--build-context=fetch=" + b.empty}

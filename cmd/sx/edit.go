@@ -51,7 +51,8 @@ func oneDefinition(s *session, selector string, sel selection) (string, error) {
 	return dirs[0], nil
 }
 
-// editOne opens the tree and calls do with the folder of the definition that selector names.
+// editOne opens the tree and calls do with the folder of the definition that selector
+// names.
 func editOne(ctx context.Context, a *app, flags map[string]string, selector string, do func(s *session, dir string) error) error {
 	return a.inTreeSelecting(ctx, flags, []string{selector}, false, func(s *session, sel selection) error {
 		dir, err := oneDefinition(s, selector, sel)
@@ -71,8 +72,8 @@ func editError(err error) error {
 	return definitionError(err)
 }
 
-// learn downloads the sources of an edit and sets their hashes. With keep the files are put
-// into fetch/.
+// learn downloads the sources of an edit and sets their hashes. With keep the files are
+// put into fetch/.
 func learn(ctx context.Context, s *session, e *edit.Edit, keep bool) (learnt []fetch.Learnt, err error) {
 	if len(e.Sources) == 0 {
 		return nil, nil
@@ -193,8 +194,8 @@ func newEditJSON(e *edit.Edit, learnt []fetch.Learnt, files []edit.File, written
 	return j
 }
 
-// completeSources completes the keys of the sources of the definition that the first argument
-// names.
+// completeSources completes the keys of the sources of the definition that the first
+// argument names.
 func completeSources(a *app) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {

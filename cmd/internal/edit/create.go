@@ -25,9 +25,10 @@ type Folder struct {
 // toFill is the value of a field to fill in by hand; package lint finds it.
 const toFill = "TODO"
 
-// Create prepares a new definition: a copy of the one in the folder from, with another name
-// and its description, license and website to fill in, or a skeleton if from is "". It refuses
-// a name that is taken, and a definition that the loader of package graph finds broken.
+// Create prepares a new definition: a copy of the one in the folder from, with another
+// name and its description, license and website to fill in, or a skeleton if from is
+// "". It refuses a name that is taken, and a definition that the loader of package
+// graph finds broken.
 func (t Tree) Create(ctx context.Context, tree fs.FS, ref graph.Ref, from string) (*Folder, error) {
 	g, err := t.Load(ctx, nil) // with the files of each definition
 	if err != nil {
@@ -106,8 +107,8 @@ func (f *Folder) rename(d *graph.Definition, ref graph.Ref) ([]byte, error) {
 	return text.Bytes()
 }
 
-// base is the output in which a skeleton of the stages pallet and user is built, if the tree
-// has it.
+// base is the output in which a skeleton of the stages pallet and user is built, if the
+// tree has it.
 var base = graph.Ref{Stage: "pallet", Name: "clang-gnu-busybox"}
 
 // skeleton makes a definition with one source that is built by configure and make.
@@ -160,8 +161,8 @@ FROM IMAGE AS package
 COPY --from=build /rootfs/ /
 `
 
-// Write makes the folder in the tree at root, completely or not at all. It replaces nothing.
-// The folder tmp is for incomplete files; see [File.Write].
+// Write makes the folder in the tree at root, completely or not at all. It replaces
+// nothing. The folder tmp is for incomplete files; see [File.Write].
 func (f *Folder) Write(root, tmp string) error {
 	err := f.writeBy(root, tmp)
 	if elsewhere(err, tmp) {

@@ -51,7 +51,8 @@ func toFillIn(t *testing.T, root string, f *Folder) (found []string) {
 	return found
 }
 
-// A copy is the other definition but for its name and the words about it, which lint finds.
+// A copy is the other definition but for its name and the words about it, which lint
+// finds.
 func TestCreateFrom(t *testing.T) {
 	root, f, err := create(t, graph.Ref{Stage: "user", Name: "hello2"}, "packages/user/hello")
 	if err != nil {

@@ -120,8 +120,8 @@ func definition(g *graph.Graph, dir string) (*graph.Definition, error) {
 	return nil, &graph.FileError{File: dir, Err: errors.New("is not a definition")}
 }
 
-// Hashes prepares new hashes for the sources of the definition in dir: those with the given
-// keys, or all.
+// Hashes prepares new hashes for the sources of the definition in dir: those with the
+// given keys, or all.
 func (t Tree) Hashes(ctx context.Context, dir string, keys []string) (*Edit, error) {
 	e, text, err := t.begin(dir)
 	if err != nil {
@@ -174,8 +174,9 @@ func (e *Edit) SetHash(i int, h graph.Hash) error {
 	return text.Set(h.String(), "sources", s.Key, "hash")
 }
 
-// Finish returns the files that change, by path, after the loader of package graph has read
-// them: no definition of the edit may be broken, and each source has the hash that was set.
+// Finish returns the files that change, by path, after the loader of package graph has
+// read them: no definition of the edit may be broken, and each source has the hash that
+// was set.
 func (e *Edit) Finish(ctx context.Context) ([]File, error) {
 	g, _, err := e.load(ctx)
 	if err != nil {

@@ -131,7 +131,8 @@ func rest(line string) string {
 	return versionValue.ReplaceAllString(hexHash.ReplaceAllString(line, "HASH"), "${1}VERSION")
 }
 
-// wantOnlyLines wants that the version and hashes are all that changed, each as it should.
+// wantOnlyLines wants that the version and hashes are all that changed, each as it
+// should.
 func (c *checkout) wantOnlyLines(files []edit.File, version string) (hashes int) {
 	c.t.Helper()
 	for _, f := range files {
@@ -159,7 +160,8 @@ func (c *checkout) wantOnlyLines(files []edit.File, version string) (hashes int)
 	return hashes
 }
 
-// wantHashes wants that every source of a definition that changed has the hash of its file.
+// wantHashes wants that every source of a definition that changed has the hash of its
+// file.
 func (c *checkout) wantHashes(files []edit.File) {
 	c.t.Helper()
 	g, err := graph.Load(c.t.Context(), os.DirFS(c.dir), graph.LoadOptions{})
@@ -184,8 +186,8 @@ var lastNumber = regexp.MustCompile(`[0-9]+([^0-9]*)$`)
 // next is another version: its last number has one more digit.
 func next(version string) string { return lastNumber.ReplaceAllString(version, "9${0}") }
 
-// TestUpdateFiles: of package.toml files in many styles, the version and the hashes change and
-// nothing else.
+// TestUpdateFiles: of package.toml files in many styles, the version and the hashes
+// change and nothing else.
 func TestUpdateFiles(t *testing.T) {
 	c := copyTree(t, "testdata/styles")
 	for _, d := range c.view.Graph.Definitions() {

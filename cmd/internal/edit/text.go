@@ -71,8 +71,8 @@ func (t *Text) Table(path ...string) (names []string) {
 // Line returns the line of a key, 0 if there is no such key.
 func (t *Text) Line(path ...string) int { return t.file.Line(path...) }
 
-// Set changes the string of a key and keeps its quotes. A key that is missing is added as the
-// first of its table. The value must need no escapes.
+// Set changes the string of a key and keeps its quotes. A key that is missing is added
+// as the first of its table. The value must need no escapes.
 func (t *Text) Set(value string, path ...string) error {
 	name := strings.Join(path, ".")
 	if strings.ContainsAny(value, "\"'\\") || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }) {
@@ -147,8 +147,8 @@ func (t *Text) eol() string {
 	return "\n"
 }
 
-// Bytes returns the text with its changes. It parses the result, and fails if any other value
-// differs from the original.
+// Bytes returns the text with its changes. It parses the result, and fails if any other
+// value differs from the original.
 func (t *Text) Bytes() ([]byte, error) {
 	changes := slices.Clone(t.changes)
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.at.Start, b.at.Start) })

@@ -15,10 +15,10 @@ type SameError struct{ What, Version string }
 
 func (e *SameError) Error() string { return fmt.Sprintf("%s is at %s already", e.What, e.Version) }
 
-// Update prepares another version of the definition in dir, or of one of its sources if key
-// is given. The edit's sources are those whose mirrors or file change with the version, also in
-// definitions that take their version from this one. The error is a *SameError if the version
-// is the present one.
+// Update prepares another version of the definition in dir, or of one of its sources if
+// key is given. The edit's sources are those whose mirrors or file change with the
+// version, also in definitions that take their version from this one. The error is a
+// *SameError if the version is the present one.
 func (t Tree) Update(ctx context.Context, dir, version, key string) (*Edit, error) {
 	e, text, err := t.begin(dir)
 	if err != nil {
@@ -141,8 +141,8 @@ func (u *update) add(d *graph.Definition, s, was graph.Source) error {
 	return nil
 }
 
-// keep notes the sources of the definition that stay. It returns an error if no source changes
-// and one has the old version as text.
+// keep notes the sources of the definition that stay. It returns an error if no source
+// changes and one has the old version as text.
 func (u *update) keep(d *graph.Definition, kept []graph.Source) error {
 	text, err := u.text(d.Dir)
 	if err != nil || len(u.key) > 2 {
@@ -198,9 +198,9 @@ func (u *update) note(format string, args ...any) {
 	}
 }
 
-// namesVersion reports whether a text contains a version (or a file's name) that is not part of
-// a longer number. A version without a dot, hyphen or underscore could be any number: it is not
-// looked for.
+// namesVersion reports whether a text contains a version (or a file's name) that is not
+// part of a longer number. A version without a dot, hyphen or underscore could be any
+// number: it is not looked for.
 func namesVersion(text, version string) bool {
 	if !strings.ContainsAny(version, "._-") {
 		return false

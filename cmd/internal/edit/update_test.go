@@ -31,7 +31,8 @@ func inMemory(m fstest.MapFS) Tree {
 	}
 }
 
-// finish gives each source a hash, and returns the lines that change: "-old" and "+new", by file.
+// finish gives each source a hash, and returns the lines that change: "-old" and
+// "+new", by file.
 func finish(t *testing.T, e *Edit) string {
 	t.Helper()
 	for i, s := range e.Sources {
@@ -105,8 +106,8 @@ version_from = "pallet-x"
 FROM scratch
 `
 
-// A version is written with the hashes of all that changes with it, here and where the version
-// is taken from here; the rest stays, and what a person must look at is said.
+// A version is written with the hashes of all that changes with it, here and where the
+// version is taken from here; the rest stays, and what a person must look at is said.
 func TestUpdate(t *testing.T) {
 	e, err := inMemory(graphtest.Tree(family)).Update(t.Context(), "packages/core/x", "1.3.0", "")
 	if err != nil {
@@ -197,7 +198,8 @@ FROM scratch
 	}
 }
 
-// A version that breaks what takes it is refused: the name of a file may come to hold a slash.
+// A version that breaks what takes it is refused: the name of a file may come to hold a
+// slash.
 func TestUpdateBreaksOthers(t *testing.T) {
 	tree := inMemory(graphtest.Tree(family + `
 -- packages/user/short/package.toml --
@@ -222,7 +224,8 @@ FROM scratch
 	}
 }
 
-// A hash that is missing, empty or wrong is written, and others only if they are asked for.
+// A hash that is missing, empty or wrong is written, and others only if they are asked
+// for.
 func TestHashes(t *testing.T) {
 	m := graphtest.Tree(`
 -- packages/core/x/package.toml --

@@ -32,10 +32,11 @@ var beforeExchange func()
 // maxFile bounds the files that are compared, in bytes.
 const maxFile = 4 << 20
 
-// Write replaces the file in the tree at root, completely or not at all. Mode and owner stay.
-// The error is a *ChangedError if the file differs from Before. A change at the last moment is
-// found too, and put back. The temporary file is in the folder tmp if that is on the
-// same filesystem, else in packages/, where a name that begins with a dot is no stage.
+// Write replaces the file in the tree at root, completely or not at all. Mode and owner
+// stay. The error is a *ChangedError if the file differs from Before. A change at the
+// last moment is found too, and put back. The temporary file is in the folder tmp if
+// that is on the same filesystem, else in packages/, where a name that begins with a
+// dot is no stage.
 func (f File) Write(root, tmp string) error {
 	path := filepath.Join(root, filepath.FromSlash(f.Path))
 	info, err := os.Lstat(path)

@@ -44,7 +44,8 @@ func wantOnly(t *testing.T, root string) {
 	})
 }
 
-// The mode and the owner stay, and nothing is left behind, wherever the temporary folder is.
+// The mode and the owner stay, and nothing is left behind, wherever the temporary
+// folder is.
 func TestWrite(t *testing.T) {
 	for _, tmp := range []string{".sx/tmp", "nosuch"} {
 		root, path := onDisk(t, "old")

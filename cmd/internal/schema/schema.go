@@ -1,8 +1,9 @@
-// Package schema describes package.toml and stagex.toml as JSON Schemas. Editors that use taplo
-// complete keys with them, show their meaning and mark errors.
+// Package schema describes package.toml and stagex.toml as JSON Schemas. Editors that
+// use taplo complete keys with them, show their meaning and mark errors.
 //
-// A schema sees one file. It marks errors that package graph or package settings report of that
-// file alone, and refuses to guess about other files: those are for sx lint. Start at [Of].
+// A schema sees one file. It marks errors that package graph or package settings report
+// of that file alone, and refuses to guess about other files: those are for sx lint.
+// Start at [Of].
 package schema
 
 import "fmt"

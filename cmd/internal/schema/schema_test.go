@@ -126,8 +126,8 @@ git_sha = "0123456"
 mirrors = ["https://example.org/{file}"]
 `
 
-// TestPackageAgrees: the schema marks what graph refuses in one package.toml, or does not know,
-// and nothing else.
+// TestPackageAgrees: the schema marks what graph refuses in one package.toml, or does
+// not know, and nothing else.
 func TestPackageAgrees(t *testing.T) {
 	v := validator(t, "package.toml")
 	if unknown, err := definition(t, sound); err != nil || len(unknown) > 0 || validate(t, v, sound) != nil {
@@ -227,7 +227,8 @@ func wantKeys(t *testing.T, where string, s *schema.Schema, want []string) {
 	}
 }
 
-// TestSettings: every stagex.toml of the documentation, and each default of the reference.
+// TestSettings: every stagex.toml of the documentation, and each default of the
+// reference.
 func TestSettings(t *testing.T) {
 	v := validator(t, "stagex.toml")
 	reference, err := os.ReadFile("../../../stagex.toml")
@@ -303,7 +304,8 @@ func tomlIn(t *testing.T) (texts []string) {
 	return texts
 }
 
-// TestSettingsAgree: what the parser refuses of a type, a section or a key the schema marks too.
+// TestSettingsAgree: what the parser refuses of a type, a section or a key the schema
+// marks too.
 func TestSettingsAgree(t *testing.T) {
 	v := validator(t, "stagex.toml")
 	for _, text := range []string{

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Names returns all settings, such as "fetch.per_host", in the order of the reference file.
+// Names returns all settings, such as "fetch.per_host", in the order of the reference
+// file.
 func Names() []string { return names() }
 
 // UserOnly reports whether a tree's file may not have the setting.

@@ -13,8 +13,9 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// LoadWith reads all definitions anew, as if the files had these contents; nil reads them as
-// they are. Files are named by their paths in the tree, and may be new. Nothing is remembered.
+// LoadWith reads all definitions anew, as if the files had these contents; nil reads
+// them as they are. Files are named by their paths in the tree, and may be new. Nothing
+// is remembered.
 func (t *Tree) LoadWith(ctx context.Context, files map[string][]byte) (*graph.Graph, error) {
 	return graph.Load(ctx, overlay{t.FS, files}, graph.LoadOptions{Foreign: t.foreign})
 }
