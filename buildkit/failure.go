@@ -79,12 +79,15 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	if be := w.lintError(err); be != nil {
 		return be
 	}
-	be := &BuildError{Ref: job.Ref, File: job.Request.File, Err: errors.New(contextMessage(programMessage(RootMessage(err)), job))}
+	be := &BuildError{Ref: job.Ref, File: job.Request.File}
+	from := ""
 	for _, s := range errdefs.Sources(err) {
 		if len(s.Ranges) > 0 && s.Ranges[0].Start != nil {
 			be.Line = int(s.Ranges[0].Start.Line)
+			from = copiedFrom(s.Info.GetData(), be.Line)
 		}
 	}
+	be.Err = errors.New(contextMessage(programMessage(RootMessage(err)), job, from))
 	var exit *gateway.ExitError
 	if errors.As(err, &exit) {
 		be.ExitCode = int(exit.ExitCode)
@@ -193,9 +196,27 @@ var missingFile = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
 })
 
-// contextMessage adds to the error of a missing file where it was searched for, and which
-// sources there are.
-func contextMessage(m string, job Job) string {
+// copiedFrom returns the stage or image that the instruction in a line of a Containerfile
+// copies from, "" if that is the context.
+func copiedFrom(containerfile []byte, line int) string {
+	lines := strings.Split(string(containerfile), "\n")
+	if line < 1 || line > len(lines) {
+		return ""
+	}
+	for _, word := range strings.Fields(lines[line-1]) {
+		if from, ok := strings.CutPrefix(word, "--from="); ok {
+			return from
+		}
+	}
+	return ""
+}
+
+// contextMessage adds to the error of a missing file where it was searched for: in from, if
+// that is not "", else in the context, with the sources that there are.
+func contextMessage(m string, job Job, from string) string {
+	if from != "" && from != "fetch" {
+		return missingFile().ReplaceAllString(m, "$1 not found in the stage or image "+strings.ReplaceAll(from, "$", "$$"))
+	}
 	var names []string
 	for _, s := range job.Sources {
 		names = append(names, s.Name)

@@ -180,3 +180,20 @@ func TestSpoilt(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A missing file is said to be missing where the instruction searched for it.
+func TestContextMessage(t *testing.T) {
+	containerfile := []byte("FROM scratch AS build\nFROM scratch\nCOPY --chmod=0755 --from=build /a /\nCOPY --from=fetch a /\nCOPY a /\n")
+	m := `failed to calculate checksum of ref abc::def: "/a": not found`
+	job := Job{Request: graph.Request{Context: "packages/core/x"}}
+	for line, want := range map[int]string{
+		3: `"/a" not found in the stage or image build`,
+		4: `"/a" not found in packages/core/x, nor as a source: fetch/ holds no source`,
+		5: `"/a" not found in packages/core/x, nor as a source: fetch/ holds no source`,
+		9: `"/a" not found in packages/core/x, nor as a source: fetch/ holds no source`,
+	} {
+		if got := contextMessage(m, job, copiedFrom(containerfile, line)); got != want {
+			t.Errorf("line %d: %s, want %s", line, got, want)
+		}
+	}
+}
