@@ -28,14 +28,20 @@ type emptied struct {
 	mu   sync.Mutex
 	seen []string // methods of requests, but the pings
 	no   string   // what the path of a PUT must not end in
+	dead bool     // it never answers again, from such a PUT on
 }
 
 func (e *emptied) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/v2/" {
 		e.mu.Lock()
 		e.seen = append(e.seen, r.Method)
-		no := e.no != "" && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, e.no)
+		no := e.no != "" && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, strings.TrimPrefix(e.no, "!"))
+		e.dead = e.dead || no && strings.HasPrefix(e.no, "!")
+		dead := e.dead
 		e.mu.Unlock()
+		if dead {
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
 		if no {
 			http.Error(w, `{"errors":[{"code":"DENIED","message":"not today"}]}`, http.StatusForbidden)
 			return
@@ -62,13 +68,14 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REGISTRY", host)
 }
 
-// forbid [END] makes the registry refuse to take what has a path with that end.
+// forbid [END] makes the registry refuse to take what has a path with that end; with !END it
+// dies of it, and answers nothing more until the next forbid.
 func forbid(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) <= 1, "forbid [END]")
 	e := theRegistry(ts)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.no = strings.Join(args, "")
+	e.no, e.dead = strings.Join(args, ""), false
 }
 
 func startDebian(ts *testscript.TestScript) {
