@@ -62,7 +62,9 @@ func (a *Area) Aside() (*Area, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := cache.Open(temp.Path, cache.Options{KeyFile: a.opts.KeyFile, Build: a.opts.Build, Now: a.opts.Now, Log: a.opts.Log})
+	// A build's dependencies are given to the engine from the blobs of its store, and those of
+	// the images are where a's are.
+	s, err := cache.Open(temp.Path, cache.Options{Blobs: a.Tree.Store.Dir("blobs"), KeyFile: a.opts.KeyFile, Build: a.opts.Build, Now: a.opts.Now, Log: a.opts.Log})
 	if err != nil {
 		return nil, errors.Join(err, temp.Close())
 	}
