@@ -43,9 +43,9 @@ func TestChanges(t *testing.T) {
 		"core-a changed sha256:111111111111… → sha256:222222222222…": func(p *tree.KeyParts) {
 			swap(p.Deps["core-a"], "linux/arm64 sha256:11111111111111", "linux/arm64 sha256:22222222222222")
 		},
-		"core-b is a new dependency":                                                      func(p *tree.KeyParts) { p.Deps["core-b"] = map[string]bool{"linux/amd64 sha256:00": true} },
-		"core-a is no dependency any more":                                                func(p *tree.KeyParts) { delete(p.Deps, "core-a") },
-		"this sx builds otherwise than the one that built it":                             func(p *tree.KeyParts) { p.Format = 2 },
+		"core-b is a new dependency":                                                         func(p *tree.KeyParts) { p.Deps["core-b"] = map[string]bool{"linux/amd64 sha256:00": true} },
+		"core-a is no dependency any more":                                                   func(p *tree.KeyParts) { delete(p.Deps, "core-a") },
+		"this sx builds otherwise than the one that built it":                                func(p *tree.KeyParts) { p.Format = 2 },
 		"the engine produces other bytes: its probe image was sha256:0123456789ab…, is none": func(p *tree.KeyParts) { p.Probe = "" },
 		// One edit, told once.
 		"its version changed 1 → 2": func(p *tree.KeyParts) {
