@@ -38,12 +38,7 @@ type reproduceOptions struct {
 	repo     string
 }
 
-func newReproduceCommand(a *app) *cobra.Command {
-	o := reproduceOptions{scope: scope{required: true}}
-	c := &cobra.Command{
-		Use:   "reproduce [SELECTOR...]",
-		Short: "Build outputs from the published images of their dependencies, and compare digests",
-		Long: `Builds each selected output from the published images of its direct dependencies, which
+const reproduceLong = `Builds each selected output from the published images of its direct dependencies, which
 are pulled by their digests in digests/, and compares its digest with the published one.
 No output waits for another one, so that a release is proven in parallel, by one machine
 or by many. Nothing comes from a cache, and out/ is not touched: images, results and an
@@ -76,7 +71,14 @@ in it too. What the tag is now is printed: keep the commit, since a tag can be m
 
 --merge builds nothing: it adds up the receipts of many people (sx receipt export) whose
 keys you trust (sx keys), and prints by how many people, machines and CPU vendors each
-selected output is confirmed. That is their word, and never a MATCH here.`,
+selected output is confirmed. That is their word, and never a MATCH here.`
+
+func newReproduceCommand(a *app) *cobra.Command {
+	o := reproduceOptions{scope: scope{required: true}}
+	c := &cobra.Command{
+		Use:   "reproduce [SELECTOR...]",
+		Short: "Build outputs from the published images of their dependencies, and compare digests",
+		Long:  reproduceLong,
 		Example: `  sx reproduce bootstrap-stage0 core-profile
   sx reproduce pallet-rust --closure -k  # all that pallet-rust is built from, too
   sx reproduce --all --dry-run           # what would be built
@@ -107,6 +109,14 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 			return do()
 		},
 	}
+	o.addFlags(c)
+	addProgressFlag(c)
+	addTraceFlag(c, &a.trace)
+	addEngineFlags(c)
+	return c
+}
+
+func (o *reproduceOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	o.scope.addFlag(c)
 	addDryRunFlag(c, &o.dryRun)
@@ -127,10 +137,6 @@ selected output is confirmed. That is their word, and never a MATCH here.`,
 	f.String("disk-floor", "", "start no build while less than `SIZE` is free on the disk of out/ (default 2GiB)")
 	f.StringP("jobs", "j", "", "build at most `N` outputs at once (default: from cores and memory)")
 	f.String("memory", "", "memory budget for all concurrent builds, `SIZE` (default: 90 % of RAM)")
-	addProgressFlag(c)
-	addTraceFlag(c, &a.trace)
-	addEngineFlags(c)
-	return c
 }
 
 func (o *reproduceOptions) check(c *cobra.Command, args []string) error {

@@ -97,34 +97,41 @@ func stayPrivate(req *http.Request, via []*http.Request) error {
 	return transfer.CheckRedirect(req, via)
 }
 
-// exchange sends a request to a path below the repository, and reads at most limit bytes of
-// an answer of the given type.
-func (r *Remote) exchange(ctx context.Context, path, body, kind string, limit int64, read func(*reader) error) error {
+// request is what exchange sends, and wants back.
+type request struct {
+	path  string // below the repository
+	body  string // of a POST; "" is a GET
+	kind  string // the answer's media type
+	limit int64  // of the answer, in bytes
+}
+
+// exchange sends a request, and lets read have the answer.
+func (r *Remote) exchange(ctx context.Context, what request, read func(*reader) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("it took longer than %s", maxTime))
 	defer cancel()
 	method, content := http.MethodGet, io.Reader(nil)
-	if body != "" {
-		method, content = http.MethodPost, strings.NewReader(body)
+	if what.body != "" {
+		method, content = http.MethodPost, strings.NewReader(what.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, r.base.String()+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, r.base.String()+what.path, content)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Git-Protocol", "version=2")
-	if body != "" {
+	if what.body != "" {
 		req.Header.Set("Content-Type", "application/x-"+service+"-request")
-		req.Header.Set("Accept", kind)
+		req.Header.Set("Accept", what.kind)
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); got != kind {
-		return transfer.Answerf("the answer is of the type %.60q, want %q: this is no git server, or an old one that knows only files", got, kind)
+	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); got != what.kind {
+		return transfer.Answerf("the answer is of the type %.60q, want %q: this is no git server, or an old one that knows only files", got, what.kind)
 	}
-	r.follow(resp, path)
-	in := &limited{r: resp.Body, left: limit, limit: limit}
+	r.follow(resp, what.path)
+	in := &limited{r: resp.Body, left: what.limit, limit: what.limit}
 	return read(&reader{in: bufio.NewReaderSize(in, maxLine)})
 }
 
@@ -153,7 +160,7 @@ func (l *limited) Read(p []byte) (int, error) {
 
 // discover checks that the server speaks version 2, with SHA-1 as the hash.
 func (r *Remote) discover(ctx context.Context) error {
-	return r.exchange(ctx, "/info/refs?service="+service, "", "application/x-"+service+"-advertisement", maxAnswer, func(in *reader) error {
+	return r.exchange(ctx, request{"/info/refs?service=" + service, "", "application/x-" + service + "-advertisement", maxAnswer}, func(in *reader) error {
 		first, ok, err := in.text()
 		if err == nil && ok && first == "# service="+service { // gitprotocol-http(5); in version 2 servers may leave it out
 			if _, _, err = in.text(); err == nil {
@@ -217,8 +224,8 @@ func IsHash(text string) bool {
 // Tag asks what a tag is at this moment. The error is a *NoTagError if there is none.
 func (r *Remote) Tag(ctx context.Context, name string) (t Tag, err error) {
 	ref := "refs/tags/" + name
-	request := message("ls-refs", capabilities, []string{"peel", "ref-prefix " + ref})
-	err = r.exchange(ctx, "/"+service, request, "application/x-"+service+"-result", maxAnswer, func(in *reader) error {
+	command := message("ls-refs", capabilities, []string{"peel", "ref-prefix " + ref})
+	err = r.exchange(ctx, request{"/" + service, command, "application/x-" + service + "-result", maxAnswer}, func(in *reader) error {
 		for {
 			said, ok, err := in.text()
 			if err != nil || !ok {
@@ -253,8 +260,8 @@ var capabilities = []string{"agent=sx", "object-format=sha1"}
 // Pack writes to w a pack of an object, a commit or the tag of one, with all that the
 // commit's tree has and without its history. Deltas in it name their bases by offset.
 func (r *Remote) Pack(ctx context.Context, object string, w io.Writer) error {
-	request := message("fetch", capabilities, []string{"want " + object, "deepen 1", "ofs-delta", "no-progress", "done"})
-	return r.exchange(ctx, "/"+service, request, "application/x-"+service+"-result", MaxPack+MaxPack/64, func(in *reader) error {
+	command := message("fetch", capabilities, []string{"want " + object, "deepen 1", "ofs-delta", "no-progress", "done"})
+	return r.exchange(ctx, request{"/" + service, command, "application/x-" + service + "-result", MaxPack + MaxPack/64}, func(in *reader) error {
 		for {
 			section, ok, err := in.text()
 			switch {

@@ -75,8 +75,11 @@ type Error struct {
 
 func (e *Error) Error() string {
 	hint := ""
-	if noTag := (*gitpack.NoTagError)(nil); errors.As(e.Err, &noTag) && isHashPart(noTag.Name) {
-		hint = "; a commit has 40 digits"
+	if noTag := (*gitpack.NoTagError)(nil); errors.As(e.Err, &noTag) {
+		hint = "; a branch is not taken, as it moves: name a tag or a commit"
+		if isHashPart(noTag.Name) {
+			hint = "; a commit has 40 digits"
+		}
 	}
 	return fmt.Sprintf("getting the tree of %s: %v%s", e.Source, e.Err, hint)
 }

@@ -53,22 +53,26 @@ const (
 func WriteChrome(w io.Writer, r *report.Run) error {
 	all := []chromeEvent{
 		named("process_name", runRow, 0, "run"), named("process_name", outputRow, 0, "outputs"), named("process_name", downloadRow, 0, "downloads"),
-		span("sx", "run", runRow, 0, 0, r.Length, map[string]any{"run": r.ID, "command": r.Command, "version": r.Version, "engine": r.Engine, "began": r.Began}),
+		lasting(0, r.Length, chromeEvent{Name: "sx", Cat: "run", PID: runRow, Args: map[string]any{
+			"run": r.ID, "command": r.Command, "version": r.Version, "engine": r.Engine, "began": r.Began,
+		}}),
 	}
 	for _, o := range r.Outputs {
 		if o.Start < 0 {
 			continue
 		}
-		all = append(all, span(o.Ref, o.State, outputRow, o.Lane, o.Start, ended(r, o), attributes(o)))
+		all = append(all, lasting(o.Start, ended(r, o), chromeEvent{Name: o.Ref, Cat: o.State, PID: outputRow, TID: o.Lane, Args: attributes(o)}))
 		for _, p := range phases(o) {
 			if p.from >= o.Start { // what it waited for would lie over the output that ran before
-				all = append(all, span(p.name, "phase", outputRow, o.Lane, p.from, p.to, nil))
+				all = append(all, lasting(p.from, p.to, chromeEvent{Name: p.name, Cat: "phase", PID: outputRow, TID: o.Lane}))
 			}
 		}
 	}
 	for i, d := range lanes(r) {
 		for _, d := range d {
-			all = append(all, span(d.Name, d.How, downloadRow, i, d.Start, downloaded(r, d), map[string]any{"bytes": d.Bytes, "from": d.Place, "error": d.Error}))
+			all = append(all, lasting(d.Start, downloaded(r, d), chromeEvent{
+				Name: d.Name, Cat: d.How, PID: downloadRow, TID: i, Args: map[string]any{"bytes": d.Bytes, "from": d.Place, "error": d.Error},
+			}))
 		}
 	}
 	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": all, "displayTimeUnit": "ms"})
@@ -76,9 +80,11 @@ func WriteChrome(w io.Writer, r *report.Run) error {
 
 func micro(s float64) int64 { return int64(s*1e6 + 0.5) }
 
-func span(name, cat string, pid, tid int, from, to float64, args map[string]any) chromeEvent {
+// lasting makes a complete event of e, from and to seconds after the run began.
+func lasting(from, to float64, e chromeEvent) chromeEvent {
 	d := micro(to) - micro(from)
-	return chromeEvent{Name: name, Cat: cat, Phase: "X", Time: micro(from), Dur: &d, PID: pid, TID: tid, Args: args}
+	e.Phase, e.Time, e.Dur = "X", micro(from), &d
+	return e
 }
 
 func named(what string, pid, tid int, name string) chromeEvent {
