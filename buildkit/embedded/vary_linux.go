@@ -93,9 +93,17 @@ func varyMain(args []string, _ io.Reader, stderr io.Writer) int {
 }
 
 func vary(args []string) error {
-	at := slices.Index(args, "--bundle")
-	if !slices.Contains(args, "run") || at < 0 || at+1 == len(args) {
+	for _, other := range []string{"create", "exec", "restore"} {
+		if slices.Contains(args, other) {
+			return fmt.Errorf("BuildKit starts a RUN by runc %s, which sx cannot vary", other)
+		}
+	}
+	if !slices.Contains(args, "run") {
 		return nil // it starts no container
+	}
+	at := slices.Index(args, "--bundle")
+	if at < 0 || at+1 == len(args) {
+		return fmt.Errorf("BuildKit starts a RUN without --bundle (%q), which sx cannot vary", args)
 	}
 	data, err := os.ReadFile(variedFile)
 	if err != nil {

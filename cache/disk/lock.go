@@ -16,15 +16,7 @@ import (
 // TryClaim locks a file or folder that was just made at path. It reports false if another
 // process considered it abandoned before it was locked: the caller makes a new one.
 func TryClaim(f *os.File, path string) bool {
-	if Flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return false
-	}
-	a, err := StatFile(f)
-	if err != nil {
-		return false
-	}
-	b, err := StatPath(path)
-	return err == nil && a.Inode == b.Inode
+	return Flock(f, unix.LOCK_EX|unix.LOCK_NB) == nil && isAt(f, path)
 }
 
 // Flock is flock(2), and tries again after a signal.
@@ -54,15 +46,30 @@ func LockFile(path string) (*os.File, error) { return lockFile(path, unix.LOCK_E
 func LockFileShared(path string) (*os.File, error) { return lockFile(path, unix.LOCK_SH) }
 
 func lockFile(path string, how int) (*os.File, error) {
-	f, err := OpenOrCreate(path)
+	for {
+		f, err := OpenOrCreate(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := Flock(f, how); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if isAt(f, path) {
+			return f, nil
+		}
+		f.Close() // it was removed meanwhile: a lock on it excludes no other process
+	}
+}
+
+// isAt reports whether f is the file or folder that path names.
+func isAt(f *os.File, path string) bool {
+	a, err := StatFile(f)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	if err := Flock(f, how); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	b, err := StatPath(path)
+	return err == nil && a.Inode == b.Inode
 }
 
 // ClaimDir makes a folder of mode 0700 with a random name in parent and locks it.

@@ -60,7 +60,7 @@ read, or imported once with sx keys import. The key of this machine is removed.`
 			return runRevokeMachine(c.Context(), a, args, key, into)
 		},
 	}
-	c.Flags().StringVar(&key, "key", "", "sign with gpg's secret `KEY`, a fingerprint or user ID (default: the only one)")
+	c.Flags().StringVar(&key, "key", "", "sign with gpg's secret `KEY`, a fingerprint or user ID (default: the one that certified this machine's key, or the only one)")
 	c.Flags().StringVar(&into, "into", "", "write the revocation into this `FOLDER`")
 	return c
 }
@@ -74,9 +74,16 @@ func runRevokeMachine(ctx context.Context, a *app, args []string, key, into stri
 	if id == "" {
 		id = own.ID
 	}
+	isOwn := own != nil && own.ID == id
+	if isOwn && key == "" {
+		key = own.Owner
+	}
 	sign, fingerprint, err := gpgSign(ctx, a, key)
 	if err != nil {
 		return err
+	}
+	if isOwn && !sameOwner(fingerprint, own.Owner) {
+		return usagef("the key of this machine was certified by %s, and a revocation by %s would count for nothing: leave out --key", own.Owner, fingerprint)
 	}
 	data, err := receipt.Revoke(id, sign, time.Now())
 	if err != nil {
@@ -90,10 +97,25 @@ func runRevokeMachine(ctx context.Context, a *app, args []string, key, into stri
 	if err := keepOwn(name, data); err != nil {
 		return err
 	}
-	if own == nil || own.ID != id {
+	if !isOwn {
 		return nil
 	}
 	return receipt.RemoveMachine(machineKeyDir())
+}
+
+// sameOwner reports whether two fingerprints are of one key, or of keys of one person whom
+// the user trusts.
+func sameOwner(a, b string) bool {
+	if strings.EqualFold(a, b) {
+		return true
+	}
+	ring, _, err := loadKeyring()
+	if err != nil {
+		return false
+	}
+	x, ok := ring.Find(a)
+	y, ok2 := ring.Find(b)
+	return ok && ok2 && signature.SamePerson(x.Person, y.Person)
 }
 
 // keepOwn keeps a revocation that the user made, if the user trusts the key that signed it.

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/receipt"
 	"codeberg.org/stagex/sx/cmd/internal/reproduce"
+	"codeberg.org/stagex/sx/cmd/internal/signature"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
@@ -223,25 +224,44 @@ func someReceipts(_ *cobra.Command, args []string) error {
 
 // readReceipts reads the receipts of files and folders. What a revoked machine key signed is
 // nobody's word.
-func readReceipts(a *app, paths []string) (all []receipt.Receipt, err error) {
+func readReceipts(a *app, paths []string) ([]receipt.Receipt, error) {
 	ring, revoked, err := loadRevoked()
 	if err != nil {
 		return nil, err
 	}
+	all := &readSoFar{ring: ring, revoked: revoked}
 	for _, path := range paths {
-		receipts, more, err := receipt.Read(path, ring, time.Now())
-		if err != nil {
+		if err := all.read(path); err != nil {
 			return nil, err
 		}
-		all, revoked = append(all, receipts...), append(revoked, more...)
 	}
-	for _, r := range revoked {
+	return all.struck(a), nil
+}
+
+// readSoFar are receipts and revocations of several places.
+type readSoFar struct {
+	ring     *signature.Keyring
+	receipts []receipt.Receipt
+	revoked  receipt.Revoked
+}
+
+// read adds those of a file or folder.
+func (all *readSoFar) read(path string) error {
+	receipts, revoked, err := receipt.Read(path, all.ring, time.Now())
+	all.receipts, all.revoked = append(all.receipts, receipts...), append(all.revoked, revoked...)
+	return err
+}
+
+// struck returns the receipts of all places, of which the revocations of all places made
+// some nobody's word.
+func (all *readSoFar) struck(a *app) []receipt.Receipt {
+	for _, r := range all.revoked {
 		if r.Why != nil {
 			fmt.Fprintf(a.stderr, "sx: warning: the revocation %s does not count: %s\n", text.Field(r.Name), text.Field(r.Why.Error()))
 		}
 	}
-	revoked.Strike(all)
-	return all, nil
+	all.revoked.Strike(all.receipts)
+	return all.receipts
 }
 
 func verifyReceipts(s *session, refs []graph.Ref, receipts []receipt.Receipt, asJSON bool) error {

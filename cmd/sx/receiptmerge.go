@@ -85,35 +85,33 @@ func (p *receiptPlace) repository(output string) string {
 }
 
 // receiptsFor reads the receipts of files, folders and registries; of a registry those on
-// the published images of refs.
-func receiptsFor(ctx context.Context, s *session, refs []graph.Ref, places []string) (all []receipt.Receipt, err error) {
-	var paths []string
-	for _, place := range places {
-		if !strings.HasPrefix(place, ociScheme) {
-			paths = append(paths, place)
-			continue
-		}
-		receipts, err := receiptsAt(ctx, s, refs, place)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, receipts...)
-	}
-	receipts, err := readReceipts(s.app, paths)
-	return append(all, receipts...), err
-}
-
-func receiptsAt(ctx context.Context, s *session, refs []graph.Ref, place string) (all []receipt.Receipt, err error) {
-	p, err := receiptPlaceAt(s, place)
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
+// the published images of refs. A revocation in one place strikes the receipts of all.
+func receiptsFor(ctx context.Context, s *session, refs []graph.Ref, places []string) ([]receipt.Receipt, error) {
 	ring, revoked, err := loadRevoked()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { revoked.Strike(all) }()
+	all := &readSoFar{ring: ring, revoked: revoked}
+	for _, place := range places {
+		if strings.HasPrefix(place, ociScheme) {
+			err = receiptsAt(ctx, s, refs, place, all)
+		} else {
+			err = all.read(place)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all.struck(s.app), nil
+}
+
+// receiptsAt adds the receipts of a registry to all.
+func receiptsAt(ctx context.Context, s *session, refs []graph.Ref, place string, all *readSoFar) error {
+	p, err := receiptPlaceAt(s, place)
+	if err != nil {
+		return err
+	}
+	defer p.close()
 	for _, ref := range refs {
 		subject := p.digests[ref.String()]
 		if subject.IsZero() {
@@ -121,17 +119,17 @@ func receiptsAt(ctx context.Context, s *session, refs []graph.Ref, place string)
 		}
 		documents, err := p.client.Attached(ctx, p.repository(ref.String()), subject, receipt.MediaType, receipt.MaxFile)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, d := range documents {
 			r := receipt.Receipt{Name: d.Name, Why: d.Err}
 			if d.Err == nil {
-				r = receipt.Open(d.Name, d.Data, ring, time.Now())
+				r = receipt.Open(d.Name, d.Data, all.ring, time.Now())
 			}
-			all = append(all, r)
+			all.receipts = append(all.receipts, r)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // mergeReceipts adds up receipts on refs. The error is the exit code.

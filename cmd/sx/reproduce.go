@@ -128,7 +128,7 @@ func (o *reproduceOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.vary, "vary", "", "with --runs: change these `THINGS` of the machine in all runs but the first: "+buildkit.ListVariations(buildkit.Variations))
 	c.RegisterFlagCompletionFunc("vary", completeVariations)
 	f.BoolVar(&o.fromSeed, "from-seed", false, "build the closure from source alone instead")
-	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, and reproduce nothing")
+	f.BoolVar(&o.clean, "clean", false, "remove all that was kept of earlier runs, with --repo the tree too and its out/, and reproduce nothing")
 	f.StringArrayVar(&o.merge, "merge", nil, "add up the receipts at `PLACE`, a file, folder or oci://HOST/NAMESPACE; may be repeated")
 	f.BoolVar(&o.markdown, "markdown", false, "with --merge: print Markdown, for a pull request")
 	f.StringVar(&o.shard, "shard", "", "the `PART` of the outputs that is this machine's: 3/8 is the third of eight")

@@ -45,30 +45,34 @@ func canVary(set settings.Settings, vary []buildkit.Variation) error {
 
 // repeatBuilds builds refs several times and prints whether each has the same digest every time.
 // The definitions are built as they stand, each time without a cache; with variations all
-// runs but the first build apart, and nothing of them is kept.
+// runs but the first build apart, and nothing of them is kept. With --keep-going an output
+// that fails does not keep the others from being compared.
 func repeatBuilds(ctx context.Context, s *session, area *reproduce.Area, refs []graph.Ref, o reproduceOptions) error {
 	all := &runs{session: s, refs: refs, wanted: o.runs, vary: o.varied, digests: map[graph.Ref][]oci.Digest{}}
+	var failed []error
 	for n := 1; n <= o.runs; n++ {
-		if err := all.run(ctx, area, n); err != nil {
-			return err
+		ran, err := all.run(ctx, area, n)
+		failed = append(failed, err)
+		if err != nil && (!ran || !s.set.Build.KeepGoing || ctx.Err() != nil) {
+			return errors.Join(failed...)
 		}
 	}
-	return all.print()
+	return errors.Join(append(failed, all.print())...)
 }
 
-// run is the n-th run.
-func (r *runs) run(ctx context.Context, area *reproduce.Area, n int) (err error) {
+// run is the n-th run. Ran says that it came to an end, although outputs may have failed.
+func (r *runs) run(ctx context.Context, area *reproduce.Area, n int) (ran bool, err error) {
 	said := ""
 	if n > 1 && len(r.vary) > 0 {
 		said = ", varying " + buildkit.ListVariations(r.vary)
 		if area, err = area.Aside(); err != nil {
-			return err
+			return false, err
 		}
 		defer func() { err = errors.Join(err, area.Close()) }()
 	}
 	p, err := area.Plan(ctx, r.refs, true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	one := &reproduction{session: r.session, area: area, plan: p, refs: r.refs, vary: r.vary}
 	if n == 1 {
@@ -76,15 +80,15 @@ func (r *runs) run(ctx context.Context, area *reproduce.Area, n int) (err error)
 	}
 	fmt.Fprintf(r.stderr, "sx: run %d of %d%s\n", n, r.wanted, said)
 	report, err := one.once(ctx)
-	if err != nil {
-		return err
+	if report == nil {
+		return false, err
 	}
 	for _, res := range report.Results {
 		if res.Outcome == plan.Built {
 			r.digests[res.Ref] = append(r.digests[res.Ref], res.Digest)
 		}
 	}
-	return nil
+	return true, err
 }
 
 // once builds and prints what failed.

@@ -106,8 +106,12 @@ func (c *Checkout) fill(ctx context.Context, s Source, want, pack string) error 
 			return &Error{s, err}
 		}
 	}
-	if err := verify(ctx, objects, commit, c.Dir); err != nil {
+	err = verify(ctx, objects, commit, c.Dir)
+	if changed := (*changedError)(nil); errors.As(err, &changed) {
 		return fmt.Errorf("the tree in %q is not that of the commit %.12s any more: %w; sx reproduce --repo %s --clean removes it", c.Dir, c.Commit, err, s)
+	}
+	if err != nil {
+		return fmt.Errorf("checking the tree in %q: %w", c.Dir, err)
 	}
 	return nil
 }
@@ -168,9 +172,13 @@ func Path(dir, commit string) (path string, found bool) {
 	return path, err == nil
 }
 
-// Remove removes the checkout of a commit in dir, and what sx keeps in it.
+// Remove removes the checkout of a commit in dir, and what sx keeps in it. It is no error if
+// there is none.
 func Remove(dir, commit string) error {
 	home := filepath.Join(dir, commit)
+	if _, err := os.Lstat(home); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	lock, err := disk.LockFile(home + ".lock")
 	if err != nil {
 		return fmt.Errorf("locking %q: %w", home, err)

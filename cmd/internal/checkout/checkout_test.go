@@ -237,6 +237,9 @@ func TestOpen(t *testing.T) {
 	if err := errors.Join(Remove(trees, first), Remove(trees, moved)); err != nil {
 		t.Error(err)
 	}
+	if err := Remove(filepath.Join(trees, "none"), first); err != nil {
+		t.Errorf("removing what is not there: %v", err)
+	}
 	if entries, err := os.ReadDir(trees); err != nil || len(entries) > 0 {
 		t.Errorf("left after both were removed: %v", entries)
 	}

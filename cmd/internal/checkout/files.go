@@ -183,7 +183,7 @@ func verify(ctx context.Context, objects *history.Received, commit *object.Commi
 	w := &walk{ctx: ctx, objects: objects, visit: func(name string, e object.TreeEntry, data []byte) error {
 		known[name] = true
 		if err := sameEntry(root, name, e, data); err != nil {
-			return fmt.Errorf("%.200q %w", name, err)
+			return &changedError{fmt.Errorf("%.200q %w", name, err)}
 		}
 		return nil
 	}}
@@ -197,11 +197,14 @@ func verify(ctx context.Context, objects *history.Received, commit *object.Commi
 		case slices.Contains(own, name) && e.IsDir():
 			return fs.SkipDir
 		case name != "." && !known[name]:
-			return fmt.Errorf("%.200q is not in the commit", name)
+			return &changedError{fmt.Errorf("%.200q is not in the commit", name)}
 		}
 		return nil
 	})
 }
+
+// changedError reports that the tree on the disk is not the commit's.
+type changedError struct{ error }
 
 // sameEntry returns how a file differs from the commit's.
 func sameEntry(root *os.Root, name string, e object.TreeEntry, data []byte) error {
