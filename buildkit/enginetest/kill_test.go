@@ -169,7 +169,7 @@ func TestKillWhileProbed(t *testing.T) {
 		after := time.After(time.Duration(round) * 15 * time.Millisecond)
 		r.during(func() bool { return passed(after) })
 		tree.killEngine()
-		if strings.Contains(r.Want(0).Stderr.String(), "lost while it was asked") {
+		if strings.Contains(r.Want(0).Stderr.String(), "broke while sx examined it") {
 			again++
 		}
 	}
