@@ -3,7 +3,9 @@ package embedded
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -16,6 +18,9 @@ import (
 // missing. Whether the kernel allows what it seems to allow, only a build tells.
 func (e *Engine) Needs() []buildkit.Need {
 	m, err := thisMachine()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &buildkit.UnfitError{Problem: fmt.Sprintf("/proc is not mounted (%v)", err), Remedy: "mount it: mount -t proc proc /proc"}
+	}
 	if err != nil {
 		return []buildkit.Need{{Name: "rights", Err: err}}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -121,7 +122,9 @@ func TestEachLine(t *testing.T) {
 		"inodes":     {func(m *Machine) { m.Free = space(500<<30, 0) }, "disk", Stop, "inodes", "sx gc"},
 		"links":      {func(m *Machine) { m.Link = linked(Links{false, true}, nil) }, "hard links", Limit, "copied", "ext4"},
 		"exchange":   {func(m *Machine) { m.Link = linked(Links{true, false}, nil) }, "hard links", Limit, "swapped", "ext4"},
-		"full":       {func(m *Machine) { m.Link = linked(Links{}, failed) }, "hard links", Stop, "nothing can be written", "full"},
+		"full":       {func(m *Machine) { m.Link = linked(Links{}, failed) }, "hard links", Stop, "nothing can be written", "writable"},
+		"full disk":  {func(m *Machine) { m.Link = linked(Links{}, syscall.ENOSPC) }, "hard links", Stop, "no space left", `the line "disk"`},
+		"full state": {func(m *Machine) { m.Store = func() error { return syscall.ENOSPC } }, "state", Stop, "no space left", `the line "disk"`},
 		"memory":     {func(m *Machine) { m.Memory = 1 << 30 }, "memory", Limit, "less than", "swap"},
 		"bad proxy":  {func(m *Machine) { m.Getenv = env("https_proxy", "http://[::1") }, "proxies", Stop, "https_proxy is not the address", "unset https_proxy"},
 		"dead proxy": {func(m *Machine) { m.Getenv, m.Dial = env("HTTPS_PROXY", "http://u:secret@p:3128"), dialing(failed) }, "proxies", Stop, "HTTPS_PROXY is http://u:xxxxx@p:3128, which cannot be reached", "unset"},

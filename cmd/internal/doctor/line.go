@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -48,6 +49,8 @@ func stopped(name, remedy string, err error) Line {
 		return Line{name, Stop, unfit.Problem, unfit.Remedy}
 	case errors.As(err, &engine):
 		return Line{name, Stop, engine.Problem, engine.Remedy}
+	case errors.Is(err, syscall.ENOSPC):
+		remedy = `free some space, see the line "disk"`
 	}
 	return Line{name, Stop, err.Error(), remedy}
 }

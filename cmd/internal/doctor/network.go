@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"codeberg.org/stagex/sx/cmd/internal/gpg"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -187,6 +188,10 @@ func (m Machine) logins(ctx context.Context) Line {
 func (m Machine) gpg(ctx context.Context) []Line {
 	version, err := m.GPG(ctx)
 	if err != nil {
+		var missing *gpg.MissingError
+		if errors.As(err, &missing) {
+			err = fmt.Errorf("%s cannot be run (%w)", missing.Program, missing.Err)
+		}
 		return []Line{limit("gpg", "apt-get install gnupg, or name a program in STAGEX_GPG", "%v; only sx sign and signed receipts need it", err)}
 	}
 	return []Line{ok("gpg", "%s", version)}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -39,7 +40,7 @@ func (m Machine) links() Line {
 	l, err := m.Link(m.State)
 	switch {
 	case err != nil:
-		return stop(name, "make the folder yours and writable, and its disk not full", "nothing can be written: %v", err)
+		return stopped(name, "make the folder yours and writable", fmt.Errorf("nothing can be written: %w", err))
 	case !l.Hard:
 		return limit(name, remedy, "not on this filesystem: blobs are copied, which takes time and twice the disk")
 	case !l.Exchange:

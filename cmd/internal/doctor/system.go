@@ -29,7 +29,7 @@ func (m Machine) tree(context.Context) []Line {
 	}
 	lines := []Line{ok(name, "%s", m.Tree)}
 	if err := m.Store(); err != nil {
-		lines = append(lines, stop("state", "make the folder yours and writable, or set paths.state (sx's files) or XDG_STATE_HOME (its key)", "%v", err))
+		lines = append(lines, stopped("state", "make the folder yours and writable, or set paths.state (sx's files) or XDG_STATE_HOME (its key)", err))
 	} else {
 		lines = append(lines, ok("state", "%s", m.State))
 	}
