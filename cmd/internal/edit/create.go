@@ -95,8 +95,11 @@ func (f *Folder) rename(d *graph.Definition, ref graph.Ref) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for key, value := range map[string]string{"name": ref.Name, "description": toFill, "license": toFill, "website": toFill} {
-		if err := text.Set(value, "package", key); err != nil {
+	if err := text.Set(ref.Name, "package", "name"); err != nil {
+		return nil, err
+	}
+	for _, key := range []string{"description", "license", "website"} {
+		if err := text.Set(toFill, "package", key); err != nil {
 			return nil, err
 		}
 	}

@@ -141,18 +141,20 @@ func (u *update) add(d *graph.Definition, s, was graph.Source) error {
 	return nil
 }
 
-// keep notes the sources of the definition that stay. It returns an error if no source
-// changes and one has the old version as text.
+// keep notes the sources of the definition that stay: all, or the one whose version is
+// edited. It returns an error if no source changes and one has the old version as text.
 func (u *update) keep(d *graph.Definition, kept []graph.Source) error {
 	text, err := u.text(d.Dir)
-	if err != nil || len(u.key) > 2 {
+	if err != nil {
 		return err
 	}
+	ofSource := u.key[0] == "sources"
 	literal := ""
 	for _, s := range kept {
 		line := text.Line("sources", s.Key)
 		switch {
-		case s.Version != "":
+		case ofSource && s.Key != u.key[1]:
+		case s.Version != "" && !ofSource:
 			u.note("%s:%d: sources.%s stays at its own version, %s: --source %s updates it", u.name, line, s.Key, s.Version, s.Key)
 		case namesVersion(strings.Join(s.Mirrors, " ")+" "+s.File, u.was):
 			literal = s.Key

@@ -169,6 +169,11 @@ version = "1.2.3"
 [sources.main]
 hash = "1111111111111111111111111111111111111111111111111111111111111111"
 mirrors = ["https://example.org/literal-1.2.3.tar.gz"]
+[sources.own]
+version = "4.5.6"
+hash = "1111111111111111111111111111111111111111111111111111111111111111"
+file = "own-4.5.6.tar.gz"
+mirrors = ["https://example.org/{file}"]
 -- packages/user/literal/Containerfile --
 FROM scratch
 -- packages/user/wrong/package.toml --
@@ -185,6 +190,7 @@ FROM scratch
 		{"packages/core/x", "2", "none", "has no [sources.none]; it has main, own, patch"},
 		{"packages/core/x", "2", "patch", "sources.patch has no version of its own"},
 		{"packages/user/literal", "2", "", "would be the same bytes: write {version} there"},
+		{"packages/user/literal", "5", "own", "sources.own has 4.5.6 as text"},
 		{"packages/user/wrong", "2", "", `want the folder's, "wrong"`},
 	} {
 		_, err := tree.Update(t.Context(), c.dir, c.version, c.source)
