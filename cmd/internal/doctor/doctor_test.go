@@ -112,8 +112,11 @@ func TestEachLine(t *testing.T) {
 		"engine elsewhere": {func(m *Machine) {
 			m.Engine = Engine{Name: "ssh://x", Try: shows(Trial{}, &buildkit.EngineError{Engine: "ssh://x", Problem: "nothing listens there", Remedy: "start it"})}
 		}, "engine", Stop, "nothing listens there", "start it"},
+		"idle engine": {func(m *Machine) {
+			m.Engine = Engine{Name: "podman", Try: shows(Trial{Idle: "the first build starts it"}, nil)}
+		}, "engine", Limit, "was not tried", "build something"},
 		"layers": {func(m *Machine) { m.Engine.Try = shows(worked(func(t *Trial) { t.Snapshotter = "native" }), nil) }, "layers", Limit, `"native"`, "overlayfs"},
-		"bytes":  {func(m *Machine) { m.Engine.Try = shows(worked(func(t *Trial) { t.Probe = "sha256:00" }), nil) }, "bytes", Limit, "other bytes", "BuildKit 0.26"},
+		"bytes":  {func(m *Machine) { m.Engine.Try = shows(worked(func(t *Trial) { t.Probe = "sha256:00" }), nil) }, "bytes", Limit, "does not produce StageX's bytes", "BuildKit 0.26"},
 		"programs": {func(m *Machine) {
 			m.Engine.Try = shows(worked(func(t *Trial) { t.Fails = map[string]error{"linux/amd64": unfit} }), nil)
 		}, "programs", Stop, "no runc", "apt-get"},

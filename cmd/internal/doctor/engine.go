@@ -118,7 +118,7 @@ func (m Machine) engine(ctx context.Context) (lines []Line) {
 	case err != nil:
 		return append(lines, stopped(name, "sx engine logs says more", err))
 	case t.Idle != "":
-		return append(lines, ok(name, "%s: %s", m.Engine.Name, t.Idle))
+		return append(lines, limit(name, "build something, then run sx doctor again", "%s was not tried: %s", m.Engine.Name, t.Idle))
 	}
 	return append(lines, append([]Line{ok(name, "%s, BuildKit %s", m.Engine.Name, t.BuildKit)}, t.lines()...)...)
 }
@@ -132,7 +132,7 @@ func (t Trial) lines() []Line {
 	bytes := ok("bytes", "it makes StageX's bytes")
 	if t.Probe != buildkit.ProbeDigest {
 		bytes = limit("bytes", "use BuildKit 0.26 or newer, built with Go 1.26, or --engine embedded",
-			"it makes other bytes than StageX's (a probe has %.19s…, want %.19s…), so no digest can be judged", t.Probe, buildkit.ProbeDigest)
+			"it does not produce StageX's bytes (its probe image is %.19s…, not %.19s…), so no digest can be judged", t.Probe, buildkit.ProbeDigest)
 	}
 	lines := []Line{layers, bytes}
 	if len(t.Runs) > 0 {

@@ -16,7 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// Time limits of what is asked of others.
+// Time limits of requests to registries and proxies.
 const (
 	dialTime  = 5 * time.Second
 	reachTime = 15 * time.Second

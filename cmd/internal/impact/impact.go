@@ -7,11 +7,12 @@
 // build stops at an output whose rebuilt dependencies have their old digests. A tree's
 // stagex.toml decides no byte, and counts for nothing.
 //
-// It refuses to read git, files or the network: whoever calls gives it a [Past], and the
-// files of definitions.
+// It refuses to read git, files or the network: the caller gives it a [Past], and the files
+// of definitions.
 package impact
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -125,14 +126,15 @@ func published(output string, was, now cache.Published) Published {
 
 // changes lists the definitions that differ, in all stages.
 func changes(now Now, past Past) (changes []Change, err error) {
-	broken := map[string]bool{}
+	broken := map[string]bool{} // definitions, and stages that cannot be read
 	dirs := map[string]bool{}
 	for _, d := range now.Graph.Definitions() {
 		dirs[d.Dir] = true
 	}
 	for _, b := range now.Graph.Broken() {
+		broken[b.Dir] = true
 		if strings.Count(b.Dir, "/") == 2 { // else it is a whole stage
-			dirs[b.Dir], broken[b.Dir] = true, true
+			dirs[b.Dir] = true
 		}
 	}
 	before := map[string]bool{}
@@ -146,7 +148,7 @@ func changes(now Now, past Past) (changes []Change, err error) {
 		}
 	}
 	for dir := range before {
-		if !dirs[dir] {
+		if !dirs[dir] && !broken[path.Dir(dir)] { // of a broken stage nothing is known
 			changes = append(changes, Change{Definition: dir, Kind: Removed})
 		}
 	}

@@ -3,6 +3,7 @@ package impact
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -123,6 +124,37 @@ func TestFind(t *testing.T) {
 	damaged := errors.New("damaged")
 	if _, err := Find(now(t), past{folders: before, err: damaged}); !errors.Is(err, damaged) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// unreadable is a tree of which one stage cannot be read.
+type unreadable struct {
+	fstest.MapFS
+	stage string
+}
+
+func (u unreadable) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == u.stage {
+		return nil, errors.New("input/output error")
+	}
+	return u.MapFS.ReadDir(name)
+}
+
+// Of a stage that cannot be read nothing is known: its definitions were not removed.
+func TestFindWithoutAStage(t *testing.T) {
+	tree := unreadable{fstest.MapFS{
+		"packages/core/a/Containerfile": {Data: []byte("FROM scratch\n")},
+		"packages/core/a/package.toml":  {Data: []byte("[package]\nname = \"a\"\n")},
+		"packages/user/d/Containerfile": {Data: []byte("FROM scratch\n")},
+		"packages/user/d/package.toml":  {Data: []byte("[package]\nname = \"d\"\n")},
+	}, "packages/user"}
+	g, err := graph.Load(t.Context(), tree, graph.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := Find(Now{Graph: g, Files: func(string) ([]graph.File, error) { return nil, nil }}, past{folders: []string{"packages/core/a", "packages/user/d"}})
+	if err != nil || len(i.Changes) > 0 {
+		t.Errorf("%v, %v", describe(i), err)
 	}
 }
 

@@ -2,7 +2,6 @@ package impact
 
 import (
 	"fmt"
-	"html"
 	"io"
 	"strings"
 	"time"
@@ -198,11 +197,11 @@ func more(n int) string {
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // cell keeps foreign text from being Markdown or HTML.
-func cell(s string) string { return entities.Replace(html.EscapeString(text.Field(s))) }
+func cell(s string) string { return entities.Replace(text.Field(s)) }
 
 var entities = func() *strings.Replacer {
 	var pairs []string
-	for _, c := range "\\`*_{}[]()#+!|~@$" {
+	for _, c := range "\\`*_{}[]()#+!|~@$<>&\"'" {
 		pairs = append(pairs, string(c), fmt.Sprintf("&#%d;", c))
 	}
 	return strings.NewReplacer(pairs...)
