@@ -132,6 +132,8 @@ type session struct {
 	view  *tree.View // as it was when the tree was opened
 	set   settings.Settings
 	flags map[string]string // see changedFlags
+	// unkept says that what the command downloads is no run to keep: it belongs to no build.
+	unkept bool
 }
 
 // inTree opens the tree, resolves the selectors (none selects all) and calls do with
@@ -164,7 +166,7 @@ func (a *app) inTreeSelecting(ctx context.Context, flags map[string]string, sele
 	if err != nil {
 		return err
 	}
-	return do(&session{a, v.Tree, v, set, flags}, sel)
+	return do(&session{app: a, tree: v.Tree, view: v, set: set, flags: flags}, sel)
 }
 
 // readGraph reads only the definitions. It works in a read-only tree, and with invalid

@@ -197,7 +197,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 // sayCapacity is capacity for a run that builds something, and logs it.
 func (s *session) sayCapacity() schedule.Capacity {
 	c := capacity(s.set)
-	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", redacted(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
+	s.logger().Info(fmt.Sprintf("building on %s, at most %s at once within %s of memory", text.Redact(s.set.Engine.Address), count(c.Jobs, "output"), text.Bytes(c.Memory)))
 	return c
 }
 

@@ -50,7 +50,7 @@ func tellCI(a *app, o ciOptions, tree string, report func() ci.Report) error {
 	if o.junit != "" {
 		var doc bytes.Buffer
 		err = errors.Join(err, ci.JUnit(&doc, r))
-		err = errors.Join(err, disk.WriteFile(o.junit, doc.Bytes(), 0o644, ""))
+		err = errors.Join(err, disk.WriteNamed(o.junit, doc.Bytes(), 0o644))
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
@@ -13,9 +14,11 @@ import (
 
 // unusedJSON is what sx deps --unused --json prints. It only gains fields.
 type unusedJSON struct {
-	File    string         `json:"file"`    // packages/core/curl/Containerfile
-	Outputs []graph.Ref    `json:"outputs"` // whose digests the lines must not change
-	Lines   []unused.Found `json:"lines"`   // COPY --from=stagex/…, all
+	File    string      `json:"file"`    // packages/core/curl/Containerfile
+	Outputs []graph.Ref `json:"outputs"` // whose digests the lines must not change
+	// Platforms are those that were built: another one may need a line that these do not.
+	Platforms []string       `json:"platforms"`
+	Lines     []unused.Found `json:"lines"` // COPY --from=stagex/…, all
 }
 
 func runUnused(ctx context.Context, a *app, args []string, asJSON bool) error {
@@ -28,13 +31,14 @@ func runUnused(ctx context.Context, a *app, args []string, asJSON bool) error {
 			return err
 		}
 		d := s.tree.Graph.Output(ref).Definition
+		platforms := s.tree.Graph.Output(ref).Platforms(s.set.Build.Platforms)
 		found, err := findUnused(ctx, s, d)
 		if err != nil {
 			return err
 		}
 		file := d.Dir + "/Containerfile"
 		if asJSON {
-			return printJSON(a.stdout, unusedJSON{file, d.Outputs, append([]unused.Found{}, found...)})
+			return printJSON(a.stdout, unusedJSON{file, d.Outputs, platforms, append([]unused.Found{}, found...)})
 		}
 		n := 0
 		for _, f := range found {
@@ -43,7 +47,7 @@ func runUnused(ctx context.Context, a *app, args []string, asJSON bool) error {
 				fmt.Fprintf(a.stdout, "%s:%d: %s\n", file, f.Line.Line, text.Field(f.Text))
 			}
 		}
-		fmt.Fprintf(a.stderr, "sx: %d of %s can go\n", n, count(len(found), "line"))
+		fmt.Fprintf(a.stderr, "sx: %d of %s can go, built for %s\n", n, count(len(found), "line"), strings.Join(platforms, ", "))
 		return nil
 	})
 }

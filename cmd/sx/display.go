@@ -29,11 +29,7 @@ func (s *session) withDisplay(ctx context.Context, do func(*progress.Display) er
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)
 	id := newRunID()
-	observers, err := s.observers(ctx, id)
-	if err != nil {
-		return err
-	}
-	d, err := progress.New(s.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed, Observers: observers})
+	d, err := progress.New(s.stderr, progress.Options{Mode: mode, Getenv: os.Getenv, Resumed: resumed, Observers: s.observers(ctx, id)})
 	if err != nil {
 		return usageError{err}
 	}

@@ -88,6 +88,7 @@ func learn(ctx context.Context, s *session, e *edit.Edit, keep bool) (learnt []f
 	for _, want := range e.Sources {
 		sources = append(sources, fetch.Source{Name: want.Name(), Path: want.Path, Mirrors: want.Mirrors})
 	}
+	s.unkept = true
 	err = s.withDisplay(ctx, func(d *progress.Display) (err error) {
 		opts.Status = d.Sources()
 		learnt, err = fetch.Learn(ctx, sources, keep, opts)
@@ -102,7 +103,7 @@ func learn(ctx context.Context, s *session, e *edit.Edit, keep bool) (learnt []f
 // tellLearnt prints each downloaded file on stderr, with warnings about its mirrors.
 func tellLearnt(s *session, learnt []fetch.Learnt) {
 	for _, l := range learnt {
-		fmt.Fprintf(s.stderr, "sx: %s: %s, %s, from %s\n", text.Field(l.Name), filepath.Base(l.Path), units.HumanSize(float64(l.Size)),
+		fmt.Fprintf(s.stderr, "sx: %s: %s, %s, from %s\n", text.Field(l.Name), text.Field(filepath.Base(l.Path)), units.HumanSize(float64(l.Size)),
 			text.Field(strings.Join(l.From, ", ")))
 		for _, f := range l.Failed {
 			fmt.Fprintf(s.stderr, "sx: warning: %s: the mirror %s did not send it: %s\n", text.Field(l.Name), text.Field(f.Place), text.Field(f.Text()))

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -91,20 +90,12 @@ func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engi
 	}
 }
 
-// redacted returns an address without its password.
-func redacted(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Redacted()
-	}
-	return address
-}
-
 func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
 	r, err := remote.NewBuildkitd(e.Address, remote.TLS{
 		Dir: e.TLSDir, CACert: e.TLSCACert, Cert: e.TLSCert, Key: e.TLSKey, ServerName: e.TLSServerName,
 	})
 	if err != nil {
-		return nil, usagef("the engine %q: %w", redacted(e.Address), err)
+		return nil, usagef("the engine %q: %w", text.Redact(e.Address), err)
 	}
 	if r.Plain() {
 		warnPlain(talk, e.Address, "buildkitd and sx speak TLS (--tlscacert)")

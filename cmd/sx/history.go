@@ -48,9 +48,12 @@ func runHistory(ctx context.Context, a *app, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	all, err := summaries(ctx, state)
+	all, unread, err := summaries(ctx, state)
 	if err != nil {
 		return ownRuns(err)
+	}
+	if unread != nil { // the others are still worth listing
+		a.warnOf(ownRuns(unread))
 	}
 	if asJSON {
 		return printJSON(a.stdout, map[string]any{"runs": all})
@@ -66,24 +69,26 @@ func runHistory(ctx context.Context, a *app, asJSON bool) error {
 	return out.Flush()
 }
 
-// summaries reads the runs of a state folder, the newest first.
-func summaries(ctx context.Context, state string) ([]report.Summary, error) {
+// summaries reads the runs of a state folder, the newest first. Unread joins the errors of
+// those that cannot be read.
+func summaries(ctx context.Context, state string) (all []report.Summary, unread, err error) {
 	ids, err := keptruns.List(state)
-	all := []report.Summary{}
+	all = []report.Summary{}
 	for _, id := range ids {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 		kept, err := keptruns.Read(state, id)
 		if errors.Is(err, fs.ErrNotExist) { // another sx removed it meanwhile
 			continue
 		}
 		if err != nil {
-			return nil, err
+			unread = errors.Join(unread, err)
+			continue
 		}
 		all = append(all, report.Summarize(report.Of(kept, time.Now())))
 	}
-	return all, err
+	return all, unread, err
 }
 
 // ownRuns adds the way out to an error of reading runs.

@@ -98,7 +98,7 @@ func runLint(ctx context.Context, a *app, args []string, o lintOptions) error {
 	}
 	findings = slices.DeleteFunc(findings, func(f lint.Finding) bool { return f.Level < least })
 	if o.write != "" {
-		if err := disk.WriteFile(o.write, lint.FormatBaseline(findings), 0o644, ""); err != nil {
+		if err := disk.WriteNamed(o.write, lint.FormatBaseline(findings), 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.stderr, "sx: %s in %s\n", count(len(findings), "finding"), o.write)

@@ -13,22 +13,20 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
-// observers returns what a run tells its events to besides the display: the kept run,
-// and traces if they are asked for.
-func (s *session) observers(ctx context.Context, id string) (all []func(events.Event), err error) {
-	kept := keptruns.NewRecorder(id, func() (string, error) { return s.tree.Store.Folder("runs") })
-	all = append(all, kept.Observe)
+// observers returns what a run tells its events to besides the display: the kept run, if
+// the command keeps one, and traces if they are asked for.
+func (s *session) observers(ctx context.Context, id string) (all []func(events.Event)) {
+	if !s.unkept {
+		kept := keptruns.NewRecorder(id, func() (string, error) { return s.tree.Store.Folder("runs") })
+		all = append(all, kept.Observe)
+	}
 	if s.trace != "" {
 		all = append(all, trace.ToFile(id, s.trace, s.warnTrace))
 	}
-	otlp, err := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, s.warnTrace)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	if otlp != nil {
+	if otlp := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, s.warnTrace); otlp != nil {
 		all = append(all, otlp)
 	}
-	return all, nil
+	return all
 }
 
 // warnTrace says that a trace was lost, which fails no run.
@@ -36,28 +34,18 @@ func (s *session) warnTrace(err error) {
 	fmt.Fprintln(s.stderr, "sx: warning: "+text.Field(err.Error()))
 }
 
-// typed returns the command line of this process for people, without passwords in URLs.
+// typed returns the command line of this process for people, without what may be secret in
+// URLs: it is kept with the run, and shown in pages and traces.
 func typed(args []string) string {
 	words := []string{"sx"}
 	for _, arg := range args {
-		if strings.Contains(arg, "://") {
-			arg = redactedWord(arg)
-		}
+		arg = text.Redact(arg)
 		if arg == "" || strings.ContainsAny(arg, " '\"*?[]{}$&|;<>()`\\!#~\n\t") {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 		words = append(words, arg)
 	}
 	return strings.Join(words, " ")
-}
-
-// redactedWord redacts the URL in a word, which may be the value of a flag.
-func redactedWord(arg string) string {
-	flag, value, ok := strings.Cut(arg, "=")
-	if !ok || strings.Contains(flag, "://") {
-		return redacted(arg)
-	}
-	return flag + "=" + redacted(value)
 }
 
 // newRunID names the run that begins now.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +105,7 @@ func runReport(ctx context.Context, a *app, args []string, o reportOptions) erro
 		shown = append(shown, r)
 	}
 	if len(shown) == 1 {
-		if err := addHistory(ctx, state, shown[0]); err != nil {
+		if err := new(earlierRuns).addTo(ctx, state, shown[0]); err != nil {
 			return err
 		}
 	}
@@ -119,7 +121,7 @@ func runReport(ctx context.Context, a *app, args []string, o reportOptions) erro
 	if o.file != "" {
 		path = o.file
 	}
-	if err := disk.WriteFile(path, doc.Bytes(), 0o600, ""); err != nil {
+	if err := disk.WriteNamed(path, doc.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	fmt.Fprintln(a.stdout, text.Field(path))
@@ -145,14 +147,24 @@ func readRun(state, word string) (*report.Run, error) {
 	return report.Of(kept, time.Now()), nil
 }
 
-// addHistory adds what the runs before r tell about its outputs. Runs that cannot be read
-// tell nothing.
-func addHistory(ctx context.Context, state string, r *report.Run) error {
+// earlierRuns are the runs that were read: those that ended stay as they are. It is safe
+// for concurrent use.
+type earlierRuns struct {
+	mu   sync.Mutex
+	read map[string]*report.Run // by id
+}
+
+// addTo adds what the runs before r tell about its outputs. Runs that cannot be read tell
+// nothing.
+func (e *earlierRuns) addTo(ctx context.Context, state string, r *report.Run) error {
 	ids, err := keptruns.List(state)
 	if err != nil {
 		return nil
 	}
-	var earlier []*report.Run
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	read := map[string]*report.Run{}
+	var all []*report.Run
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -160,13 +172,24 @@ func addHistory(ctx context.Context, state string, r *report.Run) error {
 		if id >= r.ID {
 			continue
 		}
-		if kept, err := keptruns.Read(state, id); err == nil {
-			earlier = append(earlier, report.Of(kept, r.Began))
+		if read[id] = e.read[id]; read[id] == nil {
+			kept, err := keptruns.Read(state, id)
+			if err != nil {
+				delete(read, id)
+				continue
+			}
+			read[id] = report.Of(kept, r.Began)
 		}
+		all = append(all, read[id])
 	}
-	r.AddHistory(earlier)
+	e.read = read
+	r.AddHistory(all)
 	return nil
 }
+
+// openTime is how long to wait for the program that opens a page to fail. One that goes on
+// is the browser itself, and is left alone.
+const openTime = 5 * time.Second
 
 // openInBrowser opens a file with the program that the desktop has for it.
 func openInBrowser(ctx context.Context, path string) error {
@@ -181,17 +204,28 @@ func openInBrowser(ctx context.Context, path string) error {
 	if _, err := exec.LookPath(program); err != nil {
 		return fmt.Errorf("opening the page: this machine has no %s; open %s in a browser", program, text.Field(full))
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	if out, err := exec.CommandContext(ctx, program, full).CombinedOutput(); err != nil {
-		return fmt.Errorf("opening the page: %s %s: %w: %s", program, text.Field(full), err, text.Shorten(text.Field(string(out)), 500))
+	c := exec.Command(program, full) // without pipes: a browser that goes on would hold them
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("opening the page: %w; open %s in a browser", err, text.Field(full))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			return fmt.Errorf("opening the page: %s: %w; open %s in a browser", program, err, text.Field(full))
+		}
+	case <-time.After(openTime):
+	case <-ctx.Done():
 	}
 	return nil
 }
 
 // serveReport serves the newest run until a Ctrl-C.
 func (a *app) serveReport(ctx context.Context, state string, o reportOptions) error {
-	server, err := live.Listen(o.serve, func(ctx context.Context) ([]byte, error) { return liveData(ctx, state) },
+	earlier := earlierRuns{}
+	server, err := live.Listen(o.serve, func(ctx context.Context) ([]byte, error) { return earlier.liveData(ctx, state) },
 		func() (string, error) { return keptruns.Newest(state) })
 	if err != nil {
 		return usageError{err}
@@ -204,9 +238,11 @@ func (a *app) serveReport(ctx context.Context, state string, o reportOptions) er
 		if err != nil {
 			return err
 		}
-		if err := openInBrowser(ctx, path); err != nil {
-			return err
-		}
+		go func() { // the page is served meanwhile
+			if err := openInBrowser(ctx, path); err != nil {
+				a.warnOf(err)
+			}
+		}()
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -215,7 +251,7 @@ func (a *app) serveReport(ctx context.Context, state string, o reportOptions) er
 }
 
 // liveData is the newest run as the page takes it.
-func liveData(ctx context.Context, state string) ([]byte, error) {
+func (e *earlierRuns) liveData(ctx context.Context, state string) ([]byte, error) {
 	r, err := readRun(state, "last")
 	if errors.As(err, new(*keptruns.Missing)) {
 		return report.Data(true)
@@ -223,7 +259,7 @@ func liveData(ctx context.Context, state string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := addHistory(ctx, state, r); err != nil {
+	if err := e.addTo(ctx, state, r); err != nil {
 		return nil, err
 	}
 	return report.Data(true, r)

@@ -106,7 +106,7 @@ func (r *Recorder) start() {
 	}
 	disk.Flock(f, unix.LOCK_EX) // without locks on this filesystem the run looks killed while it goes on
 	r.file = f
-	r.ended.Go(r.write)
+	r.ended.Go(func() { r.write(f) })
 	for _, e := range r.early {
 		r.keep(e)
 	}
@@ -139,35 +139,52 @@ func (r *Recorder) keep(e events.Event) {
 
 // write writes what keep appended, until close. After an error, as on a full disk, the
 // rest is lost.
-func (r *Recorder) write() {
+func (r *Recorder) write(f *os.File) {
 	var failed error
 	for line := range r.lines {
 		if failed == nil {
-			_, failed = r.file.WriteString(line)
+			_, failed = f.WriteString(line)
 		}
 	}
 }
+
+// closeTime is how long the end of a run waits for a disk that hangs: what was kept of it is
+// readable as that of a run that was killed.
+const closeTime = 10 * time.Second
 
 // close ends the file.
 func (r *Recorder) close() {
 	if r.file == nil {
 		return
 	}
-	if r.lost > 0 {
-		n := r.lost
-		r.lines <- events.Line(events.Event{Time: time.Now().UTC(), Event: events.Lost, Events: &n})
-	}
-	close(r.lines)
-	r.ended.Wait()
-	path := r.file.Name()
-	if r.file.Sync() == nil {
-		kept := path[:len(path)-len(partExt)] + keptExt
-		if os.Rename(path, kept) == nil {
-			disk.SyncDir(filepath.Dir(kept))
-		}
-	}
-	r.file.Close()
+	f, lost, ended := r.file, r.lost, make(chan struct{})
 	r.file = nil
+	go func() {
+		defer close(ended)
+		if lost > 0 {
+			r.lines <- events.Line(events.Event{Time: time.Now().UTC(), Event: events.Lost, Events: &lost})
+		}
+		close(r.lines)
+		r.ended.Wait()
+		keepFile(f)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeTime):
+	}
+}
+
+// keepFile syncs a file that is complete, and gives it its name.
+func keepFile(f *os.File) {
+	defer f.Close()
+	path := f.Name()
+	if f.Sync() != nil {
+		return
+	}
+	kept := path[:len(path)-len(partExt)] + keptExt
+	if os.Rename(path, kept) == nil {
+		disk.SyncDir(filepath.Dir(kept))
+	}
 }
 
 // prune removes the oldest runs, so that there is room for one more.

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,8 +9,6 @@ import (
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/report"
-
-	"bytes"
 )
 
 // ToFile returns an observer that writes a Chrome trace of the run into a file when it
@@ -19,7 +18,7 @@ func ToFile(id, path string, failed func(error)) func(events.Event) {
 		var doc bytes.Buffer
 		err := WriteChrome(&doc, r)
 		if err == nil {
-			err = disk.WriteFile(path, doc.Bytes(), 0o644, "")
+			err = disk.WriteNamed(path, doc.Bytes(), 0o644)
 		}
 		if err != nil {
 			failed(fmt.Errorf("writing the trace: %w", err))
