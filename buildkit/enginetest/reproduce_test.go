@@ -135,7 +135,7 @@ func TestReproduceElsewhere(t *testing.T) {
 		}
 	}
 	if strings.Contains(last.Stderr.String(), "bootstrap-seed: built") {
-		t.Errorf("what was reproduced is built again:\n%s", &last.Stderr)
+		t.Errorf("an output that was reproduced is built again:\n%s", &last.Stderr)
 	}
 	r.Start("reproduce", "--all", "--vary", "umask").Want(2)
 }

@@ -119,7 +119,7 @@ func (t *Tree) shell(args ...string) *typist {
 			s.mu.Lock()
 			s.seen += strings.ReplaceAll(string(buf[:n]), "\r\n", "\n")
 			s.mu.Unlock()
-			if err != nil { // nobody has the other end any more
+			if err != nil { // the other end is closed
 				return
 			}
 		}

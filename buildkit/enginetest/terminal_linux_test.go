@@ -119,7 +119,7 @@ func TestTerminal(t *testing.T) {
 	var sent strings.Builder
 	wide, rest := 0, ""
 	for buf := make([]byte, 4096); ; {
-		n, err := master.Read(buf) // an error once nobody has the other end
+		n, err := master.Read(buf) // an error once the other end is closed
 		sent.Write(buf[:n])
 		lines := strings.Split(rest+string(buf[:n]), "\n")
 		for _, line := range lines[:len(lines)-1] {

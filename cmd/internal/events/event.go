@@ -133,7 +133,7 @@ type Event struct {
 	Alone bool `json:"-"`
 }
 
-// Item returns the name of what a transfer is about, for users.
+// Item returns the name for users of the source or image that a transfer moves.
 func (e Event) Item() string { return cmp.Or(e.Source, e.Ref) }
 
 // Place returns the mirror or registry of a transfer.

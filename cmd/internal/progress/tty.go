@@ -29,7 +29,7 @@ type tty struct {
 	state      *state
 	size       func() (width, height int, ok bool)
 	foreground func() bool
-	idle       func() bool    // what was painted is on its way to the screen
+	idle       func() bool    // the terminal has taken everything that was painted
 	pending    []line         // to stay
 	skips      []events.Event // since the last paint
 
