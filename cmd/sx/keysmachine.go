@@ -166,7 +166,7 @@ func notRevoked(k *receipt.MachineKey) error {
 		return err
 	}
 	for _, r := range revoked {
-		if r.KeyID == k.ID && r.Signer == k.Owner {
+		if r.KeyID == k.ID && sameOwner(r.Signer, k.Owner) {
 			return usagef("the key of this machine was revoked on %s (%s): sx keys revoke-machine removes it, and sx keys new-machine makes another one", r.Revoked.Format(time.DateOnly), r.Name)
 		}
 	}

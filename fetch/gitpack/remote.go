@@ -89,10 +89,14 @@ func Open(ctx context.Context, text string, o Options) (*Remote, error) {
 	return r, r.discover(ctx)
 }
 
-// stayPrivate refuses redirects from https to http, and others that transfer refuses.
+// stayPrivate refuses redirects from https to http, from this machine to http elsewhere, and
+// others that transfer refuses.
 func stayPrivate(req *http.Request, via []*http.Request) error {
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &transfer.RedirectError{Reason: "from https to " + req.URL.Scheme}
+	}
+	if req.URL.Scheme == "http" && !local(req.URL.Hostname()) {
+		return &transfer.RedirectError{Reason: "to http on another machine"}
 	}
 	return transfer.CheckRedirect(req, via)
 }

@@ -92,7 +92,7 @@ func (c *Checkout) fill(ctx context.Context, s Source, want, pack string) error 
 	objects, err := history.OpenReceived(pack)
 	if err == nil {
 		defer objects.Close()
-		err = c.check(objects, want)
+		err = c.check(objects, want, s.Tag)
 	}
 	if err != nil { // it would be so the next time, too
 		return errors.Join(&Error{s, err}, os.Remove(pack))
@@ -117,8 +117,9 @@ func (c *Checkout) fill(ctx context.Context, s Source, want, pack string) error 
 }
 
 // check checks that the object that was asked for leads to the commit, and notes what the
-// tag says.
-func (c *Checkout) check(objects *history.Received, want string) error {
+// tag says. The object of a tag has its name in it: an older release cannot be shown under a
+// newer one's.
+func (c *Checkout) check(objects *history.Received, want, name string) error {
 	commit, tag, err := objects.Commit(want)
 	switch {
 	case err != nil:
@@ -129,6 +130,8 @@ func (c *Checkout) check(objects *history.Received, want string) error {
 		return nil
 	case want == c.Commit:
 		return fmt.Errorf("%s is a tag's object, not a commit: name the tag, or the commit %s", want, commit.Hash)
+	case name != "" && tag.Name != name:
+		return fmt.Errorf("the server gives the tag %q in place of %q", tag.Name, name)
 	}
 	c.Tag, c.Tagger = want, fmt.Sprintf("%s, %s", tag.Tagger.Name, tag.Tagger.When.UTC().Format("2006-01-02"))
 	return nil

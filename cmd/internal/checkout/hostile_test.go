@@ -107,6 +107,9 @@ func TestHostileServers(t *testing.T) {
 		"another server": {func(http.Handler) http.Handler {
 			return http.RedirectHandler("ftp://example.org/", http.StatusFound)
 		}, "redirect refused"},
+		"http on another machine": {func(http.Handler) http.Handler {
+			return http.RedirectHandler("http://192.0.2.1/tree.git", http.StatusFound)
+		}, "to http on another machine"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -166,6 +169,10 @@ func TestLies(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	r.spoil = nil
+	r.git("update-ref", "refs/tags/2026.05.0", "refs/tags/2026.03.0")
+	if _, err := r.open(t.TempDir(), "2026.05.0"); err == nil || !strings.Contains(err.Error(), `the tag "2026.03.0" in place of "2026.05.0"`) {
+		t.Errorf("%v", err)
+	}
 	if _, err := r.open(t.TempDir(), "2026.04.0"); err == nil || !strings.Contains(err.Error(), `has no tag "2026.04.0"`) {
 		t.Errorf("%v", err)
 	}
