@@ -62,7 +62,7 @@ func packRecord(r Record, vouched [][32]byte) string {
 		p.manifests(dep.Images)
 	}
 	p.List(r.Foreign)
-	p.Text(r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter)
+	p.Text(r.Engine.Kind, r.Engine.Name, r.Engine.Address, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter)
 	p.Text(r.Engine.Machine.CPUVendor, r.Engine.Machine.CPUModel, r.Engine.Machine.Kernel)
 	p.Bool(r.NoCache)
 	p.Bool(r.Network)
@@ -81,7 +81,7 @@ func (u *unpacker) record() (r Record) {
 	r.Key.sum = u.Sum()
 	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
 	r.Deps, r.Foreign = u.deps(), u.List()
-	r.Engine = EngineInfo{Kind: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
+	r.Engine = EngineInfo{Kind: u.Text(), Name: u.Text(), Address: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
 	r.Engine.Machine = Machine{CPUVendor: u.Text(), CPUModel: u.Text(), Kernel: u.Text()}
 	r.NoCache, r.Network, r.From = u.Bool(), u.Bool(), u.Text()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.Text()

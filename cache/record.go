@@ -90,7 +90,13 @@ func (d *Deps) UnmarshalJSON(data []byte) error {
 
 // EngineInfo describes the engine of a build. It is empty for a preseeded output.
 type EngineInfo struct {
-	Kind     string `json:"kind,omitempty"`     // "embedded", "docker", "ssh", …
+	Kind string `json:"kind,omitempty"` // "embedded", "docker", "ssh", …
+	// Name is what the user called the engine at the time, "" if it had no name. It tells
+	// no two engines apart: a name can be pointed elsewhere.
+	Name string `json:"name,omitempty"`
+	// Address is where the engine was: its address without anything secret, or its kind if
+	// it has none. It is "" in records of before sx recorded it.
+	Address  string `json:"address,omitempty"`
 	BuildKit string `json:"buildkit,omitempty"` // its version
 	SX       string `json:"sx,omitempty"`       // the version of sx
 	Probe    string `json:"probe,omitempty"`    // digest of the probe image it built

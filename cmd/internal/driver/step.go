@@ -16,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/buildlog"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
+	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -272,7 +273,10 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
-		Engine:  cache.EngineInfo{Kind: e.Kind(), BuildKit: e.version, SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter},
+		Engine: cache.EngineInfo{
+			Kind: e.Kind(), Address: text.Redact(buildkit.EngineName(r.opts.Engine)), BuildKit: e.version,
+			SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter,
+		},
 		NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.Containerfile()),
 	}
