@@ -34,14 +34,15 @@ func TestPrefetchWaitsForImages(t *testing.T) {
 		}
 		return nil
 	}
-	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
-		run(ctx, steps, ended)
+	s.Do = func(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
+		run(ctx, on, steps, ended)
 		switch steps[0].Output.Ref.Name {
 		case "other":
 			close(hold)
 		case "image":
 			close(m.late["late"])
 		}
+		return false
 	}
 	if err := r.runWithDownloads(t, s, all, 4); err != nil {
 		t.Fatal(err)

@@ -101,18 +101,19 @@ func (r *recorder) runWithDownloads(t *testing.T, s *schedule.Schedule, all []*p
 		broken[s.Output.Ref.Name] = err
 	}, r.images)
 	run := s.Do
-	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+	s.Do = func(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 		mu.Lock()
 		err := broken[steps[0].Output.Ref.Name]
 		mu.Unlock()
 		if err == nil {
-			run(ctx, steps, ended)
-			return
+			run(ctx, on, steps, ended)
+			return false
 		}
 		for _, s := range steps {
 			r.Add(0, "broken "+s.Output.Ref.Name)
 			ended(s, false)
 		}
+		return false
 	}
 	s.Claim = func(u *schedule.Unit) func(context.Context) { return a.claimSources(u, r.needed) }
 	ctx, cancel := context.WithCancel(t.Context())
@@ -139,11 +140,12 @@ func TestPrefetchStartsEarly(t *testing.T) {
 	var r recorder
 	s := r.Schedule(1)
 	run := s.Do
-	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
-		run(ctx, steps, ended)
+	s.Do = func(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
+		run(ctx, on, steps, ended)
 		if steps[0].Output.Ref.Name == "third" {
 			close(m.late["slow"])
 		}
+		return false
 	}
 	if err := r.runWithDownloads(t, s, all, 2); err != nil {
 		t.Fatal(err)
@@ -182,11 +184,12 @@ func TestPrefetchOnDemand(t *testing.T) {
 	var r recorder
 	s := r.Schedule(2)
 	run := s.Do
-	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+	s.Do = func(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 		if steps[0].Output.Ref.Name == "other.a" {
 			m.wait(t, "next") // fetched while this runs
 		}
-		run(ctx, steps, ended)
+		run(ctx, on, steps, ended)
+		return false
 	}
 	if err := r.runWithDownloads(t, s, all, 1); err != nil {
 		t.Fatal(err)
@@ -216,11 +219,12 @@ func TestPrefetchFailure(t *testing.T) {
 		r.Add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name)
 		close(top)
 	}
-	s.Do = func(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+	s.Do = func(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 		if steps[0].Output.Ref.Name == "seed" {
 			<-top
 		}
-		run(ctx, steps, ended)
+		run(ctx, on, steps, ended)
+		return false
 	}
 	err := r.runWithDownloads(t, s, all, 4)
 	var failed *fetch.Error

@@ -16,7 +16,7 @@ import (
 // failed. The unit's dependents will most likely be built too, so their sources are
 // downloaded at the same time.
 func (p *prefetcher) claimSources(u *schedule.Unit, needed func(*plan.Step) bool) (wait func(context.Context)) {
-	if certain(u) || !needsDownload(u) || !anyOf(u.Steps, needed) {
+	if certain(u) || !needsDownload(u) || !anyOf(u.Left(), needed) {
 		return nil
 	}
 	ready := p.require(u)

@@ -212,7 +212,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 		if wait := downloads.claimSources(u, r.needed); wait != nil {
 			return wait
 		}
-		return timeLock(u.Steps, r.opts.Now, r.claims.take(u.Steps))
+		return timeLock(u.Left(), r.opts.Now, r.claims.take(u.Left()))
 	}
 	if r.opts.Offline { // before the first build: it takes no time, and shows what is missing
 		if err := downloads.download(ctx, r.fetchOptions()); err != nil && !(r.opts.KeepGoing && reportedBySteps(err)) {
@@ -275,7 +275,7 @@ func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, downlo
 
 // runUnit builds the members of a unit at once: while their builds overlap, the engine
 // runs their common steps once, even without its cache.
-func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+func (r *run) runUnit(ctx context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) (again bool) {
 	r.refineEstimates(steps)
 	var members errgroup.Group
 	for _, s := range steps {
@@ -285,6 +285,7 @@ func (r *run) runUnit(ctx context.Context, steps []*plan.Step, ended func(*plan.
 		})
 	}
 	members.Wait() // step reports its own errors
+	return false
 }
 
 // refineEstimates updates Expected of steps that were never timed, before they start.

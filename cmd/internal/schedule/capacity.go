@@ -10,15 +10,34 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// Capacity limits what a schedule may use of the machine.
+// Capacity limits what a schedule may use of machines.
 type Capacity struct {
-	Jobs   int             // outputs built at once, a family counting once; 0 means 1
-	Memory int64           // bytes that all concurrent builds may need; 0 means no limit
-	Hints  map[string]Hint // by the name of an output, or of a definition for all its outputs
+	Jobs     int             // outputs built at once, a family counting once; 0 means 1
+	Memory   int64           // bytes that all concurrent builds may need; 0 means no limit
+	Machines []Machine       // that build; empty: one of Jobs and Memory
+	Hints    map[string]Hint // by the name of an output, or of a definition for all its outputs
+}
+
+// Machine limits what a schedule may use of one of several machines.
+type Machine struct {
+	Name   string
+	Jobs   int   // outputs built at once, a family counting once; 0 means 1
+	Memory int64 // bytes that all concurrent builds may need; 0 means no limit
 }
 
 // Slots returns empty slots within the capacity.
-func (c Capacity) Slots() Slots { return Slots{jobs: max(c.Jobs, 1), memory: c.Memory} }
+func (c Capacity) Slots() Slots {
+	of := c.Machines
+	if len(of) == 0 {
+		of = []Machine{{Jobs: c.Jobs, Memory: c.Memory}}
+	}
+	machines := make([]machine, len(of))
+	for i, m := range of {
+		m.Jobs = max(m.Jobs, 1)
+		machines[i].Machine = m
+	}
+	return Slots{machines: machines}
+}
 
 // Hint is what the user says about a build; zero fields say nothing.
 type Hint struct {

@@ -47,11 +47,11 @@ func (m *meter) stop() {
 	}
 }
 
-// remaining simulates the rest of the run, as if each unit took its expected time and
-// all sources were present, and returns how long it takes.
+// remaining simulates the rest of the run, as if each unit took its expected time, all
+// sources were present and inputs were on each machine, and returns how long it takes.
 func (s *Schedule) remaining(now time.Duration) time.Duration {
 	s.mu.Lock()
-	sim := simulation{Slots: Slots{jobs: s.jobs, memory: s.memory}, needs: make([]int, len(s.Units)), duration: s.durations()}
+	sim := simulation{Slots: s.empty(), rules: rules{may: s.May}, needs: make([]int, len(s.Units)), duration: s.durations()}
 	for i, u := range s.Units {
 		if sim.needs[i] = u.needs; u.state == unitOver {
 			sim.needs[i] = math.MaxInt // never again
@@ -61,7 +61,7 @@ func (s *Schedule) remaining(now time.Duration) time.Duration {
 		}
 	}
 	for _, r := range s.running {
-		sim.occupy(r.unit, max(r.end, now))
+		sim.occupy(r.unit, r.on, max(r.end, now))
 	}
 	s.mu.Unlock()
 	return sim.run(now) - now
@@ -70,6 +70,7 @@ func (s *Schedule) remaining(now time.Duration) time.Duration {
 // simulation is a run without waiting: it computes when each unit ends.
 type simulation struct {
 	Slots
+	rules    rules
 	needs    []int // by unit
 	duration func(*Unit) time.Duration
 }
@@ -77,8 +78,8 @@ type simulation struct {
 // run returns the time at which the last unit ends.
 func (sim *simulation) run(now time.Duration) time.Duration {
 	for {
-		for u := sim.next(now); u != nil; u = sim.next(now) {
-			sim.occupy(u, now+sim.duration(u))
+		for u, on := sim.next(now, sim.rules); u != nil; u, on = sim.next(now, sim.rules) {
+			sim.occupy(u, on, now+sim.duration(u))
 		}
 		if len(sim.running) == 0 {
 			return now

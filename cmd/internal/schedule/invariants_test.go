@@ -1,12 +1,10 @@
 package schedule
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,146 +13,6 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/plan/plantest"
 	"codeberg.org/stagex/sx/graph"
 )
-
-// fakeEngine runs the units of a schedule in fake time, and fails the test if an
-// invariant is violated.
-type fakeEngine struct {
-	t        *testing.T
-	schedule *Schedule
-	duration func(*plan.Step) time.Duration
-	fails    func(*plan.Step) bool
-	stopOn   bool // a failure stops the run
-
-	mu      sync.Mutex
-	stopped time.Time // zero: not yet
-	running int
-	used    int64
-	active  map[graph.Ref]bool // that the plan builds
-	ended   map[graph.Ref]bool // true: up to date
-	skipped map[graph.Ref]graph.Ref
-	started map[graph.Ref]time.Duration
-	began   time.Time
-}
-
-func newFake(t *testing.T, all []*plan.Step, c Capacity) *fakeEngine {
-	e := &fakeEngine{
-		t: t, began: time.Now(), active: map[graph.Ref]bool{}, ended: map[graph.Ref]bool{},
-		skipped: map[graph.Ref]graph.Ref{}, started: map[graph.Ref]time.Duration{},
-		duration: func(s *plan.Step) time.Duration { return s.Expected }, fails: func(*plan.Step) bool { return false },
-	}
-	for _, s := range all {
-		if s.Action == plan.ActionBuild {
-			e.active[s.Output.Ref] = true
-		}
-	}
-	e.schedule = &Schedule{Slots: c.Slots(), Stop: e.stop, Do: e.run, Skip: e.skip, Now: time.Now}
-	return e
-}
-
-func (e *fakeEngine) stop() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return !e.stopped.IsZero()
-}
-
-// halt makes stop report true from now on. The caller holds e.mu.
-func (e *fakeEngine) halt() {
-	if e.stopped.IsZero() {
-		e.stopped = time.Now()
-	}
-}
-
-func (e *fakeEngine) end() {
-	e.mu.Lock()
-	e.halt()
-	e.mu.Unlock()
-	e.schedule.Wake()
-}
-
-// run runs the members at once, as the real one does.
-func (e *fakeEngine) run(ctx context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
-	need := e.schedule.need(&Unit{memory: steps[0].Memory})
-	e.begin(steps, need)
-	var members sync.WaitGroup
-	for _, s := range steps {
-		members.Go(func() {
-			select {
-			case <-time.After(e.duration(s)):
-			case <-ctx.Done():
-			}
-			ok := !e.fails(s) && ctx.Err() == nil
-			e.mu.Lock()
-			e.ended[s.Output.Ref] = ok
-			if !ok && e.stopOn {
-				e.halt()
-			}
-			e.mu.Unlock()
-			ended(s, ok)
-		})
-	}
-	members.Wait()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.running--
-	e.used -= need
-}
-
-func (e *fakeEngine) begin(steps []*plan.Step, need int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.running++; e.running > e.schedule.jobs {
-		e.t.Errorf("%d run at once, with -j %d", e.running, e.schedule.jobs)
-	}
-	if e.used += need; e.used > e.schedule.memory {
-		e.t.Errorf("what runs needs %d of %d bytes", e.used, e.schedule.memory)
-	}
-	// A unit that was chosen in the instant of the stop may still start in it.
-	if !e.stopped.IsZero() && time.Now().After(e.stopped) {
-		e.t.Errorf("%s started after the stop", steps[0].Output.Ref)
-	}
-	for _, s := range steps {
-		if _, again := e.started[s.Output.Ref]; again || !e.active[s.Output.Ref] {
-			e.t.Errorf("%s started again, or is up to date", s.Output.Ref)
-		}
-		e.started[s.Output.Ref] = time.Since(e.began)
-		for _, d := range s.Output.Deps {
-			if e.active[d] && !e.ended[d] {
-				e.t.Errorf("%s started before %s was there", s.Output.Ref, d)
-			}
-		}
-	}
-}
-
-func (e *fakeEngine) skip(s *plan.Step, cause graph.Ref) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if _, again := e.skipped[s.Output.Ref]; again {
-		e.t.Errorf("%s was skipped twice", s.Output.Ref)
-	}
-	e.skipped[s.Output.Ref] = cause
-	if ok, ran := e.ended[cause]; ok || !ran {
-		e.t.Errorf("%s was skipped for %s, which did not fail", s.Output.Ref, cause)
-	}
-}
-
-// wantAll fails the test unless each step ended, or was skipped because a dependency
-// failed.
-func (e *fakeEngine) wantAll(all []*plan.Step) {
-	doomed := map[graph.Ref]bool{}
-	for _, s := range all {
-		ref := s.Output.Ref
-		if !e.active[ref] {
-			continue
-		}
-		blamed := slices.ContainsFunc(s.Output.Deps, func(d graph.Ref) bool { return doomed[d] })
-		ok, ran := e.ended[ref]
-		_, skipped := e.skipped[ref]
-		doomed[ref] = blamed || !ok
-		if ran == blamed || skipped != blamed {
-			e.t.Errorf("%s: ran %v, skipped %v; to be skipped %v", ref, ran, skipped, blamed)
-		}
-	}
-}
 
 // randomSteps returns up to 120 outputs, some in families, some up to date.
 func randomSteps(r *rand.Rand) []*plan.Step {
@@ -187,14 +45,16 @@ func randomSteps(r *rand.Rand) []*plan.Step {
 }
 
 // TestScheduleInvariants checks, over random graphs, times, memory needs, failures,
-// late sources and moments of Ctrl-C, that the limits hold, dependencies come first,
-// no step is lost, and the run ends.
+// late sources, moments of Ctrl-C, machines, bindings to them, and machines that go down
+// and come up, that the limits hold on each machine, dependencies come first, no step is
+// lost or runs twice at once, and the run ends.
 func TestScheduleInvariants(t *testing.T) {
+	given := 0
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			all := randomSteps(r)
-			e := newFake(t, all, Capacity{Jobs: 1 + r.IntN(8), Memory: 12 << 30})
+			e := newFake(t, all, randomCapacity(r, seed))
 			actual := map[*plan.Step]time.Duration{}
 			failing := map[*plan.Step]bool{}
 			for _, s := range all {
@@ -204,6 +64,7 @@ func TestScheduleInvariants(t *testing.T) {
 			e.duration = func(s *plan.Step) time.Duration { return actual[s] }
 			e.fails = func(s *plan.Step) bool { return failing[s] }
 			e.stopOn = seed%3 == 2
+			e.restrict(r)
 			late := func(*Unit) bool { return r.IntN(2) == 0 }
 			e.schedule.Prepare(all, late)
 			for _, u := range e.schedule.Units {
@@ -211,6 +72,7 @@ func TestScheduleInvariants(t *testing.T) {
 					time.AfterFunc(time.Duration(r.IntN(1000))*time.Second, func() { e.schedule.Unblock(u) })
 				}
 			}
+			e.disturb(r)
 			drained := seed%5 == 4
 			if drained {
 				time.AfterFunc(time.Duration(r.IntN(500))*time.Second, e.end)
@@ -219,15 +81,74 @@ func TestScheduleInvariants(t *testing.T) {
 			if !drained && !e.stopOn {
 				e.wantAll(all)
 			}
-			if e.running != 0 {
+			if len(e.running) != 0 {
 				t.Error("it returned while something ran")
 			}
+			given += e.given
 			synctest.Wait()
 			time.Sleep(time.Hour) // the timers
 		})
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+	}
+	if given < 100 {
+		t.Errorf("only %d steps were given back: this checks little", given)
+	}
+}
+
+// randomCapacity returns one machine for odd seeds, and else up to four that differ.
+func randomCapacity(r *rand.Rand, seed uint64) Capacity {
+	c := Capacity{Jobs: 1 + r.IntN(8), Memory: 12 << 30}
+	if seed%2 == 0 {
+		for range 1 + r.IntN(4) {
+			c.Machines = append(c.Machines, Machine{Jobs: 1 + r.IntN(4), Memory: int64(r.IntN(5)) << 32})
+		}
+	}
+	return c
+}
+
+// restrict binds a third of the definitions to one machine each, and makes it take time
+// to move inputs.
+func (e *fakeEngine) restrict(r *rand.Rand) {
+	n, salt := len(e.on), r.IntN(1000)
+	hash := func(u *Unit) int {
+		sum := salt
+		for _, c := range u.Steps[0].Output.Definition.Name {
+			sum = sum*31 + int(c)
+		}
+		return sum
+	}
+	e.schedule.May = func(u *Unit, on int) bool { return hash(u)%3 > 0 || hash(u)/3%n == on }
+	if r.IntN(2) == 0 {
+		e.schedule.Move = func(u *Unit, on int) time.Duration { return time.Duration((hash(u)+7*on)%60) * time.Second }
+	}
+}
+
+// disturb makes machines go down and come up again.
+func (e *fakeEngine) disturb(r *rand.Rand) {
+	for on := range e.on {
+		at := time.Duration(0)
+		for range r.IntN(4) {
+			at += time.Duration(r.IntN(600)) * time.Second
+			time.AfterFunc(at, func() { e.setDown(on, true) })
+			at += time.Duration(r.IntN(300)) * time.Second
+			time.AfterFunc(at, func() { e.setDown(on, false) })
+		}
+	}
+}
+
+// TestScheduleUnplaceable checks that the units that no machine may run are told.
+func TestScheduleUnplaceable(t *testing.T) {
+	all := plantest.Steps(t, "one:\ntwo: one\nthree:\n")
+	s := &Schedule{Slots: Capacity{Machines: []Machine{{Name: "a"}, {Name: "b"}}}.Slots()}
+	s.May = func(u *Unit, on int) bool {
+		return u.Steps[0] == all[0] && on == 0 || u.Steps[0] == all[2] && on == 1
+	}
+	s.Prepare(all, nil)
+	s.SetDown(1, true) // it may come back
+	if got := s.Unplaceable(); len(got) != 1 || got[0].Steps[0] != all[1] {
+		t.Errorf("got %v", got)
 	}
 }
 

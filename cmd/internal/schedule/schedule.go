@@ -13,15 +13,23 @@ import (
 
 // Schedule runs each step of a plan that is not up to date, after the steps that it
 // depends on, as many units at once as Slots allow, and the unit with the longest path
-// of dependents first.
+// of dependents first, each on the machine on which it should end first. A machine is
+// named by its index in [Capacity].Machines, 0 if that is empty.
 type Schedule struct {
 	Slots
 	// Stop reports whether no further unit may start.
 	Stop func() bool
-	// Do runs the steps of one unit. Several goroutines call it. It calls ended for each
-	// member that ended, with whether the member is up to date now: if it is not, Skip is
-	// called for all its dependents.
-	Do func(ctx context.Context, steps []*plan.Step, ended func(s *plan.Step, ok bool))
+	// Do runs the steps of one unit on a machine; on is -1 for a unit of
+	// [Schedule.FailEarly]. Several goroutines call it. It calls ended for each member
+	// that ended, with whether the member is up to date now: if it is not, Skip is called
+	// for all its dependents. It returns again if the machine was lost: the members that
+	// have not ended become ready again, and a later Do gets only them.
+	Do func(ctx context.Context, on int, steps []*plan.Step, ended func(s *plan.Step, ok bool)) (again bool)
+	// May reports whether a unit may run on a machine; nil: every unit may run on every
+	// one. It must not call the schedule, and neither must Move.
+	May func(u *Unit, on int) bool
+	// Move returns how long the inputs of a unit take to get to a machine; nil: no time.
+	Move func(u *Unit, on int) time.Duration
 	// Claim is called before Do and locks what another process may hold. If it cannot,
 	// or if sources are missing, it returns a wait, which returns when it is worth
 	// another try or nothing may start any more; meanwhile the unit takes no job. A nil
@@ -145,19 +153,19 @@ func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	defer s.mu.Unlock()
 	stopped := s.Stop() || ctx.Err() != nil
 	for !stopped {
-		u := s.nextUnit()
+		u, on := s.nextUnit()
 		if u == nil {
 			break
 		}
 		u.state = unitRunning
 		s.active++
-		wg.Go(func() { s.runUnit(ctx, u) })
+		wg.Go(func() { s.runUnit(ctx, u, on) })
 		stopped = s.Stop()
 	}
 	return s.active > 0 || s.unfinished > 0 && !stopped
 }
 
-func (s *Schedule) runUnit(ctx context.Context, u *Unit) {
+func (s *Schedule) runUnit(ctx context.Context, u *Unit, on int) {
 	if s.Claim != nil && !u.failsEarly {
 		if wait := s.Claim(u); wait != nil {
 			s.park(u)
@@ -166,8 +174,8 @@ func (s *Schedule) runUnit(ctx context.Context, u *Unit) {
 			return
 		}
 	}
-	s.Do(ctx, u.Steps, func(st *plan.Step, ok bool) { s.memberEnded(ctx, u, st, ok) })
-	s.finish(u)
+	again := s.Do(ctx, on, u.left, func(st *plan.Step, ok bool) { s.memberEnded(ctx, u, st, ok) })
+	s.finish(u, again)
 }
 
 // park returns the job of u, which waits for Unblock.
@@ -180,20 +188,47 @@ func (s *Schedule) park(u *Unit) {
 	s.Wake()
 }
 
-// nextUnit returns the unit to start now, nil if none should.
-func (s *Schedule) nextUnit() *Unit {
+// nextUnit returns the unit to start now, nil if none should, and its machine.
+func (s *Schedule) nextUnit() (u *Unit, on int) {
 	if n := len(s.failsEarly); n > 0 {
 		u := s.failsEarly[n-1]
 		s.failsEarly = s.failsEarly[:n-1]
-		return u
+		return u, -1
 	}
-	now := s.Now().Sub(s.began)
-	u := s.next(now)
+	now, r := s.Now().Sub(s.began), rules{may: s.May, move: s.Move}
+	u, on = s.next(now, r)
 	if u != nil {
 		s.waited(u, job)
-		s.occupy(u, now+s.durations()(u))
+		s.occupy(u, on, now+r.moveTo(u, on)+s.durations()(u))
 	}
-	return u
+	return u, on
+}
+
+// SetDown records that a machine is down, or up again. Nothing starts on a machine that
+// is down; what runs there has its slots until Do returns.
+func (s *Schedule) SetDown(on int, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machines[on].down = down
+	s.Wake()
+}
+
+// Unplaceable returns the units that have not ended and may run on no machine, whether
+// it is up or down. Run waits for them until Stop reports true.
+func (s *Schedule) Unplaceable() (units []*Unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := rules{may: s.May}
+	for _, u := range s.Units {
+		allowed := u.state == unitOver || u.failsEarly
+		for on := 0; on < len(s.machines) && !allowed; on++ {
+			allowed = r.allows(u, on)
+		}
+		if !allowed {
+			units = append(units, u)
+		}
+	}
+	return units
 }
 
 // durations returns a function that says how long a unit should take.
@@ -218,6 +253,7 @@ func (s *Schedule) memberEnded(ctx context.Context, u *Unit, st *plan.Step, ok b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.Wake()
+	u.left = slices.DeleteFunc(slices.Clone(u.left), func(left *plan.Step) bool { return left == st })
 	dependents := u.Dependents[slices.Index(u.Steps, st)]
 	if !ok {
 		s.skipDependents(dependents, st.Output.Ref)
@@ -231,17 +267,23 @@ func (s *Schedule) memberEnded(ctx context.Context, u *Unit, st *plan.Step, ok b
 	}
 }
 
-// finish records that u has ended, and returns its job.
-func (s *Schedule) finish(u *Unit) {
+// finish returns the job of u. It records that u has ended, or that the rest of it must
+// run again.
+func (s *Schedule) finish(u *Unit, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.state = unitOver
+	defer s.Wake()
+	s.active--
 	if !u.failsEarly {
 		s.vacate(u)
 	}
-	s.active--
+	if again && len(u.left) > 0 {
+		u.state, u.failsEarly, u.since = unitWaiting, false, s.Now()
+		s.enqueue(u)
+		return
+	}
+	u.state = unitOver
 	s.unfinished--
-	s.Wake()
 }
 
 // skipDependents skips units, and all their dependents.

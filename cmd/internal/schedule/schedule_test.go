@@ -116,9 +116,10 @@ func TestScheduleEstimate(t *testing.T) {
 		var r scheduletest.Recorder
 		s := r.Schedule(2)
 		s.Estimate = func(d time.Duration) { left = append(left, d) }
-		s.Do = func(_ context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+		s.Do = func(_ context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 			time.Sleep(steps[0].Expected)
 			ended(steps[0], true)
+			return false
 		}
 		all := plantest.Steps(t, "seed:\nleft: seed\nright: seed\ntop: left right\nalone:\n")
 		all[1].Expected = 3 * time.Second
@@ -145,12 +146,13 @@ func TestScheduleUntimed(t *testing.T) {
 			defer mu.Unlock()
 			return built.Value()
 		}
-		s.Do = func(_ context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+		s.Do = func(_ context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 			time.Sleep(2 * time.Second)
 			mu.Lock()
 			built.Add(2 * time.Second)
 			mu.Unlock()
 			ended(steps[0], true)
+			return false
 		}
 		all := plantest.Steps(t, "a:\nb: a\nc: b\nd: c\n")
 		for _, s := range all {

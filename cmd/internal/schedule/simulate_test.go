@@ -63,11 +63,12 @@ func simulate(t *testing.T, all []*plan.Step, took map[*plan.Step]time.Duration,
 	synctest.Test(t, func(t *testing.T) {
 		s := &Schedule{
 			Slots: Capacity{Jobs: jobs}.Slots(), Stop: func() bool { return false }, Now: time.Now,
-			Do: func(_ context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+			Do: func(_ context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 				time.Sleep(took[steps[0]])
 				for _, s := range steps {
 					ended(s, true)
 				}
+				return false
 			},
 		}
 		s.Prepare(all, nil)

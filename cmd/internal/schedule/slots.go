@@ -7,100 +7,141 @@ import (
 	"time"
 )
 
-// Slots decides which unit starts next, by the units that run and those that are ready.
-// It reads no clock: times count from the start of the run.
+// Slots decides which unit starts next and on which machine, by the units that run and
+// those that are ready. It reads no clock: times count from the start of the run.
 type Slots struct {
-	jobs    int   // units at once
-	memory  int64 // bytes that the running units may need together; 0 means no limit
-	ready   unitHeap
-	running runHeap
-	used    int64 // bytes that the running units need
+	machines []machine
+	ready    unitHeap
+	running  runHeap
 }
 
-// slot is a running unit, and when it should end.
+// machine is a machine and what runs on it.
+type machine struct {
+	Machine
+	down    bool  // nothing starts on it
+	running int   // units
+	used    int64 // bytes that its units need
+}
+
+func (m *machine) hasJob() bool { return !m.down && m.running < m.Jobs }
+
+// slot is a running unit, its machine, and when it should end.
 type slot struct {
 	unit *Unit
+	on   int
 	end  time.Duration
 }
 
 // unknownPeak is what a unit counts as if its need is unknown, or its share of the
-// budget if that is less.
+// machine's memory if that is less.
 const unknownPeak = 1 << 30
 
-// need returns the bytes that u counts as: at most the budget, so that a unit larger
-// than the budget runs by itself, and at least 1, so that no other runs beside it.
-func (s *Slots) need(u *Unit) int64 {
-	if s.memory <= 0 {
+// need returns the bytes that u counts as: at most the memory of the machine, so that a
+// unit larger than that runs by itself, and at least 1, so that no other runs beside it.
+func (m *machine) need(u *Unit) int64 {
+	if m.Memory <= 0 {
 		return 0
 	}
 	need := u.memory
 	if need <= 0 {
-		need = min(unknownPeak, s.memory/int64(s.jobs))
+		need = min(unknownPeak, m.Memory/int64(m.Jobs))
 	}
-	return min(max(need, 1), s.memory)
+	return min(max(need, 1), m.Memory)
 }
 
-func (s *Slots) fits(u *Unit) bool { return s.need(u) <= s.memory-s.used }
+func (m *machine) fits(u *Unit) bool { return m.need(u) <= m.Memory-m.used }
 
-// next removes the unit to start now from the ready ones, and returns nil if none
-// should start. If the first does not fit, others may go before it, unless they would
-// delay it: they must end before it could start, or fit beside it.
-func (s *Slots) next(now time.Duration) *Unit {
-	if len(s.ready) == 0 || len(s.running) >= s.jobs {
-		return nil
+// empty returns the same machines, on which nothing runs.
+func (s *Slots) empty() Slots {
+	machines := slices.Clone(s.machines)
+	for i := range machines {
+		machines[i].running, machines[i].used = 0, 0
 	}
-	first := heap.Pop(&s.ready).(*Unit)
-	if s.fits(first) {
-		return first
-	}
-	passed := []*Unit{first}
+	return Slots{machines: machines}
+}
+
+// next removes the unit to start now from the ready ones, and returns its machine. It
+// returns nil if none should start. If the first must wait, others may go before it,
+// unless they would delay it.
+func (s *Slots) next(now time.Duration, r rules) (*Unit, int) {
+	var passed []*Unit
 	defer func() {
 		for _, u := range passed {
 			heap.Push(&s.ready, u)
 		}
 	}()
-	start, spare := s.reserve(first, now)
-	for len(s.ready) > 0 && len(passed) < lookahead {
+	p := placement{slots: s, now: now, rules: r}
+	for looked := 0; len(s.ready) > 0 && looked < lookahead && s.hasJob(); {
 		u := heap.Pop(&s.ready).(*Unit)
-		if s.fits(u) && (now+u.expected <= start || s.need(u) <= spare) {
-			return u
+		on, free := p.place(u)
+		if on >= 0 {
+			return u, on
+		}
+		if free {
+			looked++
 		}
 		passed = append(passed, u)
 	}
-	return nil
+	return nil, 0
 }
 
-// lookahead bounds how many units next considers.
+// lookahead bounds how many units that might start, were it not for others, next
+// considers.
 const lookahead = 64
 
-// reserve returns when enough units will have ended for u to start, and how much memory
-// will be free beside it then.
-func (s *Slots) reserve(u *Unit, now time.Duration) (start time.Duration, spare int64) {
-	free := s.memory - s.used
-	byEnd := slices.Clone(s.running)
-	slices.SortFunc(byEnd, func(a, b slot) int { return cmp.Compare(a.end, b.end) })
-	start = now
-	for _, r := range byEnd {
-		if free >= s.need(u) {
-			break
+// hasJob reports whether a machine has a free job.
+func (s *Slots) hasJob() bool {
+	for i := range s.machines {
+		if s.machines[i].hasJob() {
+			return true
 		}
-		free += s.need(r.unit)
-		start = max(start, r.end)
 	}
-	return start, free - s.need(u)
+	return false
 }
 
-// occupy records that u runs until end.
-func (s *Slots) occupy(u *Unit, end time.Duration) {
-	s.used += s.need(u)
-	heap.Push(&s.running, slot{u, end})
+// reserve returns when enough units of a machine will have ended for u to start, and how
+// much memory will be free beside it then.
+func (s *Slots) reserve(u *Unit, on int, now time.Duration) (start time.Duration, spare int64) {
+	m := &s.machines[on]
+	free := m.Memory - m.used
+	start = now
+	for _, r := range s.runningOn(on) {
+		if free >= m.need(u) {
+			break
+		}
+		free += m.need(r.unit)
+		start = max(start, r.end)
+	}
+	return start, free - m.need(u)
+}
+
+// runningOn lists what runs on a machine, the next to end first.
+func (s *Slots) runningOn(on int) []slot {
+	var byEnd []slot
+	for _, r := range s.running {
+		if r.on == on {
+			byEnd = append(byEnd, r)
+		}
+	}
+	slices.SortFunc(byEnd, func(a, b slot) int { return cmp.Compare(a.end, b.end) })
+	return byEnd
+}
+
+// occupy records that u runs on a machine until end.
+func (s *Slots) occupy(u *Unit, on int, end time.Duration) {
+	m := &s.machines[on]
+	m.running++
+	m.used += m.need(u)
+	heap.Push(&s.running, slot{u, on, end})
 }
 
 // vacate records that u does not run any more.
 func (s *Slots) vacate(u *Unit) {
 	i := slices.IndexFunc(s.running, func(r slot) bool { return r.unit == u })
+	m := &s.machines[s.running[i].on]
+	m.running--
+	m.used -= m.need(u)
 	heap.Remove(&s.running, i)
-	s.used -= s.need(u)
 }
 
 // unitHeap holds the ready units, the lowest rank first.

@@ -12,7 +12,8 @@ import (
 // Unit is a step or a family of steps. It takes one job.
 type Unit struct {
 	Steps    []*plan.Step
-	index    int // in Schedule.Units, which is in plan order
+	left     []*plan.Step // those that have not ended
+	index    int          // in Schedule.Units, which is in plan order
 	expected time.Duration
 	untimed  bool          // no member was ever timed
 	memory   int64         // its peak in bytes; 0 if unknown
@@ -26,6 +27,10 @@ type Unit struct {
 	since      time.Time // it waits for what it waits for now; zero before the run
 	failsEarly bool      // it runs at once and takes no slot
 }
+
+// Left returns the members that have not ended: fewer than all if the machine that ran
+// them was lost. [Schedule].Claim may call it.
+func (u *Unit) Left() []*plan.Step { return u.left }
 
 type unitState int
 
@@ -56,6 +61,7 @@ func units(steps []*plan.Step) []*Unit {
 			u.memory = max(u.memory, member.Memory)
 			u.untimed = u.untimed && member.Untimed
 		}
+		u.left = u.Steps
 		all = append(all, u)
 	}
 	for _, u := range all {

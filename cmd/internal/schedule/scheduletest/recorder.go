@@ -46,13 +46,14 @@ func (r *Recorder) Schedule(jobs int, fails ...string) *schedule.Schedule {
 		Slots: schedule.Capacity{Jobs: jobs}.Slots(),
 		Stop:  func() bool { return false },
 		Now:   time.Now,
-		Do: func(_ context.Context, steps []*plan.Step, ended func(*plan.Step, bool)) {
+		Do: func(_ context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
 			for _, s := range steps {
 				name := s.Output.Ref.Name
 				r.Add(1, "start "+name)
 				r.Add(-1, "end "+name)
 				ended(s, !slices.Contains(fails, name))
 			}
+			return false
 		},
 		Skip: func(s *plan.Step, cause graph.Ref) { r.Add(0, "skip "+s.Output.Ref.Name+" for "+cause.Name) },
 	}
