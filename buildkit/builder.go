@@ -34,6 +34,9 @@ type Options struct {
 	// Store has the dependencies, and receives the results.
 	Store *cache.Store
 	Log   *zap.Logger
+	// Hub is where jobs with a HubTag exchange images; nil: nowhere. The embedded engine
+	// has none.
+	Hub Hub
 }
 
 // Builder runs builds on one engine. All builds share one session: with a session each,
@@ -55,6 +58,7 @@ type Builder struct {
 	log     *zap.Logger
 
 	archives archives
+	hub      Hub // nil if there is none
 
 	answerTime time.Duration // of a test; 0: AnswerTime
 }
@@ -65,7 +69,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Builder{Engine: engine, conn: conn, store: opts.Store, log: opts.Log, ended: make(chan struct{})}
+	b := &Builder{Engine: engine, conn: conn, store: opts.Store, log: opts.Log, ended: make(chan struct{}), hub: opts.Hub}
 	if b.log == nil {
 		b.log = zap.NewNop()
 	}
@@ -95,6 +99,13 @@ func (b *Builder) open(ctx context.Context) (err error) {
 		"oci:" + storeID: b.blobs,
 		"export":         b.sink,
 	}))
+	if b.hub != nil {
+		tokens, err := newTokens(b.hub, b.log)
+		if err != nil {
+			return err
+		}
+		b.session.Allow(tokens)
+	}
 	go func() { // ended by Close, or by the engine's end
 		defer close(b.ended)
 		if err := b.session.Run(ctx, b.conn.Client.Dialer()); err != nil && ctx.Err() == nil {

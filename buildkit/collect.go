@@ -34,6 +34,16 @@ func (e *UnrewrittenError) Error() string {
 	return fmt.Sprintf("the engine did not rewrite the timestamps of layer %s, so this build cannot be reproduced; the engine's own log says why (sx engine logs)", e.Layer)
 }
 
+// results are where the blobs of a build's result come from.
+type results interface {
+	// read reads a document, whose digest and size are checked, and decodes it.
+	read(desc ocispecs.Descriptor, into any) error
+	// take takes a layer.
+	take(desc ocispecs.Descriptor) error
+	// checkSent returns an error if a layer that was not rewritten is damaged.
+	checkSent(d digest.Digest) error
+}
+
 // collector moves blobs from the sink into a staging folder.
 type collector struct {
 	sink *sink
@@ -139,19 +149,36 @@ func checkAnswer(got []ocispecs.Descriptor, want []string) error {
 	return nil
 }
 
-// manifest moves an image manifest and its blobs. Layers that are not in base must have
-// the annotation of rewritten timestamps. The engine may have failed to rewrite one
+// takeIndex takes an image index, which must have the images for platforms, and its blobs.
+func takeIndex(from results, desc ocispecs.Descriptor, platforms []string, base map[digest.Digest]struct{}) error {
+	var idx ocispecs.Index
+	if err := from.read(desc, &idx); err != nil {
+		return err
+	}
+	if err := checkAnswer(idx.Manifests, platforms); err != nil {
+		return err
+	}
+	for _, m := range idx.Manifests {
+		if err := takeManifest(from, m, base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeManifest takes an image manifest and its blobs. Layers that are not in base must
+// have the annotation of rewritten timestamps. The engine may have failed to rewrite one
 // because it is damaged.
-func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]struct{}) error {
+func takeManifest(from results, desc ocispecs.Descriptor, base map[digest.Digest]struct{}) error {
 	if desc.MediaType != ocispecs.MediaTypeImageManifest {
 		return fmt.Errorf("the engine answered with a %q instead of an image manifest", desc.MediaType)
 	}
 	var m ocispecs.Manifest
-	if err := c.read(desc, &m); err != nil {
+	if err := from.read(desc, &m); err != nil {
 		return err
 	}
 	var cfg ocispecs.Image
-	if err := c.read(m.Config, &cfg); err != nil {
+	if err := from.read(m.Config, &cfg); err != nil {
 		return err
 	}
 	if len(cfg.RootFS.DiffIDs) != len(m.Layers) {
@@ -161,12 +188,12 @@ func (c *collector) manifest(desc ocispecs.Descriptor, base map[digest.Digest]st
 	disk.InOrder(len(m.Layers), func(i int) error {
 		l := m.Layers[i]
 		if _, ok := base[cfg.RootFS.DiffIDs[i]]; !ok && l.Annotations[rewritten] == "" {
-			return errors.Join(c.checkSent(l.Digest), &UnrewrittenError{l.Digest})
+			return errors.Join(from.checkSent(l.Digest), &UnrewrittenError{l.Digest})
 		}
 		if slices.ContainsFunc(m.Layers[:i], func(before ocispecs.Descriptor) bool { return before.Digest == l.Digest }) {
 			return nil // Commit compares their sizes
 		}
-		return c.take(l)
+		return from.take(l)
 	}, func(_ int, failed error) bool {
 		err = failed
 		return failed == nil

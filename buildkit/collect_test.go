@@ -111,7 +111,7 @@ func (c *crafted) collect(top ocispecs.Descriptor, base map[digest.Digest]struct
 		asked = []string{"linux/amd64"}
 	}
 	job := Job{Into: into, Request: graph.Request{Platforms: asked, Tags: []string{"stagex/core-x:1.2"}}}
-	return c.b.collect(job, contents{layers: base}, map[string]string{
+	return c.b.collect(c.t.Context(), job, contents{layers: base}, map[string]string{
 		"containerimage.descriptor": base64.StdEncoding.EncodeToString(raw),
 	})
 }
@@ -210,7 +210,7 @@ func TestCollectLies(t *testing.T) {
 		t.Errorf("a variant that goes without saying: %v", err)
 	}
 	for _, answer := range []string{"", "?", base64.StdEncoding.EncodeToString([]byte("nonsense"))} {
-		if _, err := c.b.collect(Job{}, contents{}, map[string]string{"containerimage.descriptor": answer}); err == nil {
+		if _, err := c.b.collect(c.t.Context(), Job{}, contents{}, map[string]string{"containerimage.descriptor": answer}); err == nil {
 			t.Errorf("the answer %q is taken", answer)
 		}
 	}

@@ -79,6 +79,11 @@ func (b *Builder) explain(ctx context.Context, w *watch, began time.Time, err er
 	if be := w.lintError(err); be != nil {
 		return be
 	}
+	if job.HubTag != "" {
+		if problem := hubProblem(RootMessage(err), b.hub); problem != "" {
+			return &HubError{b.hub.Repository(), problem}
+		}
+	}
 	be := &BuildError{Ref: job.Ref, File: job.Request.File}
 	from := ""
 	for _, s := range errdefs.Sources(err) {
@@ -149,6 +154,8 @@ var lostSnapshot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustComp
 // and would fail each time with the same cache. Otherwise it returns "".
 func cacheDamage(err error) string {
 	switch {
+	case errors.As(err, new(*HubError)):
+		return ""
 	case Damaged(err):
 		return "a blob in its cache is damaged"
 	case err != nil && lostSnapshot().MatchString(err.Error()):

@@ -34,8 +34,12 @@ type Job struct {
 	Images  map[string]cache.Pulled
 	NoCache bool // run every step, even if the engine has its result
 	Offline bool // run every RUN without a network
-	// Into receives the blobs of the result; the caller commits it.
+	// Into receives the blobs of the result; the caller commits it. It is nil if the
+	// result stays in the hub.
 	Into *cache.Staging
+	// HubTag is the tag under which the engine pushes the result to the hub of
+	// [Options], from which it then takes Deps too; "": both go through the session.
+	HubTag string
 	// Log receives the engine's plain progress and the output of every RUN, unescaped.
 	Log io.Writer
 	// Step, if not nil, is called with the name of each step that starts.
@@ -66,7 +70,7 @@ func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
 	}
 	b.builds.RLock()
 	defer b.builds.RUnlock()
-	deps, err := contentsOf(b.store, job.Deps, job.Images)
+	deps, err := b.contentsOf(job)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +134,7 @@ func (b *Builder) prepare(job Job, deps contents) (_ solveInputs, release func()
 	mainName, mainServed, releaseMain := b.dirs.serve("context", main)
 	fetchName, fetchServed, releaseFetch := b.dirs.serve("fetch", fetched)
 	return solveInputs{
-		job: job, deps: deps, attrs: frontendAttrs(job, mainName, fetchName),
+		job: job, deps: deps, attrs: frontendAttrs(job, b.depsFrom(job), mainName, fetchName),
 		// Passed as an input rather than as the local source "context": that name is
 		// fixed, and all builds share one session.
 		input: llb.Local(mainName, llb.SessionID(b.session.ID()), llb.SharedKeyHint(mainName),
@@ -175,7 +179,7 @@ func (b *Builder) solveOnce(ctx context.Context, in solveInputs) (*Image, error)
 	if err != nil {
 		return nil, b.explain(ctx, w, began, err)
 	}
-	img, err := b.collect(in.job, in.deps, resp.ExporterResponse)
+	img, err := b.collect(ctx, in.job, in.deps, resp.ExporterResponse)
 	if err == nil {
 		img.Cached, img.Peak = w.cached, w.peak
 	}
@@ -183,8 +187,8 @@ func (b *Builder) solveOnce(ctx context.Context, in solveInputs) (*Image, error)
 }
 
 // frontendAttrs returns the request as options of the dockerfile frontend, like buildx
-// (docker/buildx: build/opt.go).
-func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
+// (docker/buildx: build/opt.go). From is where the dependencies are.
+func frontendAttrs(job Job, from, mainName, fetchName string) map[string]string {
 	r := job.Request
 	attrs := map[string]string{
 		"filename":      "Containerfile",
@@ -201,7 +205,7 @@ func frontendAttrs(job Job, mainName, fetchName string) map[string]string {
 	}
 	for name := range r.Contexts {
 		l := job.Deps[strings.TrimPrefix(name, "stagex/")]
-		attrs["context:"+name] = fmt.Sprintf("oci-layout://%s@%s", storeID, root(l))
+		attrs["context:"+name] = fmt.Sprintf("%s@%s", from, root(l))
 	}
 	// The engine finds an image of another registry by its name in the Containerfile,
 	// without asking a registry.
@@ -241,6 +245,22 @@ func exporterAttrs(r graph.Request) map[string]string {
 	return attrs
 }
 
+// export returns where the engine puts the result.
+func (b *Builder) export(job Job) client.ExportEntry {
+	attrs := exporterAttrs(job.Request)
+	if job.HubTag == "" {
+		return client.ExportEntry{Type: client.ExporterOCI, Attrs: attrs, OutputStore: b.sink}
+	}
+	delete(attrs, "tar")
+	attrs["name"] = b.hub.Repository() + ":" + job.HubTag
+	attrs["push"], attrs["store"] = "true", "false"
+	attrs["oci-mediatypes"] = "true" // older engines default to Docker's, which are other bytes
+	if b.hub.PlainHTTP() {
+		attrs["registry.insecure"] = "true"
+	}
+	return client.ExportEntry{Type: client.ExporterImage, Attrs: attrs}
+}
+
 func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, main llb.State) (*client.SolveResponse, error) {
 	opt := client.SolveOpt{
 		Frontend:              "dockerfile.v0",
@@ -249,11 +269,7 @@ func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, 
 		SharedSession:         b.session,
 		SessionPreInitialized: true,
 		Internal:              true, // no build history: sx has its own records
-		Exports: []client.ExportEntry{{
-			Type:        client.ExporterOCI,
-			Attrs:       exporterAttrs(w.job.Request),
-			OutputStore: b.sink,
-		}},
+		Exports:               []client.ExportEntry{b.export(w.job)},
 	}
 	status := make(chan *client.SolveStatus)
 	var resp *client.SolveResponse
@@ -270,7 +286,7 @@ func (b *Builder) solve(ctx context.Context, w *watch, attrs map[string]string, 
 
 // collect moves the result's blobs into the staging folder, where each is hashed. It
 // fails for layers whose timestamps were not rewritten, for which BuildKit only warns.
-func (b *Builder) collect(job Job, deps contents, resp map[string]string) (*Image, error) {
+func (b *Builder) collect(ctx context.Context, job Job, deps contents, resp map[string]string) (*Image, error) {
 	raw, err := base64.StdEncoding.DecodeString(resp["containerimage.descriptor"])
 	if err != nil {
 		return nil, fmt.Errorf("reading the engine's answer: %w", err)
@@ -282,18 +298,15 @@ func (b *Builder) collect(job Job, deps contents, resp map[string]string) (*Imag
 	if index.MediaType != ocispecs.MediaTypeImageIndex {
 		return nil, fmt.Errorf("the engine answered with a %q, not with an image index", index.MediaType)
 	}
-	c := collector{sink: b.sink, into: job.Into}
-	var idx ocispecs.Index
-	if err := c.read(index, &idx); err != nil {
+	var from results = &collector{sink: b.sink, into: job.Into}
+	if job.HubTag != "" {
+		from = &hubResults{ctx: ctx, hub: b.hub, job: job, store: b.store}
+	}
+	if err := takeIndex(from, index, job.Request.Platforms, deps.layers); err != nil {
 		return nil, err
 	}
-	if err := checkAnswer(idx.Manifests, job.Request.Platforms); err != nil {
-		return nil, err
-	}
-	for _, m := range idx.Manifests {
-		if err := c.manifest(m, deps.layers); err != nil {
-			return nil, err
-		}
+	if job.HubTag != "" {
+		return b.hubImage(ctx, job, index)
 	}
 	annotations := maps.Clone(index.Annotations)
 	if annotations == nil {

@@ -180,7 +180,7 @@ func (a *authorizer) answer(ctx context.Context, s scope, all []challenge, refus
 		if err != nil {
 			return "", err
 		}
-		header = "Bearer " + token
+		header = "Bearer " + token.Value
 	case isBasic:
 		header = cred.basic()
 	default:

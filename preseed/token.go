@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"codeberg.org/stagex/sx/fetch/transfer"
 )
@@ -18,10 +20,10 @@ const maxToken = 64 << 10
 // token asks the token server of a challenge for a token (distribution's token
 // protocol): with a refresh token by POST (OAuth 2), else by GET. If the server does not
 // support that method, the other is tried.
-func (a *authorizer) token(ctx context.Context, c challenge, s scope, cred Credentials) (string, error) {
+func (a *authorizer) token(ctx context.Context, c challenge, s scope, cred Credentials) (Token, error) {
 	realm, err := a.tokenServer(c.params["realm"])
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	values := url.Values{}
 	if service := c.params["service"]; service != "" {
@@ -66,7 +68,7 @@ func hasNoSuchMethod(err error) bool {
 	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusMethodNotAllowed || status.Code == http.StatusNotImplemented)
 }
 
-func (a *authorizer) getToken(ctx context.Context, realm *url.URL, values url.Values, cred Credentials) (string, error) {
+func (a *authorizer) getToken(ctx context.Context, realm *url.URL, values url.Values, cred Credentials) (Token, error) {
 	u := *realm
 	query := u.Query()
 	for key, value := range values {
@@ -75,7 +77,7 @@ func (a *authorizer) getToken(ctx context.Context, realm *url.URL, values url.Va
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	if header := cred.basic(); header != "" {
 		req.Header.Set("Authorization", header)
@@ -83,7 +85,7 @@ func (a *authorizer) getToken(ctx context.Context, realm *url.URL, values url.Va
 	return a.askToken(req, values["scope"])
 }
 
-func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.Values, cred Credentials) (string, error) {
+func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.Values, cred Credentials) (Token, error) {
 	form := url.Values{"client_id": {"sx"}, "service": values["service"], "scope": {strings.Join(values["scope"], " ")}}
 	if cred.IdentityToken != "" {
 		form.Set("grant_type", "refresh_token")
@@ -95,7 +97,7 @@ func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.V
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return a.askToken(req, values["scope"])
@@ -103,7 +105,7 @@ func (a *authorizer) postToken(ctx context.Context, realm *url.URL, values url.V
 
 // askToken sends the request. A redirect to another host gets no password, and a form is
 // not redirected at all.
-func (a *authorizer) askToken(req *http.Request, scopes []string) (string, error) {
+func (a *authorizer) askToken(req *http.Request, scopes []string) (Token, error) {
 	client := &http.Client{Transport: a.host.transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if err := checkRedirect(next, via); err != nil {
 			return err
@@ -119,45 +121,58 @@ func (a *authorizer) askToken(req *http.Request, scopes []string) (string, error
 	req.Header.Set("Accept", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", transfer.Plain(req.Context(), err)
+		return Token{}, transfer.Plain(req.Context(), err)
 	}
 	defer resp.Body.Close()
 	return a.readToken(req.Context(), resp, scopes)
 }
 
-// readToken reads {"token": …} or {"access_token": …}. It ignores the time of expiry: an
-// expired token is replaced when the registry refuses it.
-func (a *authorizer) readToken(ctx context.Context, resp *http.Response, scopes []string) (string, error) {
+// readToken reads {"token": …} or {"access_token": …}, and "expires_in" in seconds. For
+// requests of sx the life does not matter: a token is replaced when the registry refuses it.
+func (a *authorizer) readToken(ctx context.Context, resp *http.Response, scopes []string) (Token, error) {
 	server := "the token server " + resp.Request.URL.Host + " of " + a.host.registry.RegistryStr()
 	if resp.StatusCode != http.StatusOK {
-		return "", a.tokenRefused(server, resp, scopes)
+		return Token{}, a.tokenRefused(server, resp, scopes)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxToken+1))
 	if err != nil {
-		return "", transfer.Plain(ctx, err)
+		return Token{}, transfer.Plain(ctx, err)
 	}
 	var body struct {
-		Token       any `json:"token"`
-		AccessToken any `json:"access_token"`
+		Token       any             `json:"token"`
+		AccessToken any             `json:"access_token"`
+		ExpiresIn   json.RawMessage `json:"expires_in"`
 	}
 	if len(data) > maxToken {
-		return "", transfer.Answerf("%s answered with more than %d bytes", server, maxToken)
+		return Token{}, transfer.Answerf("%s answered with more than %d bytes", server, maxToken)
 	}
 	if json.Unmarshal(data, &body) != nil {
 		if transfer.IsWebPage(resp) {
-			return "", transfer.Answerf("%s answered with a web page (%s): is there a proxy or a login page in between?", server, shorten(resp.Header.Get("Content-Type")))
+			return Token{}, transfer.Answerf("%s answered with a web page (%s): is there a proxy or a login page in between?", server, shorten(resp.Header.Get("Content-Type")))
 		}
-		return "", transfer.Answerf("%s did not answer with a token", server)
+		return Token{}, transfer.Answerf("%s did not answer with a token", server)
 	}
 	for _, value := range []any{body.Token, body.AccessToken} {
 		if token, ok := value.(string); ok && token != "" {
 			if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
-				return "", transfer.Answerf("%s answered with a token that is not valid in a header", server)
+				return Token{}, transfer.Answerf("%s answered with a token that is not valid in a header", server)
 			}
-			return token, nil
+			return Token{token, lifeOf(body.ExpiresIn)}, nil
 		}
 	}
-	return "", transfer.Answerf("%s answered without a token", server)
+	return Token{}, transfer.Answerf("%s answered without a token", server)
+}
+
+// maxLife bounds the life that a token server may claim.
+const maxLife = 24 * time.Hour
+
+// lifeOf reads a number of seconds; 0 if it is none.
+func lifeOf(text json.RawMessage) time.Duration {
+	var seconds float64
+	if json.Unmarshal(text, &seconds) != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(min(seconds, maxLife.Seconds()) * float64(time.Second))
 }
 
 func (a *authorizer) tokenRefused(server string, resp *http.Response, scopes []string) error {
@@ -180,3 +195,73 @@ type tokenError struct {
 
 func (e *tokenError) Error() string { return e.server + " answered with " + e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
+
+// Token is the answer of a token server: a word for a limited time that stands for a
+// permission. It is no password.
+type Token struct {
+	Value string
+	Life  time.Duration // 0 if the server did not say
+}
+
+// PasswordError means that a registry has no token server, so that engines could use it
+// only with a password.
+type PasswordError struct{ Host string }
+
+func (e *PasswordError) Error() string {
+	return fmt.Sprintf("%s asks for a user name and a password and has no token server: sx gives engines no password; "+
+		"give the registry a token server (distribution's auth.token), or let engines use it without a login: by their network, or by client certificates in their buildkitd.toml", e.Host)
+}
+
+// givesTokens returns an error if the registry wants a password of everybody.
+func (a *authorizer) givesTokens() error {
+	a.mu.Lock()
+	hint := a.hint
+	a.mu.Unlock()
+	if _, ok := find(hint, "bearer"); ok || len(hint) == 0 {
+		return nil
+	}
+	if _, ok := find(hint, "basic"); ok {
+		return &PasswordError{a.host.registry.RegistryStr()}
+	}
+	return transfer.Answerf("%s wants authentication by %s, which sx does not support (it supports Bearer for engines)", a.host.registry.RegistryStr(), schemes(hint))
+}
+
+// fresh asks for a token that no other request has used: the engine keeps it for as long
+// as its life.
+func (a *authorizer) fresh(ctx context.Context, s scope) (Token, error) {
+	bearer, err := a.bearer(ctx, s)
+	if err != nil {
+		return Token{}, err
+	}
+	cred := a.client.credentials(ctx, a.host.registry.RegistryStr(), s.repository)
+	if ctx.Err() != nil {
+		return Token{}, context.Cause(ctx)
+	}
+	if cred.RegistryToken != "" {
+		return Token{}, fmt.Errorf("the login for %s is a token for all of it, which sx does not give to engines; log in with a name and a password, of which the token server makes tokens", a.host.registry.RegistryStr())
+	}
+	return a.token(ctx, bearer, s, cred)
+}
+
+// bearer returns the registry's challenge, from its first answers or by a request that is
+// refused.
+func (a *authorizer) bearer(ctx context.Context, s scope) (challenge, error) {
+	for range 2 {
+		a.mu.Lock()
+		found, ok := find(a.hint, "bearer")
+		a.mu.Unlock()
+		if ok {
+			return found, nil
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.host.registry.RegistryStr()+"/v2/"+s.repository+"/tags/list", nil)
+		if err != nil {
+			return challenge{}, err
+		}
+		resp, err := a.RoundTrip(req) // which learns
+		if err != nil {
+			return challenge{}, err
+		}
+		drain(resp)
+	}
+	return challenge{}, transfer.Answerf("%s asks for no token", a.host.registry.RegistryStr())
+}
