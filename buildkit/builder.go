@@ -143,6 +143,17 @@ func (b *Builder) sweep() {
 	}
 }
 
+// Elsewhere reports whether what the engine needs must be sent to it.
+func (b *Builder) Elsewhere() bool { return b.conn.ContentDir == "" }
+
+// Sent returns how many bytes were sent to the engine so far, 0 if that is not counted.
+func (b *Builder) Sent() int64 {
+	if b.conn.moved == nil {
+		return 0
+	}
+	return b.conn.moved.sent.Load()
+}
+
 // Kind returns the engine's kind.
 func (b *Builder) Kind() string { return b.Engine.Kind() }
 

@@ -17,6 +17,20 @@ type Engine interface {
 	Connect(ctx context.Context) (*Conn, error)
 }
 
+// Pool is an Engine that has several machines.
+type Pool interface {
+	Engine
+	// Machines returns engines whose Connect reaches a machine of its own each, at most
+	// width: so many builds can run at once.
+	Machines(width int) []Engine
+}
+
+// Releaser is an Engine that is told when a run has ended, so that it can give machines
+// back. All connections of the run are closed before.
+type Releaser interface {
+	Release(ctx context.Context) error
+}
+
 // EmbeddedKind is the Kind of the engine inside sx.
 const EmbeddedKind = "embedded"
 

@@ -27,6 +27,7 @@ type Managed interface {
 
 // Status is the state of an engine. It is printed as JSON, and only gains fields.
 type Status struct {
+	Name    string `json:"name,omitempty"` // in the user's settings
 	Kind    string `json:"kind"`
 	Running bool   `json:"running"`
 	// For a running engine:

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"cmp"
+	"path"
 	"slices"
 )
 
@@ -186,6 +187,21 @@ type Output struct {
 
 // String is "<stage>-<name>".
 func (o *Output) String() string { return o.name }
+
+// Like reports whether a pattern of [path.Match], such as "bootstrap-*", matches the name of
+// the output or of its definition.
+func (o *Output) Like(pattern string) bool {
+	names := []string{o.Ref.String()}
+	if d := o.Definition; d != nil {
+		names = append(names, d.Stage+"-"+d.Name)
+	}
+	for _, name := range names {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
 
 // Number is the output's place in [Graph.Outputs].
 func (o *Output) Number() int { return o.at }

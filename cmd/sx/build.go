@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
@@ -169,7 +170,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if sub != nil {
 		sub.Preseed.Status = display.Images()
 	}
-	engine, err := s.engine(s.tree.Store, s.set, display)
+	engines, err := s.engines(s.tree.Store, s.set, display)
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
 		Offline: o.offline, Capacity: s.sayCapacity, DiskFloor: s.set.Build.DiskFloor,
-		Engine: engine, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
+		Engines: engines, Bindings: bindings(s.set), Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
@@ -223,6 +224,16 @@ func capacity(set settings.Settings) schedule.Capacity {
 		c.Hints[name] = schedule.Hint{Memory: p.Memory, Time: p.Time}
 	}
 	return c
+}
+
+// bindings returns which engines may build what.
+func bindings(set settings.Settings) (all fleet.Bindings) {
+	for name, p := range set.Packages {
+		if len(p.Engine) > 0 {
+			all = append(all, fleet.Binding{Pattern: name, Engines: p.Engine})
+		}
+	}
+	return all
 }
 
 func engineVersion() string {

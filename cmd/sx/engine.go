@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
 
@@ -42,7 +44,7 @@ sx did not start (a BuildKit elsewhere, docker), only "status" works.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a), newEngineManifestCommand(a))
+	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a))
 	addEngineFlags(c)
 	return c
 }
@@ -59,12 +61,17 @@ whether the engine runs or not; with --json, see "running".`,
 		Annotations: codes(exitFailed, exitMachine),
 		Args:        noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withEngine(a, c, func(e buildkit.Engine) error {
-				s, err := buildkit.Ask(c.Context(), e)
-				if err != nil {
-					return err
+			return withEngines(a, c, func(all []fleet.Member) error {
+				var errs []error
+				for _, e := range all {
+					s, err := buildkit.Ask(c.Context(), e.Engine)
+					if err == nil {
+						s.Name = e.Name
+						err = printStatus(a.stdout, s, asJSON, time.Now())
+					}
+					errs = append(errs, err)
 				}
-				return printStatus(a.stdout, s, asJSON, time.Now())
+				return errors.Join(errs...)
 			})
 		},
 	}
@@ -158,9 +165,9 @@ func busy(err error) error {
 	return err
 }
 
-// withEngine calls do with the engine of the settings. It reads no definition, and does
+// withEngines calls do with the engines of the settings. It reads no definition, and does
 // not create the state folder.
-func withEngine(a *app, c *cobra.Command, do func(buildkit.Engine) error) error {
+func withEngines(a *app, c *cobra.Command, do func([]fleet.Member) error) error {
 	dir, err := a.treeDir()
 	if err != nil {
 		return err
@@ -170,26 +177,36 @@ func withEngine(a *app, c *cobra.Command, do func(buildkit.Engine) error) error 
 		return err
 	}
 	if set.Engine.Address != "embedded" {
-		e, err := a.engine(nil, set, plainTalk{a.stderr})
+		var store *cache.Store
+		if slices.Contains(strings.Fields(set.Engine.Address), buildkit.EmbeddedKind) {
+			if store, err = cache.Open(dir, cache.Options{Dir: set.Paths.StateDir(dir), KeyFile: keyFile(), Log: a.logger()}); err != nil {
+				return err
+			}
+		}
+		all, err := a.engines(store, set, plainTalk{a.stderr})
 		if err != nil {
 			return err
 		}
-		return do(e)
+		return do(all)
 	}
 	state := set.Paths.StateDir(dir)
 	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
-		return do(neverRan{})
+		return do([]fleet.Member{{Engine: neverRan{}}})
 	}
 	store, err := cache.Open(dir, cache.Options{Dir: state, KeyFile: keyFile(), Log: a.logger()})
 	if err != nil {
 		return err
 	}
-	return do(a.embedded(store, set))
+	return do([]fleet.Member{{Engine: a.embedded(store, set)}})
 }
 
-// withManaged is withEngine for commands that work only on an engine that sx manages.
+// withManaged is withEngines for commands that work only on an engine that sx manages.
 func withManaged(a *app, c *cobra.Command, what string, do func(buildkit.Managed) error) error {
-	return withEngine(a, c, func(e buildkit.Engine) error {
+	return withEngines(a, c, func(all []fleet.Member) error {
+		if len(all) > 1 {
+			return usagef("this works on one engine at a time, and %d are set: choose one with --engine", len(all))
+		}
+		e := all[0].Engine
 		m, ok := e.(buildkit.Managed)
 		if !ok {
 			return usagef("sx did not start the %s engine and cannot %s: do that on its machine", e.Kind(), what)
@@ -225,7 +242,11 @@ func printStatus(w io.Writer, s *buildkit.Status, asJSON bool, now time.Time) er
 		e.SetIndent("", "  ")
 		return e.Encode(s)
 	}
-	fmt.Fprintln(w, headline(s, now))
+	line := headline(s, now)
+	if s.Name != "" {
+		line = s.Name + ": " + line
+	}
+	fmt.Fprintln(w, line)
 	process := ""
 	if s.PID != 0 {
 		process = fmt.Sprint(s.PID)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +12,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit/embedded"
 	"codeberg.org/stagex/sx/buildkit/remote"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 )
@@ -21,7 +23,7 @@ func addEngineFlags(c *cobra.Command) {
 	if c.HasSubCommands() {
 		f = c.PersistentFlags()
 	}
-	f.String("engine", "", "`ENGINE` to build on: embedded, docker, podman, or a buildkitd at unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod:// (default: $BUILDKIT_HOST, else embedded)")
+	f.Var(new(enginesFlag), "engine", "`ENGINE` to build on: embedded, docker, podman, a buildkitd at unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod://, or the NAME of [engines.NAME] in stagex.toml; given again, builds share the engines (default: $BUILDKIT_HOST, else embedded)")
 	f.Var(new(pathFlag), "tlscacert", "tcp://: `FILE` with the authority of the engine's certificate")
 	f.Var(new(pathFlag), "tlscert", "tcp://: `FILE` with the client's certificate")
 	f.Var(new(pathFlag), "tlskey", "tcp://: `FILE` with the client's key")
@@ -45,6 +47,16 @@ func (p *pathFlag) Set(text string) error {
 	return err
 }
 
+// enginesFlag is --engine, which may be given several times.
+type enginesFlag []string
+
+func (e *enginesFlag) String() string { return strings.Join(*e, " ") }
+func (e *enginesFlag) Type() string   { return "ENGINE" }
+func (e *enginesFlag) Set(text string) error {
+	*e = append(*e, text)
+	return nil
+}
+
 // talker receives the messages for the user before a build.
 type talker interface {
 	Waiting(what string)
@@ -61,9 +73,34 @@ func (p plainTalk) Waiting(what string) { fmt.Fprintln(p.w, "sx: waiting for "+t
 func (p plainTalk) waitingForEngine()   { p.Waiting(otherEngine) }
 func (p plainTalk) Warn(warning string) { fmt.Fprintln(p.w, "sx: warning: "+text.Field(warning)) }
 
-// engine returns the engine of the settings.
+// engines returns the engines of the settings.
+func (a *app) engines(store *cache.Store, set settings.Settings, talk talker) (all []fleet.Member, err error) {
+	names, chosen := set.Selected()
+	for i, e := range chosen {
+		m := fleet.Member{Name: names[i], Jobs: e.Jobs, Memory: e.Memory, Platforms: e.Platforms, Labels: e.Labels}
+		if m.Engine, err = a.engineAt(store, set, e, talk); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// engine returns the engine of the settings for a command that works on one at a time.
 func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (buildkit.Engine, error) {
-	switch set.Engine.Address {
+	all, err := a.engines(store, set, talk)
+	if err == nil && len(all) > 1 {
+		err = usagef("this works on one engine at a time, and %d are set: choose one with --engine", len(all))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all[0].Engine, nil
+}
+
+// engineAt returns one engine.
+func (a *app) engineAt(store *cache.Store, set settings.Settings, at settings.NamedEngine, talk talker) (buildkit.Engine, error) {
+	switch at.Address {
 	case "embedded":
 		e := a.embedded(store, set)
 		e.Waiting = func() { talk.Waiting(otherEngine) }
@@ -77,7 +114,7 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 	case "podman":
 		return &remote.Podman{Image: set.Engine.PodmanImage}, nil
 	default:
-		return remoteEngine(set.Engine, talk)
+		return remoteEngine(at, talk)
 	}
 }
 
@@ -90,7 +127,7 @@ func (a *app) embedded(store *cache.Store, set settings.Settings) *embedded.Engi
 	}
 }
 
-func remoteEngine(e settings.Engine, talk talker) (buildkit.Engine, error) {
+func remoteEngine(e settings.NamedEngine, talk talker) (buildkit.Engine, error) {
 	r, err := remote.NewBuildkitd(e.Address, remote.TLS{
 		Dir: e.TLSDir, CACert: e.TLSCACert, Cert: e.TLSCert, Key: e.TLSKey, ServerName: e.TLSServerName,
 	})

@@ -126,7 +126,7 @@ func ownCode(err error) (int, bool) {
 	case usageError, *panel.SourceError, *tree.NoTreeError, *tree.OldTreeError, *driver.NoDefinitionsError, *tree.PublishedError, *driver.PlatformsError,
 		*imagediff.ImageError:
 		return exitUsage, true
-	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError,
+	case *buildkit.UnfitError, *buildkit.EngineError, *driver.EngineGoneError, *driver.NoEngineError, *driver.OtherProbeError, *disk.UnsafeError, *cache.ReadOnlyError, *load.MissingError, *gpg.MissingError,
 		*diffoscopeError:
 		return exitMachine, true
 	case *tree.DiskFullError, *driver.FloorError, *fetch.DiskError:

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
 	"codeberg.org/stagex/sx/cmd/internal/reproduce"
@@ -321,7 +324,7 @@ func (r *reproduction) interrupted(ctx context.Context, report *driver.Report, e
 }
 
 func (r *reproduction) options(ctx context.Context, display *progress.Display) (opts driver.Options, err error) {
-	engine, err := r.reproducer(display)
+	engines, err := r.reproducer(display)
 	if err != nil {
 		return opts, err
 	}
@@ -334,27 +337,27 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 	return driver.Options{
 		KeepGoing: r.set.Build.KeepGoing, NoCache: true, Home: r.tree, Varied: r.area.Varied(), Machine: reproduce.ThisMachine(),
 		Capacity: func() schedule.Capacity { return capacity(r.set) }, DiskFloor: r.set.Build.DiskFloor,
-		Engine: engine, Reconnect: r.set.Engine.Reconnect, Version: engineVersion(),
+		Engines: engines, Bindings: bindings(r.set), Reconnect: r.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign: driver.Foreign{Hosts: r.set.Registries.Foreign, Preseed: images},
 		Fetch:   downloads, Status: display, Drain: drainOf(ctx),
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
 	}, nil
 }
 
-// reproducer returns the engine of the run: the user's, or one that varies what a RUN sees.
-func (r *reproduction) reproducer(display *progress.Display) (buildkit.Engine, error) {
+// reproducer returns the engines of the run: the user's, or one that varies what a RUN sees.
+func (r *reproduction) reproducer(display *progress.Display) ([]fleet.Member, error) {
 	if !r.area.Varied() {
-		return r.engine(r.area.Tree.Store, r.set, display)
+		return r.engines(r.area.Tree.Store, r.set, display)
 	}
 	e := r.embedded(r.area.Tree.Store, r.set)
 	e.Vary = r.vary
-	return e, nil
+	return []fleet.Member{{Engine: e}}, nil
 }
 
 // endEngine ends the engine of the run and removes its data, in which unproven images
 // ran. Another sx that works on it keeps it.
 func (r *reproduction) endEngine(ctx context.Context) error {
-	if r.set.Engine.Address != buildkit.EmbeddedKind {
+	if !slices.Contains(strings.Fields(r.set.Engine.Address), buildkit.EmbeddedKind) {
 		return nil
 	}
 	err := r.embedded(r.area.Tree.Store, r.set).Clean(context.WithoutCancel(ctx), r.area.Varied())

@@ -12,6 +12,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -20,6 +21,7 @@ import (
 // engine is lost, a new value replaces it.
 type engine struct {
 	builder
+	to          fleet.Member
 	version     string // of BuildKit
 	snapshotter string // how it stacks layers
 	probe       string // digest of the probe image
@@ -35,20 +37,25 @@ type builder interface {
 	Build(context.Context, buildkit.Job) (*buildkit.Image, error)
 	Lost(context.Context) bool
 	Away(error) error
+	Elsewhere() bool
+	Sent() int64
 	Close() error
 }
 
 var _ builder = (*buildkit.Builder)(nil)
 
-// connection is a run's connection to the engine that it builds on. A lost engine is
+// connection is a run's connection to an engine that it builds on. A lost engine is
 // reached again. It is safe for concurrent use.
 type connection struct {
-	to        buildkit.Engine
+	to        fleet.Member
 	store     *cache.Store
 	dial      func(context.Context) (builder, error)
 	reconnect time.Duration   // see [Options].Reconnect
 	drain     <-chan struct{} // closed when nothing may start any more
 	warn      func(text string)
+	exclusive exclusive // of the builds on this engine
+	// one of several: another probe than StageX's ends its part in the run
+	strict bool
 
 	reopening sync.Mutex // one at a time
 	mu        sync.Mutex // guards engine
@@ -56,14 +63,14 @@ type connection struct {
 }
 
 // newConnection returns a connection that is not open yet.
-func newConnection(t *tree.Tree, opts Options, warn func(string)) *connection {
+func newConnection(t *tree.Tree, to fleet.Member, opts Options, warn func(string)) *connection {
 	dial := func(ctx context.Context) (builder, error) {
 		if opts.dial != nil {
-			return opts.dial()
+			return opts.dial(to)
 		}
-		return buildkit.Open(ctx, opts.Engine, buildkit.Options{Store: t.Store, Log: t.Log})
+		return buildkit.Open(ctx, to.Engine, buildkit.Options{Store: t.Store, Log: t.Log})
 	}
-	return &connection{to: opts.Engine, store: t.Store, dial: dial, reconnect: opts.Reconnect, drain: opts.Drain, warn: warn}
+	return &connection{to: to, store: t.Store, dial: dial, reconnect: opts.Reconnect, drain: opts.Drain, warn: warn}
 }
 
 func (c *connection) close() {
@@ -77,13 +84,16 @@ func (c *connection) close() {
 // is false if there are records of other builds: then the engine must be probed before
 // anything is built.
 func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe string, known bool) {
+	if isFleet(opts.Engines) { // an engine with another probe builds nothing
+		return buildkit.ProbeDigest, true
+	}
 	known = true
 	for _, o := range v.Graph.Order(targets) {
 		rec, err := v.Record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}
-		if rec.Engine.SX == opts.Version && rec.Engine.Kind == opts.Engine.Kind() {
+		if rec.Engine.SX == opts.Version && rec.Engine.Kind == opts.Engines[0].Kind() {
 			return rec.Engine.Probe, true
 		}
 		known = false
@@ -135,7 +145,7 @@ func (e *lostError) Unwrap() error { return e.err }
 func (c *connection) open(ctx context.Context) (e *engine, err error) {
 	slow := time.AfterFunc(slowEngine, func() {
 		c.warn(fmt.Sprintf("the engine %s is not ready after %s: it waits for another sx, pulls its image, or is busy with others' builds; sx waits on, Ctrl-C ends it",
-			buildkit.EngineName(c.to), slowEngine))
+			c.to, slowEngine))
 	})
 	defer slow.Stop()
 	b, err := c.dial(ctx)
@@ -175,9 +185,22 @@ func (c *connection) open(ctx context.Context) (e *engine, err error) {
 		return nil, err
 	}
 	if probe.String() != buildkit.ProbeDigest {
+		if c.strict {
+			return nil, &OtherProbeError{c.to, probe.String()}
+		}
 		c.warn(fmt.Sprintf("this engine does not produce StageX's bytes: its probe image is %s, not %s; nothing that it builds can be MATCH or MISMATCH", probe, buildkit.ProbeDigest))
 	}
-	return &engine{builder: b, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
+	return &engine{builder: b, to: c.to, version: version, snapshotter: snapshotter, probe: probe.String()}, nil
+}
+
+// OtherProbeError means that an engine of a fleet does not make StageX's bytes.
+type OtherProbeError struct {
+	engine fleet.Member
+	probe  string
+}
+
+func (e *OtherProbeError) Error() string {
+	return fmt.Sprintf("the engine %s does not produce StageX's bytes: its probe image is %s, not %s", e.engine, e.probe, buildkit.ProbeDigest)
 }
 
 // current returns the engine, nil if it is not open.
@@ -276,7 +299,7 @@ func (c *connection) checkPlatforms(ctx context.Context, platforms []string) err
 // elsewhere is full. Errors of an engine arrive as text.
 func (c *connection) asDiskFull(err error) error {
 	kind := c.to.Kind()
-	if kind == "embedded" || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+	if kind == buildkit.EmbeddedKind || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		return err
 	}
 	return &tree.DiskFullError{Err: err, Engine: kind}

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -39,8 +40,12 @@ type Options struct {
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for a step to
 	// start.
 	DiskFloor int64
-	Engine    buildkit.Engine
-	// Reconnect is how long to try to reach an engine elsewhere that went away.
+	// Engines are where builds run, at least one. Several share the outputs.
+	Engines []fleet.Member
+	// Bindings say which of several engines may build an output.
+	Bindings fleet.Bindings
+	// Reconnect is how long to try to reach an engine elsewhere that went away, if no other
+	// is left.
 	Reconnect time.Duration
 	// Home is the checkout whose downloads, timings and logs are used if results go
 	// elsewhere, see [tree.Tree.Apart]; nil: the tree that is built.
@@ -62,7 +67,7 @@ type Options struct {
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
 
-	dial func() (builder, error) // in the place of [buildkit.Open]; nil but in tests
+	dial func(fleet.Member) (builder, error) // in the place of [buildkit.Open]; nil but in tests
 }
 
 // Report is the result of a run, with one Result for each step of the plan that was not
@@ -91,12 +96,11 @@ type run struct {
 	opts    Options
 	targets []graph.Ref
 
-	from      *published // nil unless steps are built from published images
-	images    *images
-	engine    *connection
-	claims    *claims
-	outcomes  *outcomes
-	exclusive exclusive
+	from     *published // nil unless steps are built from published images
+	images   *images
+	engines  *engines
+	claims   *claims
+	outcomes *outcomes
 }
 
 // newRun returns a run that has not begun; close ends it. Steps are built from what from
@@ -108,7 +112,7 @@ func newRun(v *tree.View, targets []graph.Ref, from *published, opts Options) *r
 	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, from: from}
 	r.outcomes = newOutcomes(opts.Status, opts.KeepGoing)
 	r.images = newImages(v.Tree, opts)
-	r.engine = newConnection(v.Tree, opts, r.outcomes.warn)
+	r.engines = newEngines(v.Tree, opts, r.outcomes)
 	r.claims = &claims{
 		store: v.Store, needed: r.needed, stop: r.stop, drain: opts.Drain, waiting: r.outcomes.waiting,
 		held: map[*plan.Step]claim{},
@@ -160,7 +164,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
 		return p, err
 	}
-	e, err := r.engine.connect(ctx)
+	e, err := r.engines.first().connect(ctx)
 	if err != nil || e == nil || e.probe == probe {
 		return p, err
 	}
@@ -180,7 +184,7 @@ func toBuild(p *plan.Plan) (outputs []string) {
 
 func (r *run) close() {
 	r.images.close()
-	r.engine.close()
+	r.engines.close()
 }
 
 // execute runs the plan.
@@ -191,23 +195,25 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	if err := checkFloor(r.Store, r.opts.DiskFloor); err != nil {
 		return err
 	}
-	if e, err := r.engine.connect(ctx); err != nil || e == nil {
-		return err
-	}
-	if err := r.engine.checkPlatforms(ctx, platformsOf(p)); err != nil {
-		return err
-	}
 	var capacity schedule.Capacity
 	if r.opts.Capacity != nil {
 		capacity = r.opts.Capacity()
 	}
 	schedule.EstimateSteps(r.home(), p.Steps, capacity)
 	plan.Family(p.Steps)
+	capacity.Machines = r.engines.expand(p, capacity)
 	s := &schedule.Schedule{
 		Slots: capacity.Slots(), Stop: r.stop, Do: r.runUnit, Skip: r.skip,
 		Estimate: r.outcomes.estimate, UntimedEstimate: r.outcomes.untimedEstimate, Now: r.opts.Now,
 	}
+	if r.engines.several {
+		s.May, s.Move = r.engines.may, r.engines.move
+	}
 	downloads := newPrefetcher(s, p.Steps, r.outcomes.markBroken, r.pullImages)
+	defer r.engines.end()
+	if ready, err := r.engines.connect(ctx, p, s); err != nil || !ready {
+		return err
+	}
 	s.Claim = func(u *schedule.Unit) func(context.Context) {
 		if wait := downloads.claimSources(u, r.needed); wait != nil {
 			return wait
@@ -219,7 +225,7 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 			return err
 		}
 	}
-	p.Engine = buildkit.EngineName(r.opts.Engine)
+	p.Engine = r.engines.names()
 	r.opts.Status.Begin(p)
 	r.runWithDownloads(ctx, s, downloads)
 	if ctx.Err() != nil {
@@ -275,17 +281,22 @@ func (r *run) runWithDownloads(ctx context.Context, s *schedule.Schedule, downlo
 
 // runUnit builds the members of a unit at once: while their builds overlap, the engine
 // runs their common steps once, even without its cache.
-func (r *run) runUnit(ctx context.Context, _ int, steps []*plan.Step, ended func(*plan.Step, bool)) (again bool) {
+func (r *run) runUnit(ctx context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) (again bool) {
 	r.refineEstimates(steps)
 	var members errgroup.Group
+	var lost atomic.Bool
 	for _, s := range steps {
 		members.Go(func() error {
-			ended(s, r.step(ctx, s))
+			if ok, again := r.step(ctx, on, s); again {
+				lost.Store(true)
+			} else {
+				ended(s, ok)
+			}
 			return nil
 		})
 	}
 	members.Wait() // step reports its own errors
-	return false
+	return lost.Load()
 }
 
 // refineEstimates updates Expected of steps that were never timed, before they start.

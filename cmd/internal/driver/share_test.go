@@ -18,6 +18,7 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -36,6 +37,8 @@ func (instant) Snapshotter(context.Context) (string, error)     { return buildki
 func (instant) CheckPlatforms(context.Context, []string) error  { return nil }
 func (instant) Lost(context.Context) bool                       { return false }
 func (instant) Away(err error) error                            { return err }
+func (instant) Elsewhere() bool                                 { return false }
+func (instant) Sent() int64                                     { return 0 }
 func (instant) Close() error                                    { return nil }
 
 func (instant) Probe(context.Context, *cache.Staging) (oci.Digest, error) {
@@ -97,9 +100,9 @@ func buildInstantly(t testing.TB, dir string) (built int) {
 	}
 	defer view.Close()
 	report, err := Build(t.Context(), view, view.Graph.All(), Options{
-		Engine: instant{}, Version: "benchmark", Status: unseen{}, Offline: true,
+		Engines: []fleet.Member{{Engine: instant{}}}, Version: "benchmark", Status: unseen{}, Offline: true,
 		Capacity: func() schedule.Capacity { return schedule.Capacity{Jobs: runtime.GOMAXPROCS(0)} },
-		dial:     func() (builder, error) { return instant{view.Tree}, nil },
+		dial:     func(fleet.Member) (builder, error) { return instant{view.Tree}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)

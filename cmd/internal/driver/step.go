@@ -20,29 +20,44 @@ import (
 	"codeberg.org/stagex/sx/graph"
 )
 
-// step runs one step and reports whether its output is up to date now.
-func (r *run) step(ctx context.Context, s *plan.Step) bool {
+// step runs one step on an engine, and reports whether its output is up to date now. Again
+// reports that the engine was lost and another is to build it.
+func (r *run) step(ctx context.Context, on int, s *plan.Step) (ok, again bool) {
 	if s.Action == plan.ActionPreseed {
 		release, _ := r.claims.of(s)
 		defer release()
-		return r.finishPreseed(s)
+		return r.finishPreseed(s), false
 	}
 	began := r.opts.Now()
-	res := r.attempt(ctx, s, began)
+	c := r.engines.at(on)
+	e := c.current()
+	var res Result
+	if on < 0 && r.outcomes.brokenBy(s) == nil { // the schedule found no engine for it
+		res = Result{Outcome: plan.Failed, Err: r.engines.homeless(s)}
+	} else {
+		res = r.attempt(ctx, c, s, began)
+	}
 	res.Elapsed = r.opts.Now().Sub(began)
+	if res.Outcome == plan.Failed && ctx.Err() == nil {
+		again, res.Err = r.engines.giveBack(ctx, c, s, e, res.Err)
+	}
+	if again {
+		res.log.End(fmt.Sprintf("%s after %s: %s", plan.NotRun, text.Duration(res.Elapsed), text.Field(res.Err.Error())))
+		return false, true
+	}
 	if res.Outcome == plan.Failed {
-		r.outcomes.fail(r.engine.asDiskFull(res.Err))
+		r.outcomes.fail(c.asDiskFull(res.Err))
 	}
 	if ctx.Err() != nil && res.Outcome == plan.Failed {
 		res.Outcome, res.Err = plan.NotRun, context.Cause(ctx)
 	}
 	res.log.End(lastLine(res))
 	r.outcomes.finish(s, res)
-	return res.Outcome.OK()
+	return res.Outcome.OK(), false
 }
 
-// attempt builds the output of s, if it still must be built.
-func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result {
+// attempt builds the output of s on the engine of c, if it still must be built.
+func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began time.Time) Result {
 	release, err := r.claims.of(s)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
@@ -63,12 +78,15 @@ func (r *run) attempt(ctx context.Context, s *plan.Step, began time.Time) Result
 	} else if reused {
 		return r.withoutBuild(s, plan.Reused)
 	}
+	if r.engines.several {
+		s.Engine = c.to.Title()
+	}
 	r.outcomes.start(s)
 	log, err := buildlog.Create(r.home().Store, s.Output.Ref.String(), began)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
-	res := r.buildWithRetries(ctx, s, log.Path, began)
+	res := r.buildWithRetries(ctx, c, s, log.Path, began)
 	res.log = log
 	return res
 }
@@ -85,18 +103,19 @@ func (r *run) builtByOther(s *plan.Step) (bool, error) {
 		_, why := Reproduced(r.Look(), s.Output, s.Request.Platforms)
 		return why == "", nil
 	}
-	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engine.current().probe)
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engines.probe())
 	return err == nil && reason == nil, err
 }
 
 // buildWithRetries builds s, and again if the engine is lost: the last time alone, so that
-// a build that ends the engine each time fails no other that runs beside it.
-func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, began time.Time) Result {
-	for try := 1; ; try++ {
+// a build that ends the engine each time fails no other that runs beside it. Of several
+// engines another one tries again, see [engines.giveBack].
+func (r *run) buildWithRetries(ctx context.Context, c *connection, s *plan.Step, log string, began time.Time) Result {
+	for try := 1 + r.engines.losses(s); ; try++ {
 		if try == maxTries {
 			r.outcomes.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
 		}
-		res, lost, err := r.try(ctx, s, log, began, try == maxTries)
+		res, lost, err := r.try(ctx, c, s, log, began, try == maxTries)
 		switch {
 		case err == nil:
 			res.Outcome, res.Log = plan.Built, log
@@ -104,30 +123,36 @@ func (r *run) buildWithRetries(ctx context.Context, s *plan.Step, log string, be
 		case lost && try < maxTries:
 			continue
 		case lost:
-			err = r.lostAgain(err, try)
+			err = c.lostAgain(err, try)
 		}
-		return Result{Outcome: plan.Failed, Err: r.engine.asDiskFull(err), Log: log}
+		return Result{Outcome: plan.Failed, Err: c.asDiskFull(err), Log: log}
 	}
 }
 
 // try builds s once, without any other build if alone. Lost reports that the engine went
 // away and was reached again.
-func (r *run) try(ctx context.Context, s *plan.Step, log string, began time.Time, alone bool) (res Result, lost bool, err error) {
-	defer r.exclusive.acquire(s, alone)() // released when an engine is reached again
-	e := r.engine.current()
-	if res, err = r.build(ctx, s, e, log, began); !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil {
+func (r *run) try(ctx context.Context, c *connection, s *plan.Step, log string, began time.Time, alone bool) (res Result, lost bool, err error) {
+	defer c.exclusive.acquire(s, alone)() // released when an engine is reached again
+	e := c.current()
+	if e == nil {
+		return res, false, errAway
+	}
+	if res, err = r.build(ctx, s, e, log, began); err == nil {
+		r.engines.built(c, s, res.Size)
+	}
+	if !errors.As(err, new(*buildkit.LostError)) || ctx.Err() != nil || r.engines.several {
 		return res, false, err
 	}
-	if again := r.engine.reopen(ctx, e); again != nil {
+	if again := c.reopen(ctx, e); again != nil {
 		return res, false, again
 	}
 	return res, true, err
 }
 
 // lostAgain returns the error of a build that lost the engine at each of so many tries.
-func (r *run) lostAgain(err error, tries int) error {
+func (c *connection) lostAgain(err error, tries int) error {
 	said := ""
-	if r.opts.Engine.Kind() == "embedded" {
+	if c.to.Kind() == buildkit.EmbeddedKind {
 		said = "; sx engine logs and the kernel's log (dmesg) may say why"
 	}
 	return fmt.Errorf("%w, at each of %d tries%s", err, tries, said)
@@ -152,7 +177,7 @@ func (r *run) stillNeeded(s *plan.Step) (string, error) {
 	if s.Because.Name == "" {
 		return s.Reason, nil
 	}
-	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engine.current().probe)
+	reason, err := plan.Stale(r.Look(), s.Output, s.Request.Platforms, r.engines.probe())
 	return reason.String(), err
 }
 
@@ -274,7 +299,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
 		Engine: cache.EngineInfo{
-			Kind: e.Kind(), Address: text.Redact(buildkit.EngineName(r.opts.Engine)), BuildKit: e.version,
+			Kind: e.Kind(), Name: e.to.Name, Address: text.Redact(e.to.Address()), BuildKit: e.version,
 			SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter,
 		},
 		NoCache: job.NoCache,

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 )
@@ -48,7 +49,7 @@ func TestNothingToDoStartsNoEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tree.Close()
-		return Build(t.Context(), tree, tree.Graph.All(), Options{Engine: engine, Version: "this sx", Status: warned{}})
+		return Build(t.Context(), tree, tree.Graph.All(), Options{Engines: []fleet.Member{{Engine: engine}}, Version: "this sx", Status: warned{}})
 	}
 	engine := &notNow{}
 	report, err := build(engine)

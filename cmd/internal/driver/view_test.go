@@ -117,7 +117,7 @@ func TestMadeWhileLookingAhead(t *testing.T) {
 	if tool.Action != plan.ActionBuild {
 		t.Fatalf("core-tool: %s", tool.Reason)
 	}
-	r := &run{Tree: tree.Tree, engine: &connection{engine: &engine{probe: buildkit.ProbeDigest}}}
+	r := &run{Tree: tree.Tree, engines: &engines{all: []*connection{{engine: &engine{probe: buildkit.ProbeDigest}}}}}
 	if taken, err := r.builtByOther(tool); err != nil || !taken {
 		t.Errorf("core-tool is built again (%v)", err)
 	}
@@ -137,7 +137,7 @@ func TestBuiltInTheFuture(t *testing.T) {
 	targets := tree.Graph.All()
 	plan, err := plan.New(t.Context(), tree, targets, plan.Options{Probe: buildkit.ProbeDigest, Rebuild: true})
 	p.must(err)
-	r := &run{Tree: tree.Tree, targets: targets, engine: &connection{engine: &engine{probe: buildkit.ProbeDigest}}}
+	r := &run{Tree: tree.Tree, targets: targets, engines: &engines{all: []*connection{{engine: &engine{probe: buildkit.ProbeDigest}}}}}
 	if taken, err := r.builtByOther(plan.Steps[0]); err != nil || taken {
 		t.Errorf("nothing is built, as if another sx had (%v)", err)
 	}

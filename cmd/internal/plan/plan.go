@@ -53,6 +53,9 @@ type Step struct {
 	Untimed  bool
 	// Waited says what the step waited for before it started.
 	Waited Waited
+	// Engine names which of several engines builds the output, from driver.Status.Start
+	// on; "" if there is only one.
+	Engine string
 	// Memory is the peak that building the output, or its whole family, needs, in
 	// bytes; 0 if it is unknown.
 	Memory int64

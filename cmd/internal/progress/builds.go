@@ -46,6 +46,7 @@ type job struct {
 	instruction string
 	at          int        // of all instructions, the number of this one
 	family      *plan.Step // the first of those that run as one; nil when alone
+	engine      string     // "" if there is only one
 }
 
 // group is what one line shows: a job, or those of a family.
@@ -91,6 +92,7 @@ func (b *builds) start(now time.Time, step *plan.Step) events.Event {
 	b.started++
 	j := &job{
 		ref: step.Output.Ref, number: b.started, began: now, expected: step.Expected, guessed: step.Untimed,
+		engine: step.Engine,
 	}
 	if len(step.Request.Platforms) == 1 {
 		j.platform = step.Request.Platforms[0]
@@ -99,7 +101,7 @@ func (b *builds) start(now time.Time, step *plan.Step) events.Event {
 		j.family = step.Family[0]
 	}
 	b.running[j.ref] = j
-	e := events.Event{Event: events.BuildStart, Ref: j.ref.String(), Reason: step.Reason, Because: name(step.Because)}
+	e := events.Event{Event: events.BuildStart, Ref: j.ref.String(), Engine: step.Engine, Reason: step.Reason, Because: name(step.Because)}
 	expect(&e, step)
 	w := step.Waited
 	e.WaitedDepends, e.WaitedDownloads = lasting(w.Depends), lasting(w.Downloads-w.Lock)
@@ -189,7 +191,7 @@ func (b *builds) groups() []group {
 		if j.family == nil || !ok {
 			of[j.family] = len(all)
 			members[j.family] = 1
-			all = append(all, group{j.ref.String(), *j})
+			all = append(all, group{j.ref.String() + onEngine(j.engine), *j})
 			continue
 		}
 		members[j.family]++
@@ -201,7 +203,7 @@ func (b *builds) groups() []group {
 // join takes in the nth member.
 func (g *group) join(j *job, n int) {
 	d := j.family.Output.Definition
-	g.name = fmt.Sprintf("%s-%s (%d outputs)", d.Stage, d.Name, n)
+	g.name = fmt.Sprintf("%s-%s (%d outputs)", d.Stage, d.Name, n) + onEngine(j.engine)
 	if j.expected > g.expected {
 		g.expected, g.guessed = j.expected, j.guessed
 	}

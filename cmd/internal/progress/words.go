@@ -68,8 +68,16 @@ func on(engine string) string {
 	return " on " + engine
 }
 
+// onEngine names one of several engines.
+func onEngine(engine string) string {
+	if engine == "" {
+		return ""
+	}
+	return " on " + engine
+}
+
 func startedWords(e events.Event) string {
-	said := e.Ref + ": building: " + e.Reason
+	said := e.Ref + ": building" + onEngine(e.Engine) + ": " + e.Reason
 	if e.Expected != nil {
 		said += fmt.Sprintf(" (%s)", about(time.Duration(*e.Expected), e.Guessed))
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -117,7 +118,7 @@ func (r *Run) takeOutput(e events.Event) {
 	o := r.output(e.Ref)
 	switch e.Event {
 	case events.BuildStart:
-		o.State, o.Start, o.Engine = Building, r.at(e.Time), r.Engine
+		o.State, o.Start, o.Engine = Building, r.at(e.Time), cmp.Or(e.Engine, r.Engine)
 		o.Reason, o.Because = cut(e.Reason), e.Because
 		o.Waited = [4]float64{seconds(e.WaitedDepends), seconds(e.WaitedDownloads), seconds(e.WaitedLock), seconds(e.WaitedJob)}
 	case events.BuildStep:

@@ -3,6 +3,7 @@ package schedule
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"codeberg.org/stagex/sx/cmd/internal/plan"
@@ -15,7 +16,7 @@ type Capacity struct {
 	Jobs     int             // outputs built at once, a family counting once; 0 means 1
 	Memory   int64           // bytes that all concurrent builds may need; 0 means no limit
 	Machines []Machine       // that build; empty: one of Jobs and Memory
-	Hints    map[string]Hint // by the name of an output, or of a definition for all its outputs
+	Hints    map[string]Hint // by the name of an output or of a definition, or a pattern of them
 }
 
 // Machine limits what a schedule may use of one of several machines.
@@ -45,23 +46,43 @@ type Hint struct {
 	Time   time.Duration // it is used if no earlier build was timed
 }
 
-// hint returns the hint for a step. The output's fields precede those of its definition.
+// hint returns the hint for a step. The output's fields precede those of its definition,
+// which precede those of patterns, the longest first.
 func (c Capacity) hint(s *plan.Step) Hint {
 	h := c.Hints[s.Output.Ref.String()]
 	if d := s.Output.Definition; d != nil {
-		of := c.Hints[d.Stage+"-"+d.Name]
-		if h.Memory == 0 {
-			h.Memory = of.Memory
-		}
-		if h.Time == 0 {
-			h.Time = of.Time
+		h = h.or(c.Hints[d.Stage+"-"+d.Name])
+	}
+	for _, pattern := range c.patterns() {
+		if s.Output.Like(pattern) {
+			h = h.or(c.Hints[pattern])
 		}
 	}
 	return h
 }
 
-// Knows reports whether an output or a definition has a name that [Capacity].Hints uses.
+// or returns h, with the fields of other where it says nothing.
+func (h Hint) or(other Hint) Hint {
+	return Hint{Memory: cmp.Or(h.Memory, other.Memory), Time: cmp.Or(h.Time, other.Time)}
+}
+
+// patterns returns the patterns of Hints, the longest first.
+func (c Capacity) patterns() (all []string) {
+	for name := range c.Hints {
+		if strings.ContainsAny(name, "*?[") {
+			all = append(all, name)
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return all
+}
+
+// Knows reports whether an output or a definition has a name that [Capacity].Hints uses, or
+// one that matches its pattern.
 func Knows(t *tree.Tree, name string) bool {
+	if strings.ContainsAny(name, "*?[") {
+		return slices.ContainsFunc(t.Graph.All(), func(r graph.Ref) bool { return t.Graph.Output(r).Like(name) })
+	}
 	if ref, err := graph.ParseRef(name); err == nil && (t.Graph.Output(ref) != nil || t.Graph.BrokenOutput(ref) != nil) {
 		return true
 	}

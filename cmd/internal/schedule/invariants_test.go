@@ -1,10 +1,12 @@
 package schedule
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,18 +140,39 @@ func (e *fakeEngine) disturb(r *rand.Rand) {
 	}
 }
 
-// TestScheduleUnplaceable checks that the units that no machine may run are told.
-func TestScheduleUnplaceable(t *testing.T) {
-	all := plantest.Steps(t, "one:\ntwo: one\nthree:\n")
-	s := &Schedule{Slots: Capacity{Machines: []Machine{{Name: "a"}, {Name: "b"}}}.Slots()}
-	s.May = func(u *Unit, on int) bool {
-		return u.Steps[0] == all[0] && on == 0 || u.Steps[0] == all[2] && on == 1
-	}
-	s.Prepare(all, nil)
-	s.SetDown(1, true) // it may come back
-	if got := s.Unplaceable(); len(got) != 1 || got[0].Steps[0] != all[1] {
-		t.Errorf("got %v", got)
-	}
+// TestScheduleHomeless checks that a unit that may run on no machine is run on none, to
+// fail: at the start, and when the last machine for it has left while it ran there.
+func TestScheduleHomeless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := plantest.Steps(t, "one:\ntwo:\nthree:\n")
+		var mu sync.Mutex
+		left, ran := false, map[string]int{}
+		s := &Schedule{Slots: Capacity{Machines: []Machine{{Name: "a"}, {Name: "b"}}}.Slots(), Now: time.Now, Stop: func() bool { return false }}
+		s.May = func(u *Unit, on int) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return u.Steps[0] == all[0] || u.Steps[0] == all[2] && on == 1 && !left
+		}
+		s.Do = func(_ context.Context, on int, steps []*plan.Step, ended func(*plan.Step, bool)) bool {
+			if on == 1 && steps[0] == all[2] {
+				mu.Lock()
+				left = true
+				mu.Unlock()
+				s.SetDown(1, true)
+				return true
+			}
+			mu.Lock()
+			ran[steps[0].Output.Ref.Name] = on
+			mu.Unlock()
+			ended(steps[0], on >= 0)
+			return false
+		}
+		s.Prepare(all, nil)
+		s.Run(t.Context())
+		if ran["one"] < 0 || ran["two"] != -1 || ran["three"] != -1 {
+			t.Errorf("ran on %v", ran)
+		}
+	})
 }
 
 // TestScheduleBigOneIsNotStarved checks that a unit larger than the budget runs by

@@ -20,13 +20,14 @@ type Schedule struct {
 	// Stop reports whether no further unit may start.
 	Stop func() bool
 	// Do runs the steps of one unit on a machine; on is -1 for a unit of
-	// [Schedule.FailEarly]. Several goroutines call it. It calls ended for each member
+	// [Schedule.FailEarly], and for one that may run on no machine. Several goroutines call it. It calls ended for each member
 	// that ended, with whether the member is up to date now: if it is not, Skip is called
 	// for all its dependents. It returns again if the machine was lost: the members that
 	// have not ended become ready again, and a later Do gets only them.
 	Do func(ctx context.Context, on int, steps []*plan.Step, ended func(s *plan.Step, ok bool)) (again bool)
 	// May reports whether a unit may run on a machine; nil: every unit may run on every
-	// one. It must not call the schedule, and neither must Move.
+	// one. It must not call the schedule, and neither must Move. After a change of what it
+	// reports, SetDown is called.
 	May func(u *Unit, on int) bool
 	// Move returns how long the inputs of a unit take to get to a machine; nil: no time.
 	Move func(u *Unit, on int) time.Duration
@@ -50,6 +51,7 @@ type Schedule struct {
 	failsEarly []*Unit
 	active     int           // units that run, including those in failsEarly
 	unfinished int           // units that have not ended
+	recheck    bool          // whether each unit may run on some machine
 	wake       chan struct{} // has room for one: something changed
 	meter      meter
 }
@@ -108,7 +110,7 @@ func (s *Schedule) Wake() {
 func (s *Schedule) Prepare(steps []*plan.Step, blocked func(*Unit) bool) {
 	s.wake = make(chan struct{}, 1)
 	s.Units = units(steps)
-	s.unfinished = len(s.Units)
+	s.unfinished, s.recheck = len(s.Units), true
 	for _, u := range s.Units {
 		u.Blocked = blocked != nil && blocked(u)
 		s.enqueue(u)
@@ -152,6 +154,7 @@ func (s *Schedule) advance(ctx context.Context, wg *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stopped := s.Stop() || ctx.Err() != nil
+	s.failHomeless()
 	for !stopped {
 		u, on := s.nextUnit()
 		if u == nil {
@@ -209,26 +212,35 @@ func (s *Schedule) nextUnit() (u *Unit, on int) {
 func (s *Schedule) SetDown(on int, down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.machines[on].down = down
+	s.machines[on].down, s.recheck = down, true
 	s.Wake()
 }
 
-// Unplaceable returns the units that have not ended and may run on no machine, whether
-// it is up or down. Run waits for them until Stop reports true.
-func (s *Schedule) Unplaceable() (units []*Unit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// failHomeless lets the units run early that may run on no machine, whether it is up or
+// down, so that Do says why they fail.
+func (s *Schedule) failHomeless() {
+	if s.May == nil || !s.recheck {
+		return
+	}
+	s.recheck = false
 	r := rules{may: s.May}
 	for _, u := range s.Units {
-		allowed := u.state == unitOver || u.failsEarly
+		if u.state != unitWaiting && u.state != unitReady || u.failsEarly {
+			continue
+		}
+		allowed := false
 		for on := 0; on < len(s.machines) && !allowed; on++ {
 			allowed = r.allows(u, on)
 		}
-		if !allowed {
-			units = append(units, u)
+		if allowed {
+			continue
 		}
+		if u.state == unitReady {
+			heap.Remove(&s.ready, slices.Index(s.ready, u))
+		}
+		u.state, u.failsEarly = unitReady, true
+		s.failsEarly = append(s.failsEarly, u)
 	}
-	return units
 }
 
 // durations returns a function that says how long a unit should take.
@@ -278,7 +290,7 @@ func (s *Schedule) finish(u *Unit, again bool) {
 		s.vacate(u)
 	}
 	if again && len(u.left) > 0 {
-		u.state, u.failsEarly, u.since = unitWaiting, false, s.Now()
+		u.state, u.failsEarly, u.since, s.recheck = unitWaiting, false, s.Now(), true
 		s.enqueue(u)
 		return
 	}

@@ -202,8 +202,9 @@ func TestKeys(t *testing.T) {
 		wantKeys(t, "["+section+"]", s.Properties[section], keys)
 	}
 	wantKeys(t, "[packages.x]", s.Properties["packages"].Additional.(*schema.Schema), settings.PackageKeys())
-	if len(s.Properties) != len(sections)+1 {
-		t.Errorf("the schema has %d sections, want %d", len(s.Properties), len(sections)+1)
+	wantKeys(t, "[engines.x]", s.Properties["engines"].Additional.(*schema.Schema), settings.EngineKeys())
+	if len(s.Properties) != len(sections)+2 {
+		t.Errorf("the schema has %d sections, want %d", len(s.Properties), len(sections)+2)
 	}
 }
 

@@ -20,11 +20,27 @@ func settingsTOML() *Schema {
 		}
 		s.Properties[section].Properties[key] = setting
 	}
+	s.Properties["engines"] = &Schema{
+		Description: "Engines by the names that --engine takes. Only in the user's file.", Type: "object",
+		Additional: table("", map[string]*Schema{
+			"address":       word("Where it is, as engine.address says it.", ""),
+			"tlscacert":     path("The certificate of the authority that signed the engine's."),
+			"tlscert":       path("The client's certificate."),
+			"tlskey":        path("The client's key."),
+			"tlsservername": word("The name that the engine's certificate is for.", ""),
+			"tlsdir":        path("A folder with ca.pem, cert.pem and key.pem."),
+			"jobs":          number("Outputs built on it at once; 0: build.jobs.", 0, 1024, 0),
+			"memory":        size("Memory for all its builds at once; \"0\": build.memory.", "0"),
+			"platform":      word("The only platforms that it builds for, with commas between them.", ""),
+			"labels":        word("Words by which packages choose it, with commas between them.", ""),
+		}),
+	}
 	s.Properties["packages"] = &Schema{
 		Description: "Properties of single outputs, or of all outputs of a definition.", Type: "object",
 		Additional: table("", map[string]*Schema{
 			"memory": size("The most memory that building it needs.", ""),
 			"time":   span("How long building it takes, until a build tells.", ""),
+			"engine": word("The engines that may build it: names, labels or platforms, with commas between them. Only in the user's file.", ""),
 		}),
 	}
 	return s

@@ -57,7 +57,7 @@ var keys = []key{
 	{name: "signatures.quorum", userOnly: ofTheAudit, set: to(number(1, 64), func(s *Settings) *int { return &s.Signatures.Quorum })},
 	{name: "signatures.from", userOnly: ofTheAudit, set: to(parseSignatures, func(s *Settings) *string { return &s.Signatures.From })},
 
-	{name: "engine.address", also: "BUILDKIT_HOST", userOnly: ofTheAudit, set: to(parseEngine, func(s *Settings) *string { return &s.Engine.Address })},
+	{name: "engine.address", also: "BUILDKIT_HOST", userOnly: ofTheAudit, set: to(parseEngines, func(s *Settings) *string { return &s.Engine.Address })},
 	{name: "engine.tlscacert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCACert })},
 	{name: "engine.tlscert", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSCert })},
 	{name: "engine.tlskey", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSKey })},
@@ -96,12 +96,15 @@ func keyNamed(name string) (key, bool) {
 			return k, true
 		}
 	}
+	if k, ok := engineKey(name); ok {
+		return k, true
+	}
 	return packageKey(name)
 }
 
 // hasSection reports that some key lies in a section.
 func hasSection(name string) bool {
-	if name == packages {
+	if name == packages || name == engines {
 		return true
 	}
 	for _, k := range keys {

@@ -131,7 +131,7 @@ func countFields() (n int) {
 func eachField(do func(name string, at []int)) {
 	for i := range reflect.TypeFor[Settings]().NumField() {
 		section := reflect.TypeFor[Settings]().Field(i)
-		if section.Name == "Packages" { // has keys of its own
+		if section.Name == "Packages" || section.Name == "Engines" { // have keys of its own
 			continue
 		}
 		for j := range section.Type.NumField() {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,7 @@ func Load(o Options) (Settings, error) {
 	}
 	l.environment()
 	l.flags()
+	l.checkEngines()
 	if err := errors.Join(l.errs...); err != nil {
 		return Settings{}, err
 	}
@@ -82,6 +84,8 @@ type loader struct {
 	options  Options
 	settings Settings
 	errs     []error
+	// engineFrom is what gave engine.address last.
+	engineFrom string
 }
 
 // tree applies the tree's file. Of its caps it returns what lowers the user's, once those are known.
@@ -129,6 +133,7 @@ func (l *loader) environment() {
 	for _, k := range keys {
 		for _, name := range []string{k.env(), k.also} {
 			if text := l.options.Getenv(name); name != "" && text != "" {
+				l.note(k.name, name)
 				l.add(name, "", k.set(&l.settings, text))
 				break
 			}
@@ -148,7 +153,9 @@ func (l *loader) flags() {
 			panic(fmt.Sprintf("settings: internal error: a flag for the unknown setting %q", name))
 		}
 		err := k.set(&l.settings, l.options.Flags[name])
-		if flag := l.options.FlagNames[name]; flag != "" {
+		flag := l.options.FlagNames[name]
+		l.note(name, cmp.Or(flag, "flag"))
+		if flag != "" {
 			l.add(flag, "", err)
 		} else {
 			l.add("flag", name, err)
@@ -173,9 +180,17 @@ func (l *loader) file(name string, data []byte, err error, say func(key, string)
 		text, err := textOf(e.value)
 		if err == nil {
 			k, _ := keyNamed(e.name)
+			l.note(e.name, where(name, e.line))
 			err = say(k, text)
 		}
 		l.add(where(name, e.line), e.name, err)
+	}
+}
+
+// note keeps where an engine was chosen, for the error if there is no such engine.
+func (l *loader) note(key, where string) {
+	if key == "engine.address" {
+		l.engineFrom = where
 	}
 }
 

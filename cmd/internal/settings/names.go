@@ -17,3 +17,6 @@ func UserOnly(name string) bool {
 
 // PackageKeys returns the keys of each [packages."<name>"], sorted.
 func PackageKeys() []string { return slices.Sorted(maps.Keys(packageKeys)) }
+
+// EngineKeys returns the keys of each [engines.NAME], sorted.
+func EngineKeys() []string { return slices.Sorted(maps.Keys(engineKeys)) }

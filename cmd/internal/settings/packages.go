@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,9 @@ import (
 type Package struct {
 	Memory int64         // bytes that its build needs at most; 0: unknown
 	Time   time.Duration // how long its build takes, where no earlier one tells; 0: unknown
+	// Engine lists the engines that may build it, each by its name, a label or a platform
+	// that it builds for; nil: all. Only the user may say it.
+	Engine []string
 }
 
 const packages = "packages"
@@ -20,6 +24,19 @@ var packageKeys = map[string]func(p *Package, text string) error{
 	"time": func(p *Package, text string) (err error) {
 		return keep(&p.Time, text, parseDuration(time.Second, 1000*time.Hour))
 	},
+	"engine": func(p *Package, text string) error { return keep(&p.Engine, text, parseBinding) },
+}
+
+// parseBinding takes names and labels of engines, and platforms, with commas between them.
+func parseBinding(text string) (words []string, err error) {
+	for _, word := range strings.Split(text, ",") {
+		word = strings.TrimSpace(word)
+		if _, err := parsePlatforms(word); err != nil && !engineName.MatchString(word) {
+			return nil, fmt.Errorf("want names or labels of engines, or platforms such as linux/amd64, with commas between them, not %q", text)
+		}
+		words = append(words, word)
+	}
+	return words, nil
 }
 
 // keep leaves the field alone on an error.
@@ -31,22 +48,33 @@ func keep[T any](field *T, text string, parse func(string) (T, error)) error {
 	return err
 }
 
-// packageKey is the key that name is, such as "packages.core-llvm.memory".
-func packageKey(name string) (key, bool) {
-	rest, ok := strings.CutPrefix(name, packages+".")
+// inNamed splits the name of a setting below a section of named tables: "core-llvm" and
+// "memory" of "packages.core-llvm.memory".
+func inNamed(section, name string) (of, last string, ok bool) {
+	rest, ok := strings.CutPrefix(name, section+".")
 	at := strings.LastIndex(rest, ".")
 	if !ok || at < 0 {
-		return key{}, false
+		return "", "", false
 	}
-	set, ok := packageKeys[rest[at+1:]]
-	if !ok {
-		return key{}, false
-	}
-	of := rest[:at]
+	of = rest[:at]
 	if bare, err := strconv.Unquote(of); err == nil {
 		of = bare
 	}
-	return key{name: name, set: func(s *Settings, text string) error {
+	return of, rest[at+1:], true
+}
+
+// packageKey is the key that name is, such as "packages.core-llvm.memory".
+func packageKey(name string) (key, bool) {
+	of, last, ok := inNamed(packages, name)
+	set := packageKeys[last]
+	if !ok || set == nil {
+		return key{}, false
+	}
+	userOnly := ""
+	if last == "engine" {
+		userOnly = ofTheAudit
+	}
+	return key{name: name, userOnly: userOnly, set: func(s *Settings, text string) error {
 		p := s.Packages[of]
 		if err := set(&p, text); err != nil {
 			return err
@@ -59,13 +87,17 @@ func packageKey(name string) (key, bool) {
 	}}, true
 }
 
-// knownPackage handles an entry below [packages] that is no key.
-func knownPackage(e entry, report func(entry, error)) {
+// knownNamed handles an entry that is no key, below [packages] or [engines], whose tables
+// have the given keys.
+func knownNamed(e entry, keys []string, report func(entry, error)) {
 	switch {
 	case e.depth == 2 && !e.table:
 		report(e, unknown("setting", e.name, names()))
 	case e.depth == 3:
-		of := e.name[:strings.LastIndex(e.name, ".")]
-		report(e, unknown("setting", e.name, []string{of + ".memory", of + ".time"}))
+		of := e.name[:strings.LastIndex(e.name, ".")+1]
+		for i := range keys {
+			keys[i] = of + keys[i]
+		}
+		report(e, unknown("setting", e.name, keys))
 	}
 }

@@ -18,7 +18,7 @@ func TestPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]Package{
-		"core-llvm": {8e9, 2 * time.Hour}, "user-linux": {4 << 30, 0}, "a.b": {0, 90 * time.Second},
+		"core-llvm": {Memory: 8e9, Time: 2 * time.Hour}, "user-linux": {Memory: 4 << 30}, "a.b": {Time: 90 * time.Second},
 	}
 	if diff := cmp.Diff(want, got.Packages); diff != "" {
 		t.Error(diff)

@@ -126,14 +126,6 @@ func parsePath(text string) (string, error) {
 	return text, nil
 }
 
-// parseEngine takes a name or an address; which schemes there are is known where they are dialled.
-func parseEngine(text string) (string, error) {
-	if slices.Contains([]string{"embedded", "docker", "podman"}, text) || strings.Contains(text, "://") {
-		return parseWord(text)
-	}
-	return "", fmt.Errorf(`want embedded, docker, podman or an address such as "ssh://builder.example.org", not %q`, text)
-}
-
 // parseWord takes what has no blanks in it.
 func parseWord(text string) (string, error) {
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {

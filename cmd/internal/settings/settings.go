@@ -32,7 +32,8 @@ type Settings struct {
 	Signatures Signatures
 	Engine     Engine
 	Paths      Paths
-	Packages   map[string]Package // by name; nil if there are none
+	Engines    map[string]NamedEngine // by name; nil if there are none
+	Packages   map[string]Package     // by name; nil if there are none
 }
 
 // Build is about builds.
@@ -82,7 +83,7 @@ type Signatures struct {
 
 // Engine is about where builds run.
 type Engine struct {
-	Address string // "embedded", "docker", "podman", or a URL
+	Address string // "embedded", "docker", "podman", URLs and names of Engines, with blanks between them: see Selected
 	// How to meet an engine at tcp://; "" if not set. Paths are absolute.
 	TLSDir, TLSCACert, TLSCert, TLSKey, TLSServerName string
 	Reconnect                                         time.Duration // an engine elsewhere that went away is waited for so long

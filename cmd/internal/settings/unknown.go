@@ -23,7 +23,9 @@ func known(entries []entry, report func(entry, error)) []entry {
 				report(e, fmt.Errorf("%q is a section: write [%s] and its keys below", e.name, e.name))
 			}
 		case section == packages:
-			knownPackage(e, report)
+			knownNamed(e, PackageKeys(), report)
+		case section == engines:
+			knownNamed(e, EngineKeys(), report)
 		case e.depth == 1 && e.table:
 			report(e, unknown("section", "["+e.name+"]", sections()))
 		case !hasSection(section) && e.depth > 1 || underKey(e):
@@ -73,7 +75,7 @@ func names() []string {
 }
 
 func sections() []string {
-	list := []string{"[" + packages + "]"}
+	list := []string{"[" + packages + "]", "[" + engines + "]"}
 	for _, k := range keys {
 		section, _, _ := strings.Cut(k.name, ".")
 		if section = "[" + section + "]"; !slices.Contains(list, section) {
