@@ -98,7 +98,7 @@ var bans = []ban{
 	{in: "cmd/internal/verdict", what: module + "cmd/internal/plan...", reason: "what is proven does not hang on what would be built"},
 	{in: "cmd/internal/plan", what: module + "cmd/internal/schedule", reason: "what is built does not hang on when"},
 	{in: "cmd/internal/plan", what: module + "cmd/internal/driver", reason: "deciding changes nothing"},
-	{in: "cmd/internal/fleet", what: module + "buildkit/...", reason: "dialling is the engines' own"},
+	{in: "cmd/internal/fleet", what: module + "buildkit/remote...", reason: "dialling is the engines' own"},
 	{in: "cmd/internal/fleet", what: module + "cmd/internal/...", reason: "who may build what hangs on no plan, order or run"},
 	{in: "cmd/internal/schedule", what: module + "cmd/internal/fleet", reason: "an order is found without knowing what a machine is"},
 	{in: "cmd/internal/schedule", what: module + "cmd/internal/driver", reason: "an order is found without building"},
