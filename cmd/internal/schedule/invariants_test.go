@@ -218,7 +218,6 @@ func TestScheduleBigOneIsNotStarved(t *testing.T) {
 func TestScheduleFillsGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := plantest.Steps(t, "one:\ntwo:\nbrief:\nbeside:\nlong:\n")
-		const gib = 1 << 30
 		for i, s := range []plan.Step{
 			{Expected: 60 * time.Minute, Memory: 8 * gib}, {Expected: 50 * time.Minute, Memory: 6 * gib},
 			{Expected: 40 * time.Minute, Memory: 2 * gib}, {Expected: 30 * time.Minute, Memory: 1 * gib},

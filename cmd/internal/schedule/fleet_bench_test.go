@@ -1,0 +1,76 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/plan/plantest"
+)
+
+// fleetRuns is how many draws each number of the tables averages.
+const fleetRuns = 3
+
+// BenchmarkFleet prints the tables of docs/scheduling.md about several machines.
+func BenchmarkFleet(b *testing.B) {
+	all := plantest.TreeSteps(b)
+	var table strings.Builder
+	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "simulation", F: func(t *testing.T) {
+		fleetTable(t, &table, all)
+		bytesTable(t, &table, all)
+	}}})
+	if !ok {
+		b.Fatal("the simulation failed")
+	}
+	fmt.Print(&table)
+}
+
+// fleetTable prints how far runs are above the bound if bytes are free.
+func fleetTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
+	fmt.Fprintf(table, "%-12s %8s %8s", "durations", "machines", "bound")
+	for _, p := range []policy{byEnd, roundRobin, sticky} {
+		fmt.Fprintf(table, " %12s", p)
+	}
+	for _, d := range distributions[2:] {
+		draws := newDraws(t, all, d.take, 1)
+		for _, n := range fleets {
+			var bound time.Duration
+			for _, took := range draws.took {
+				bound += lowerBound(all, took, n*jobsOfMachine) / fleetRuns
+			}
+			fmt.Fprintf(table, "\n%-12s %8d %7.2fh", d.name, n, bound.Hours())
+			for _, p := range []policy{byEnd, roundRobin, sticky} {
+				span, _ := draws.run(t, all, fleet{machines: n, policy: p})
+				fmt.Fprintf(table, " %12.2f", 100*(float64(span)/float64(bound)-1))
+			}
+		}
+	}
+}
+
+// bytesTable prints how long runs take, and how many gigabytes move.
+func bytesTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
+	policies := []policy{byEnd, blind, roundRobin, sticky}
+	fmt.Fprintf(table, "\n\n%5s %9s %8s ", "sizes", "Mbit/s", "machines")
+	for _, by := range []string{"", "hub: "} {
+		for _, p := range policies {
+			fmt.Fprintf(table, " %17s", by+string(p))
+		}
+	}
+	for _, times := range []float64{1, 10} {
+		draws := newDraws(t, all, distributions[2].take, times)
+		for _, rate := range []float64{10000, 1000, 100} {
+			for _, n := range []int{1, 4, 16, 64} {
+				fmt.Fprintf(table, "\n%4.0fx %9.0f %8d ", times, rate, n)
+				for _, hub := range []bool{false, true} {
+					for _, p := range policies {
+						span, moved := draws.run(t, all, fleet{machines: n, policy: p, rate: rate * 1e6 / 8, hub: hub})
+						fmt.Fprintf(table, " %17s", fmt.Sprintf("%.2f (%d)", span.Hours(), moved/1e9))
+					}
+				}
+			}
+		}
+	}
+	fmt.Fprintln(table)
+}
