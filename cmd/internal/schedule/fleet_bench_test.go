@@ -42,32 +42,34 @@ func fleetTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
 			}
 			fmt.Fprintf(table, "\n%-12s %8d %7.2fh", d.name, n, bound.Hours())
 			for _, p := range []policy{byEnd, roundRobin, sticky} {
-				span, _ := draws.run(t, all, fleet{machines: n, policy: p})
+				span, _ := draws.run(t, all, &fleet{machines: n, policy: p})
 				fmt.Fprintf(table, " %12.2f", 100*(float64(span)/float64(bound)-1))
 			}
 		}
 	}
 }
 
-// bytesTable prints how long runs take, and how many gigabytes move.
+// bytesTable prints how many hours runs take, and how many gigabytes move.
 func bytesTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
 	policies := []policy{byEnd, blind, roundRobin, sticky}
-	fmt.Fprintf(table, "\n\n%5s %9s %8s ", "sizes", "Mbit/s", "machines")
-	for _, by := range []string{"", "hub: "} {
+	fmt.Fprintf(table, "\n\n%-26s  %-52s%s\n%5s %7s %8s ", "", "through the link of sx", "through a hub", "sizes", "Mbit/s", "machines")
+	for range 2 {
 		for _, p := range policies {
-			fmt.Fprintf(table, " %17s", by+string(p))
+			fmt.Fprintf(table, " %12s", p)
 		}
 	}
-	for _, times := range []float64{1, 10} {
-		draws := newDraws(t, all, distributions[2].take, times)
-		for _, rate := range []float64{10000, 1000, 100} {
-			for _, n := range []int{1, 4, 16, 64} {
-				fmt.Fprintf(table, "\n%4.0fx %9.0f %8d ", times, rate, n)
-				for _, hub := range []bool{false, true} {
-					for _, p := range policies {
-						span, moved := draws.run(t, all, fleet{machines: n, policy: p, rate: rate * 1e6 / 8, hub: hub})
-						fmt.Fprintf(table, " %17s", fmt.Sprintf("%.2f (%d)", span.Hours(), moved/1e9))
-					}
+	var cases [][2]float64
+	for _, rate := range []float64{10000, 1000, 100} {
+		cases = append(cases, [2]float64{10, rate})
+	}
+	for _, c := range append(cases, [2]float64{1, 100}) {
+		draws := newDraws(t, all, distributions[2].take, c[0])
+		for _, n := range []int{1, 4, 16, 64} {
+			fmt.Fprintf(table, "\n%4.0fx %7.0f %8d ", c[0], c[1], n)
+			for _, hub := range []bool{false, true} {
+				for _, p := range policies {
+					span, moved := draws.run(t, all, &fleet{machines: n, policy: p, rate: c[1] * 1e6 / 8, hub: hub})
+					fmt.Fprintf(table, " %12s", fmt.Sprintf("%.1f (%d)", span.Hours(), moved/1e9))
 				}
 			}
 		}

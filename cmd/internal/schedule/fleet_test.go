@@ -1,13 +1,14 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,10 +23,10 @@ import (
 type policy string
 
 const (
-	byEnd      policy = "sx"           // that of the schedule
-	blind      policy = "without Move" // that of the schedule, if it does not know where bytes are
-	roundRobin policy = "round robin"  // each that becomes ready goes to the next machine
-	sticky     policy = "sticky"       // by a hash ring, as in docker buildx' kubernetes driver
+	byEnd      policy = "sx"          // that of the schedule
+	blind      policy = "unaware"     // that of the schedule, if it does not know where bytes are
+	roundRobin policy = "round robin" // each that becomes ready goes to the next machine
+	sticky     policy = "sticky"      // by a hash ring, as in docker buildx' kubernetes driver
 )
 
 // fleet simulates machines of jobsOfMachine jobs. The inputs of a unit move to its machine
@@ -44,6 +45,7 @@ type fleet struct {
 	has   []map[graph.Ref]bool // by machine
 	links map[link]*wire
 	turn  int
+	ring  []hashPoint
 	bound map[*Unit]int // the machine that round robin or sticky chose
 	moved int64
 }
@@ -110,7 +112,7 @@ func (f *fleet) may(u *Unit, on int) bool {
 	at, ok := f.bound[u]
 	if !ok {
 		if at = f.turn % f.machines; f.policy == sticky {
-			at = ring(f.machines, u.Steps[0].Output.Definition)
+			at = stickTo(f.ring, u.Steps[0].Output.Definition)
 		}
 		f.turn++
 		f.bound[u] = at
@@ -118,22 +120,32 @@ func (f *fleet) may(u *Unit, on int) bool {
 	return at == on
 }
 
-// ring hashes the build context of d, its directory, onto a ring on which each machine
-// has 120 points.
-func ring(machines int, d *graph.Definition) int {
-	point := func(key string) uint64 {
-		sum := md5.Sum([]byte(key))
-		return binary.LittleEndian.Uint64(sum[:])
-	}
-	key, on, least := point(d.Dir+d.Name), 0, uint64(math.MaxUint64)
-	for m := range machines {
+// hashPoint is a point of a hash ring, and its machine.
+type hashPoint struct {
+	at uint64
+	on int
+}
+
+// newRing returns a ring on which each machine has 120 points.
+func newRing(machines int) (ring []hashPoint) {
+	for on := range machines {
 		for i := range 120 {
-			if after := point(fmt.Sprintf("buildkit-%d-%d", m, i)) - key; after < least {
-				on, least = m, after
-			}
+			ring = append(ring, hashPoint{hashOf(fmt.Sprintf("buildkit-%d-%d", on, i)), on})
 		}
 	}
-	return on
+	slices.SortFunc(ring, func(a, b hashPoint) int { return cmp.Compare(a.at, b.at) })
+	return ring
+}
+
+func hashOf(key string) uint64 {
+	sum := md5.Sum([]byte(key))
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+// stickTo returns the machine of a build context, the directory of d.
+func stickTo(ring []hashPoint, d *graph.Definition) int {
+	i, _ := slices.BinarySearchFunc(ring, hashOf(d.Dir+d.Name), func(p hashPoint, at uint64) int { return cmp.Compare(p.at, at) })
+	return ring[i%len(ring)].on
 }
 
 // do builds a unit.
@@ -168,6 +180,7 @@ func (f *fleet) run(t *testing.T, all []*plan.Step) (makespan time.Duration) {
 		c.Machines = append(c.Machines, Machine{Jobs: jobsOfMachine})
 		f.has = append(f.has, map[graph.Ref]bool{})
 	}
+	f.ring = newRing(f.machines)
 	f.links, f.bound = map[link]*wire{}, map[*Unit]int{}
 	for _, s := range all {
 		s.Expected = f.took[first(s)]
@@ -215,7 +228,7 @@ func newDraws(t *testing.T, all []*plan.Step, take func(*rand.Rand) float64, tim
 }
 
 // run returns how long the fleet takes, and how many bytes move, on average.
-func (d *draws) run(t *testing.T, all []*plan.Step, f fleet) (span time.Duration, moved int64) {
+func (d *draws) run(t *testing.T, all []*plan.Step, f *fleet) (span time.Duration, moved int64) {
 	for i := range d.took {
 		g := &fleet{machines: f.machines, policy: f.policy, rate: f.rate, hub: f.hub, took: d.took[i], size: d.size[i]}
 		span += g.run(t, all)
