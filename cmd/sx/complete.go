@@ -110,7 +110,7 @@ func completeFiles(how cobra.ShellCompDirective) cobra.CompletionFunc {
 
 // engineAddresses are the words and the beginnings of addresses that --engine takes.
 var engineAddresses = []string{
-	"embedded", "docker", "podman", "unix://", "tcp://", "ssh://", "docker-container://", "podman-container://", "kube-pod://",
+	"embedded", "docker", "podman", "unix://", "tcp://", "ssh://", "docker-container://", "podman-container://", "kube-pod://", "kubernetes://",
 }
 
 // completeEngines offers these, and the engine of the user's settings. There is no space
