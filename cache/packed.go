@@ -62,8 +62,11 @@ func packRecord(r Record, vouched [][32]byte) string {
 		p.manifests(dep.Images)
 	}
 	p.List(r.Foreign)
-	p.Text(r.Engine.Kind, r.Engine.Name, r.Engine.Address, r.Engine.BuildKit, r.Engine.SX, r.Engine.Probe, r.Engine.Snapshotter)
-	p.Text(r.Engine.Machine.CPUVendor, r.Engine.Machine.CPUModel, r.Engine.Machine.Kernel)
+	p.engine(r.Engine)
+	p.Uint(uint64(len(r.Also)))
+	for _, e := range r.Also {
+		p.engine(e)
+	}
 	p.Bool(r.NoCache)
 	p.Bool(r.Network)
 	p.Text(r.From)
@@ -81,11 +84,24 @@ func (u *unpacker) record() (r Record) {
 	r.Key.sum = u.Sum()
 	r.Manifests, r.Index, r.Top = u.manifests(nil), u.digest(), u.digest()
 	r.Deps, r.Foreign = u.deps(), u.List()
-	r.Engine = EngineInfo{Kind: u.Text(), Name: u.Text(), Address: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
-	r.Engine.Machine = Machine{CPUVendor: u.Text(), CPUModel: u.Text(), Kernel: u.Text()}
+	r.Engine = u.engine()
+	for range u.Count() {
+		r.Also = append(r.Also, u.engine())
+	}
 	r.NoCache, r.Network, r.From = u.Bool(), u.Bool(), u.Text()
 	r.Started, r.Finished, r.Log = u.time(), u.time(), u.Text()
 	return r
+}
+
+func (p *packer) engine(e EngineInfo) {
+	p.Text(e.Kind, e.Name, e.Address, e.BuildKit, e.SX, e.Probe, e.Snapshotter)
+	p.Text(e.Machine.CPUVendor, e.Machine.CPUModel, e.Machine.Kernel)
+}
+
+func (u *unpacker) engine() EngineInfo {
+	e := EngineInfo{Kind: u.Text(), Name: u.Text(), Address: u.Text(), BuildKit: u.Text(), SX: u.Text(), Probe: u.Text(), Snapshotter: u.Text()}
+	e.Machine = Machine{CPUVendor: u.Text(), CPUModel: u.Text(), Kernel: u.Text()}
+	return e
 }
 
 func (u *unpacker) deps() Deps {

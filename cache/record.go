@@ -37,13 +37,17 @@ type Record struct {
 	Deps      Deps           `json:"deps,omitempty"`
 	Foreign   []string       `json:"foreign,omitempty"` // images of other registries, "docker.io/library/debian@sha256:…", sorted
 	Engine    EngineInfo     `json:"engine"`
-	NoCache   bool           `json:"no_cache"` // the engine did not use its cache
-	Network   bool           `json:"network"`  // a RUN had a network
+	Also      []EngineInfo   `json:"also,omitempty"` // other engines that built the very same images
+	NoCache   bool           `json:"no_cache"`       // the engine did not use its cache
+	Network   bool           `json:"network"`        // a RUN had a network
 	From      string         `json:"from,omitempty"`
 	Started   time.Time      `json:"started"`
 	Finished  time.Time      `json:"finished"`
 	Log       string         `json:"log,omitempty"` // path below the store's folder
 }
+
+// Engines returns the engines that built the images, one or more.
+func (r Record) Engines() []EngineInfo { return append([]EngineInfo{r.Engine}, r.Also...) }
 
 // Deps lists the dependencies of a build, sorted by name. In JSON it is an object,
 // output → images.

@@ -113,6 +113,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tre
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
 		Foreign: foreignImages(set),
+		Engines: engineInfos(set),
 		Log:     a.logger(),
 		All:     all,
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,12 +131,28 @@ func origin(r cache.Record) string {
 	if r.Origin == cache.Preseeded {
 		return moment(r.Finished) + " from " + text.Field(r.From)
 	}
-	s := fmt.Sprintf("%s in %s by the %s engine (BuildKit %s, sx %s)", moment(r.Finished),
-		text.Duration(r.Finished.Sub(r.Started)), r.Engine.Kind, r.Engine.BuildKit, r.Engine.SX)
+	s := fmt.Sprintf("%s in %s %s (BuildKit %s, sx %s)", moment(r.Finished),
+		text.Duration(r.Finished.Sub(r.Started)), byEngines(r), r.Engine.BuildKit, r.Engine.SX)
 	if r.NoCache {
 		s += ", without the cache"
 	}
 	return text.Field(s)
+}
+
+// byEngines says which engines built what r is about, as they were called then.
+func byEngines(r cache.Record) string {
+	var all []string
+	for _, e := range r.Engines() {
+		switch {
+		case e.Address == "" || e.Address == e.Kind:
+			all = append(all, "the "+e.Kind+" engine")
+		case e.Name == "":
+			all = append(all, "the engine "+e.Address)
+		default:
+			all = append(all, "the engine "+e.Name+" ("+e.Address+")")
+		}
+	}
+	return "by " + strings.Join(all, ", and with the same digest by ")
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

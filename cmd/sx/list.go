@@ -59,6 +59,7 @@ type inventoryJSON struct {
 	Given   int          `json:"given"` // unproven inputs of a MATCH
 	Digest  *oci.Digest  `json:"digest"`
 	Note    string       `json:"note"`
+	enginesJSON
 }
 
 func runList(ctx context.Context, a *app, selectors []string, o listOptions) error {
@@ -71,7 +72,7 @@ func runList(ctx context.Context, a *app, selectors []string, o listOptions) err
 		vs := p.All(s.view, refs)
 		listed := make([]inventoryJSON, len(vs))
 		for i, v := range vs {
-			l := inventoryJSON{v.Ref, s.tree.Graph.Output(v.Ref).Version, 0, v.Word, v.Given, nil, v.Note}
+			l := inventoryJSON{v.Ref, s.tree.Graph.Output(v.Ref).Version, 0, v.Word, v.Given, nil, v.Note, enginesOf(v)}
 			if v.Word != verdict.Missing {
 				l.Size, _ = s.tree.Store.Size(v.Ref.String()) // a damaged one counts as far as it can be read
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
@@ -115,7 +114,11 @@ func restsOn(b reproduce.Basis) string {
 	if len(b.Engines) == 0 {
 		return ""
 	}
-	return "; and on the word of the engine elsewhere, on " + strings.Join(b.Engines, ", ")
+	of := "engine"
+	if len(b.Engines) > 1 {
+		of = "engines"
+	}
+	return "; and on the word of the " + of + " elsewhere, on " + verdict.Places(b.Engines)
 }
 
 // reproducedJSON is what `sx reproduce --json` prints. It only gains fields.
@@ -126,10 +129,16 @@ type reproducedJSON struct {
 	Closure  int         `json:"closure"`
 	Open     []graph.Ref `json:"open"`
 	FromSeed bool        `json:"from_seed"`
-	// Engines are the kinds of engines elsewhere that built something in the closure.
+	// Engines names the engines elsewhere that built something in the closure.
 	Engines []string `json:"engines,omitempty"`
+	// RestsOn are the same, with kind and address.
+	RestsOn []verdict.Engine `json:"rests_on,omitempty"`
 }
 
 func (r *reproduction) printJSON(vs []verdict.Verdict, b reproduce.Basis) error {
-	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), append([]graph.Ref{}, b.Open...), r.area.Images == nil, b.Engines})
+	var engines []string
+	for _, e := range b.Engines {
+		engines = append(engines, e.Name)
+	}
+	return printJSON(r.stdout, reproducedJSON{verdictsJSON(vs, nil), len(b.Closure), append([]graph.Ref{}, b.Open...), r.area.Images == nil, engines, b.Engines})
 }

@@ -84,7 +84,7 @@ func (o signOptions) signable(v verdict.Verdict) string {
 		return v.String() + " (" + v.Note + ")"
 	case v.Word != verdict.Match:
 		return v.String()
-	case v.Engine != "" && !slices.Contains(o.accept, release.AcceptOn):
+	case len(v.Engines) > 0 && !slices.Contains(o.accept, release.AcceptOn):
 		return v.String() + ": --accept on would sign it"
 	case v.Given > 0 && !slices.Contains(o.accept, release.AcceptGiven):
 		return v.String() + ": --accept given would sign it"

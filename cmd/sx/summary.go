@@ -167,6 +167,9 @@ func printDiffers(w io.Writer, v verdict.Verdict) {
 		return
 	}
 	fmt.Fprintf(w, "sx: differs  %s: %s, published %s, built %s", v.Ref, differing(v), short(v.Want.String()), short(v.Got.String()))
+	if len(v.Builders) > 0 {
+		fmt.Fprintf(w, " on %s", verdict.Places(v.Builders))
+	}
 	if next := nextCommand(v); next != "" {
 		fmt.Fprintf(w, "; what differs: %s", next)
 	}

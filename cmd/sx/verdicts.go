@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -72,14 +70,12 @@ func countWords(vs []verdict.Verdict) string {
 // on another engine, and how many depend on unproven inputs.
 func matchNotes(vs []verdict.Verdict) (notes []string) {
 	given, elsewhere, cached := 0, 0, false
-	engines := map[string]bool{}
 	for _, v := range vs {
 		if v.Word != verdict.Match {
 			continue
 		}
-		if v.Engine != "" {
+		if len(v.Engines) > 0 {
 			elsewhere++
-			engines[v.Engine] = true
 		}
 		if v.Given > 0 {
 			given++
@@ -87,7 +83,7 @@ func matchNotes(vs []verdict.Verdict) (notes []string) {
 		cached = cached || v.Cached
 	}
 	if elsewhere > 0 {
-		notes = append(notes, fmt.Sprintf("%d of them on %s", elsewhere, strings.Join(slices.Sorted(maps.Keys(engines)), ", ")))
+		notes = append(notes, fmt.Sprintf("%d of them on %s", elsewhere, verdict.Places(verdict.EnginesOf(vs))))
 	}
 	if given > 0 {
 		notes = append(notes, fmt.Sprintf("%d of them given unproven inputs", given))

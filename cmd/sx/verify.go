@@ -44,7 +44,8 @@ on each:
 
 ` + verdictHelp + `
 
-"MATCH given <n> unproven inputs" depends on n outputs that are not MATCH themselves.
+"MATCH given <n> unproven inputs" depends on n outputs that are not MATCH themselves;
+"MATCH (on A, B)" on the word of the engines elsewhere that built it or its inputs.
 The sources of the outputs in fetch/ are hashed too. Damage is remembered: the next sx
 build builds the output again, the next sx fetch downloads the source again. Without
 selectors, lines of digests/ whose output the tree does not have are listed. The exit
@@ -252,7 +253,7 @@ type verdictJSON struct {
 	Digest    *oci.Digest  `json:"digest,omitempty"`    // in out/
 	Published *oci.Digest  `json:"published,omitempty"` // in digests/
 	Given     int          `json:"unproven_inputs,omitempty"`
-	Engine    string       `json:"engine,omitempty"` // if not the embedded one
+	Engine    string       `json:"engine,omitempty"` // the names of rests_on, as the verdict has them
 	Note      string       `json:"note,omitempty"`
 	Against   string       `json:"against,omitempty"` // with --against: where published comes from
 	Next      string       `json:"next,omitempty"`    // of a MISMATCH: the command that tells more
@@ -260,12 +261,22 @@ type verdictJSON struct {
 	Signatures *signers.JSON `json:"signatures,omitempty"` // with --signatures
 	// TaintedBy are the earliest divergences that explain a MISMATCH; none: its own.
 	TaintedBy []graph.Ref `json:"tainted_by,omitempty"`
+	enginesJSON
 }
+
+// enginesJSON are the engines of a verdict, in JSON.
+type enginesJSON struct {
+	RestsOn []verdict.Engine `json:"rests_on,omitempty"` // engines elsewhere whose word a MATCH rests on
+	Each    []verdict.Engine `json:"each,omitempty"`     // two or more, each of which built all of it
+	BuiltOn []verdict.Engine `json:"built_on,omitempty"` // engines elsewhere that the output itself was built on
+}
+
+func enginesOf(v verdict.Verdict) enginesJSON { return enginesJSON{v.Engines, v.Each, v.Builders} }
 
 func verdictsJSON(vs []verdict.Verdict, results []*signers.Result) []verdictJSON {
 	all := []verdictJSON{}
 	for i, v := range vs {
-		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.Engine, v.Note, v.Against, nextCommand(v), nil, v.Tainted}
+		one := verdictJSON{v.Ref, v.Word, orNoDigest(v.Got), orNoDigest(v.Want), v.Given, v.On(), v.Note, v.Against, nextCommand(v), nil, v.Tainted, enginesOf(v)}
 		if results != nil {
 			one.Signatures = results[i].JSON()
 		}

@@ -28,12 +28,15 @@ import (
 type pretender struct {
 	t   *testing.T
 	dir string
+
+	engines []cache.EngineInfo // of the user's settings
+	cached  bool               // builds may use the engine's cache
 }
 
 // newPretender makes outputs of stage core. In "b: a", b depends on a.
 func newPretender(t *testing.T, outputs ...string) *pretender {
 	t.Helper()
-	p := &pretender{t, t.TempDir()}
+	p := &pretender{t: t, dir: t.TempDir()}
 	for _, line := range outputs {
 		name, deps, _ := strings.Cut(line, ":")
 		p.write("core/"+name+"/package.toml", fmt.Sprintf("[package]\nname = %q\n", name))
@@ -62,7 +65,9 @@ func (p *pretender) write(name, text string) {
 
 func (p *pretender) open() *tree.View {
 	p.t.Helper()
-	tree, err := tree.Open(p.t.Context(), p.dir, tree.Options{KeyFile: filepath.Join(p.dir, "key")})
+	tree, err := tree.Open(p.t.Context(), p.dir, tree.Options{
+		KeyFile: filepath.Join(p.dir, "key"), Engines: func() []cache.EngineInfo { return p.engines },
+	})
 	p.must(err)
 	p.t.Cleanup(func() { tree.Close() })
 	return tree
@@ -71,13 +76,24 @@ func (p *pretender) open() *tree.View {
 // build pretends to build core-<name> with that layer.
 func (p *pretender) build(name, layer string) {
 	p.t.Helper()
+	p.buildOn(name, layer, cache.EngineInfo{Kind: "embedded", Address: "embedded"})
+}
+
+// buildOn is build on engines, without a cache: all have the same result.
+func (p *pretender) buildOn(name, layer string, engines ...cache.EngineInfo) {
+	p.t.Helper()
+	for i := range engines {
+		if engines[i].Probe == "" {
+			engines[i].Probe = buildkit.ProbeDigest
+		}
+	}
 	tree := p.open()
 	o := tree.Graph.Output(graph.Ref{Stage: "core", Name: name})
 	l := p.layout(tree, o.Ref.String(), layer)
 	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere,
 		Manifests: l.Manifests, Index: l.Index, Top: l.Top, Finished: time.Now(),
-		Engine: cache.EngineInfo{Kind: "embedded", Probe: buildkit.ProbeDigest},
+		Engine: engines[0], Also: engines[1:], NoCache: !p.cached,
 	}
 	for _, d := range o.Deps {
 		dep, err := tree.Store.Read(d.String())
@@ -85,7 +101,7 @@ func (p *pretender) build(name, layer string) {
 		rec.Deps = append(rec.Deps, cache.Dep{Output: d.String(), Images: dep.Manifests})
 	}
 	var err error
-	rec.Key, err = tree.Keep(o, o.Request(nil), rec.Deps, buildkit.ProbeDigest)
+	rec.Key, err = tree.Keep(o, o.Request(nil), rec.Deps, rec.Engine.Probe)
 	p.must(err)
 	p.must(tree.Store.PutRecord(rec))
 }

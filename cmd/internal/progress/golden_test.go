@@ -51,7 +51,7 @@ func shown(t *testing.T, opts progress.Options) string {
 		d.Close()
 		d.Warn("too late")
 		d.Judged([]verdict.Verdict{
-			{Ref: graph.Ref{Stage: "core", Name: "libc"}, Word: verdict.Match, Got: digest(t, "a"), Want: digest(t, "a"), Given: 2, Engine: "ssh"},
+			{Ref: graph.Ref{Stage: "core", Name: "libc"}, Word: verdict.Match, Got: digest(t, "a"), Want: digest(t, "a"), Given: 2, Engines: []verdict.Engine{{Name: "ssh", Kind: "ssh"}}},
 			{Ref: graph.Ref{Stage: "core", Name: "zlib"}, Word: verdict.Mismatch, Got: digest(t, "b"), Want: digest(t, "c"), Against: "ours", Note: "why", Tainted: []graph.Ref{{Stage: "core", Name: "libc"}}},
 		})
 		d.End(1, errors.New("no engine"))

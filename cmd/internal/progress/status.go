@@ -96,7 +96,7 @@ func (d *Display) Judged(vs []verdict.Verdict) {
 func judged(v verdict.Verdict) events.Event {
 	e := events.Event{
 		Event: events.Verdict, Ref: v.Ref.String(), Verdict: v.String(), Word: string(v.Word), Given: v.Given,
-		Engine: v.Engine, Against: v.Against, Note: v.Note, Digest: hex(v.Got), Published: hex(v.Want),
+		Engine: v.On(), Against: v.Against, Note: v.Note, Digest: hex(v.Got), Published: hex(v.Want),
 	}
 	for _, ref := range v.Tainted {
 		e.Tainted = append(e.Tainted, ref.String())

@@ -57,7 +57,7 @@ func conditions(v verdict.Verdict) (names []string) {
 	if v.Word != verdict.Match {
 		return nil
 	}
-	if v.Engine != "" {
+	if len(v.Engines) > 0 {
 		names = append(names, AcceptOn)
 	}
 	if v.Given > 0 {

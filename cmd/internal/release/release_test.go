@@ -33,7 +33,11 @@ func TestNext(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	v := func(name string, word verdict.Word, given int, engine string) verdict.Verdict {
-		return verdict.Verdict{Ref: graph.Ref{Stage: "core", Name: name}, Word: word, Given: given, Engine: engine}
+		v := verdict.Verdict{Ref: graph.Ref{Stage: "core", Name: name}, Word: word, Given: given}
+		if engine != "" {
+			v.Engines = []verdict.Engine{{Name: engine, Kind: engine}}
+		}
+		return v
 	}
 	all := []verdict.Verdict{v("full", verdict.Match, 0, ""), v("given", verdict.Match, 2, ""), v("on", verdict.Match, 0, "tcp"), v("both", verdict.Match, 1, "ssh")}
 	for _, tt := range []struct {

@@ -13,9 +13,9 @@ type Basis struct {
 	// Open are the outputs of Closure that are not MATCH: neither from these verdicts nor
 	// without conditions. If there are none, the closure is proven by induction.
 	Open []graph.Ref
-	// Engines are the kinds of engines elsewhere that built something in Closure, sorted: what
-	// they say is their word.
-	Engines []string
+	// Engines are the engines elsewhere that something in Closure rests on, sorted by name:
+	// what they say is their word.
+	Engines []verdict.Engine
 }
 
 // NewBasis finds what verdicts on refs rest on. all are the verdicts on their closure.
@@ -25,11 +25,8 @@ func NewBasis(g *graph.Graph, refs []graph.Ref, all []verdict.Verdict) Basis {
 	for _, v := range all {
 		// A condition is about outputs below, which are open themselves.
 		proven[v.Ref] = v.Word == verdict.Match && !v.Cached
-		if v.Engine != "" && !slices.Contains(b.Engines, v.Engine) {
-			b.Engines = append(b.Engines, v.Engine)
-		}
 	}
-	slices.Sort(b.Engines)
+	b.Engines = verdict.EnginesOf(all)
 	b.Open = slices.DeleteFunc(slices.Clone(b.Closure), func(r graph.Ref) bool { return proven[r] })
 	return b
 }

@@ -28,6 +28,7 @@ type Tree struct {
 
 	Root      *os.Root
 	foreign   func(graph.Image) error
+	Engines   func() []cache.EngineInfo // see [Options]; nil: there are none
 	Log       *zap.Logger
 	snapshots snapshots
 	Memory    *definitions
@@ -44,6 +45,9 @@ type Options struct {
 	// Foreign says why an image of another registry may not be built from; nil
 	// refuses all. See [graph.LoadOptions].
 	Foreign func(graph.Image) error
+	// Engines returns the engines of the user's settings, with their names: a verdict
+	// calls an engine so. It is called if something was built elsewhere. nil: there are none.
+	Engines func() []cache.EngineInfo
 	// All says that every output will be looked at: that begins while the
 	// definitions are read.
 	All bool
@@ -133,7 +137,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *View, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, FS: filesOf(root), Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign}
+	t := &Tree{Dir: dir, FS: filesOf(root), Root: root, Log: opts.Log, Memory: NewDefinitions(dir), foreign: opts.Foreign, Engines: opts.Engines}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -250,6 +254,6 @@ func (t *Tree) Image(ref graph.Ref) (*cache.Image, error) {
 func (t *Tree) Apart(store *cache.Store) *Tree {
 	return &Tree{
 		Dir: t.Dir, FS: t.FS, Graph: t.Graph, Store: store, Published: t.Published,
-		Root: t.Root, foreign: t.foreign, Log: t.Log, Memory: t.Memory,
+		Root: t.Root, foreign: t.foreign, Engines: t.Engines, Log: t.Log, Memory: t.Memory,
 	}
 }

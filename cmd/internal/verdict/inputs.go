@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"math/bits"
+	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
@@ -14,17 +15,18 @@ import (
 // input is an output with one digest, as it was built into others. Its closure by
 // digest is the same for all of them, so it is computed once.
 type input struct {
-	deps   []*input // empty without a proof
-	kind   string   // of the engine that built it, "" without a proof
-	proven bool     // it is MATCH, apart from its own inputs, for outputs built on that kind of engine
+	deps     []*input // empty without a proof
+	builders []int    // the engines that built it, by number; none without a proof
+	proven   bool     // it is MATCH, apart from its own inputs
 	// deviation says why it, or one of its inputs, was not made by the tree's
 	// definitions; "" if they were, as far as sx knows.
 	deviation string
 
 	digest oci.Digest
 
-	marks    uint64         // scratch of count: a bit for each unproven input of a round that is it or is in its closure
-	unproven map[string]int // by kind of engine: unproven inputs in its closure
+	marks, shared uint64       // scratch of count: a bit for each unproven input, or engine, of a round
+	unproven      int          // unproven inputs in its closure
+	engines       []engineBits // what it rests on, in the order of engines; none if that is only the embedded one
 }
 
 type inputID struct {
@@ -37,20 +39,38 @@ type inputs struct {
 	byNumber  []*input // the first input added for each output of the graph, by the output's number
 	byID      map[inputID]*input
 	order     []*input
+	engines   engines
 	uncounted bool // some inputs have no counts yet
 }
 
-// unprovenInputs counts the inputs of o that are not proven: the outputs in its
-// closure, by digest, that were not built here from the tree's definitions, with the
-// published digest, on the embedded engine or on the kind of engine that o's verdict
-// names. O has the manifests ms and a proof. Deviation says that an input was not
-// made by the tree's definitions.
-func (j *Judge) unprovenInputs(o *graph.Output, ms []oci.Manifest) (n int, deviation string) {
+// basis is what a build here rests on.
+type basis struct {
+	// given counts the inputs that are not proven: the outputs in the closure, by digest,
+	// that were not built here from the tree's definitions, with the published digest.
+	given     int
+	deviation string   // says that an input was not made by the tree's definitions
+	on, each  []Engine // see [Verdict]
+	builders  []Engine // that built the output itself; nil if that is the embedded one
+}
+
+// basisOf returns what the build of o rests on, which has the manifests ms and a proof.
+func (j *Judge) basisOf(o *graph.Output, ms []oci.Manifest) basis {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in := j.input(o.String(), o, ms)
 	j.inputs.count()
-	return in.unproven[in.kind], in.deviation
+	b := basis{given: in.unproven, deviation: in.deviation}
+	b.on, b.each = j.supports(in)
+	if len(b.on) > 0 || len(b.each) > 0 {
+		for _, n := range in.builders {
+			if b.builders = append(b.builders, j.engineNames()[n]); j.inputs.engines.embedded(n) {
+				b.builders = nil
+				break
+			}
+		}
+		sortEngines(b.builders)
+	}
+	return b
 }
 
 // All judges refs. It is much faster than judging many outputs one by one.
@@ -130,7 +150,9 @@ func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 		}
 		return
 	}
-	in.kind = rec.Engine.Kind
+	for _, e := range rec.Engines() {
+		in.builders = append(in.builders, j.inputs.engines.add(e))
+	}
 	in.deviation = j.outdated(name, o, rec)
 	in.proven = in.deviation == "" && listed && !usedForeignCache(rec)
 	j.addDeps(in, o, rec)
@@ -168,8 +190,11 @@ func (j *Judge) proof(name string, o *graph.Output, d oci.Digest) (cache.Record,
 
 // usedForeignCache reports whether a build may have used the cache of an engine
 // elsewhere, which need not have been built here.
-func usedForeignCache(rec cache.Record) bool {
-	return rec.Engine.Kind != "embedded" && !rec.NoCache
+func usedForeignCache(rec cache.Record) bool { return builtElsewhere(rec) && !rec.NoCache }
+
+// builtElsewhere reports whether the embedded engine is none of those that a build ran on.
+func builtElsewhere(rec cache.Record) bool {
+	return !slices.ContainsFunc(rec.Engines(), func(e cache.EngineInfo) bool { return e.Kind == buildkit.EmbeddedKind })
 }
 
 // output returns the tree's output of that name, or nil.
@@ -221,42 +246,42 @@ func (s *inputs) add(name string, o *graph.Output, d oci.Digest, fill func(*inpu
 	return in
 }
 
-// count sets how many unproven inputs each input has in its closure, for each kind
-// of engine that built any.
+// count sets how many unproven inputs each input has in its closure, and which engines it
+// rests on.
 func (s *inputs) count() {
 	if !s.uncounted {
 		return
 	}
 	s.uncounted = false
-	kinds := map[string]bool{}
 	for _, in := range s.order {
-		in.unproven = nil
-		kinds[in.kind] = true
+		in.unproven, in.engines = 0, nil
 	}
-	delete(kinds, "")
-	for kind := range kinds {
-		s.countOn(kind)
+	s.countUnproven()
+	if len(s.engines.all) == 1 && s.engines.embedded(0) {
+		return
+	}
+	for first := 0; first < len(s.engines.all); first += 64 {
+		s.markEngines(first)
 	}
 }
 
-// countOn goes over all inputs once for every 64 that are unproven for that kind of
-// engine. Each of them has a bit; an input collects the bits of its closure, and
-// counts those of its deps.
-func (s *inputs) countOn(kind string) {
+// countUnproven goes over all inputs once for every 64 that are unproven. Each of them has
+// a bit; an input collects the bits of its closure, and counts those of its deps.
+func (s *inputs) countUnproven() {
 	var round []*input
 	for i, in := range s.order {
-		if !in.proven || in.kind != kind && in.kind != "embedded" {
+		if !in.proven {
 			round = append(round, in)
 		}
 		if len(round) == 64 || i == len(s.order)-1 && len(round) > 0 {
-			s.mark(round, kind)
+			s.markUnproven(round)
 			round = round[:0]
 		}
 	}
 }
 
-// mark computes the bits of a round, and adds them to the counts.
-func (s *inputs) mark(round []*input, kind string) {
+// markUnproven computes the bits of a round, and adds them to the counts.
+func (s *inputs) markUnproven(round []*input) {
 	for _, in := range s.order {
 		in.marks = 0
 	}
@@ -269,11 +294,6 @@ func (s *inputs) mark(round []*input, kind string) {
 			below |= dep.marks
 		}
 		in.marks |= below
-		if below != 0 {
-			if in.unproven == nil {
-				in.unproven = map[string]int{}
-			}
-			in.unproven[kind] += bits.OnesCount64(below)
-		}
+		in.unproven += bits.OnesCount64(below)
 	}
 }

@@ -43,6 +43,7 @@ type Judge struct {
 	opened    bool
 	changed   map[string]change // by the folder of a definition
 	inputs    inputs
+	names     []Engine // of all engines of inputs, by number
 }
 
 // Against is a source of published digests other than the tree's digests/.
@@ -145,13 +146,14 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 		v.Word, v.Note = Unproven, "its engine does not produce StageX's bytes (probe "+rec.Engine.Probe+")"
 		return v
 	}
-	given, deviation := j.unprovenInputs(o, layout.Manifests)
+	b := j.basisOf(o, layout.Manifests)
+	v.Builders = b.builders
 	switch {
 	case published && v.Got == v.Want:
-		j.match(&v, rec, given)
+		j.match(&v, rec, b)
 		return v
-	case deviation != "": // its digest says nothing about the tree's definitions
-		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+deviation+"; run sx build "+o.String()
+	case b.deviation != "": // its digest says nothing about the tree's definitions
+		v.Word, v.Note = Unproven, "built here, but of inputs that are not the tree's now: "+b.deviation+"; run sx build "+o.String()
 		return v
 	case !published:
 		v.Word, v.Want = Unpublished, oci.Digest{}
@@ -164,11 +166,8 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 }
 
 // match makes v a MATCH, with its conditions.
-func (j *Judge) match(v *Verdict, rec cache.Record, given int) {
-	v.Word, v.Given = Match, given
-	if rec.Engine.Kind != "embedded" {
-		v.Engine = rec.Engine.Kind
-	}
+func (j *Judge) match(v *Verdict, rec cache.Record, b basis) {
+	v.Word, v.Given, v.Engines, v.Each = Match, b.given, b.on, b.each
 	if usedForeignCache(rec) {
 		v.Cached = true
 		v.Given++

@@ -30,8 +30,16 @@ type Verdict struct {
 	// Given counts the inputs in the closure that are not themselves MATCH: a
 	// MATCH with Given > 0 is conditional on them.
 	Given int
-	// Engine is the kind of engine that built it, "" for the embedded one.
-	Engine string
+	// Engines are the engines elsewhere whose word a MATCH rests on: those that it or
+	// anything in its closure was built on, sorted by name. None: all was built here, by
+	// the embedded engine.
+	Engines []Engine
+	// Each are engines, two or more, each of which built the output and all in its closure
+	// that was built here, with equal results; the embedded one may be among them.
+	Each []Engine
+	// Builders are the engines elsewhere that the output itself was built on; none if the
+	// embedded one built it.
+	Builders []Engine
 	// Cached reports that an engine elsewhere may have used its cache, which counts
 	// as one of Given.
 	Cached bool
@@ -62,8 +70,8 @@ func (v Verdict) String() string {
 	if v.Word == Mismatch && len(v.Tainted) > 0 {
 		s = "tainted by " + joinRefs(v.Tainted)
 	}
-	if v.Engine != "" && v.Word == Match {
-		s += " (on " + v.Engine + ")"
+	if on := v.On(); on != "" && v.Word == Match {
+		s += " (on " + on + ")"
 	}
 	if v.Against != "" {
 		s += " (against " + v.Against + ")"
@@ -81,16 +89,50 @@ func (v Verdict) String() string {
 	return s
 }
 
-// maxTainted is how many names a line lists.
-const maxTainted = 3
-
-func joinRefs(refs []graph.Ref) string {
-	var names []string
-	for _, ref := range refs[:min(len(refs), maxTainted)] {
-		names = append(names, ref.String())
+// On names the engines that a MATCH rests on, "" if that is the embedded one alone.
+func (v Verdict) On() string {
+	if len(v.Each) > 1 {
+		return "each of " + joinFirst(v.Each, maxEngines, engineName)
 	}
-	said := strings.Join(names, ", ")
-	if more := len(refs) - len(names); more > 0 {
+	return joinFirst(v.Engines, maxEngines, engineName)
+}
+
+func engineName(e Engine) string { return e.Name }
+
+// EnginesOf returns the engines elsewhere that verdicts rest on, each once, sorted by name.
+func EnginesOf(vs []Verdict) (all []Engine) {
+	seen := map[Engine]bool{}
+	for _, v := range vs {
+		for _, e := range v.Engines {
+			if !seen[e] {
+				seen[e], all = true, append(all, e)
+			}
+		}
+	}
+	sortEngines(all)
+	return all
+}
+
+// Places names engines, with the addresses of those that have a name of the user's; "" if
+// there are none.
+func Places(all []Engine) string { return joinFirst(all, maxEngines, Engine.Place) }
+
+// How many names a line lists.
+const (
+	maxTainted = 3
+	maxEngines = 8
+)
+
+func joinRefs(refs []graph.Ref) string { return joinFirst(refs, maxTainted, graph.Ref.String) }
+
+// joinFirst joins the texts of the first n, and says how many more there are.
+func joinFirst[T any](all []T, n int, format func(T) string) string {
+	var texts []string
+	for _, one := range all[:min(len(all), n)] {
+		texts = append(texts, format(one))
+	}
+	said := strings.Join(texts, ", ")
+	if more := len(all) - len(texts); more > 0 {
 		said += fmt.Sprintf(" and %d more", more)
 	}
 	return said
