@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"codeberg.org/stagex/sx/buildkit/kubernetes/kubetest"
 )
 
 // Way is how sx reaches an engine: environment variables of sx.
@@ -59,14 +61,16 @@ func openTCP(_ testing.TB, s *Stock) Way {
 	return Way{fmt.Sprintf("SX_ENGINE_ADDRESS=tcp://127.0.0.1:%d", s.port), "SX_ENGINE_TLSDIR=" + s.certs}
 }
 
-// openKubePod makes a kubectl that runs the command on this machine: there is no
-// cluster.
+// openKubePod starts an API server of the test's own, with a pod whose programs run on
+// this machine.
 func openKubePod(t testing.TB, s *Stock) Way {
 	t.Helper()
-	bin := fakeProgram(t, "kubectl", fmt.Sprintf(`
-[ "$*" = "--context= --namespace=builds exec --container= -i buildkitd-0 -- buildctl dial-stdio" ] || { echo "kubectl: $*" >&2; exit 64; }
-exec %q --addr %q dial-stdio`, s.buildctl, s.addr))
-	return Way{"SX_ENGINE_ADDRESS=kube-pod://buildkitd-0?namespace=builds", withPath(bin)}
+	cluster := kubetest.Start(t)
+	cluster.Command = func(_ string, command []string) []string {
+		return append([]string{s.buildctl, "--addr", s.addr}, command[1:]...)
+	}
+	cluster.AddPod("builds", "buildkitd-0", kubetest.Ready())
+	return Way{"SX_ENGINE_ADDRESS=kube-pod://buildkitd-0?namespace=builds", "KUBECONFIG=" + cluster.Kubeconfig(t)}
 }
 
 // fakeProgram makes a shell script and returns its folder.

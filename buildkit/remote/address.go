@@ -12,7 +12,6 @@ import (
 
 	"github.com/moby/buildkit/client/connhelper"
 	"github.com/moby/buildkit/client/connhelper/dockercontainer"
-	"github.com/moby/buildkit/client/connhelper/kubepod"
 	"github.com/moby/buildkit/client/connhelper/podmancontainer"
 	"github.com/moby/buildkit/client/connhelper/ssh"
 
@@ -31,8 +30,9 @@ type Buildkitd struct {
 
 var _ buildkit.Engine = (*Buildkitd)(nil)
 
-// addressForms lists the addresses that [NewBuildkitd] accepts.
-const addressForms = "unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET], docker-container://NAME, podman-container://NAME or kube-pod://POD"
+// addressForms lists the addresses of engines elsewhere. Package kubernetes has those of
+// pods.
+const addressForms = "unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET], docker-container://NAME, podman-container://NAME, kube-pod://POD or kubernetes://[CONTEXT/]NAMESPACE/NAME"
 
 // NewBuildkitd parses an address in the form of buildctl's --addr. tls is used only for
 // tcp://; its files are read when a connection is opened.
@@ -56,8 +56,6 @@ func NewBuildkitd(address string, tls TLS) (*Buildkitd, error) {
 		err = r.through("docker", dockercontainer.Helper, u)
 	case "podman-container":
 		err = r.through("podman", podmancontainer.Helper, u)
-	case "kube-pod":
-		err = r.through("kubectl", kubepod.Helper, u)
 	default:
 		err = fmt.Errorf("want %s", addressForms)
 	}

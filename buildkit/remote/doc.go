@@ -1,7 +1,7 @@
 // Package remote reaches BuildKit engines that sx does not contain.
 //
 // [Buildkitd] is a buildkitd at an address: over TCP, a Unix socket, ssh, or in a
-// container or pod. [Docker] is the BuildKit inside a dockerd. [Podman] is a buildkitd
+// container. [Docker] is the BuildKit inside a dockerd. [Podman] is a buildkitd
 // in a container that sx starts in the user's podman. All are a [buildkit.Engine]; to
 // the builds they differ only in how the connection is opened.
 //

@@ -121,9 +121,9 @@ func clientExit(err error) (exit, said string, ok bool) {
 	return m[1], lastLine(m[2]), true
 }
 
-// clientRefusal explains the message of a client program that ended. ssh, docker, podman
-// and kubectl write their own errors, and those of the shell and buildctl at the other
-// end, to one stream.
+// clientRefusal explains the message of a client program that ended. ssh, docker and
+// podman write their own errors, and those of the shell and buildctl at the other end, to
+// one stream.
 func (r *Buildkitd) clientRefusal(exit, said string) refusal {
 	has := func(texts ...string) bool {
 		for _, t := range texts {
@@ -173,24 +173,8 @@ func (r *Buildkitd) byHand() string {
 	switch r.client {
 	case "ssh":
 		return "ssh " + r.target() + " buildctl debug workers"
-	case "kubectl":
-		return "kubectl" + r.kubeOptions() + " exec -i " + r.target() + " -- buildctl debug workers"
 	}
 	return r.client + " exec -i " + r.target() + " buildctl debug workers"
-}
-
-// kubeOptions returns the options for the pod's cluster and namespace.
-func (r *Buildkitd) kubeOptions() (options string) {
-	u, err := url.Parse(r.address)
-	if err != nil {
-		return ""
-	}
-	for _, name := range []string{"context", "namespace"} {
-		if value := u.Query().Get(name); value != "" {
-			options += " --" + name + "=" + value
-		}
-	}
-	return options
 }
 
 func (r *Buildkitd) farPath() string {
@@ -204,8 +188,6 @@ func (r *Buildkitd) socketRemedy() string {
 	switch r.client {
 	case "ssh":
 		return "start it there, let the login's user open its socket (buildkitd --group), or name another socket: ssh://HOST/PATH"
-	case "kubectl":
-		return "see why it does not run: kubectl" + r.kubeOptions() + " logs " + r.target()
 	}
 	return "see why it does not run: " + r.client + " logs " + r.target()
 }

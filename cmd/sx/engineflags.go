@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/buildkit/embedded"
+	"codeberg.org/stagex/sx/buildkit/kubernetes"
 	"codeberg.org/stagex/sx/buildkit/remote"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/fleet"
@@ -113,9 +114,15 @@ func (a *app) engineAt(store *cache.Store, set settings.Settings, at settings.Na
 		return d, nil
 	case "podman":
 		return &remote.Podman{Image: set.Engine.PodmanImage}, nil
-	default:
-		return remoteEngine(at, talk)
 	}
+	if strings.HasPrefix(at.Address, kubernetes.PodScheme+"://") {
+		pod, err := kubernetes.NewPod(at.Address)
+		if err != nil {
+			return nil, usagef("the engine %q: %w", text.Redact(at.Address), err)
+		}
+		return pod, nil
+	}
+	return remoteEngine(at, talk)
 }
 
 // embedded returns the tree's embedded engine, whichever engine the settings select.
