@@ -55,7 +55,7 @@ func runUnused(ctx context.Context, a *app, args []string, asJSON bool) error {
 // findUnused tries which lines of a definition's Containerfile can go, and tells about each on
 // stderr.
 func findUnused(ctx context.Context, s *session, d *graph.Definition) (found []unused.Found, err error) {
-	if s.set.Engine.Address != buildkit.EmbeddedKind {
+	if _, only := s.set.Embedded(); !only {
 		return nil, usagef("sx deps --unused needs an engine state that it can delete, so it works on the embedded engine only: set SX_ENGINE_ADDRESS=embedded")
 	}
 	b := &unused.Bench{Store: s.tree.Store}

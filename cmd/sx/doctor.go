@@ -201,7 +201,7 @@ func (p *patient) close() (err error) {
 
 // engineOf describes the engine of the settings.
 func (p *patient) engineOf() (doctor.Engine, error) {
-	if p.set.Engine.Address == buildkit.EmbeddedKind {
+	if _, only := p.set.Embedded(); only {
 		e := &embedded.Engine{Runc: p.set.Engine.Runc}
 		return doctor.Engine{Name: "the embedded engine", Embedded: true, Needs: e.Needs, Try: p.tryEmbedded}, nil
 	}

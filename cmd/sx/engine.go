@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -176,28 +175,19 @@ func withEngines(a *app, c *cobra.Command, do func([]fleet.Member) error) error 
 	if err != nil {
 		return err
 	}
-	if set.Engine.Address != "embedded" {
-		var store *cache.Store
-		if slices.Contains(strings.Fields(set.Engine.Address), buildkit.EmbeddedKind) {
-			if store, err = cache.Open(dir, cache.Options{Dir: set.Paths.StateDir(dir), KeyFile: keyFile(), Log: a.logger()}); err != nil {
-				return err
-			}
-		}
-		all, err := a.engines(store, set, plainTalk{a.stderr})
-		if err != nil {
+	var store *cache.Store
+	state := set.Paths.StateDir(dir)
+	_, missing := os.Lstat(state)
+	if embedded, _ := set.Embedded(); embedded && !errors.Is(missing, fs.ErrNotExist) {
+		if store, err = cache.Open(dir, cache.Options{Dir: state, KeyFile: keyFile(), Log: a.logger()}); err != nil {
 			return err
 		}
-		return do(all)
 	}
-	state := set.Paths.StateDir(dir)
-	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
-		return do([]fleet.Member{{Engine: neverRan{}}})
-	}
-	store, err := cache.Open(dir, cache.Options{Dir: state, KeyFile: keyFile(), Log: a.logger()})
+	all, err := a.engines(store, set, plainTalk{a.stderr})
 	if err != nil {
 		return err
 	}
-	return do([]fleet.Member{{Engine: a.embedded(store, set)}})
+	return do(all)
 }
 
 // withManaged is withEngines for commands that work only on an engine that sx manages.

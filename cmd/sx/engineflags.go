@@ -102,7 +102,10 @@ func (a *app) engine(store *cache.Store, set settings.Settings, talk talker) (bu
 // engineAt returns one engine.
 func (a *app) engineAt(store *cache.Store, set settings.Settings, at settings.NamedEngine, talk talker) (buildkit.Engine, error) {
 	switch at.Address {
-	case "embedded":
+	case buildkit.EmbeddedKind:
+		if store == nil { // of a tree in which nothing was ever built
+			return neverRan{}, nil
+		}
 		e := a.embedded(store, set)
 		e.Waiting = func() { talk.Waiting(otherEngine) }
 		return e, nil

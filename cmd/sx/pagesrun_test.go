@@ -13,7 +13,6 @@ import (
 
 // notRun are the commands of pages that no test can run, and why. It should be short.
 var notRun = map[string]string{
-	"ssh builder buildctl debug workers":              "another machine",
 	"sx build --all --engine ssh://builder":           "another machine; enginetest builds on an sshd of its own",
 	"go install codeberg.org/stagex/sx/cmd/sx@latest": "it takes what was pushed, not this checkout",
 }

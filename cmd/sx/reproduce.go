@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -357,7 +355,7 @@ func (r *reproduction) reproducer(display *progress.Display) ([]fleet.Member, er
 // endEngine ends the engine of the run and removes its data, in which unproven images
 // ran. Another sx that works on it keeps it.
 func (r *reproduction) endEngine(ctx context.Context) error {
-	if !slices.Contains(strings.Fields(r.set.Engine.Address), buildkit.EmbeddedKind) {
+	if embedded, _ := r.set.Embedded(); !embedded {
 		return nil
 	}
 	err := r.embedded(r.area.Tree.Store, r.set).Clean(context.WithoutCancel(ctx), r.area.Varied())

@@ -34,8 +34,8 @@ type runs struct {
 
 // canVary refuses --vary where it would change nothing.
 func canVary(set settings.Settings, vary []buildkit.Variation) error {
-	switch {
-	case set.Engine.Address != buildkit.EmbeddedKind:
+	switch _, only := set.Embedded(); {
+	case !only:
 		return usagef("--vary changes how the embedded engine runs a RUN, and works with no other engine: SX_ENGINE_ADDRESS=embedded sx reproduce ... --vary %s", buildkit.ListVariations(vary))
 	case slices.Contains(vary, buildkit.VaryCPUs) && runtime.NumCPU() < 2:
 		return usagef("--vary cpus leaves a RUN one processor, and sx has no more here: leave it out")

@@ -70,7 +70,7 @@ terminal the program gets what sx gets on stdin. The exit code is that of the pr
 }
 
 func runShell(ctx context.Context, s *session, ref graph.Ref, program []string, o shellOptions) (err error) {
-	if s.set.Engine.Address != buildkit.EmbeddedKind {
+	if _, only := s.set.Embedded(); !only {
 		return usagef("sx shell needs an engine state that it can delete, so it works on the embedded engine only: SX_ENGINE_ADDRESS=embedded sx shell %s", ref)
 	}
 	sh := buildkit.Shell{Args: program, Begin: func(failed error) { sayWhere(s, ref, failed) }}

@@ -133,3 +133,13 @@ func (l *loader) checkEngines() {
 		}
 	}
 }
+
+// Embedded reports whether the engine inside sx is among the selected ones, and whether it
+// is the only one.
+func (s Settings) Embedded() (some, only bool) {
+	_, chosen := s.Selected()
+	for _, e := range chosen {
+		some = some || e.Address == kinds[0]
+	}
+	return some, some && len(chosen) == 1
+}
