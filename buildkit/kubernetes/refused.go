@@ -91,23 +91,25 @@ func (p place) inContext() string {
 	return " of this pod's service account"
 }
 
+// noBuildctl reports an image that no waiting helps.
+type noBuildctl struct{ error }
+
+func (e *noBuildctl) Unwrap() error { return e.error }
+
+func (e *exitError) lacksBuildctl() bool {
+	text := e.said + e.status
+	return strings.Contains(text, "buildctl") && (strings.Contains(text, "not found") || strings.Contains(text, "o such file"))
+}
+
 func (p place) exitRefusal(e *exitError) (problem, remedy string) {
-	said := e.Error()
-	has := func(texts ...string) bool {
-		for _, t := range texts {
-			if strings.Contains(said, t) || strings.Contains(e.status, t) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("buildctl") && has("not found", "No such file", "no such file"):
+	switch said := e.Error(); {
+	case e.lacksBuildctl():
 		return "there is no buildctl in the container (" + said + ")", "use an image with buildkitd and buildctl"
-	case has("dial unix"):
+	case strings.Contains(said, "dial unix"):
 		return "no buildkitd answers in the container (" + said + ")", "see its log: kubectl --namespace=" + p.namespace + " logs " + p.pod
+	default:
+		return "the connection ended: " + said, "try the same by hand: " + byHand(p.cluster.name(), p.namespace, p.pod)
 	}
-	return "the connection ended: " + said, "try the same by hand: " + byHand(p.cluster.name(), p.namespace, p.pod)
 }
 
 func (p place) networkRefusal(err error) (problem, remedy string) {

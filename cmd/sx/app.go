@@ -28,6 +28,19 @@ type app struct {
 	verbose        bool
 	typed          string // the command line, for people
 	trace          string // file of --trace
+	ends           []func(context.Context) error
+}
+
+// atEnd has end called when the command has ended, however that was.
+func (a *app) atEnd(end func(context.Context) error) { a.ends = append(a.ends, end) }
+
+// end calls what atEnd was given. That it fails does not change how the command ended.
+func (a *app) end(ctx context.Context) {
+	for _, end := range a.ends {
+		if err := end(ctx); err != nil {
+			plainTalk{a.stderr}.Warn(err.Error())
+		}
+	}
 }
 
 // treeDir finds the tree that -C or the working directory names.

@@ -43,7 +43,7 @@ sx did not start (a BuildKit elsewhere, docker), only "status" works.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a), newEngineManifestCommand(a))
+	c.AddCommand(newEngineStatusCommand(a), newEngineStopCommand(a), newEngineLogsCommand(a), newEngineCleanCommand(a), newEngineUpCommand(a), newEngineDownCommand(a), newEngineManifestCommand(a))
 	addEngineFlags(c)
 	return c
 }

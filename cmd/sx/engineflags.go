@@ -24,7 +24,7 @@ func addEngineFlags(c *cobra.Command) {
 	if c.HasSubCommands() {
 		f = c.PersistentFlags()
 	}
-	f.Var(new(enginesFlag), "engine", "`ENGINE` to build on: embedded, docker, podman, a buildkitd at unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod://, or the NAME of [engines.NAME] in stagex.toml; given again, builds share the engines (default: $BUILDKIT_HOST, else embedded)")
+	f.Var(new(enginesFlag), "engine", "`ENGINE` to build on: embedded, docker, podman, a buildkitd at unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod://, pods that sx makes at kubernetes://[CONTEXT/]NAMESPACE/NAME, or the NAME of [engines.NAME] in stagex.toml; given again, builds share the engines (default: $BUILDKIT_HOST, else embedded)")
 	f.Var(new(pathFlag), "tlscacert", "tcp://: `FILE` with the authority of the engine's certificate")
 	f.Var(new(pathFlag), "tlscert", "tcp://: `FILE` with the client's certificate")
 	f.Var(new(pathFlag), "tlskey", "tcp://: `FILE` with the client's key")
@@ -124,6 +124,9 @@ func (a *app) engineAt(store *cache.Store, set settings.Settings, at settings.Na
 			return nil, usagef("the engine %q: %w", text.Redact(at.Address), err)
 		}
 		return pod, nil
+	}
+	if strings.HasPrefix(at.Address, kubernetes.Scheme+"://") {
+		return a.pool(at.Address, talk)
 	}
 	return remoteEngine(at, talk)
 }

@@ -32,6 +32,7 @@ func run(args []string) int {
 	if err == nil {
 		root.SetArgs(args)
 		err = root.ExecuteContext(ctx)
+		a.end(ctx)
 	}
 	if errors.Is(stdout.err, syscall.EPIPE) { // end by SIGPIPE, as other programs do, but only now that stderr is complete
 		signal.Reset(syscall.SIGPIPE)
