@@ -207,7 +207,8 @@ func (c *cluster) do(ctx context.Context, r request, into any) error {
 	return nil
 }
 
-// ask makes a request, a second time if the first one's credentials were refused.
+// ask makes a request, a second time if the first one's credentials were refused, or if
+// its connection was one that the API server had just ended.
 func (c *cluster) ask(ctx context.Context, r request) ([]byte, error) {
 	for try := 0; ; try++ {
 		s, err := c.open(ctx)
@@ -215,6 +216,9 @@ func (c *cluster) ask(ctx context.Context, r request) ([]byte, error) {
 			return nil, err
 		}
 		data, err := c.once(ctx, s, r)
+		if try == 0 && methods[r.verb] == http.MethodGet && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+			continue
+		}
 		if !refused(err, http.StatusUnauthorized) || try > 0 || !c.renew(s) {
 			return data, err
 		}

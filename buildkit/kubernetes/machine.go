@@ -38,8 +38,10 @@ func (m *machine) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	waiting, cancel := context.WithTimeout(ctx, p.address.Pods.Wait)
 	defer cancel()
 	var last error
+	var why string
 	for {
-		d, why, err := m.choose(waiting)
+		d, now, err := m.choose(waiting)
+		why = cmp.Or(now, why)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)

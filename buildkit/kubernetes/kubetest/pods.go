@@ -99,6 +99,13 @@ func (s *Server) AddPod(namespace, name string, status Object) {
 	}, nil)
 }
 
+// Put adds an object, or replaces it, by a key such as "events/builds/e".
+func (s *Server) Put(key string, o Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(key, o, s.objects[key])
+}
+
 // Edit calls change with an object, such as "pods/builds/sx-0"; nil if there is none.
 func (s *Server) Edit(key string, change func(Object)) {
 	s.mu.Lock()
