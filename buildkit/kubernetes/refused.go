@@ -56,7 +56,7 @@ func (p place) refusal(err error) (problem, remedy string) {
 }
 
 // rights is where the rights that sx needs are listed.
-const rights = "docs/fleet.md lists the rights that sx needs"
+const rights = "docs/kubernetes.md lists the rights that sx needs"
 
 func (p place) apiRefusal(e *apiError) (problem, remedy string) {
 	r, message := e.request, strings.TrimSpace(e.status.Message)

@@ -29,7 +29,8 @@ seconds after the last sx is done with it: these commands are never necessary. I
 is a cache: without it the next builds run every step again.
 
 Acts on the engine chosen by --engine, BUILDKIT_HOST or stagex.toml. For an engine that
-sx did not start (a BuildKit elsewhere, docker), only "status" works.`,
+sx did not start (a BuildKit elsewhere, docker), only "status" works; "up", "down" and
+"manifest" are for pods in a cluster (kubernetes://).`,
 		Example: `  sx engine status
   sx engine status --engine docker
   sx engine stop
