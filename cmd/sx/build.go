@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,6 +223,15 @@ func capacity(set settings.Settings) schedule.Capacity {
 	c := schedule.Capacity{Jobs: machine.Jobs, Memory: machine.Memory, Hints: map[string]schedule.Hint{}}
 	for name, p := range set.Packages {
 		c.Hints[name] = schedule.Hint{Memory: p.Memory, Time: p.Time}
+	}
+	names, chosen := set.Selected()
+	if len(chosen) < 2 {
+		return c
+	}
+	for i, e := range chosen {
+		c.Machines = append(c.Machines, schedule.Machine{
+			Name: cmp.Or(names[i], e.Address), Jobs: cmp.Or(e.Jobs, machine.Jobs), Memory: cmp.Or(e.Memory, machine.Memory),
+		})
 	}
 	return c
 }

@@ -48,7 +48,7 @@ func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) e
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
-	printForecast(w, p.Count(plan.ActionBuild), f, c.Jobs)
+	printForecast(w, p.Count(plan.ActionBuild), f, c.TotalJobs())
 	return permitted
 }
 

@@ -131,7 +131,7 @@ func expectTimes(s *session, r *impact.Report) {
 	c := capacity(s.set)
 	f := schedule.NewForecast(s.tree, p, c)
 	r.Fetch = f.Fetch
-	r.Time = impact.Time{Work: f.Work, Longest: f.Longest, Estimate: f.Estimate, Jobs: c.Jobs, Untimed: f.Untimed}
+	r.Time = impact.Time{Work: f.Work, Longest: f.Longest, Estimate: f.Estimate, Jobs: c.TotalJobs(), Untimed: f.Untimed}
 	for _, step := range p.Steps {
 		if !step.Untimed {
 			r.Outputs[touched[step.Output.Ref]].Seconds = step.Expected.Seconds()

@@ -279,7 +279,7 @@ func (r *reproduction) dryRun() error {
 	r.printBlocked(r.stdout)
 	n := r.plan.Count(plan.ActionBuild)
 	fmt.Fprintf(r.stdout, "%s: %d to build, %d reproduced before\n", count(len(r.refs), "output"), n, r.plan.Count(plan.ActionNone))
-	printForecast(r.stdout, n, f, c.Jobs)
+	printForecast(r.stdout, n, f, c.TotalJobs())
 	return nil
 }
 

@@ -26,6 +26,17 @@ type Machine struct {
 	Memory int64 // bytes that all concurrent builds may need; 0 means no limit
 }
 
+// TotalJobs returns how many outputs all machines build at once.
+func (c Capacity) TotalJobs() (jobs int) {
+	for _, m := range c.Machines {
+		jobs += max(m.Jobs, 1)
+	}
+	if jobs == 0 {
+		jobs = c.Jobs
+	}
+	return jobs
+}
+
 // Slots returns empty slots within the capacity.
 func (c Capacity) Slots() Slots {
 	of := c.Machines
