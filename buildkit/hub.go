@@ -130,7 +130,19 @@ func (b *Builder) hubImage(ctx context.Context, job Job, index ocispecs.Descript
 		return nil, &HubError{b.hub.Repository(), fmt.Sprintf("it has %s under the tag %s, and the engine pushed %s: another writer uses this repository, or the hub lies; nothing of it is kept", d, job.HubTag, index.Digest)}
 	}
 	_, version, _ := strings.Cut(job.Request.Tags[0], ":")
-	return &Image{Index: index, Annotations: oci.IndexAnnotations(job.Ref.String(), version)}, nil
+	img := &Image{Index: index, Annotations: oci.IndexAnnotations(job.Ref.String(), version)}
+	var idx oci.Index
+	if err := decodeBlob(b.store, d, &idx); err != nil {
+		return nil, err
+	}
+	for _, m := range idx.Manifests {
+		p, err := m.Platform.Text() // checkAnswer has seen that each has one
+		if err != nil {
+			return nil, err
+		}
+		img.Manifests = append(img.Manifests, oci.Manifest{Digest: m.Digest, Size: m.Size, Platform: p})
+	}
+	return img, nil
 }
 
 // hubProblems explain what engines say of registries (containerd: core/remotes/docker;

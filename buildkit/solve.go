@@ -59,6 +59,8 @@ type Image struct {
 	Cached bool
 	// Peak is the most memory that one RUN was seen to use, in bytes; 0 if unknown.
 	Peak int64
+	// Manifests are the images of an index that stays in the hub, in its order.
+	Manifests []oci.Manifest
 }
 
 // Build runs job and puts the result into job.Into. The error of a failed step is a

@@ -24,6 +24,9 @@ type Origin string
 const (
 	BuiltHere Origin = "built here"
 	Preseeded Origin = "preseeded" // pulled from a registry
+	// InHub is that of an image that an engine pushed to a hub, and whose layers were
+	// never here. It is only in hub records.
+	InHub Origin = "in the hub"
 )
 
 // Record says how one output was made.
@@ -200,7 +203,7 @@ func (r Record) check() error {
 	if err := CheckName(r.Output); err != nil {
 		return err
 	}
-	if r.Origin != BuiltHere && r.Origin != Preseeded {
+	if r.Origin != BuiltHere && r.Origin != Preseeded && r.Origin != InHub {
 		return fmt.Errorf("origin %q is unknown", r.Origin)
 	}
 	if len(r.Manifests) == 0 {

@@ -24,6 +24,7 @@ import (
 //	records/<output>.json        of the layout in out/ now
 //	proofs/<output>/<hex>.json   for each manifest digest that was ever built here,
 //	                             the last record with it
+//	hub/<output>.json            of an image in a hub that out/ has not
 //	inputs/<key>                 the inputs that a key is the hash of
 type records struct {
 	*folders
@@ -58,6 +59,9 @@ func (s *records) PutRecord(r Record) error {
 		return fmt.Errorf("recording output %q: %w", r.Output, s.readOnly)
 	}
 	data, err := formatRecord(r, s.key)
+	if err == nil && r.Origin == InHub {
+		err = errors.New("it is not of a layout in out/")
+	}
 	if err != nil {
 		return fmt.Errorf("recording output %q: %w", r.Output, err)
 	}
@@ -113,10 +117,11 @@ func (s *records) putProofs(r Record, data []byte) error {
 func (s *records) Keys(wanted func(output string) bool) (map[Key]bool, error) {
 	keys := map[Key]bool{}
 	files, err := filepath.Glob(s.Dir("records", "*.json"))
+	hub, herr := filepath.Glob(s.Dir("hub", "*.json"))
 	proofs, perr := filepath.Glob(s.Dir("proofs", "*", "*.json"))
-	for _, path := range slices.Concat(files, proofs) {
+	for _, path := range slices.Concat(files, hub, proofs) {
 		output := strings.TrimSuffix(filepath.Base(path), ".json")
-		if folder := filepath.Base(filepath.Dir(path)); folder != "records" {
+		if folder := filepath.Base(filepath.Dir(path)); folder != "records" && folder != "hub" {
 			output = folder
 		}
 		if !wanted(output) {
@@ -126,7 +131,7 @@ func (s *records) Keys(wanted func(output string) bool) (map[Key]bool, error) {
 			keys[rec.Key] = true
 		}
 	}
-	return keys, errors.Join(err, perr)
+	return keys, errors.Join(err, herr, perr)
 }
 
 func (s *records) readRecord(path, output string) (Record, error) {

@@ -164,14 +164,14 @@ func (f *finder) blobs() error {
 
 // metadata finds the files about outputs that are not wanted.
 func (f *finder) metadata() error {
-	for _, folder := range []string{"records", "proofs", "logs", "locks"} {
+	for _, folder := range []string{"records", "hub", "proofs", "logs", "locks"} {
 		entries, err := disk.List(f.store.Dir(folder))
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
 			output := e.Name()
-			if folder == "records" {
+			if folder == "records" || folder == "hub" {
 				output = strings.TrimSuffix(output, ".json")
 			}
 			if cache.CheckName(output) == nil && !f.wanted(output) {

@@ -51,7 +51,7 @@ same digest as before, its dependents are not rebuilt. The last line counts:
   built        from source, in this run
   up to date   nothing to do
   unchanged    not rebuilt: its rebuilt dependencies have the digests of before
-  reused       built by another sx in the meantime
+  reused       built already: by another sx in the meantime, or its image came from the hub
   preseeded    its published image was pulled
   skipped      a dependency failed
   not run      the run ended before its turn
@@ -105,6 +105,7 @@ func (o *buildOptions) addFlags(a *app, c *cobra.Command) {
 	addProgressFlag(c)
 	addTraceFlag(c, &a.trace)
 	addEngineFlags(c)
+	addHubFlags(c)
 }
 
 func (o buildOptions) check() error {
@@ -175,6 +176,11 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	if err != nil {
 		return err
 	}
+	hub, err := s.hub(display)
+	if err != nil {
+		return err
+	}
+	defer closeHub(hub)
 	downloads, err := fetchSettings(s.app, s.set)
 	if err != nil {
 		return err
@@ -184,7 +190,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
 		Offline: o.offline, Capacity: s.sayCapacity, DiskFloor: s.set.Build.DiskFloor,
-		Engines: engines, Bindings: bindings(s.set), Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
+		Engines: engines, Bindings: bindings(s.set), Hub: hub, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },

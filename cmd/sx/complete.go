@@ -66,6 +66,7 @@ var (
 	wordFlags   = map[string][]string{
 		"platform": {"linux/amd64", "linux/arm64", "linux/386"},
 		"accept":   {"given", "on"},
+		"results":  {"targets", "all", "none"},
 	}
 )
 

@@ -12,7 +12,7 @@ import (
 
 // freeText are the flags whose values nothing can be offered for.
 var freeText = []string{
-	"against", "depth", "diff", "diffoscope", "disk-floor", "engine-size", "fingerprint", "from", "jobs", "key", "memory", "person", "push", "repo",
+	"against", "depth", "diff", "diffoscope", "disk-floor", "engine-size", "fingerprint", "from", "hub", "jobs", "key", "memory", "person", "push", "repo",
 	"require", "runs", "serve", "shard", "tag", "tlsservername", "to", "update",
 }
 

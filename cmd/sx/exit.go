@@ -131,7 +131,7 @@ func ownCode(err error) (int, bool) {
 		return exitMachine, true
 	case *tree.DiskFullError, *driver.FloorError, *fetch.DiskError:
 		return exitDisk, true
-	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError, *checkout.Error:
+	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *preseed.HubError, *buildkit.HubError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError, *checkout.Error:
 		return exitFetch, true
 	case *driver.RefusedError:
 		return refusedCode(e), true

@@ -228,7 +228,7 @@ var settingOfFlag = map[string]string{
 	"disk-floor": "build.disk_floor", "from": "fetch.from", "jobs": "build.jobs", "memory": "build.memory",
 	"keep-going": "build.keep_going", "platform": "build.platform", "progress": "build.progress",
 	"engine": "engine.address", "tlscacert": "engine.tlscacert", "tlscert": "engine.tlscert", "tlskey": "engine.tlskey",
-	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir",
+	"tlsservername": "engine.tlsservername", "tlsdir": "engine.tlsdir", "hub": "engine.hub", "results": "engine.results",
 }
 
 // changedFlags returns the settings that the command line overrides.

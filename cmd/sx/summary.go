@@ -77,7 +77,7 @@ func runCounts(report *driver.Report) string {
 		said += fmt.Sprintf(", %d preseeded", n)
 	}
 	if n := report.Count(plan.Reused); n > 0 {
-		said += fmt.Sprintf(", %d reused from another sx", n)
+		said += fmt.Sprintf(", %d reused", n)
 	}
 	return said
 }

@@ -40,6 +40,9 @@ type Options struct {
 	// DiskFloor is how many bytes must be free on the filesystem of out/ for a step to
 	// start.
 	DiskFloor int64
+	// Hub is the registry through which engines elsewhere exchange images; nil: images
+	// pass through this machine.
+	Hub *Hub
 	// Engines are where builds run, at least one. Several share the outputs.
 	Engines []fleet.Member
 	// Bindings say which of several engines may build an output.
@@ -96,6 +99,7 @@ type run struct {
 	opts    Options
 	targets []graph.Ref
 
+	hub      *hub       // nil if the run has none
 	from     *published // nil unless steps are built from published images
 	images   *images
 	engines  *engines
@@ -109,7 +113,7 @@ func newRun(v *tree.View, targets []graph.Ref, from *published, opts Options) *r
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, from: from}
+	r := &run{Tree: v.Tree, view: v, opts: opts, targets: targets, from: from, hub: newHub(v.Tree, targets, opts)}
 	r.outcomes = newOutcomes(opts.Status, opts.KeepGoing)
 	r.images = newImages(v.Tree, opts)
 	r.engines = newEngines(v.Tree, opts, r.outcomes)
@@ -128,7 +132,7 @@ func (r *run) home() *tree.Tree { return cmp.Or(r.opts.Home, r.Tree) }
 func Build(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (*Report, error) {
 	r := newRun(v, targets, nil, opts)
 	defer r.close()
-	p, err := r.plan(ctx)
+	p, err := r.planned(ctx)
 	if err != nil {
 		return nil, tree.AsDiskFull(err)
 	}
@@ -158,7 +162,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	probe, known := recordedProbe(r.view, r.targets, r.opts)
 	opts := plan.Options{
 		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
-		Substitution: r.opts.Substitution,
+		Substitution: r.opts.Substitution, Wanted: r.hub.wants(),
 	}
 	p, err := plan.New(ctx, r.view, r.targets, opts)
 	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
@@ -170,6 +174,20 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	}
 	opts.Probe = e.probe
 	return plan.New(ctx, r.view, r.targets, opts)
+}
+
+// planned makes the plan, of dependencies that the hub still has.
+func (r *run) planned(ctx context.Context) (*plan.Plan, error) {
+	for {
+		p, err := r.plan(ctx)
+		if err != nil || r.hub == nil {
+			return p, err
+		}
+		if gone, err := r.hub.missing(ctx, r.view, p); err != nil || !gone {
+			return p, err
+		}
+		r.view = r.Look()
+	}
 }
 
 // toBuild lists the outputs that the plan replaces in out/.
@@ -185,6 +203,7 @@ func toBuild(p *plan.Plan) (outputs []string) {
 func (r *run) close() {
 	r.images.close()
 	r.engines.close()
+	r.hub.close(r.Log)
 }
 
 // execute runs the plan.
@@ -360,9 +379,12 @@ func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
 	return r.images.pull(ctx, s.Request)
 }
 
-// dependency returns what a step is built from: what out/ holds of d or, in
-// [Reproduce], the published image.
-func (r *run) dependency(ctx context.Context, d graph.Ref) (cache.Layout, error) {
+// dependency returns what a step is built from on an engine: what out/ or the hub holds of
+// d or, in [Reproduce], the published image.
+func (r *run) dependency(ctx context.Context, e *engine, d graph.Ref) (cache.Layout, error) {
+	if r.hub != nil {
+		return r.hub.dependency(ctx, r.Look(), d, r.hub.uses(e))
+	}
 	if r.from != nil {
 		return r.from.layout(ctx, d, r.Published[d.String()])
 	}

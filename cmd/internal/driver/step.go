@@ -73,6 +73,11 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 	if err := r.outcomes.brokenBy(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
+	if brought, err := r.hub.bring(ctx, r, s); err != nil {
+		return Result{Outcome: plan.Failed, Err: err}
+	} else if brought {
+		return r.withoutBuild(s, plan.Reused)
+	}
 	if reused, err := r.builtByOther(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if reused {
@@ -95,7 +100,7 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 // this run would (without the cache, if that was asked for). It compares the record's
 // times only for equality: the clock may have been set.
 func (r *run) builtByOther(s *plan.Step) (bool, error) {
-	rec, err := r.Store.Record(s.Output.Ref.String())
+	rec, err := r.Look().Record(s.Output)
 	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
 		return false, nil
 	}
@@ -160,7 +165,7 @@ func (c *connection) lostAgain(err error, tries int) error {
 
 // withoutBuild returns the result of a step that need not build.
 func (r *run) withoutBuild(s *plan.Step, how plan.Outcome) Result {
-	l, err := r.Store.Read(s.Output.Ref.String())
+	l, err := r.Look().Layout(s.Output)
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
@@ -207,18 +212,22 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 		job.Log = escaped
 	}
 	job.Step = func(instruction string) { r.outcomes.progress(s, instruction) }
-	if job.Into, err = r.Store.Stage(s.Output.Ref.String()); err != nil {
-		return Result{}, err
+	if r.hub.intoOut(e, s.Output.Ref) {
+		if job.Into, err = r.Store.Stage(s.Output.Ref.String()); err != nil {
+			return Result{}, err
+		}
+		defer job.Into.Close()
 	}
-	defer job.Into.Close()
+	job.HubTag = r.hub.tagFor(e, s.Output.Ref)
 	rec.Started, rec.Log = began, logPath
 	asked := r.opts.Now()
 	img, err := e.Build(ctx, job)
 	if err != nil {
+		r.hub.recheck(ctx, r.Look(), s, err)
 		return Result{}, r.recheckSources(ctx, s, err)
 	}
 	solved := r.opts.Now()
-	layout, err := r.commit(ctx, job, img, rec)
+	layout, err := r.keep(ctx, e, job, img, rec)
 	if err != nil {
 		return Result{}, err
 	}
@@ -228,6 +237,23 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 	return Result{
 		Digest: layout.Digest(), Solved: solved.Sub(asked), Committed: ended.Sub(solved), Memory: img.Peak, Size: size,
 	}, nil
+}
+
+// keep puts the image that job made where this run wants it: into out/, into the hub, or
+// into both.
+func (r *run) keep(ctx context.Context, e *engine, job buildkit.Job, img *buildkit.Image, rec cache.Record) (cache.Layout, error) {
+	if job.Into == nil {
+		return r.hub.keep(job, img, rec, r.opts.Now())
+	}
+	l, err := r.commit(ctx, job, img, rec)
+	if err != nil || r.hub == nil {
+		return l, err
+	}
+	if job.HubTag != "" {
+		r.hub.has(l.Index)
+		return l, nil
+	}
+	return l, r.hub.push(ctx, job.Ref)
 }
 
 // commit puts the image that job made into out/ and records it.
@@ -283,7 +309,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	var deps cache.Deps
 	for _, d := range o.Deps {
-		l, err := r.dependency(ctx, d)
+		l, err := r.dependency(ctx, e, d)
 		if err != nil {
 			return job, cache.Record{}, err
 		}

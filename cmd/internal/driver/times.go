@@ -39,6 +39,9 @@ func equaliseTimes(ctx context.Context, v *tree.View, p *plan.Plan, opts Options
 			continue
 		}
 		current[o.Ref] = true
+		if rec.Origin == cache.InHub {
+			continue // make sees nothing of it
+		}
 		upToDate = append(upToDate, o.String())
 		if at := v.DefinitionTime(o.Definition); at.After(newest) {
 			newest = at

@@ -108,6 +108,9 @@ type Options struct {
 	Substitution *Substitution
 	// Probe is the digest of the probe image of the engine that would build.
 	Probe string
+	// Wanted reports whether out/ is to have an output that the hub of the tree has; nil:
+	// none is.
+	Wanted func(graph.Ref) bool
 }
 
 // New decides for each output in the closure of targets whether it must be built. It
@@ -116,7 +119,7 @@ func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (
 	front := findFrontier(v, v.Graph.Order(targets), targets, opts)
 	p := &Plan{Targets: targets, Steps: newSteps(v, front, opts)}
 	will := pending{}
-	stale := staleness{view: v, probe: opts.Probe, will: will, images: front.images}
+	stale := staleness{view: v, probe: opts.Probe, will: will, images: front.images, wanted: opts.Wanted}
 	forced := opts.forced(targets)
 	for _, s := range p.Steps {
 		if err := ctx.Err(); err != nil {
@@ -246,7 +249,7 @@ type Outcome string
 const (
 	Built     Outcome = "built"
 	Unchanged Outcome = "saved"     // not built: its rebuilt dependencies kept their digests
-	Reused    Outcome = "taken"     // another sx built it during this run
+	Reused    Outcome = "taken"     // another sx built it during this run, or its image was in the hub
 	Preseeded Outcome = "preseeded" // its published image was pulled
 	Failed    Outcome = "failed"    // with driver.Result.Err
 	Skipped   Outcome = "skipped"   // a dependency failed: driver.Result.Cause

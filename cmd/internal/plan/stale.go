@@ -48,11 +48,29 @@ type staleness struct {
 	// count as unchanged. Of those that will be pulled, images has the result.
 	will   pending
 	images map[graph.Ref][]oci.Manifest
+	// wanted reports whether out/ is to have an output that the hub has; nil: none.
+	wanted func(graph.Ref) bool
 }
 
-// of returns the reason to build o. There is none if o was built here, out/ holds what its
-// record says with every blob whole, and the record's key is today's key.
+// InHub is the reason of an output that need not be built: its image is in the hub, and
+// wanted in out/.
+const InHub = "its image is in the hub, not in out/"
+
+// of returns the reason to build o, or to bring it from the hub.
 func (s staleness) of(o *graph.Output, platforms []string) (Reason, error) {
+	reason, err := s.changed(o, platforms)
+	if err != nil || reason != nil || s.wanted == nil || !s.wanted(o.Ref) {
+		return reason, err
+	}
+	if _, there := s.view.Hub(o); there {
+		return because(InHub), nil
+	}
+	return nil, nil
+}
+
+// changed returns the reason to build o. There is none if o was built here, out/ or the hub
+// holds what its record says, out/ with every blob whole, and the record's key is today's key.
+func (s staleness) changed(o *graph.Output, platforms []string) (Reason, error) {
 	rec, reason := s.record(o)
 	if reason == nil {
 		reason = s.layout(o, rec)
@@ -96,7 +114,7 @@ func (s staleness) record(o *graph.Output) (cache.Record, Reason) {
 		return rec, because("its record was not written by this user's sx")
 	case err != nil:
 		return rec, because("its record cannot be believed: %v", err)
-	case rec.Origin != cache.BuiltHere:
+	case rec.Origin != cache.BuiltHere && rec.Origin != cache.InHub:
 		if _, err := s.view.Layout(o); errors.Is(err, fs.ErrNotExist) {
 			return rec, because(neverBuilt)
 		}
@@ -109,7 +127,7 @@ func (s staleness) record(o *graph.Output) (cache.Record, Reason) {
 // was pulled, the proof that the image in out/ was built here.
 func recordOf(v *tree.View, o *graph.Output) (cache.Record, error) {
 	rec, err := v.Record(o)
-	if gone := errors.Is(err, fs.ErrNotExist); !gone && (err != nil || rec.Origin == cache.BuiltHere) {
+	if gone := errors.Is(err, fs.ErrNotExist); !gone && (err != nil || rec.Origin == cache.BuiltHere || rec.Origin == cache.InHub) {
 		return rec, err
 	}
 	if l, lerr := v.Layout(o); lerr == nil {

@@ -93,7 +93,7 @@ func finishWords(e events.Event) []line {
 	case plan.Unchanged:
 		return lines(change, none, fmt.Sprintf("%s: unchanged, its dependencies kept their digests %s", e.Ref, tally))
 	case plan.Reused:
-		return lines(change, none, fmt.Sprintf("%s: reused, another sx has built it %s", e.Ref, tally))
+		return lines(change, none, fmt.Sprintf("%s: reused, it is built already %s", e.Ref, tally))
 	case plan.Failed:
 		said := fmt.Sprintf("%s: failed after %s", e.Ref, took)
 		if e.Log != "" {

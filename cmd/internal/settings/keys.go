@@ -63,6 +63,8 @@ var keys = []key{
 	{name: "engine.tlskey", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSKey })},
 	{name: "engine.tlsservername", userOnly: ofTheAudit, set: to(parseWord, func(s *Settings) *string { return &s.Engine.TLSServerName })},
 	{name: "engine.tlsdir", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.TLSDir })},
+	{name: "engine.hub", userOnly: ofTheAudit, set: to(parseHub, func(s *Settings) *string { return &s.Engine.Hub })},
+	{name: "engine.results", userOnly: ofTheUser, set: to(oneOf("targets", "all", "none"), func(s *Settings) *string { return &s.Engine.Results })},
 	{name: "engine.reconnect", userOnly: ofTheMachine, set: to(parseDuration(time.Second, 24*time.Hour), func(s *Settings) *time.Duration { return &s.Engine.Reconnect })},
 	{name: "engine.podman_image", userOnly: ofTheAudit, set: to(parseWord, func(s *Settings) *string { return &s.Engine.PodmanImage })},
 	{name: "engine.runc", userOnly: ofTheAudit, set: to(parsePath, func(s *Settings) *string { return &s.Engine.Runc })},

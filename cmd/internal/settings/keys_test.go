@@ -87,7 +87,7 @@ func TestEveryFieldHasItsKey(t *testing.T) {
 		"build.jobs": "999", "build.memory": "9MB", "build.disk_floor": "9MB", "build.keep_going": "true", "build.platform": "linux/arm64", "build.progress": "plain",
 		"fetch.jobs": "99", "fetch.per_host": "9", "fetch.retries": "9", "fetch.stall": "9s", "fetch.max_file": "9MB",
 		"fetch.max_partial": "9GB", "fetch.user_agent": "x", "fetch.from": "oci://a.example/x", "engine.address": "docker", "engine.tlscacert": "/a",
-		"engine.tlscert": "/c", "engine.tlskey": "/k", "engine.tlsservername": "n", "engine.tlsdir": "/d", "engine.reconnect": "9s",
+		"engine.tlscert": "/c", "engine.tlskey": "/k", "engine.tlsservername": "n", "engine.tlsdir": "/d", "engine.reconnect": "9s", "engine.hub": "oci://a.example/x", "engine.results": "all",
 		"engine.podman_image": "i", "engine.runc": "/r", "engine.snapshotter": "native",
 		"engine.gzip": "go", "engine.cache_size": "9TB", "paths.state": "/s", "registries.hosts": "quay.io", "registries.namespace": "x",
 		"registries.mirrors": "a.example/x, b.example:5000/y/z", "registries.plain_http": "10.0.0.1:5000", "registries.foreign": "docker.io",

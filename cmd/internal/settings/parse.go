@@ -214,6 +214,15 @@ func parseSources(text string) (string, error) {
 	return text, err
 }
 
+// parseHub takes a registry's repository that engines exchange images through, or "".
+func parseHub(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	at, err := preseed.ParseHub(text)
+	return preseed.HubScheme + at.String(), err
+}
+
 // parseSignatures takes where signatures are: an address or a folder.
 func parseSignatures(text string) (string, error) {
 	if strings.Contains(text, "://") {

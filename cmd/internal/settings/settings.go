@@ -88,6 +88,8 @@ type Engine struct {
 	TLSDir, TLSCACert, TLSCert, TLSKey, TLSServerName string
 	Reconnect                                         time.Duration // an engine elsewhere that went away is waited for so long
 	PodmanImage                                       string        // "" means BuildKit's own image
+	Hub                                               string        // "oci://<host>/<repository>" that engines exchange images through; "" for none
+	Results                                           string        // which images a run with a hub brings to out/: targets, all or none
 
 	// Of the embedded engine:
 	Runc        string // absolute path; "" means the runc of PATH, else the one inside sx
@@ -122,6 +124,6 @@ func Default() Settings {
 		},
 		Registries: Registries{Hosts: []string{"docker.io", "quay.io"}, Namespace: "stagex", PerHost: 6},
 		Signatures: Signatures{Quorum: 2},
-		Engine:     Engine{Address: "embedded", Reconnect: 5 * time.Minute, Snapshotter: "auto", Gzip: "sx", CacheSize: 50 << 30},
+		Engine:     Engine{Address: "embedded", Results: "targets", Reconnect: 5 * time.Minute, Snapshotter: "auto", Gzip: "sx", CacheSize: 50 << 30},
 	}
 }

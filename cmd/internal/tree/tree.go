@@ -26,6 +26,10 @@ type Tree struct {
 	Published cache.Published
 	unread    []*cache.DigestsError // what of digests/ cannot be read
 
+	// InHub returns the record of an output whose image is in the hub of this run; nil:
+	// there is no hub. A View asks it for outputs that out/ has not.
+	InHub func(output string) (rec cache.Record, ok bool)
+
 	Root      *os.Root
 	foreign   func(graph.Image) error
 	Engines   func() []cache.EngineInfo // see [Options]; nil: there are none

@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -57,6 +59,10 @@ type entry struct {
 	read     cache.Layout // its blobs not checked
 	readErr  error
 
+	hubOnce sync.Once
+	hub     cache.Record
+	inHub   bool // out/ has none, and hub is the record of the image in the hub
+
 	mu        sync.Mutex
 	current   cache.Key // of a record that is current for these platforms
 	platforms []string
@@ -103,23 +109,54 @@ func (e *entry) check(store *cache.Store, output string) (cache.Layout, error) {
 	return e.layout, e.layoutErr
 }
 
-// Record is [cache.Store.Record].
+// Hub returns the record of an output that out/ has not and the hub of this run has.
+func (v *View) Hub(o *graph.Output) (cache.Record, bool) {
+	if v.InHub == nil {
+		return cache.Record{}, false
+	}
+	e := v.entry(o)
+	e.hubOnce.Do(func() {
+		if _, err := e.readLayout(v.Store, o.String()); errors.Is(err, fs.ErrNotExist) {
+			e.hub, e.inHub = v.InHub(o.String())
+		}
+	})
+	return e.hub, e.inHub
+}
+
+// hubLayout returns what out/ would hold if it had the image in the hub.
+func hubLayout(rec cache.Record) cache.Layout {
+	return cache.Layout{Output: rec.Output, Manifests: rec.Manifests, Index: rec.Index, Top: rec.Top}
+}
+
+// Record is [cache.Store.Record], or [View.Hub].
 func (v *View) Record(o *graph.Output) (cache.Record, error) {
+	if rec, ok := v.Hub(o); ok {
+		return rec, nil
+	}
 	return v.entry(o).readRecord(v.Store, o.String())
 }
 
-// Check is [cache.Store.CheckTime].
+// Check is [cache.Store.CheckTime], or the layout that [View.Hub] is about.
 func (v *View) Check(o *graph.Output) (cache.Layout, error) {
+	if rec, ok := v.Hub(o); ok {
+		return hubLayout(rec), nil
+	}
 	return v.entry(o).check(v.Store, o.String())
 }
 
 // Layout is [cache.Store.Read], or what Check has found.
 func (v *View) Layout(o *graph.Output) (cache.Layout, error) {
-	e := v.entry(o)
+	if rec, ok := v.Hub(o); ok {
+		return hubLayout(rec), nil
+	}
+	return v.entry(o).readLayout(v.Store, o.String())
+}
+
+func (e *entry) readLayout(store *cache.Store, output string) (cache.Layout, error) {
 	if e.checked.Load() {
 		return e.layout, nil
 	}
-	e.readOnce.Do(func() { e.read, e.readErr = v.Store.Read(o.String()) })
+	e.readOnce.Do(func() { e.read, e.readErr = store.Read(output) })
 	return e.read, e.readErr
 }
 

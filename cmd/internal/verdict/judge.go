@@ -125,6 +125,10 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 		v.Got = got
 		v.Want, published = j.published(o.String())
 	}
+	if in, ok := j.View.Hub(o); ok {
+		v.Word, v.Note = Unproven, "in the hub "+in.From+", its bytes not seen here"
+		return v
+	}
 	rec, proven := j.View.Proof(o, v.Got)
 	if !proven {
 		v.Word, v.Note = Unproven, j.origin(o)
