@@ -11,7 +11,7 @@ import (
 // addHubFlags adds --hub and --results; both are settings too.
 func addHubFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.String("hub", "", "engines elsewhere exchange images through the registry's repository `oci://HOST/REPOSITORY`")
+	f.String("hub", "", "engines elsewhere exchange images through `HUB`, a repository of a registry: oci://HOST/REPOSITORY")
 	f.String("results", "", "with --hub, `WHICH` images to bring to out/: targets, all or none (default targets)")
 	group(f, groupEngine, "hub", "results")
 }

@@ -13,8 +13,9 @@ import (
 
 // notRun are the commands of pages that no test can run, and why. It should be short.
 var notRun = map[string]string{
-	"sx build --all --engine ssh://builder":           "another machine; enginetest builds on an sshd of its own",
-	"go install codeberg.org/stagex/sx/cmd/sx@latest": "it takes what was pushed, not this checkout",
+	"sx build --all --engine ssh://builder":                                                           "another machine; enginetest builds on an sshd of its own",
+	"sx build --all --engine tcp://builder:1234 --hub oci://registry.example:5000/hub --results none": "another machine and a registry; enginetest builds through one",
+	"go install codeberg.org/stagex/sx/cmd/sx@latest":                                                 "it takes what was pushed, not this checkout",
 }
 
 // developers are the beginnings of commands for those who work on sx: CI runs the tests by
