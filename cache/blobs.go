@@ -31,6 +31,9 @@ func (s *blobs) shared(d oci.Digest) string { return s.Dir("blobs", "sha256", d.
 // BlobPath returns the path of a shared blob after checking its digest; fs.ErrNotExist if
 // there is none. The caller must not write to the file, nor link it but by Link.
 func (s *blobs) BlobPath(d oci.Digest) (string, error) {
+	if s.hasShared(d) {
+		return s.shared(d), nil
+	}
 	f, err := s.openShared(d)
 	if err != nil {
 		return "", fmt.Errorf("finding blob %s: %w", d, err)
@@ -39,16 +42,28 @@ func (s *blobs) BlobPath(d oci.Digest) (string, error) {
 	return s.shared(d), nil
 }
 
+// hasShared reports whether there is a shared blob whose digest the stat cache knows. If it
+// reports false openShared finds out.
+func (s *blobs) hasShared(d oci.Digest) bool {
+	st, err := disk.StatPath(s.shared(d))
+	if err != nil || !st.Regular {
+		return false
+	}
+	sum, ok := s.stats.Lookup(st)
+	return ok && sum == d.Sum()
+}
+
 // openShared fails with fs.ErrNotExist for a damaged blob too; share will replace it.
 func (s *blobs) openShared(d oci.Digest) (*os.File, error) {
-	f, err := disk.OpenRegular(unix.AT_FDCWD, s.shared(d), s.shared(d))
+	path := s.shared(d)
+	f, st, err := disk.OpenStamped(unix.AT_FDCWD, path, path)
 	if err != nil {
 		return nil, err
 	}
-	sound, err := s.hasDigest(f, d)
+	sound, err := s.hasDigest(f, st, d)
 	if err == nil && !sound {
 		s.log.Warn("shared blob is damaged", zap.String("digest", d.String()))
-		err = &fs.PathError{Op: "open", Path: s.shared(d), Err: fs.ErrNotExist}
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	if err != nil {
 		f.Close()
@@ -57,14 +72,10 @@ func (s *blobs) openShared(d oci.Digest) (*os.File, error) {
 	return f, nil
 }
 
-// hasDigest reports whether f, a shared blob, has digest d. One that cannot be read has
-// not: it is as good as gone.
-func (s *blobs) hasDigest(f *os.File, d oci.Digest) (bool, error) {
-	st, err := disk.StatFile(f)
-	if err != nil {
-		return false, err
-	}
-	sum, err := s.stats.SumFile(context.Background(), f)
+// hasDigest reports whether f, a shared blob with stamp st, has digest d. One that cannot be
+// read has not: it is as good as gone.
+func (s *blobs) hasDigest(f *os.File, st disk.Stamp, d oci.Digest) (bool, error) {
+	sum, err := s.stats.SumStamped(context.Background(), f, st)
 	if memo.Unreadable(context.Background(), err) || err == nil && sum != d.Sum() {
 		s.stats.Damage(st.Inode)
 		return false, nil
@@ -93,6 +104,9 @@ func (s *blobs) Link(d oci.Digest, dst string) error {
 // share makes f, which is verified, sealed and at path, the shared blob, unless a sound
 // one is there.
 func (s *blobs) share(d oci.Digest, f *os.File, path string) error {
+	if err := s.linkOrCopy(d, f, path, s.shared(d)); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	if old, err := s.openShared(d); err == nil {
 		return old.Close()
 	}
@@ -156,12 +170,12 @@ func (s *blobs) copyVia(folder string, d oci.Digest, size int64, f *os.File, dst
 	if err := s.fill(tmp, d, size, io.NewSectionReader(f, 0, size)); err != nil {
 		return err
 	}
-	return s.stats.Keep(tmp.File, 0, func() error { return os.Rename(tmp.Path, dst) })
+	return s.stats.Keep(tmp.File, 0, func() error { return tmp.Rename(dst) })
 }
 
 // fill writes a blob to tmp, a new file that no other process knows, syncs it and
 // remembers its hash.
-func (s *blobs) fill(tmp disk.Temp, d oci.Digest, size int64, r io.Reader) error {
+func (s *blobs) fill(tmp *disk.Temp, d oci.Digest, size int64, r io.Reader) error {
 	if err := oci.CopyVerified(tmp, r, d, size); err != nil {
 		return err
 	}

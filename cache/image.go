@@ -149,11 +149,9 @@ func (s *outputs) imported(output string) (Layout, bool) {
 		return Layout{}, false
 	}
 	for _, d := range blobs.([]oci.Descriptor) {
-		f, err := s.openShared(d.Digest)
-		if err != nil {
+		if _, err := s.BlobPath(d.Digest); err != nil {
 			return Layout{}, false
 		}
-		f.Close()
 	}
 	return l, true
 }
@@ -161,8 +159,7 @@ func (s *outputs) imported(output string) (Layout, bool) {
 func (s *blobs) shareAll(r *layout.Reader, blobs []oci.Descriptor) error {
 	imported := false
 	for _, d := range blobs {
-		if shared, err := s.openShared(d.Digest); err == nil {
-			shared.Close()
+		if _, err := s.BlobPath(d.Digest); err == nil {
 			continue
 		}
 		if err := s.shareBlob(r, d); err != nil {

@@ -108,10 +108,9 @@ func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	defer f.Close()
-	tmp := filepath.Join(t.path, rand.Text())
-	defer os.Remove(tmp)
-	if err := errors.Join(t.s.linkOpen(f, path, tmp), seal(tmp)); err != nil {
+	tmp := &disk.Temp{File: f, Path: filepath.Join(t.path, rand.Text())}
+	defer tmp.Discard()
+	if err := errors.Join(t.s.linkOpen(f, path, tmp.Path), seal(tmp.Path)); err != nil {
 		t.s.log.Debug("blob is copied", zap.String("digest", d.String()), zap.Error(err))
 		return t.WriteBlob(d, size, f)
 	}
@@ -121,7 +120,7 @@ func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if err := t.s.rememberSealed(f, d); err != nil {
 		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
 	}
-	return t.place(d, size, f, tmp)
+	return t.place(d, size, tmp)
 }
 
 // WriteBlob adds a blob of exactly size bytes with digest d, read from r.
@@ -132,7 +131,7 @@ func (t *Staging) WriteBlob(d oci.Digest, size int64, r io.Reader) error {
 	if err := (oci.Descriptor{Digest: d, Size: size}).Check(); err != nil {
 		return fmt.Errorf("adding blob: %w", err)
 	}
-	tmp, err := disk.CreateTemp(t.path)
+	tmp, err := disk.CreateIn(t.path)
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
@@ -140,7 +139,7 @@ func (t *Staging) WriteBlob(d oci.Digest, size int64, r io.Reader) error {
 	if err := t.s.fill(tmp, d, size, r); err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	return t.place(d, size, tmp.File, tmp.Path)
+	return t.place(d, size, tmp)
 }
 
 func (t *Staging) checkSize(d oci.Digest, size int64) error {
@@ -152,13 +151,13 @@ func (t *Staging) checkSize(d oci.Digest, size int64) error {
 	return nil
 }
 
-// place makes a sealed, synced and verified file at tmp the shared blob, and moves it into
-// the layout.
-func (t *Staging) place(d oci.Digest, size int64, f *os.File, tmp string) error {
-	if err := t.s.share(d, f, tmp); err != nil {
+// place makes a sealed, synced and verified file the shared blob, and moves it into the
+// layout.
+func (t *Staging) place(d oci.Digest, size int64, tmp *disk.Temp) error {
+	if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
 		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
 	}
-	err := t.s.stats.Keep(f, 0, func() error { return os.Rename(tmp, t.blob(d)) })
+	err := t.s.stats.Keep(tmp.File, 0, func() error { return tmp.Rename(t.blob(d)) })
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}

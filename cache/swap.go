@@ -35,10 +35,13 @@ func (s *swaps) swap(staged, output string) error {
 }
 
 func ensureOut(out string) error {
-	if err := os.Mkdir(out, 0o755); err == nil {
-		return errors.Join(os.Chmod(out, 0o755), disk.SyncDir(filepath.Dir(out)))
-	}
 	info, err := os.Lstat(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(out, 0o755); err == nil {
+			return errors.Join(os.Chmod(out, 0o755), disk.SyncDir(filepath.Dir(out)))
+		}
+		info, err = os.Lstat(out) // another process made it meanwhile
+	}
 	if err == nil && !info.IsDir() {
 		err = disk.NotFolder(out, info)
 	}
@@ -55,7 +58,7 @@ func (s *swaps) swapInto(staged, final, output string) (err error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
-		if err = os.Rename(staged, final); err == nil || errors.Is(err, unix.EXDEV) {
+		if err = disk.Rename(staged, final); err == nil || errors.Is(err, unix.EXDEV) {
 			return err
 		}
 	}
@@ -74,17 +77,17 @@ func (s *swaps) swapAside(staged, final, output string) error {
 	if err := s.recoverSwap(output); err != nil {
 		return err
 	}
-	err = os.Rename(final, aside)
+	err = disk.Rename(final, aside)
 	if errors.Is(err, fs.ErrNotExist) {
-		return os.Rename(staged, final)
+		return disk.Rename(staged, final)
 	}
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(disk.SyncDir(s.Dir("swap")), os.Rename(staged, final)); err != nil {
-		return errors.Join(err, os.Rename(aside, final))
+	if err := errors.Join(disk.SyncDir(s.Dir("swap")), disk.Rename(staged, final)); err != nil {
+		return errors.Join(err, disk.Rename(aside, final))
 	}
-	return errors.Join(disk.SyncDir(filepath.Dir(final)), os.Rename(aside, staged))
+	return errors.Join(disk.SyncDir(filepath.Dir(final)), disk.Rename(aside, staged))
 }
 
 // recoverSwaps finishes or undoes what swapAside of a killed process began.
@@ -126,5 +129,5 @@ func (s *swaps) recoverSwap(output string) error {
 	if err := ensureOut(s.Out("")); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(aside, s.Out(output)), disk.SyncDir(s.Out("")))
+	return errors.Join(disk.Rename(aside, s.Out(output)), disk.SyncDir(s.Out("")))
 }

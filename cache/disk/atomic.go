@@ -21,7 +21,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
 	defer tmp.Discard()
-	if err := os.Rename(tmp.Path, path); err != nil {
+	if err := tmp.Rename(path); err != nil {
 		return folderInTheWay(path, fmt.Errorf("writing %q: %w", path, err))
 	}
 	return SyncDir(filepath.Dir(path))
@@ -30,42 +30,61 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 // Temp is a temporary file, locked while it is open.
 type Temp struct {
 	*os.File
-	Path string
+	Path string // "" once Rename has given it another
 }
 
 // CreateTemp makes a temporary file, mode 0600, with a random name in folder.
-func CreateTemp(folder string) (Temp, error) {
+func CreateTemp(folder string) (*Temp, error) {
 	for {
-		path := filepath.Join(folder, ".sx-"+rand.Text())
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		tmp, err := CreateIn(folder)
 		if err != nil {
-			return Temp{}, err
+			return nil, err
 		}
-		if TryClaim(f, path) {
-			return Temp{f, path}, nil
+		if TryClaim(tmp.File, tmp.Path) {
+			return tmp, nil
 		}
-		f.Close()
+		tmp.Close()
 	}
 }
 
+// CreateIn is CreateTemp in a folder that this process has locked: the file has no lock of
+// its own.
+func CreateIn(folder string) (*Temp, error) {
+	path := filepath.Join(folder, ".sx-"+rand.Text())
+	f, err := OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &Temp{f, path}, nil
+}
+
 // writeTemp returns a synced file that still holds its lock.
-func writeTemp(folder string, data []byte, perm fs.FileMode) (Temp, error) {
+func writeTemp(folder string, data []byte, perm fs.FileMode) (*Temp, error) {
 	tmp, err := CreateTemp(folder)
 	if err != nil {
-		return Temp{}, err
+		return nil, err
 	}
 	_, err = tmp.Write(data)
 	if err := errors.Join(err, tmp.Chmod(perm), tmp.Sync()); err != nil {
 		tmp.Discard()
-		return Temp{}, err
+		return nil, err
 	}
 	return tmp, nil
+}
+
+// Rename gives the file its final name, in the place of what has it.
+func (t *Temp) Rename(path string) error {
+	if err := Rename(t.Path, path); err != nil {
+		return err
+	}
+	t.Path = ""
+	return nil
 }
 
 // WriteNew writes and syncs a new file, in a folder that no other process reads before it
 // is complete. It fails if the file exists.
 func WriteNew(path string, data []byte, perm fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	f, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
@@ -74,14 +93,16 @@ func WriteNew(path string, data []byte, perm fs.FileMode) error {
 }
 
 // Discard closes the file, and removes it if it still has its temporary name.
-func (t Temp) Discard() {
-	os.Remove(t.Path)
+func (t *Temp) Discard() {
+	if t.Path != "" {
+		RemoveFile(t.Path)
+	}
 	t.Close()
 }
 
 // SyncDir syncs a folder, so that renames in it survive a power cut.
 func SyncDir(path string) error {
-	f, err := os.Open(path)
+	f, err := OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("syncing %q: %w", path, err)
 	}

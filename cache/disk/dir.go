@@ -88,19 +88,25 @@ func readBounded(f *os.File, limit int64) ([]byte, error) {
 // OpenRegular opens a regular file for reading, name being relative to the folder at, and
 // path for messages. It never blocks, and refuses a link.
 func OpenRegular(at int, name, path string) (*os.File, error) {
+	f, _, err := OpenStamped(at, name, path)
+	return f, err
+}
+
+// OpenStamped is OpenRegular, and returns the stamp that the file had when it was opened.
+func OpenStamped(at int, name, path string) (*os.File, Stamp, error) {
 	f, err := OpenAt(at, name, path, unix.O_NONBLOCK)
 	if err != nil {
-		return nil, err
+		return nil, Stamp{}, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	st, err := StatFile(f)
+	if err == nil && !st.Regular {
 		err = fmt.Errorf("opening %q: not a regular file", path)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, Stamp{}, err
 	}
-	return f, nil
+	return f, st, nil
 }
 
 // OpenAt opens a file for reading with more flags of open(2), without following a link at

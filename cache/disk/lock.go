@@ -79,7 +79,7 @@ func ClaimDir(parent, prefix string) (string, *os.File, error) {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return "", nil, err
 		}
-		f, err := os.Open(path)
+		f, err := OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err == nil && TryClaim(f, path) {
 			return path, f, nil
 		}

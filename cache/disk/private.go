@@ -19,7 +19,11 @@ const IsLink = "it is a symbolic link, which sx does not follow"
 
 // NotFolder returns the error for a path that is not a folder.
 func NotFolder(path string, info fs.FileInfo) error {
-	if info.Mode()&fs.ModeSymlink != 0 {
+	return notFolder(path, info.Mode()&fs.ModeSymlink != 0)
+}
+
+func notFolder(path string, isLink bool) error {
+	if isLink {
 		return &UnsafeError{path, IsLink}
 	}
 	return &UnsafeError{path, "it is not a folder; move it away"}
@@ -37,25 +41,24 @@ func folderInTheWay(path string, err error) error {
 // EnsurePrivate makes a folder of mode 0700, or checks that the existing one is a folder
 // of this user that no other user may write to.
 func EnsurePrivate(path string) error {
-	failed := os.Mkdir(path, 0o700)
-	if failed == nil {
-		return os.Chmod(path, 0o700)
-	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = failed
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	if errors.Is(err, unix.ENOENT) {
+		failed := os.Mkdir(path, 0o700)
+		if failed == nil {
+			return os.Chmod(path, 0o700)
+		}
+		if err = unix.Lstat(path, &st); errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("making %q: %w", path, failed)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("making %q: %w", path, err)
+		return fmt.Errorf("making %q: %w", path, &fs.PathError{Op: "stat", Path: path, Err: err})
 	}
-	if !info.IsDir() {
-		return NotFolder(path, info)
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return notFolder(path, st.Mode&unix.S_IFMT == unix.S_IFLNK)
 	}
-	st, err := StatPath(path)
-	if err != nil {
-		return fmt.Errorf("making %q: %w", path, err)
-	}
-	return CheckOwner(path, st, os.Geteuid(), Yours(path)+"run as that user, or set paths.state")
+	return CheckOwner(path, StampOf(&st), os.Geteuid(), Yours(path)+"run as that user, or set paths.state")
 }
 
 // Yours returns the beginning of a remedy: the command that gives path to this user; ""

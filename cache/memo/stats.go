@@ -94,6 +94,11 @@ func (s *Stats) SumFile(ctx context.Context, f *os.File) ([sha256.Size]byte, err
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
+	return s.SumStamped(ctx, f, st)
+}
+
+// SumStamped is SumFile of a file that had stamp st when it was opened.
+func (s *Stats) SumStamped(ctx context.Context, f *os.File, st disk.Stamp) ([sha256.Size]byte, error) {
 	if sum, ok := s.Lookup(st); ok {
 		return sum, nil
 	}
