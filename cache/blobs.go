@@ -241,12 +241,18 @@ func (s *blobs) clear(path string) error {
 // discard removes a folder in tmp/, or a file, with the layouts in it. Shared blobs stay,
 // also those that no layout has: the next run may need them.
 func (s *blobs) discard(path string) error {
+	if disk.RemoveFolder(path) == nil { // nothing is in it
+		return nil
+	}
 	return errors.Join(s.unlinkBlobs(path, false), os.RemoveAll(path))
 }
 
 // discardReplaced is discard for a layout that was replaced: shared blobs that only it had
 // are removed too.
 func (s *blobs) discardReplaced(path string) error {
+	if _, err := disk.StatPath(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	return errors.Join(s.unlinkBlobs(path, true), os.RemoveAll(path))
 }
 

@@ -8,19 +8,22 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// TestImportAgain: what is imported a second time is found without being read, and a
+// TestImportAgain: what this process has committed or imported is found without being read, and a
 // shared blob that is gone, another image and a damaged blob are noticed all the same.
 func TestImportAgain(t *testing.T) {
 	s := newStoreLater(t)
 	s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
 	l := buildImage("one", "two").commit(t, s, "core-x")
-	if _, ok := s.imported("core-x"); ok {
-		t.Fatal("imported before anything was")
-	}
-	must(s.Import(t.Context(), "core-x"))(t)
-	again, ok := s.imported("core-x")
-	if !ok || diff(l, again) != "" {
-		t.Errorf("read again; it was %v, is %v", l, again)
+	for _, what := range []string{"committed", "imported"} {
+		again, ok := s.imported("core-x")
+		if !ok || diff(l, again) != "" {
+			t.Errorf("%s and read again; it was %v, is %v", what, l, again)
+		}
+		s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
+		if _, ok := s.imported("core-x"); ok {
+			t.Fatal("imported before anything was")
+		}
+		must(s.Import(t.Context(), "core-x"))(t)
 	}
 
 	one := oci.DigestOf([]byte("one"))

@@ -268,21 +268,21 @@ func (s *outputs) Touch(outputs []string, t time.Time) error {
 }
 
 func (s *outputs) touch(output string, t time.Time) error {
-	r, err := s.openLayout(output)
+	if err := CheckName(output); err != nil {
+		return err
+	}
+	out, err := disk.OpenDir(s.Out(""))
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	folder, index := r.Folder()
-	path := filepath.Join(folder.Path, layout.IndexName)
-	st, err := disk.StatPath(path)
+	defer out.Close()
+	folder, err := out.Sub(output)
 	if err != nil {
 		return err
 	}
-	if st.Nlink != 1 {
-		if err := disk.WriteFile(path, index, 0o644, s.Dir("tmp")); err != nil {
-			return err
-		}
+	defer folder.Close()
+	if err := s.unshareIndex(folder); err != nil {
+		return err
 	}
 	ts, err := unix.TimeToTimespec(t)
 	if err != nil {
@@ -290,4 +290,22 @@ func (s *outputs) touch(output string, t time.Time) error {
 	}
 	times := []unix.Timespec{ts, ts} // access, modification
 	return unix.UtimesNanoAt(int(folder.F.Fd()), layout.IndexName, times, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// unshareIndex replaces an index.json that has several hard links by a copy.
+func (s *outputs) unshareIndex(folder disk.Dir) error {
+	st, err := folder.Stat(layout.IndexName)
+	switch {
+	case err != nil:
+		return err
+	case !st.Regular:
+		return fmt.Errorf("opening %q: not a regular file", filepath.Join(folder.Path, layout.IndexName))
+	case st.Nlink == 1:
+		return nil
+	}
+	index, err := folder.Read(layout.IndexName, oci.MaxDocument)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFile(filepath.Join(folder.Path, layout.IndexName), index, 0o644, s.Dir("tmp"))
 }

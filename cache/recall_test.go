@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"reflect"
@@ -99,12 +100,10 @@ func recalling(t *testing.T, tree string) *Store {
 	return s
 }
 
-// TestWholeIsNotBelievedForLong changes a layout that was found whole and is
-// remembered in every way that makes it another.
-func TestWholeIsNotBelievedForLong(t *testing.T) {
-	image := buildImage("layer")
+// layoutChanges make the layout of an image with the layer "layer" another, in every way.
+func layoutChanges() map[string]func(out string) error {
 	layer := oci.DigestOf([]byte("layer")).Hex()
-	for name, change := range map[string]func(out string) error{
+	return map[string]func(out string) error{
 		"nothing": func(string) error { return nil },
 		"a blob's byte": func(out string) error {
 			path := out + "/blobs/sha256/" + layer
@@ -119,8 +118,15 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 			os.Chmod(path, 0o444)
 			return os.Chtimes(path, info.ModTime(), info.ModTime())
 		},
-		"a blob gone":     func(out string) error { return os.Remove(out + "/blobs/sha256/" + layer) },
-		"index.json":      func(out string) error { return os.WriteFile(out+"/index.json", []byte("{}"), 0o644) },
+		"a blob gone": func(out string) error { return os.Remove(out + "/blobs/sha256/" + layer) },
+		"index.json":  func(out string) error { return os.WriteFile(out+"/index.json", []byte("{}"), 0o644) },
+		"index.json of the same size": func(out string) error {
+			data, err := os.ReadFile(out + "/index.json")
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(out+"/index.json", bytes.Replace(data, []byte("sha256:"), []byte("sha257:"), 1), 0o644)
+		},
 		"a folder gone":   func(out string) error { return os.RemoveAll(out + "/blobs") },
 		"something stray": func(out string) error { return os.WriteFile(out+"/manifest.json", nil, 0o644) },
 		"a link in its place": func(out string) error {
@@ -129,7 +135,14 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 			}
 			return os.Symlink("core-x.old", out)
 		},
-	} {
+	}
+}
+
+// TestWholeIsNotBelievedForLong changes a layout that was found whole and is
+// remembered in every way that makes it another.
+func TestWholeIsNotBelievedForLong(t *testing.T) {
+	image := buildImage("layer")
+	for name, change := range layoutChanges() {
 		t.Run(name, func(t *testing.T) {
 			s := recalling(t, mkdir(t, t.TempDir(), "tree"))
 			want := image.commit(t, s, "core-x")
@@ -150,6 +163,31 @@ func TestWholeIsNotBelievedForLong(t *testing.T) {
 			}
 			got, gotErr := recalling(t, s.tree).Check("core-x")
 			read, readErr := open(t, s.tree).Check("core-x")
+			if !reflect.DeepEqual(got, read) || fmt.Sprint(gotErr) != fmt.Sprint(readErr) {
+				t.Errorf("recalled %+v, %v\nread %+v, %v", got, gotErr, read, readErr)
+			}
+			if same := gotErr == nil && len(got.Stray) == 0; same != (name == "nothing") {
+				t.Errorf("whole: %+v, %v", got, gotErr)
+			}
+		})
+	}
+}
+
+// TestCommittedIsNotBelievedForLong: what was committed is remembered without being read
+// again, and a change is noticed however soon it comes.
+func TestCommittedIsNotBelievedForLong(t *testing.T) {
+	image := buildImage("layer")
+	for name, change := range layoutChanges() {
+		t.Run(name, func(t *testing.T) {
+			tree := mkdir(t, t.TempDir(), "tree")
+			s := must(Open(tree, Options{KeyFile: tree + ".key", Build: "test"}))(t)
+			want := image.commit(t, s, "core-x")
+			if l, ok := s.peekLayout("core-x"); !ok || !reflect.DeepEqual(l, want) {
+				t.Fatalf("remembered %+v, %v; want %+v", l, ok, want)
+			}
+			must(0, change(s.Out("core-x")))(t)
+			got, gotErr := s.Check("core-x")
+			read, readErr := open(t, tree).Check("core-x")
 			if !reflect.DeepEqual(got, read) || fmt.Sprint(gotErr) != fmt.Sprint(readErr) {
 				t.Errorf("recalled %+v, %v\nread %+v, %v", got, gotErr, read, readErr)
 			}
@@ -227,5 +265,34 @@ func TestRecordIsNotBelievedForLong(t *testing.T) {
 	}
 	if _, err := recalling(t, s.tree).Record("core-x"); err == nil {
 		t.Error("a record that is gone is believed")
+	}
+}
+
+// TestPutRecordIsRemembered: a record that was written is not read again, says what reading
+// it would, and is not believed once its file is another, however soon that is.
+func TestPutRecordIsRemembered(t *testing.T) {
+	tree := mkdir(t, t.TempDir(), "tree")
+	s := must(Open(tree, Options{KeyFile: tree + ".key", Build: "test"}))(t)
+	l := buildImage("layer").commit(t, s, "core-x")
+	one, two := Dep{"core-one", l.Manifests}, Dep{"core-two", l.Manifests}
+	for what, deps := range map[string]Deps{"none": nil, "sorted": {one, two}, "not sorted": {two, one}, "twice": {one, one}} {
+		r := Record{
+			Output: "core-x", Origin: BuiltHere, Key: Key{l.Top.Sum()}, Manifests: l.Manifests, Index: l.Index, Top: l.Top,
+			Deps: deps, Started: time.Now(), Finished: time.Now(),
+		}
+		must(0, s.PutRecord(r))(t)
+		path := s.recordPath("core-x")
+		if _, ok := s.knownRecord(path, "core-x"); ok != deps.sorted() {
+			t.Errorf("%s: remembered is %v", what, ok)
+		}
+		got, read := must(s.Record("core-x"))(t), must(open(t, tree).Record("core-x"))(t)
+		if !reflect.DeepEqual(got, read) {
+			t.Errorf("%s: remembered %+v\nread %+v", what, got, read)
+		}
+		data := must(os.ReadFile(path))(t)
+		write(t, path, bytes.Replace(data, []byte(`"no_cache":false`), []byte(`"no_cache": true`), 1))
+		if _, err := s.Record("core-x"); err == nil {
+			t.Errorf("%s: a forged record is believed", what)
+		}
 	}
 }

@@ -71,6 +71,16 @@ func (d Deps) Images(output string) []oci.Manifest {
 	return d[i].Images
 }
 
+// sorted reports whether the dependencies are in order, each once.
+func (d Deps) sorted() bool {
+	for i := range d {
+		if i > 0 && d[i-1].Output >= d[i].Output {
+			return false
+		}
+	}
+	return true
+}
+
 // MarshalJSON implements [json.Marshaler].
 func (d Deps) MarshalJSON() ([]byte, error) {
 	images := make(map[string][]oci.Manifest, len(d))

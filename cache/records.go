@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -73,7 +74,20 @@ func (s *records) PutRecord(r Record) error {
 		old.Key == r.Key && slices.Equal(old.Manifests, r.Manifests) {
 		return nil
 	}
-	return disk.WriteFile(s.recordPath(r.Output), data, 0o600, s.Dir("tmp"))
+	return s.writeRecord(r, data)
+}
+
+// writeRecord writes the file of r, and remembers r: verdicts and plans need not read it.
+func (s *records) writeRecord(r Record, data []byte) error {
+	path := s.recordPath(r.Output)
+	st, err := disk.WriteSealed(path, data, 0o600, s.Dir("tmp"), time.Now().Add(-memo.Past))
+	if err != nil {
+		return err
+	}
+	if name, ok := s.memoName(path); ok && r.Deps.sorted() { // as they are read
+		s.memo.PutMade(name, []memo.Item{{Mode: 0o600, Sum: sha256.Sum256(data), St: st}}, packRecord(r, nil))
+	}
+	return nil
 }
 
 // Proof returns the record of a build here of output that had digest d: the proof of d, or

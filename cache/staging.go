@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/layout"
+	"codeberg.org/stagex/sx/cache/memo"
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
@@ -28,7 +30,7 @@ type Staging struct {
 	lock   *os.File
 
 	mu    sync.Mutex
-	sizes map[oci.Digest]int64 // blobs in the layout
+	blobs map[oci.Digest]disk.Stamp // in the layout; another process may link them, which changes the ctime
 	done  bool
 }
 
@@ -44,7 +46,7 @@ func (s *Store) Stage(output string) (*Staging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("staging output %q: %w", output, err)
 	}
-	t := &Staging{s: s, output: output, path: path, lock: lock, sizes: map[oci.Digest]int64{}}
+	t := &Staging{s: s, output: output, path: path, lock: lock, blobs: map[oci.Digest]disk.Stamp{}}
 	if err := makeDirs(t.layout(), t.layout("blobs"), t.layout("blobs", "sha256")); err != nil {
 		return nil, errors.Join(fmt.Errorf("staging output %q: %w", output, err), t.Close())
 	}
@@ -74,7 +76,7 @@ func (t *Staging) blob(d oci.Digest) string { return t.layout("blobs", "sha256",
 // these have it.
 func (t *Staging) Has(d oci.Digest) bool {
 	t.mu.Lock()
-	_, ok := t.sizes[d]
+	_, ok := t.blobs[d]
 	t.mu.Unlock()
 	if ok || d.IsZero() {
 		return ok
@@ -83,18 +85,28 @@ func (t *Staging) Has(d oci.Digest) bool {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return false
 	}
-	info, err := os.Lstat(t.blob(d))
+	st, err := disk.StatPath(t.blob(d))
 	if err != nil {
 		return false
 	}
-	t.add(d, info.Size())
+	t.add(d, st)
 	return true
 }
 
-func (t *Staging) add(d oci.Digest, size int64) {
+func (t *Staging) add(d oci.Digest, st disk.Stamp) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sizes[d] = size
+	t.blobs[d] = st
+}
+
+// Size returns how many bytes the blobs have together.
+func (t *Staging) Size() (bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, st := range t.blobs {
+		bytes += st.Size
+	}
+	return bytes
 }
 
 // LinkBlob adds the file at path, as a hard link if possible, and else as a copy. The file
@@ -120,7 +132,7 @@ func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if err := t.s.rememberSealed(f, d); err != nil {
 		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
 	}
-	return t.place(d, size, tmp)
+	return t.place(d, tmp)
 }
 
 // WriteBlob adds a blob of exactly size bytes with digest d, read from r.
@@ -139,21 +151,21 @@ func (t *Staging) WriteBlob(d oci.Digest, size int64, r io.Reader) error {
 	if err := t.s.fill(tmp, d, size, r); err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	return t.place(d, size, tmp)
+	return t.place(d, tmp)
 }
 
 func (t *Staging) checkSize(d oci.Digest, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sizes[d] != size {
-		return &oci.DamagedError{Digest: d, Err: fmt.Errorf("adding blob %s: size is %d, not %d", d, t.sizes[d], size)}
+	if is := t.blobs[d].Size; is != size {
+		return &oci.DamagedError{Digest: d, Err: fmt.Errorf("adding blob %s: size is %d, not %d", d, is, size)}
 	}
 	return nil
 }
 
 // place makes a sealed, synced and verified file the shared blob, and moves it into the
 // layout.
-func (t *Staging) place(d oci.Digest, size int64, tmp *disk.Temp) error {
+func (t *Staging) place(d oci.Digest, tmp *disk.Temp) error {
 	if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
 		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
 	}
@@ -161,7 +173,11 @@ func (t *Staging) place(d oci.Digest, size int64, tmp *disk.Temp) error {
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	t.add(d, size)
+	st, err := disk.StatFile(tmp.File)
+	if err != nil {
+		return fmt.Errorf("adding blob %s: %w", d, err)
+	}
+	t.add(d, st)
 	return nil
 }
 
@@ -185,25 +201,26 @@ func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations 
 	if t.isDone() {
 		return Layout{}, errors.New("the staging is closed")
 	}
-	if err := t.writeFiles(index, annotations); err != nil {
+	made := &madeLayout{at: time.Now().Add(-memo.Past)}
+	if err := t.writeFiles(made, index, annotations); err != nil {
 		return Layout{}, err
 	}
-	l, err := t.check(ctx)
+	l, blobs, err := t.check(ctx)
 	if err != nil {
 		return Layout{}, err
 	}
-	for _, path := range []string{
-		t.layout("blobs", "sha256"), t.layout("blobs"), t.layout(), t.s.Dir("blobs", "sha256"),
-	} {
-		if err := disk.SyncDir(path); err != nil {
-			return Layout{}, err
-		}
+	if err := errors.Join(t.seal(made, blobs), disk.SyncDir(t.s.Dir("blobs", "sha256"))); err != nil {
+		return Layout{}, err
 	}
 	if ctx.Err() != nil {
 		return Layout{}, context.Cause(ctx)
 	}
 	l.Output = t.output
-	return l, t.s.swap(t.layout(), t.output)
+	if err := t.s.swap(t.layout(), t.output); err != nil {
+		return Layout{}, err
+	}
+	t.s.rememberMade(l, made.items, blobs)
+	return l, nil
 }
 
 func (t *Staging) isDone() bool {
@@ -212,37 +229,26 @@ func (t *Staging) isDone() bool {
 	return t.done
 }
 
-func (t *Staging) writeFiles(top oci.Descriptor, annotations map[string]string) error {
-	data, err := oci.IndexJSON(top, annotations)
-	if err != nil {
-		return err
-	}
-	if err := disk.WriteNew(t.layout(layout.VersionName), []byte(layout.VersionFile), 0o644); err != nil {
-		return err
-	}
-	return disk.WriteNew(t.layout(layout.IndexName), data, 0o644)
-}
-
 // check reads the staged layout like any other; its blobs were hashed when added.
-func (t *Staging) check(ctx context.Context) (Layout, error) {
+func (t *Staging) check(ctx context.Context) (Layout, []oci.Descriptor, error) {
 	folder, err := disk.OpenDir(t.layout())
 	if err != nil {
-		return Layout{}, err
+		return Layout{}, nil, err
 	}
 	r, err := layout.Open(folder, t.s.stats)
 	if err != nil {
-		return Layout{}, err
+		return Layout{}, nil, err
 	}
 	defer r.Close()
 	c, err := r.Check(ctx, true)
 	if err != nil {
-		return Layout{}, err
+		return Layout{}, nil, err
 	}
 	blobs, err := r.Blobs(c)
 	if err != nil {
-		return Layout{}, err
+		return Layout{}, nil, err
 	}
-	return c.Layout, t.drop(blobs)
+	return c.Layout, blobs, t.drop(blobs)
 }
 
 // drop removes staged blobs that the layout does not name.
@@ -250,7 +256,7 @@ func (t *Staging) drop(wanted []oci.Descriptor) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	stray := map[oci.Digest]bool{}
-	for d := range t.sizes {
+	for d := range t.blobs {
 		stray[d] = true
 	}
 	for _, d := range wanted {
@@ -260,7 +266,7 @@ func (t *Staging) drop(wanted []oci.Descriptor) error {
 		if err := t.s.unlink(d, t.blob(d), false); err != nil {
 			return err
 		}
-		delete(t.sizes, d)
+		delete(t.blobs, d)
 	}
 	return nil
 }

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces path by data, completely or not at all: it writes a temporary file
@@ -21,10 +24,27 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
 	defer tmp.Discard()
-	if err := tmp.Rename(path); err != nil {
-		return folderInTheWay(path, fmt.Errorf("writing %q: %w", path, err))
+	return tmp.place(path)
+}
+
+// WriteSealed is WriteFile, gives the file that mtime, and returns the stamp that it had
+// before it was renamed.
+func WriteSealed(path string, data []byte, perm fs.FileMode, tmpDir string, mtime time.Time) (Stamp, error) {
+	tmp, err := CreateTemp(tmpDir)
+	if err != nil {
+		return Stamp{}, fmt.Errorf("writing %q: %w", path, err)
 	}
-	return SyncDir(filepath.Dir(path))
+	defer tmp.Discard()
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(perm))
+	var st Stamp
+	if err == nil {
+		st, err = sealed(tmp.File, tmp.Path, mtime)
+	}
+	if err != nil {
+		return Stamp{}, fmt.Errorf("writing %q: %w", path, err)
+	}
+	return st, tmp.place(path)
 }
 
 // Temp is a temporary file, locked while it is open.
@@ -72,6 +92,14 @@ func writeTemp(folder string, data []byte, perm fs.FileMode) (*Temp, error) {
 	return tmp, nil
 }
 
+// place gives a synced file its final name, and syncs the folder.
+func (t *Temp) place(path string) error {
+	if err := t.Rename(path); err != nil {
+		return folderInTheWay(path, fmt.Errorf("writing %q: %w", path, err))
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // Rename gives the file its final name, in the place of what has it.
 func (t *Temp) Rename(path string) error {
 	if err := Rename(t.Path, path); err != nil {
@@ -81,15 +109,45 @@ func (t *Temp) Rename(path string) error {
 	return nil
 }
 
-// WriteNew writes and syncs a new file, in a folder that no other process reads before it
-// is complete. It fails if the file exists.
-func WriteNew(path string, data []byte, perm fs.FileMode) error {
+// WriteNew writes and syncs a new file with that mtime, in a folder that no other process
+// reads before it is complete, and returns its stamp. It fails if the file exists.
+func WriteNew(path string, data []byte, perm fs.FileMode, mtime time.Time) (Stamp, error) {
 	f, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
-		return err
+		return Stamp{}, err
 	}
+	defer f.Close()
 	_, err = f.Write(data)
-	return errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
+	if err := errors.Join(err, f.Chmod(perm)); err != nil {
+		return Stamp{}, err
+	}
+	return sealed(f, path, mtime)
+}
+
+// SealDir is SyncDir of a folder that first gets that mtime, and returns its stamp.
+func SealDir(path string, mtime time.Time) (Stamp, error) {
+	f, err := OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return Stamp{}, fmt.Errorf("syncing %q: %w", path, err)
+	}
+	defer f.Close()
+	st, err := sealed(f, path, mtime)
+	if err != nil {
+		return Stamp{}, fmt.Errorf("syncing %q: %w", path, err)
+	}
+	return st, nil
+}
+
+// sealed sets the mtime of f, which is at path, and syncs it.
+func sealed(f *os.File, path string, mtime time.Time) (Stamp, error) {
+	ts := []unix.Timespec{unix.NsecToTimespec(mtime.UnixNano()), unix.NsecToTimespec(mtime.UnixNano())}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return Stamp{}, &fs.PathError{Op: "chtimes", Path: path, Err: err}
+	}
+	if err := f.Sync(); err != nil {
+		return Stamp{}, err
+	}
+	return StatFile(f)
 }
 
 // Discard closes the file, and removes it if it still has its temporary name.

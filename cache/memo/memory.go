@@ -173,6 +173,57 @@ func (m *Memo) Put(before Observation, value string) {
 	m.dirty = true
 }
 
+// Past is how long ago the mtime must be of what PutMade is given. A change of a file or
+// folder sets its mtime, on old filesystems to even seconds.
+const Past = 2 * racyWindow
+
+// PutMade is Put for something that this process has made and has now moved to path. Made
+// lists all of it as it was before that, each item with an mtime at least [Past] ago: any
+// change since, however soon, gave the item another mtime. So nothing is read again. It
+// keeps nothing if an item is not the one that was made.
+func (m *Memo) PutMade(path string, made []Item, value string) {
+	items, err := m.confirmMade(path, made)
+	if err != nil {
+		m.Forget(path)
+		return
+	}
+	if m.Stats != nil {
+		for _, i := range items {
+			if i.Mode.IsRegular() {
+				m.Stats.Remember(i.St, i.Sum)
+			}
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries[path] = &entry{items: items, value: value}
+	m.dirty = true
+}
+
+// confirmMade returns the items with the stamps of now.
+func (m *Memo) confirmMade(path string, made []Item) ([]Item, error) {
+	latest := m.now().Add(-racyWindow).UnixNano()
+	base, err := m.base()
+	if err != nil {
+		return nil, err
+	}
+	items := slices.Clone(made)
+	for i := range items {
+		item := &items[i]
+		st, mode, err := m.lstatItem(base, path, item.Path)
+		switch was := item.St; {
+		case err != nil:
+			return nil, err
+		case mode != item.Mode || st.Inode != was.Inode || st.Mtime != was.Mtime || st.Size != was.Size:
+			return nil, errForgotten
+		case st.Mtime > latest || m.suspect(st.Inode):
+			return nil, errForgotten
+		}
+		item.St = st
+	}
+	return items, nil
+}
+
 // Forget drops the entry of path.
 func (m *Memo) Forget(path string) {
 	m.mu.Lock()

@@ -233,9 +233,8 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 	}
 	ended := r.opts.Now()
 	r.recordTiming(s, ended.Sub(began), img)
-	size, _ := r.Store.Size(s.Output.Ref.String()) // as far as it can be read
 	return Result{
-		Digest: layout.Digest(), Solved: solved.Sub(asked), Committed: ended.Sub(solved), Memory: img.Peak, Size: size,
+		Digest: layout.Digest(), Solved: solved.Sub(asked), Committed: ended.Sub(solved), Memory: img.Peak, Size: job.Into.Size(),
 	}, nil
 }
 

@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"codeberg.org/stagex/sx/cache/disk"
+	"codeberg.org/stagex/sx/cache/layout"
+	"codeberg.org/stagex/sx/cache/memo"
+	"codeberg.org/stagex/sx/cache/oci"
+)
+
+// madeLayout lists what a staging folder has been filled with, so that a committed layout
+// need not be read again by those that are built from it, nor by the verdict on it.
+type madeLayout struct {
+	at    time.Time // the mtime of all but the blobs, see [memo.Past]
+	items []memo.Item
+}
+
+func (m *madeLayout) add(path string, mode fs.FileMode, sum [32]byte, st disk.Stamp) {
+	m.items = append(m.items, memo.Item{Path: path, Mode: mode, Sum: sum, St: st})
+}
+
+// writeFiles writes oci-layout and index.json.
+func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations map[string]string) error {
+	index, err := oci.IndexJSON(top, annotations)
+	if err != nil {
+		return err
+	}
+	for _, file := range []struct {
+		name string
+		data []byte
+	}{{layout.VersionName, []byte(layout.VersionFile)}, {layout.IndexName, index}} {
+		st, err := disk.WriteNew(t.layout(file.name), file.data, 0o644, made.at)
+		if err != nil {
+			return err
+		}
+		made.add(file.name, 0o644, sha256.Sum256(file.data), st)
+	}
+	return nil
+}
+
+// seal syncs the folders of the layout, which holds these blobs.
+func (t *Staging) seal(made *madeLayout, blobs []oci.Descriptor) error {
+	const blobsDir = "blobs/sha256"
+	for _, name := range []string{blobsDir, "blobs", ""} { // each after what changes its mtime
+		st, err := disk.SealDir(t.layout(filepath.FromSlash(name)), made.at)
+		if err != nil {
+			return err
+		}
+		made.add(name, fs.ModeDir|0o755, [32]byte{}, st)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range blobs {
+		made.add(blobsDir+"/"+d.Digest.Hex(), 0o444, d.Digest.Sum(), t.blobs[d.Digest])
+	}
+	slices.SortFunc(made.items, func(a, b memo.Item) int { return cmp.Compare(a.Path, b.Path) })
+	return nil
+}
+
+// rememberMade remembers a layout that was made by this process and has just got its place.
+func (s *outputs) rememberMade(l Layout, items []memo.Item, blobs []oci.Descriptor) {
+	if s.layouts == nil {
+		return
+	}
+	s.layouts.PutMade(outName(l.Output), items, packLayout(l))
+	s.imports.Store(l.Top, blobs)
+}
