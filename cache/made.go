@@ -35,7 +35,7 @@ func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations m
 		name string
 		data []byte
 	}{{layout.VersionName, []byte(layout.VersionFile)}, {layout.IndexName, index}} {
-		st, err := disk.WriteNew(t.layout(file.name), file.data, 0o644, made.at)
+		st, err := disk.WriteNewSealed(t.layout(file.name), file.data, 0o644, made.at)
 		if err != nil {
 			return err
 		}

@@ -109,9 +109,15 @@ func (t *Temp) Rename(path string) error {
 	return nil
 }
 
-// WriteNew writes and syncs a new file with that mtime, in a folder that no other process
-// reads before it is complete, and returns its stamp. It fails if the file exists.
-func WriteNew(path string, data []byte, perm fs.FileMode, mtime time.Time) (Stamp, error) {
+// WriteNew writes and syncs a new file, in a folder that no other process reads before it
+// is complete. It fails if the file exists.
+func WriteNew(path string, data []byte, perm fs.FileMode) error {
+	_, err := WriteNewSealed(path, data, perm, time.Now())
+	return err
+}
+
+// WriteNewSealed is WriteNew, gives the file that mtime, and returns its stamp.
+func WriteNewSealed(path string, data []byte, perm fs.FileMode, mtime time.Time) (Stamp, error) {
 	f, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return Stamp{}, err
