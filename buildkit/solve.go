@@ -16,6 +16,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/metadata"
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
@@ -45,6 +46,10 @@ type Job struct {
 	// Step, if not nil, is called with the name of each step that starts.
 	Step func(name string)
 
+	// Span is the span that the engine's own spans belong below, as a traceparent of the W3C;
+	// "" if there is no trace.
+	Span string
+
 	trusted bool   // CheckArchives is not needed
 	disk    string // a path on the engine's disk, if the engine is on this machine
 }
@@ -67,6 +72,9 @@ type Image struct {
 // *BuildError. If a source could not be read, or changed since it was verified, the error
 // is a *ReadError.
 func (b *Builder) Build(ctx context.Context, job Job) (*Image, error) {
+	if job.Span != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", job.Span)
+	}
 	if err := b.CheckArchives(ctx, job); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,8 @@ type remote struct {
 	mark  string // of core-sleep
 }
 
-func newRemote(t *testing.T, tree *Tree) *remote {
+// needStock compiles a stock buildkitd, or skips the test.
+func needStock(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SX_TEST_STOCK") != "1" {
 		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd to build on")
@@ -30,6 +31,11 @@ func newRemote(t *testing.T, tree *Tree) *remote {
 	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newRemote(t *testing.T, tree *Tree) *remote {
+	t.Helper()
+	needStock(t)
 	r := &remote{Tree: tree, stock: StartStockTLS(t, programs)}
 	r.proxy = StartProxy(t, fmt.Sprintf("127.0.0.1:%d", r.stock.port))
 	r.Env = append(r.Env, "SX_ENGINE_ADDRESS=tcp://"+r.proxy.Addr, "SX_ENGINE_TLSDIR="+r.stock.certs)

@@ -148,6 +148,7 @@ type session struct {
 	flags map[string]string // see changedFlags
 	// unkept says that what the command downloads is no run to keep: it belongs to no build.
 	unkept bool
+	span   func(output string) string // of the run, see [driver.Options].Span
 }
 
 // inTree opens the tree, resolves the selectors (none selects all) and calls do with

@@ -23,6 +23,7 @@ func (s *session) observers(ctx context.Context, id string) (all []func(events.E
 	if s.trace != "" {
 		all = append(all, trace.ToFile(id, s.trace, s.warnTrace))
 	}
+	s.span = trace.Span(ctx, id, os.Getenv)
 	if otlp := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, s.warnTrace); otlp != nil {
 		all = append(all, otlp)
 	}

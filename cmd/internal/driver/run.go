@@ -69,6 +69,9 @@ type Options struct {
 	// system. Closing it flushes, and leaves the log open.
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
+	// Span returns the span of an output, for engines that send traces themselves, see
+	// [buildkit.Job].Span; nil if no trace is sent.
+	Span func(output string) string
 
 	dial func(fleet.Member) (builder, error) // in the place of [buildkit.Open]; nil but in tests
 }

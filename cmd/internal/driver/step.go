@@ -301,6 +301,9 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 		Ref: o.Ref, Request: s.Request, Files: snap.Files,
 		Deps: map[string]cache.Layout{}, NoCache: r.noCache(s), Offline: r.opts.Offline,
 	}
+	if r.opts.Span != nil {
+		job.Span = r.opts.Span(o.Ref.String())
+	}
 	for _, src := range o.Definition.Sources {
 		job.Sources = append(job.Sources, buildkit.SourceFile{
 			Name: src.File, Path: filepath.Join(r.Dir, filepath.FromSlash(src.Path)), Hash: src.Hash,

@@ -54,6 +54,22 @@ func ToCollector(ctx context.Context, id string, getenv func(string) string, fai
 	})
 }
 
+// Span returns a function that gives the span of an output of the run, as a traceparent of
+// the W3C, for engines that send spans of their own. It is nil if [ToCollector] sends none.
+func Span(ctx context.Context, id string, getenv func(string) string) func(output string) string {
+	if !wanted(getenv) {
+		return nil
+	}
+	of := trace.SpanContextFromContext(parentOf(ctx, getenv)).TraceID()
+	if !of.IsValid() {
+		of, _ = ids{id}.NewIDs(ctx)
+	}
+	return func(output string) string {
+		span := ids{id}.NewSpanID(context.WithValue(ctx, idKey{}, output), of)
+		return fmt.Sprintf("00-%s-%s-01", of, span)
+	}
+}
+
 // wanted reports whether the variables ask for traces.
 func wanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {

@@ -112,6 +112,7 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("the header is %q, the service %q", r.header, r.service)
 	}
 	wantSpans(t, r.spans, run)
+	wantParents(t, r.spans, run)
 	for _, s := range r.spans {
 		if got := hexOf(s.TraceId); got != "0af7651916cd43dd8448eb211c80319c" {
 			t.Fatalf("%s is of the trace %s, not of that of TRACEPARENT", s.Name, got)
@@ -122,6 +123,33 @@ func TestHTTP(t *testing.T) {
 			}
 		}
 	}
+}
+
+// wantParents compares what engines are told of the outputs' spans with the spans.
+func wantParents(t *testing.T, spans []*otlp.Span, run *report.Run) {
+	t.Helper()
+	of, told := trace.Span(t.Context(), run.ID, os.Getenv), map[string]bool{}
+	for _, o := range run.Outputs {
+		told[of(o.Ref)] = true
+	}
+	n := 0
+	for _, s := range spans {
+		if told["00-"+hexOf(s.TraceId)+"-"+hexOf(s.SpanId)+"-01"] {
+			n++
+		}
+	}
+	if n == 0 || n != len(started(run)) {
+		t.Errorf("engines are told the spans of %d outputs, %d have one", n, len(started(run)))
+	}
+}
+
+func started(run *report.Run) (refs []string) {
+	for _, o := range run.Outputs {
+		if o.Start >= 0 {
+			refs = append(refs, o.Ref)
+		}
+	}
+	return refs
 }
 
 func hexOf(b []byte) string {
@@ -147,6 +175,7 @@ func TestGRPC(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	run, _ := export(t, reporttest.Options{Outputs: 16})
 	wantSpans(t, r.spans, run)
+	wantParents(t, r.spans, run)
 }
 
 // wantSpans checks that the spans are those of the run: one root, each within its parent,
