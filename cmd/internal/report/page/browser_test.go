@@ -242,6 +242,15 @@ func testLarge(t *testing.T, b *browser) {
 	if took > 1000 { // 100 ms on a quiet machine
 		t.Errorf("a search takes %.0f ms", took)
 	}
+	if n := p.eval(`document.querySelectorAll("#graphbox .node").length`); n != 0.0 {
+		t.Errorf("%v nodes are drawn before the graph is in view", n)
+	}
+	p.eval(`document.getElementById("graphbox").scrollIntoView()`)
+	p.wait(`document.querySelectorAll("#graphbox .node").length === 5000`)
+	p.click("#from")
+	if n := p.eval(`document.querySelectorAll("#names option").length`); n != 5000.0 {
+		t.Errorf("%v names are suggested", n)
+	}
 }
 
 func testTwo(t *testing.T, b *browser) {

@@ -46,12 +46,27 @@ function drawTimeline() {
   put(byId("memory"), known ? memoryChart(run, width("memory")) : h("p", { class: "hint" }, "The memory of nothing that ran is known."));
 }
 
+// A graph of thousands is drawn when it comes into view: until then nothing waits for it.
+const large = 1000;
+let inView = false, stale = false;
+
 function drawGraph() {
+  put(byId("relations"), graph.relations(selected));
+  stale = run.outputs.length > large && !inView;
+  if (stale) return;
   const box = byId("graphbox"), x = box.scrollLeft, y = box.scrollTop;
   put(box, graph.draw(width("graphbox"), selected));
   box.scrollLeft = x;
   box.scrollTop = y;
-  put(byId("relations"), graph.relations(selected));
+}
+
+function watchGraph() {
+  const look = (seen) => {
+    inView = seen;
+    if (seen && stale) drawGraph();
+  };
+  new IntersectionObserver((entries) => look(entries[entries.length - 1].isIntersecting), { rootMargin: "200px" }).observe(byId("graphbox"));
+  window.addEventListener("beforeprint", () => look(true));
 }
 
 // answers are what one wants to know first.
@@ -126,7 +141,7 @@ function showOutputs() {
   if (sort === "start") rows = rows.sort((a, b) => (a.start < 0) - (b.start < 0) || a.start - b.start);
   if (sort === "wait") rows = rows.sort((a, b) => Math.max(...b.waited) - Math.max(...a.waited));
   put(byId("found"), count(rows.length, "output"));
-  pages(byId("outputs"), outputs(run, choose), rows);
+  pages(byId("outputs"), outputs(run, choose), rows, 50);
 }
 
 function fillSelect(id, values, all) {
@@ -138,7 +153,13 @@ function fillSelect(id, values, all) {
 function fillControls() {
   fillSelect("bystate", new Set(run.outputs.flatMap((o) => (o.word ? [o.state, o.word] : [o.state]))), "every state");
   fillSelect("bystage", new Set(run.outputs.map((o) => o.stage)), "every stage");
-  put(byId("names"), run.outputs.map((o) => h("option", { value: o.ref })));
+  put(byId("names"));
+}
+
+// fillNames fills the list that the fields of the path suggest from, once one of them is used.
+function fillNames() {
+  const list = byId("names");
+  if (!list.firstChild) put(list, run.outputs.map((o) => h("option", { value: o.ref })));
 }
 
 // steady calls draw, and then opens, scrolls and focuses what was before, as far as it is
@@ -178,11 +199,13 @@ function show(next) {
   drawTimeline();
   drawGraph();
   showDetail();
+  document.body.classList.toggle("large", run.outputs.length > large);
 }
 
 function controls() {
   for (const id of ["search", "bystate", "bystage", "sort"]) byId(id).addEventListener("input", showOutputs);
   byId("colours").addEventListener("change", () => { graph.colours = byId("colours").value; drawGraph(); });
+  byId("pathform").addEventListener("focusin", fillNames);
   byId("pathform").addEventListener("submit", (e) => {
     e.preventDefault();
     graph.find(byId("from").value, byId("to").value);
@@ -214,6 +237,7 @@ if (data.runs.length === 2) {
 } else {
   byId("compare").hidden = true;
   controls();
+  watchGraph();
   if (data.runs.length) show(data.runs[0]);
   if (data.live) watch((next) => steady(() => show(next)));
 }
