@@ -169,12 +169,16 @@ func (m *machine) connect(ctx context.Context, d *pod) (*buildkit.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &podConn{Conn: conn, free: func() { m.free(uid) }}, nil
+		return &podConn{Conn: conn, free: func() {
+			m.free(uid)
+			p.log("the connection to the pod was closed", d)
+		}}, nil
 	})
 	if err != nil {
 		return fail(err)
 	}
 	p.tell("")
+	p.log("connected to a pod", d)
 	return c, nil
 }
 

@@ -60,7 +60,7 @@ func TestPodRefusals(t *testing.T) {
 		{address: "kube-pod://pulling", want: "the pod is not ready: ImagePullBackOff: no such image; see kubectl --namespace=builds describe pod pulling"},
 		{address: "kube-pod://p?container=x", want: `no container "x"; it has buildkitd; name another in container=`},
 		{address: "kube-pod://p?context=none", want: `context "none" does not exist`},
-		{address: "kube-pod://p", want: "this account may not get pods in the namespace builds", before: func() { s.Denied["get pods"] = true }},
+		{address: "kube-pod://p", want: "the account tester may not get pods in the namespace builds", before: func() { s.Denied["get pods"] = true }},
 		{address: "kube-pod://p", want: "have a Role give it the verb get on pods/exec; docs/kubernetes.md lists the rights", before: func() { s.Denied = map[string]bool{"get pods/exec": true} }},
 		{address: "kube-pod://p", want: "no buildkitd answers in the container (error: dial unix /none/sock", before: func() {
 			s.Denied = nil

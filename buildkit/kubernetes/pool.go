@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -18,6 +19,8 @@ import (
 type Pool struct {
 	// Waiting is told what a connection waits for, when that changes; nil: it is not.
 	Waiting func(what string)
+	// Log is told which pod a connection is to; nil: it is not.
+	Log *zap.Logger
 
 	address Address
 	cluster *cluster
@@ -71,6 +74,12 @@ func (p *Pool) Machines(width int) []buildkit.Engine {
 // Connect implements [buildkit.Engine]: it connects to one of the pods.
 func (p *Pool) Connect(ctx context.Context) (*buildkit.Conn, error) {
 	return (&machine{pool: p}).Connect(ctx)
+}
+
+func (p *Pool) log(message string, d *pod, more ...zap.Field) {
+	if p.Log != nil {
+		p.Log.Info(message, append(more, zap.String("pod", d.Metadata.Name), zap.String("node", d.Spec.NodeName))...)
+	}
 }
 
 // place is where errors of the pool happen.

@@ -304,7 +304,7 @@ func TestRights(t *testing.T) {
 		p := newPool(t, "wait=5s")
 		_, err := p.Connect(t.Context())
 		verb, resource, _ := strings.Cut(right, " ")
-		want := "this account may not " + verb + " " + resource + " in the namespace builds"
+		want := "the account tester may not " + verb + " " + resource + " in the namespace builds"
 		var away *buildkit.EngineError
 		if !errors.As(err, &away) || strings.Count(err.Error(), want) != 1 || !strings.Contains(err.Error(), "have a Role give it the verb "+verb+" on "+resource) {
 			t.Errorf("%v\nwant %s", err, want)

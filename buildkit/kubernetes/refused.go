@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -64,15 +66,7 @@ func (p place) apiRefusal(e *apiError) (problem, remedy string) {
 	case http.StatusUnauthorized:
 		return "the API server does not accept the credentials" + p.inContext(), "log in to the cluster again"
 	case http.StatusForbidden:
-		if strings.Contains(message, "cannot "+r.verb) || strings.Contains(message, "cannot create resource") {
-			verb := r.verb
-			if strings.Contains(message, "cannot create resource") {
-				verb = "create"
-			}
-			return fmt.Sprintf("this account may not %s %s in the namespace %s (%s)", verb, r.resource, r.namespace, message),
-				fmt.Sprintf("have a Role give it the verb %s on %s; %s", verb, r.resource, rights)
-		}
-		return fmt.Sprintf("the cluster forbids to %s %s in the namespace %s (%s)", r.verb, r.resource, r.namespace, message), "ask who runs it; " + rights
+		return r.forbidden(message)
 	case http.StatusNotFound:
 		if strings.HasPrefix(message, "namespaces ") {
 			return fmt.Sprintf("there is no namespace %s", r.namespace), "make it (kubectl create namespace " + r.namespace + "), or name another"
@@ -82,6 +76,19 @@ func (p place) apiRefusal(e *apiError) (problem, remedy string) {
 		return "the cluster refuses what sx makes: " + message, "change the options of the address"
 	}
 	return fmt.Sprintf("the API server refuses to %s %s: %s", r.verb, r.resource, message), "try again; see the cluster's own state"
+}
+
+// lacking matches the message about a right that an account lacks.
+var lacking = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`User "([^"]*)" cannot (\w+) resource`) })
+
+// forbidden explains a refusal by RBAC, or by a policy of the cluster.
+func (r request) forbidden(message string) (problem, remedy string) {
+	m := lacking().FindStringSubmatch(message)
+	if m == nil {
+		return fmt.Sprintf("the cluster forbids to %s %s in the namespace %s (%s)", r.verb, r.resource, r.namespace, message), "ask the people who run it; " + rights
+	}
+	return fmt.Sprintf("the account %s may not %s %s in the namespace %s", m[1], m[2], r.resource, r.namespace),
+		fmt.Sprintf("have a Role give it the verb %s on %s; %s", m[2], r.resource, rights)
 }
 
 func (p place) inContext() string {

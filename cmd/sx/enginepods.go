@@ -54,7 +54,7 @@ func (a *app) pool(at string, talk talker) (*kubernetes.Pool, error) {
 		return nil, err
 	}
 	p := kubernetes.NewPool(address)
-	p.Waiting = talk.Waiting
+	p.Waiting, p.Log = talk.Waiting, a.logger()
 	a.atEnd(p.Release)
 	return p, nil
 }
