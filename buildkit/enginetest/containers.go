@@ -1,18 +1,16 @@
 package enginetest
 
 import (
-	"archive/tar"
-	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"codeberg.org/stagex/sx/buildkit/enginetest/image"
 )
 
 // openDocker starts a dockerd with the containerd image store, from the folder in
@@ -109,75 +107,16 @@ func openPodman(t testing.TB, s *Stock) Way {
 
 const buildkitImage = "sx-test/buildkit:latest"
 
-// BuildKitImage writes an image as `docker save` does: the stock buildkitd and
-// buildctl, and this machine's runc and xz with their libraries. Its state is a
-// volume, as in BuildKit's own image, because overlayfs does not work on the
-// container's overlayfs.
+// BuildKitImage writes an image of the stock buildkitd, as `docker save` does.
 func BuildKitImage(t testing.TB, p Programs) string {
 	t.Helper()
-	layer := new(bytes.Buffer)
-	tw := tar.NewWriter(layer)
-	add := func(w *tar.Writer, name string, mode int64, data []byte) {
-		t.Helper()
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
-			t.Fatal(err)
-		}
-		w.Write(data)
-	}
-	files := map[string]string{"usr/bin/buildkitd": p.path("buildkitd"), "usr/bin/buildctl": p.path("buildctl")}
-	for _, name := range []string{"runc", "xz"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files["usr/bin/"+name] = path
-		for _, lib := range libraries(t, path) {
-			files[strings.TrimPrefix(lib, "/")] = lib
-		}
-	}
-	for name, path := range files {
-		add(tw, name, 0o755, readFile(t, path))
-	}
-	add(tw, "etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
-	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
-		t.Fatal(err)
-	}
-	tw.Close()
-
-	path := filepath.Join(t.TempDir(), "image.tar")
-	f, err := os.Create(path)
+	i, err := image.BuildKit(buildkitImage, p.path("buildkitd"), p.path("buildctl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	image := tar.NewWriter(f)
-	add(image, "config.json", 0o644, fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","config":{"Entrypoint":["/usr/bin/buildkitd"],"Env":["PATH=/usr/bin"],"Volumes":{"/var/lib/buildkit":{}}},"rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, sha256.Sum256(layer.Bytes())))
-	add(image, "layer.tar", 0o644, layer.Bytes())
-	add(image, "manifest.json", 0o644, fmt.Appendf(nil, `[{"Config":"config.json","RepoTags":[%q],"Layers":["layer.tar"]}]`, buildkitImage))
-	if err := image.Close(); err != nil {
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := i.Write(path); err != nil {
 		t.Fatal(err)
 	}
 	return path
-}
-
-var library = regexp.MustCompile(`(/\S+) \(0x`)
-
-// libraries returns the libraries that a program loads when it starts; none if it is
-// static.
-func libraries(t testing.TB, program string) (paths []string) {
-	t.Helper()
-	out, _ := exec.Command("ldd", program).Output() // fails for a static program
-	for _, m := range library.FindAllStringSubmatch(string(out), -1) {
-		paths = append(paths, m[1])
-	}
-	return paths
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

@@ -264,16 +264,16 @@ func TestCgroups(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	r := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
-	groups := tree.cgroups(running(mark)[0])
+	tree.Sleeping(mark)
+	groups := tree.cgroups(Running(mark)[0])
 	if len(groups) == 0 {
 		t.Error("the container has no cgroup of its own")
 	}
 	tree.killEngine()
 	Until(t, patience, "the build begins again", func() bool { return strings.Contains(r.Stderr.String(), "it was building begins again") })
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	tree.wantGone(groups)
-	groups = tree.cgroups(running(mark)[0])
+	groups = tree.cgroups(Running(mark)[0])
 	r.Cmd.Process.Kill()
 	tree.killEngine()
 	r.Wait()
@@ -287,8 +287,8 @@ func TestCgroupsWithoutEngine(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	r := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
-	groups := tree.cgroups(running(mark)[0])
+	tree.Sleeping(mark)
+	groups := tree.cgroups(Running(mark)[0])
 	r.Cmd.Process.Signal(unix.SIGTERM)
 	Until(t, patience, "sx cancels", func() bool { return strings.Contains(r.Stderr.String(), "cancelling") })
 	tree.killEngine()
@@ -305,50 +305,11 @@ func (t *Tree) wantGone(dirs []string) {
 	}
 }
 
-const sleeper = `
--- packages/core/sleep/package.toml --
-[package]
-name = "sleep"
-version = "1"
--- packages/core/sleep/Containerfile --
-FROM scratch AS build
-COPY tool /
-RUN --network=none ["/tool", "sleep", "TIME", "MARK", ",", "write", "/slept", "well"]
-FROM scratch
-COPY --from=build /slept /
--- packages/core/other/package.toml --
-[package]
-name = "other"
-version = "1"
--- packages/core/other/Containerfile --
-FROM scratch
-COPY package.toml /
-`
-
 // newSleeper returns a tree whose core-sleep runs for a while; mark identifies its
 // container.
 func newSleeper(t *testing.T, d time.Duration) (tree *Tree, mark string) {
 	t.Helper()
-	mark = "mark-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(t.Name(), "/", "-") + "." // which no other test's begins with
-	archive := strings.NewReplacer("TIME", d.String(), "MARK", mark).Replace(sleeper)
-	return NewTree(t, programs, "", archive), mark
-}
-
-// sleeping waits until the container of core-sleep runs.
-func (t *Tree) sleeping(mark string) {
-	t.t.Helper()
-	Until(t.t, patience, "the build step runs", func() bool { return len(running(mark)) > 0 })
-}
-
-// running returns the processes of the container, without those of runc.
-func running(mark string) (pids []int) {
-	for _, pid := range processes(mark) {
-		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && strings.HasPrefix(string(line), "/tool\x00") {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return NewSleeper(t, programs, d)
 }
 
 // cgroups returns the folders of a container's cgroups.

@@ -17,7 +17,7 @@ func TestInterruptOnce(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 2*time.Second)
 	r := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	r.Cmd.Process.Signal(unix.SIGINT)
 	r.Want(0)
 	if tree.Digest("core-sleep") == "" {
@@ -35,7 +35,7 @@ func TestInterruptTwice(t *testing.T) {
 		t.Run(fmt.Sprint(c.sig), func(t *testing.T) {
 			tree, mark := newSleeper(t, time.Minute)
 			r := tree.Start("build", "core-sleep")
-			tree.sleeping(mark)
+			tree.Sleeping(mark)
 			r.Cmd.Process.Signal(c.sig)
 			if c.sig == unix.SIGINT {
 				Until(t, patience, "sx says that it was interrupted", func() bool {
@@ -44,7 +44,7 @@ func TestInterruptTwice(t *testing.T) {
 				r.Cmd.Process.Signal(c.sig)
 			}
 			r.Want(c.code)
-			Until(t, 5*time.Second, "the step is gone", func() bool { return len(running(mark)) == 0 })
+			Until(t, 5*time.Second, "the step is gone", func() bool { return len(Running(mark)) == 0 })
 			tree.WantNothingLeft()
 			if entries, err := os.ReadDir(tree.Path("out")); err == nil && len(entries) > 0 {
 				t.Errorf("out/ holds %v", entries)
@@ -58,7 +58,7 @@ func TestInterruptThrice(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	r := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	for _, answer := range []string{"nothing new starts; again to cancel", "cancelling; again to exit at once", ""} {
 		r.Cmd.Process.Signal(unix.SIGINT)
 		Until(t, patience, "sx says what the signal does", func() bool { return strings.Contains(r.Stderr.String(), answer) })
@@ -75,7 +75,7 @@ func TestEngineKilledOnce(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 2*time.Second)
 	r := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	tree.killEngine()
 	r.Want(0)
 	again := NewTree(t, programs, "", strings.NewReplacer("TIME", "2s", "MARK", mark).Replace(sleeper))
@@ -117,9 +117,9 @@ func TestEngineKilledAlways(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	r := tree.Start("build", "core-sleep")
-	for r.during(func() bool { return len(running(mark)) > 0 }) {
+	for r.during(func() bool { return len(Running(mark)) > 0 }) {
 		tree.killEngine()
-		Until(t, patience, "the step is gone with its engine", func() bool { return len(running(mark)) == 0 })
+		Until(t, patience, "the step is gone with its engine", func() bool { return len(Running(mark)) == 0 })
 	}
 	r.Want(1)
 	log := r.Stderr.String()
@@ -140,9 +140,9 @@ func TestEngineKilledBeside(t *testing.T) {
 	tree, mark := newSleeper(t, time.Minute)
 	NewTree(t, programs, tree.Dir, strings.NewReplacer("/sleep/", "/calm/", `= "sleep"`, `= "calm"`, "TIME", "2s", "MARK", "calm").Replace(sleeper))
 	r := tree.Start("build", "-k", "-j", "2", "core-sleep", "core-calm")
-	for r.during(func() bool { return len(running(mark)) > 0 }) {
+	for r.during(func() bool { return len(Running(mark)) > 0 }) {
 		tree.killEngine()
-		Until(t, patience, "the step is gone with its engine", func() bool { return len(running(mark)) == 0 })
+		Until(t, patience, "the step is gone with its engine", func() bool { return len(Running(mark)) == 0 })
 	}
 	r.Want(1)
 	log := r.Stderr.String()

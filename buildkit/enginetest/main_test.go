@@ -1,60 +1,13 @@
 package enginetest
 
 import (
-	"fmt"
-	"io"
-	"log"
 	"os"
-	"os/exec"
 	"testing"
-
-	"github.com/sirupsen/logrus"
 )
 
 // programs are what all tests run.
 var programs Programs
 
 func TestMain(m *testing.M) {
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	logrus.SetOutput(io.Discard) // as sx does
-	log.SetOutput(io.Discard)
-	if os.Getenv("SX_TEST_NO_ENGINE") == "1" {
-		fmt.Println("SX_TEST_NO_ENGINE=1: the engine is not tested")
-		return 0
-	}
-	if err := canBuild(); err != nil {
-		fmt.Fprintf(os.Stderr, "the engine's tests cannot run here: %v; SX_TEST_NO_ENGINE=1 leaves them out\n", err)
-		return 1
-	}
-	dir, err := os.MkdirTemp("", "sx-enginetest-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // an ordinary user runs them too
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	programs = NewPrograms(dir)
-	if err := programs.Build(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-func canBuild() error {
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("they need root")
-	}
-	for _, program := range []string{"runc", "newuidmap", "useradd"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return err
-		}
-	}
-	return nil
+	os.Exit(RunTests(m, &programs))
 }

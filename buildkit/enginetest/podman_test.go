@@ -38,7 +38,7 @@ func TestPodmanLife(t *testing.T) {
 		t.Error("it runs before it is needed")
 	}
 	run := tree.Start("build", "core-sleep", "--no-cache")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	if !status("for 1 sx") {
 		t.Errorf("while it builds:\n%s", tree.Sx("engine", "status"))
 	}
@@ -50,7 +50,7 @@ func TestPodmanLife(t *testing.T) {
 	Until(t, patience, "the killed sx is forgotten", func() bool { return status("idle") })
 
 	run = tree.Start("build", "core-sleep", "--no-cache")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	podman("kill", podman("ps", "--quiet"))
 	run.Want(0)
 	if got := tree.Digest("core-sleep"); got != want {

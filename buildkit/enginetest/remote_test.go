@@ -75,7 +75,7 @@ func TestRemoteCut(t *testing.T) {
 	t.Parallel()
 	r := newRemoteSleeper(t)
 	run := r.Start("build", "core-sleep")
-	r.sleeping(r.mark)
+	r.Sleeping(r.mark)
 	r.proxy.Cut(false)
 	run.Want(0)
 	if n := strings.Count(run.Stderr.String(), "core-first: built"); n != 1 {
@@ -91,7 +91,7 @@ func TestRemoteCutForGood(t *testing.T) {
 	r := newRemoteSleeper(t)
 	r.Env = append(r.Env, "SX_ENGINE_RECONNECT=1s")
 	run := r.Start("build", "core-sleep")
-	r.sleeping(r.mark)
+	r.Sleeping(r.mark)
 	r.proxy.Cut(true)
 	run.Want(6)
 	log := run.Stderr.String()
@@ -118,9 +118,9 @@ func TestRemoteKilled(t *testing.T) {
 	t.Parallel()
 	r := newRemoteSleeper(t)
 	run := r.Start("build", "core-sleep")
-	r.sleeping(r.mark)
+	r.Sleeping(r.mark)
 	r.stock.Kill()
-	for _, pid := range running(r.mark) { // its container does not die with it
+	for _, pid := range Running(r.mark) { // its container does not die with it
 		unix.Kill(pid, unix.SIGKILL)
 	}
 	r.stock.Start()

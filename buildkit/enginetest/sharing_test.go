@@ -35,7 +35,7 @@ func TestSecondAttaches(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	engines := tree.Engines()
 	tree.Sx("build", "core-other")
 	if after := tree.Engines(); len(engines) != 1 || len(after) != 1 || engines[0] != after[0] {
@@ -51,7 +51,7 @@ func TestSecondTakesTheResult(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 3*time.Second)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	second := tree.Start("build", "core-sleep")
 	third := tree.Start("build", "core-sleep")
 	waits := fmt.Sprintf("waiting: another sx (process %d) is making core-sleep", first.Cmd.Process.Pid)
@@ -73,7 +73,7 @@ func TestWaitTakesNoSlot(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	second := tree.Start("build", "--all", "-j", "1")
 	Until(t, patience, "the other output is built", func() bool {
 		return strings.Contains(second.Stderr.String(), "core-other: built")
@@ -90,7 +90,7 @@ func TestOneOfTwoIsKilled(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 4*time.Second)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	second := tree.Start("build", "core-sleep")
 	Until(t, patience, "the second one waits", func() bool {
 		return strings.Contains(second.Stderr.String(), "is making core-sleep")
@@ -107,12 +107,12 @@ func TestOtherBuildWaits(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, 4*time.Second)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	second := tree.StartWith(programs.OtherSx(), "build", "core-other")
 	Until(t, patience, "the other build says that it waits", func() bool {
 		return strings.Contains(second.Stderr.String(), "another build")
 	})
-	if second.Cmd.ProcessState != nil || len(running(mark)) == 0 {
+	if second.Cmd.ProcessState != nil || len(Running(mark)) == 0 {
 		t.Error("it did not wait for the first one")
 	}
 	first.Want(0)
@@ -124,14 +124,14 @@ func TestOtherBuildInterrupted(t *testing.T) {
 	t.Parallel()
 	tree, mark := newSleeper(t, time.Minute)
 	first := tree.Start("build", "core-sleep")
-	tree.sleeping(mark)
+	tree.Sleeping(mark)
 	second := tree.StartWith(programs.OtherSx(), "build", "core-other")
 	Until(t, patience, "the other build says that it waits", func() bool {
 		return strings.Contains(second.Stderr.String(), "another build")
 	})
 	second.Cmd.Process.Signal(unix.SIGINT)
 	second.Want(130)
-	if len(running(mark)) == 0 {
+	if len(Running(mark)) == 0 {
 		t.Error("it waited for the first one to end")
 	}
 	first.Cmd.Process.Kill()

@@ -26,6 +26,8 @@ type Engine struct {
 	// Docker: it needs the dockerd of SX_TEST_DOCKERD, which takes minutes to
 	// compile.
 	Docker bool
+	// Kubernetes: it needs the programs in SX_TEST_KUBERNETES, which take longer.
+	Kubernetes bool
 	// Open starts it and says how to dial it; it ends with the test. stock is
 	// a running buildkitd, for those that only dial another way.
 	Open func(t testing.TB, stock *Stock) Way
@@ -41,6 +43,7 @@ var Engines = []Engine{
 	{Name: "kube-pod", Kind: "kube-pod", Shared: true, Open: openKubePod},
 	{Name: "docker", Kind: "docker", Docker: true, Open: openDocker},
 	{Name: "docker-container", Kind: "docker-container", Docker: true, Open: openDockerContainer},
+	{Name: "kubernetes", Kind: "kube-pod", Kubernetes: true, Open: openKubernetes},
 	{Name: "podman", Kind: "podman", Open: openPodman},
 }
 

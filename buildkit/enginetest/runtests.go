@@ -1,0 +1,55 @@
+package enginetest
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+)
+
+// RunTests compiles the programs and runs a package's tests with them, and returns the
+// exit code. Machines that cannot build are told how to leave the tests out.
+func RunTests(m *testing.M, p *Programs) int {
+	logrus.SetOutput(io.Discard) // as sx does
+	log.SetOutput(io.Discard)
+	if os.Getenv("SX_TEST_NO_ENGINE") == "1" {
+		fmt.Println("SX_TEST_NO_ENGINE=1: the engine is not tested")
+		return 0
+	}
+	if err := canBuild(); err != nil {
+		fmt.Fprintf(os.Stderr, "the engine's tests cannot run here: %v; SX_TEST_NO_ENGINE=1 leaves them out\n", err)
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "sx-enginetest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // an ordinary user runs them too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*p = NewPrograms(dir)
+	if err := p.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func canBuild() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("they need root")
+	}
+	for _, program := range []string{"runc", "newuidmap", "useradd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
