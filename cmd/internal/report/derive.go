@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 
 	"codeberg.org/stagex/sx/cmd/internal/report/runs"
@@ -50,18 +51,33 @@ func (r *Run) last(o *Output) float64 {
 }
 
 // assignLanes puts each output that ran into the first row of the timeline that is free
-// when it starts.
+// when it starts. If several engines ran some, each has rows of its own.
 func (r *Run) assignLanes() {
 	var ran []*Output
+	on := map[string][]*Output{}
 	for _, o := range r.Outputs {
 		if o.Start >= 0 {
 			ran = append(ran, o)
+			on[o.Engine] = append(on[o.Engine], o)
 		}
 	}
+	if named := len(on) - min(1, len(on[""])); named < 2 {
+		r.fillLanes(ran, 0)
+		return
+	}
+	first := 0
+	for _, engine := range slices.Sorted(maps.Keys(on)) {
+		lanes := r.fillLanes(on[engine], first)
+		r.Engines = append(r.Engines, EngineLanes{engine, first, lanes})
+		first += lanes
+	}
+}
+
+// fillLanes assigns rows from first on, and returns how many.
+func (r *Run) fillLanes(ran []*Output, first int) (lanes int) {
 	slices.SortStableFunc(ran, func(a, b *Output) int { return cmp.Compare(a.Start, b.Start) })
 	var busy ends // rows, by when they are free
 	var free freeLanes
-	lanes := 0
 	for _, o := range ran {
 		for len(busy) > 0 && busy[0].end <= o.Start {
 			heap.Push(&free, heap.Pop(&busy).(laneEnd).lane)
@@ -69,11 +85,12 @@ func (r *Run) assignLanes() {
 		if len(free) > 0 {
 			o.Lane = heap.Pop(&free).(int)
 		} else {
-			o.Lane = lanes
+			o.Lane = first + lanes
 			lanes++
 		}
 		heap.Push(&busy, laneEnd{r.last(o), o.Lane})
 	}
+	return lanes
 }
 
 type laneEnd struct {

@@ -27,11 +27,21 @@ type Run struct {
 	Downloads []*Download `json:"downloads"` // in the order they ended
 	Messages  []Message   `json:"messages"`
 	Critical  []int       `json:"critical"` // outputs, by index, from the first to the last
-	Counts    Counts      `json:"counts"`
-	Saved     Saved       `json:"saved"`
+	// Engines are the rows of each engine in the timeline, if there are several; those of
+	// the name "" are of what no engine did.
+	Engines []EngineLanes `json:"engines,omitempty"`
+	Counts  Counts        `json:"counts"`
+	Saved   Saved         `json:"saved"`
 
 	index  map[string]int
 	active map[string]*Download // by key
+}
+
+// EngineLanes are rows of the timeline.
+type EngineLanes struct {
+	Name  string `json:"name"`
+	First int    `json:"first"`
+	Lanes int    `json:"lanes"`
 }
 
 // Output is an output of the plan of a run.

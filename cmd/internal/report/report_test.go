@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,29 @@ func TestModel(t *testing.T) {
 	}
 	if got := report.Summarize(r); got.Ending() != "exit 3" || got.Seconds != 21 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestEngines: in a run of several engines each has rows of its own.
+func TestEngines(t *testing.T) {
+	events := slices.Clone(small)
+	for i := range events {
+		if events[i].Event == small[8].Event { // of a start
+			events[i].Engine = map[string]string{"core-a": "west", "core-b": "east", "core-c": "west"}[events[i].Ref]
+		}
+	}
+	r := report.Of(&runs.Run{State: runs.Ended, Events: events}, time.Now())
+	want := []report.EngineLanes{{Name: "east", First: 0, Lanes: 1}, {Name: "west", First: 1, Lanes: 1}}
+	if !slices.Equal(r.Engines, want) {
+		t.Errorf("the engines are %v, want %v", r.Engines, want)
+	}
+	for ref, lane := range map[string]int{"core-a": 1, "core-b": 0, "core-c": 1} {
+		if got := output(t, r, ref).Lane; got != lane {
+			t.Errorf("%s is in row %d, not %d", ref, got, lane)
+		}
+	}
+	if one := report.Of(&runs.Run{State: runs.Ended, Events: small}, time.Now()); one.Engines != nil {
+		t.Errorf("one engine is %v", one.Engines)
 	}
 }
 

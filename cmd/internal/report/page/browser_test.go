@@ -54,6 +54,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, b) })
 	t.Run("narrow and dark", func(t *testing.T) { testNarrow(t, b) })
 	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, b) })
+	t.Run("fleet", func(t *testing.T) { testFleet(t, b) })
 	t.Run("large", func(t *testing.T) { testLarge(t, b) })
 	t.Run("access", func(t *testing.T) { testAccess(t, b) })
 	t.Run("two", func(t *testing.T) { testTwo(t, b) })
@@ -173,6 +174,19 @@ func testInterrupted(t *testing.T, b *browser) {
 	p := b.open(t, url)
 	wantText(t, p.text("h1"), "interrupted: sx was killed")
 	wantText(t, p.text("#answers"), "nothing was compared", "not run")
+}
+
+// testFleet looks for the rows of each of several engines.
+func testFleet(t *testing.T, b *browser) {
+	url, _ := write(t, reporttest.Options{Outputs: 60, Jobs: 6, Engines: []string{"west", "east"}})
+	p := b.open(t, url)
+	p.size(1400, 1000, "light")
+	wantText(t, p.text("#timeline"), "west", "east")
+	if n := p.eval(`document.querySelectorAll("#timeline .between").length`); n != 1.0 {
+		t.Errorf("%v lines are between the rows of two engines", n)
+	}
+	p.eval(`document.getElementById("h-timeline").scrollIntoView()`)
+	p.shoot("fleet", false)
 }
 
 // testLive follows a run while it is kept, over a connection that breaks.

@@ -22,6 +22,8 @@ type Options struct {
 	Failing, Differing int
 	// Cut ends the stream after so many outputs, as if sx was killed; 0 is never.
 	Cut int
+	// Engines build the outputs in turns; empty: the embedded one builds all.
+	Engines []string
 	// Hostile takes the place of names of sources, reasons, instructions, errors and logs.
 	Hostile string
 }
@@ -66,6 +68,14 @@ type stream struct {
 func (s *stream) tell(at time.Duration, e events.Event) {
 	e.Time = s.now.Add(at)
 	s.events = append(s.events, e)
+}
+
+// engine is the name of the one that builds output n.
+func (s *stream) engine(n int) string {
+	if len(s.Engines) == 0 {
+		return ""
+	}
+	return s.Engines[n%len(s.Engines)]
 }
 
 // text is what a tree would say, or the hostile text.
@@ -140,7 +150,7 @@ func (s *stream) build() {
 func (s *stream) one(n int, ready, fetched, began time.Duration) {
 	ref := Ref(s.Options, n)
 	s.tell(began, events.Event{
-		Event: events.BuildStart, Ref: ref, Reason: s.text("not built yet"), Expected: seconds(s.took[n] * 9 / 10), Memory: new(int64(n%7+1) << 28),
+		Event: events.BuildStart, Ref: ref, Engine: s.engine(n), Reason: s.text("not built yet"), Expected: seconds(s.took[n] * 9 / 10), Memory: new(int64(n%7+1) << 28),
 		WaitedDepends: seconds(ready), WaitedDownloads: seconds(fetched - ready), WaitedJob: seconds(began - fetched),
 	})
 	for i := range 3 {

@@ -27,25 +27,32 @@ export function timeline(run, width, selected, choose) {
   const ran = run.outputs.filter((o) => o.start >= 0);
   const lanes = Math.max(1, ...ran.map((o) => o.lane + 1));
   const row = lanes > 40 ? 10 : 20;
-  const height = lanes * row + 26;
+  const engines = run.engines || [], title = 16; // a line above the rows of each engine
+  const top = (lane) => lane * row + title * engines.filter((e) => e.first <= lane).length;
+  const height = lanes * row + title * engines.length + 26;
   const scale = scaleOf(run, width);
   const svg = s("svg", { class: "timeline", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Timeline of ${ran.length} outputs in ${length(run.length)}, at most ${lanes} at once. The table below has the same.` });
   axis(svg, run, width, height, scale);
-  for (let i = 0; i < lanes; i += lanes > 40 ? 10 : lanes > 12 ? 4 : 1) svg.append(s("text", { class: "label", x: left - 6, y: i * row + row * 0.7, "text-anchor": "end" }, i + 1));
+  for (let i = 0; i < lanes; i += lanes > 40 ? 10 : lanes > 12 ? 4 : 1) svg.append(s("text", { class: "label", x: left - 6, y: top(i) + row * 0.7, "text-anchor": "end" }, i + 1));
   const marks = s("g");
+  for (const e of engines) {
+    const y = top(e.first) - title;
+    if (e.first) svg.append(s("line", { class: "between", x1: 0, x2: width, y1: y, y2: y }));
+    svg.append(s("text", { class: "engine", x: left, y: y + 12 }, e.name || "no engine"));
+  }
   ran.sort((a, b) => (a.state === "failed") - (b.state === "failed")); // on top, and never too thin to see
   for (const o of ran) {
     const x = scale(o.start), w = Math.max(o.state === "failed" ? 4 : 1.5, scale(o.start + took(o)) - x);
     const critical = run.isCritical.has(o.index);
     const bar = s("g", { class: `bar ${kind(o.state)}${critical ? " critical" : ""}${selected === o ? " selected" : ""}`, "data-index": o.index },
       s("title", null, `${o.ref}: ${o.state}, ${length(took(o))}${critical ? ", on the critical path" : ""}`),
-      s("rect", { x, y: o.lane * row + 2, width: w, height: row - 4, rx: 2 }));
-    if (critical) marks.append(s("rect", { class: "mark", x, y: o.lane * row + row - 5, width: w, height: 3 }));
+      s("rect", { x, y: top(o.lane) + 2, width: w, height: row - 4, rx: 2 }));
+    if (critical) marks.append(s("rect", { class: "mark", x, y: top(o.lane) + row - 5, width: w, height: 3 }));
     const room = Math.floor((w - 8) / 6.6);
     if (row > 12 && room > 3) {
       const text = (glyphs[o.state] || "") + " " + o.ref;
-      bar.append(s("text", { x: x + 4, y: o.lane * row + row * 0.7 }, text.length > room ? text.slice(0, room - 1) + "…" : text));
+      bar.append(s("text", { x: x + 4, y: top(o.lane) + row * 0.7 }, text.length > room ? text.slice(0, room - 1) + "…" : text));
     }
     svg.append(bar);
   }
