@@ -126,7 +126,7 @@ func (a *app) open(ctx context.Context, flags map[string]string, all bool) (*tre
 		KeyFile: keyFile(),
 		Build:   engineVersion(),
 		Foreign: foreignImages(set),
-		Engines: engineInfos(set),
+		Engines: a.engineInfos(set),
 		Log:     a.logger(),
 		All:     all,
 	})

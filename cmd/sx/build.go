@@ -30,6 +30,7 @@ type buildOptions struct {
 	require                                                      requireOptions
 	against                                                      againstFlag
 	ci                                                           ciOptions
+	onEach                                                       onEach
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -63,20 +64,29 @@ A preseeded dependency is not built as long as git's history says that its defin
 have not changed since digests/ did. Its dependents are then MATCH "given" one more
 unproven input.
 
+With --on-each every output is built on each of the engines. If the results are equal,
+they are evidence of all these engines: MATCH (on each of A, B). If not, out/ is left
+alone, the results are kept for sx diff, and the exit code is 3.
+
 The first Ctrl-C lets running builds finish, the second cancels them, the third exits.`,
 		Example: `  sx build bootstrap-stage0 core-profile
   sx build rust                   # core-rust and pallet-rust
   sx build 'core-*' -j 4 -k       # four at once, and go on after a failure
   sx build pallet-rust --preseed  # pallet-rust from source, its dependencies as published
   sx build --all --dry-run        # what would be built, and why; see also sx explain
-  sx build --all --no-cache --engine ssh://builder.example.org`,
+  sx build --all --no-cache --engine ssh://builder.example.org
+  sx build --all --no-cache --on-each embedded,ssh://amd.example.org`,
 		Annotations:       codes(exitFailed, exitMismatch, exitUnsigned, exitFetch, exitMachine, exitDisk),
 		ValidArgsFunction: a.completeOutputs(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.scope.check(c, args); err != nil {
 				return err
 			}
-			return runBuild(c.Context(), a, args, o, changedFlags(c))
+			flags := changedFlags(c)
+			if err := o.onEach.set(flags); err != nil {
+				return err
+			}
+			return runBuild(c.Context(), a, args, o, flags)
 		},
 	}
 	o.addFlags(a, c)
@@ -106,6 +116,7 @@ func (o *buildOptions) addFlags(a *app, c *cobra.Command) {
 	addTraceFlag(c, &a.trace)
 	addEngineFlags(c)
 	addHubFlags(c)
+	o.onEach.addFlag(f)
 }
 
 func (o buildOptions) check() error {
@@ -190,7 +201,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 	report, err := driver.Build(ctx, s.view, refs, driver.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, KeepGoing: s.set.Build.KeepGoing,
 		Offline: o.offline, Capacity: s.sayCapacity, DiskFloor: s.set.Build.DiskFloor,
-		Engines: engines, Bindings: bindings(s.set), Hub: hub, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
+		Engines: engines, OnEach: o.onEach != nil, Bindings: bindings(s.set), Hub: hub, Reconnect: s.set.Engine.Reconnect, Version: engineVersion(),
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },

@@ -97,6 +97,8 @@ func (a *app) flagCompletion(f *pflag.Flag) cobra.CompletionFunc {
 		return completeFiles(cobra.ShellCompDirectiveDefault)
 	case slices.Contains(folderFlags, f.Name):
 		return completeFiles(cobra.ShellCompDirectiveFilterDirs)
+	case f.Name == "on-each":
+		return a.completeEachEngine
 	case f.Name == "engine":
 		return a.completeEngines
 	case wordFlags[f.Name] != nil:
@@ -126,6 +128,16 @@ func (a *app) completeEngines(_ *cobra.Command, _ []string, begun string) ([]str
 		return like, cobra.ShellCompDirectiveNoFileComp
 	}
 	return like, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeEachEngine completes the last of the engines that commas separate.
+func (a *app) completeEachEngine(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	before := begun[:strings.LastIndexByte(begun, ',')+1]
+	all, how := a.completeEngines(c, args, strings.TrimPrefix(begun, before))
+	for i := range all {
+		all[i] = before + all[i]
+	}
+	return all, how | cobra.ShellCompDirectiveNoSpace
 }
 
 // completeImages offers outputs, and files for what begins like a path.

@@ -21,8 +21,13 @@ func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) e
 	w := s.stdout
 	sub, done := substitution(s.view, s.set, o)
 	defer done()
+	engines, err := s.engines(s.tree.Store, s.set, silent{})
+	if err != nil {
+		return err
+	}
 	p, err := plan.New(ctx, s.view, refs, plan.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
+		Force: driver.OnEach(driver.Options{Engines: engines, OnEach: o.onEach != nil}),
 	})
 	if err != nil {
 		return err

@@ -133,6 +133,8 @@ func ownCode(err error) (int, bool) {
 		return exitDisk, true
 	case *fetch.Error, *fetch.OfflineError, *fetch.DocumentError, *preseed.Error, *preseed.PushError, *preseed.HubError, *buildkit.HubError, *driver.SourceError, *driver.ImageError, *driver.ForeignError, *unpublishedError, *remoteError, *checkout.Error:
 		return exitFetch, true
+	case *driver.DifferError:
+		return exitMismatch, true
 	case *driver.RefusedError:
 		return refusedCode(e), true
 	case *unsignedError:

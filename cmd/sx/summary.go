@@ -223,6 +223,10 @@ func (s sameFailures) print(w io.Writer) {
 }
 
 func printFailure(w io.Writer, r driver.Result) {
+	if differ := (*driver.DifferError)(nil); errors.As(r.Err, &differ) {
+		printDisagreement(w, differ)
+		return
+	}
 	fmt.Fprintf(w, "sx: failed   %s: %s\n", r.Ref, text.Field(r.Err.Error()))
 	if r.Log == "" {
 		return

@@ -84,7 +84,7 @@ func (c *connection) close() {
 // is false if there are records of other builds: then the engine must be probed before
 // anything is built.
 func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe string, known bool) {
-	if isFleet(opts.Engines) { // an engine with another probe builds nothing
+	if isFleet(opts) || opts.OnEach { // an engine with another probe builds nothing
 		return buildkit.ProbeDigest, true
 	}
 	known = true

@@ -47,21 +47,27 @@ type engineState struct {
 	lacks map[string]bool // platforms that it does not build for
 }
 
-// isFleet reports whether a run on these engines can go on without one of them.
-func isFleet(members []fleet.Member) bool {
-	if len(members) > 1 {
+// isFleet reports whether a run can go on without one of its engines.
+func isFleet(opts Options) bool {
+	switch {
+	case opts.OnEach:
+		return false
+	case len(opts.Engines) > 1:
 		return true
 	}
-	_, pool := members[0].Engine.(buildkit.Pool)
+	_, pool := opts.Engines[0].Engine.(buildkit.Pool)
 	return pool
 }
 
 func newEngines(t *tree.Tree, opts Options, o *outcomes) *engines {
 	g := &engines{
-		tree: t, opts: opts, outcomes: o, several: isFleet(opts.Engines), ended: make(chan struct{}),
+		tree: t, opts: opts, outcomes: o, several: isFleet(opts), ended: make(chan struct{}),
 		lost: map[*plan.Step]int{}, sizes: map[string]int64{},
 	}
-	if !g.several {
+	switch {
+	case opts.OnEach:
+		g.all = []*connection{connectEach(t, opts, o.warn)}
+	case !g.several:
 		g.all = []*connection{newConnection(t, opts.Engines[0], opts, o.warn)}
 	}
 	return g

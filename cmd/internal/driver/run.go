@@ -45,6 +45,10 @@ type Options struct {
 	Hub *Hub
 	// Engines are where builds run, at least one. Several share the outputs.
 	Engines []fleet.Member
+	// OnEach lets every output be built on each of Engines, with equal results, instead of
+	// on one of them: see [DifferError]. Targets are built even if they are up to date,
+	// unless their record names all.
+	OnEach bool
 	// Bindings say which of several engines may build an output.
 	Bindings fleet.Bindings
 	// Reconnect is how long to try to reach an engine elsewhere that went away, if no other
@@ -165,7 +169,7 @@ func (r *run) plan(ctx context.Context) (*plan.Plan, error) {
 	probe, known := recordedProbe(r.view, r.targets, r.opts)
 	opts := plan.Options{
 		Platforms: r.opts.Platforms, NoCache: r.opts.NoCache, Rebuild: r.opts.Rebuild, Probe: probe,
-		Substitution: r.opts.Substitution, Wanted: r.hub.wants(),
+		Substitution: r.opts.Substitution, Wanted: r.hub.wants(), Force: OnEach(r.opts),
 	}
 	p, err := plan.New(ctx, r.view, r.targets, opts)
 	if err != nil || known || p.Count(plan.ActionBuild) == 0 {
@@ -220,6 +224,9 @@ func (r *run) execute(ctx context.Context, p *plan.Plan) error {
 	var capacity schedule.Capacity
 	if r.opts.Capacity != nil {
 		capacity = r.opts.Capacity()
+	}
+	if r.opts.OnEach {
+		capacity = eachCapacity(capacity, r.opts.Engines)
 	}
 	schedule.EstimateSteps(r.home(), p.Steps, capacity)
 	plan.Family(p.Steps)

@@ -101,7 +101,7 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 // times only for equality: the clock may have been set.
 func (r *run) builtByOther(s *plan.Step) (bool, error) {
 	rec, err := r.Look().Record(s.Output)
-	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache {
+	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache || r.notOnEach(s, rec) != "" {
 		return false, nil
 	}
 	if r.from != nil {
@@ -326,17 +326,27 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	rec := cache.Record{
 		Output: o.Ref.String(), Origin: cache.BuiltHere, Key: key, Deps: deps, Foreign: foreignSources(s.Request),
-		Engine: cache.EngineInfo{
-			Kind: e.Kind(), Name: e.to.Name, Address: text.Redact(e.to.Address()), BuildKit: e.version,
-			SX: r.opts.Version, Probe: e.probe, Snapshotter: e.snapshotter,
-		},
-		NoCache: job.NoCache,
+		Engine: e.info(r.opts), NoCache: job.NoCache,
 		Network: !r.opts.Offline && buildkit.UsesNetwork(snap.Containerfile()),
 	}
-	if e.Kind() == buildkit.EmbeddedKind {
-		rec.Engine.Machine = r.opts.Machine
+	if all, ok := e.builder.(*eachBuilder); ok {
+		infos := all.infos(r.opts)
+		rec.Engine, rec.Also = infos[0], infos[1:]
 	}
 	return job, rec, nil
+}
+
+// info returns what a record says about the engine.
+func (e *engine) info(opts Options) cache.EngineInfo {
+	kind, address := e.to.Recorded()
+	info := cache.EngineInfo{
+		Kind: kind, Name: e.to.Name, Address: text.Redact(address), BuildKit: e.version,
+		SX: opts.Version, Probe: e.probe, Snapshotter: e.snapshotter,
+	}
+	if kind == buildkit.EmbeddedKind {
+		info.Machine = opts.Machine
+	}
+	return info
 }
 
 // noCache reports whether s is built without the engine's cache: --no-cache is about the

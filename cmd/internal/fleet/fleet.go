@@ -21,6 +21,18 @@ type Member struct {
 	Memory    int64    // bytes that its builds at once may need; 0: as elsewhere
 	Platforms []string // the only ones that it builds for; nil: all that it can
 	Labels    []string // by which bindings choose it
+
+	pool buildkit.Engine // that it is a machine of; nil if of none
+}
+
+// Recorded returns the kind and the address that records have of the engine. A machine of
+// a pool is no engine of its own there: it is gone tomorrow.
+func (m Member) Recorded() (kind, address string) {
+	e := m.Engine
+	if m.pool != nil {
+		e = m.pool
+	}
+	return e.Kind(), buildkit.EngineName(e)
 }
 
 // Address returns where the engine is, without secrets: its address, or its kind.
@@ -53,7 +65,7 @@ func Machines(members []Member, width int) (all []Member) {
 		}
 		for _, e := range pool.Machines(max(width, 1)) {
 			machine := m
-			machine.Engine = e
+			machine.Engine, machine.pool = e, m.Engine
 			all = append(all, machine)
 		}
 	}

@@ -103,6 +103,9 @@ type Options struct {
 	Platforms []string // the user's choice; empty: linux/amd64
 	NoCache   bool     // build the targets even if they are up to date
 	Rebuild   bool     // the same
+	// Force returns why a target must be built although its record is current, "" if it
+	// need not be. nil forces none.
+	Force func(cache.Record) string
 	// Substitution lets published images be used instead of building dependencies; nil
 	// builds all.
 	Substitution *Substitution
@@ -120,7 +123,7 @@ func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (
 	p := &Plan{Targets: targets, Steps: newSteps(v, front, opts)}
 	will := pending{}
 	stale := staleness{view: v, probe: opts.Probe, will: will, images: front.images, wanted: opts.Wanted}
-	forced := opts.forced(targets)
+	forced := opts.forced(v, targets)
 	for _, s := range p.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -146,8 +149,8 @@ func New(ctx context.Context, v *tree.View, targets []graph.Ref, opts Options) (
 	return p, nil
 }
 
-// forced returns the flag that forces each of the targets to be built, if any does.
-func (o Options) forced(targets []graph.Ref) map[graph.Ref]string {
+// forced returns what forces each of the targets to be built, if anything does.
+func (o Options) forced(v *tree.View, targets []graph.Ref) map[graph.Ref]string {
 	flags := map[graph.Ref]string{}
 	for _, ref := range targets {
 		switch {
@@ -155,6 +158,10 @@ func (o Options) forced(targets []graph.Ref) map[graph.Ref]string {
 			flags[ref] = "--no-cache"
 		case o.Rebuild:
 			flags[ref] = "--rebuild"
+		case o.Force != nil:
+			if rec, err := v.Record(v.Graph.Output(ref)); err == nil && rec.Origin == cache.BuiltHere {
+				flags[ref] = o.Force(rec)
+			}
 		}
 	}
 	return flags

@@ -189,3 +189,6 @@ func (j *Judge) knownEngines() map[identity]string {
 	}
 	return known
 }
+
+// SameEngine reports whether two records were built on one engine.
+func SameEngine(a, b cache.EngineInfo) bool { return identify(a) == identify(b) }

@@ -1,0 +1,54 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"codeberg.org/stagex/sx/cache/oci"
+)
+
+// Keep makes the staged layout a folder of its own instead of out/<output>, to be compared
+// with others of the output: <store>/differs/<output>/<name>, whose path it returns. The
+// name is one path element. The staging is used up, also by an error. See [Store.DropKept].
+func (t *Staging) Keep(ctx context.Context, name string, index oci.Descriptor, annotations map[string]string) (Layout, string, error) {
+	l, path, err := t.keep(ctx, name, index, annotations)
+	if err = errors.Join(err, t.Close()); err != nil {
+		return Layout{}, "", fmt.Errorf("keeping a result of output %q: %w", t.output, err)
+	}
+	return l, path, nil
+}
+
+func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, annotations map[string]string) (Layout, string, error) {
+	if filepath.Base(name) != name || t.isDone() {
+		return Layout{}, "", fmt.Errorf("%q cannot be its name", name)
+	}
+	if err := t.writeFiles(index, annotations); err != nil {
+		return Layout{}, "", err
+	}
+	l, err := t.check(ctx)
+	if err != nil {
+		return Layout{}, "", err
+	}
+	if _, err := t.s.Folder(keptFolder, t.output); err != nil {
+		return Layout{}, "", err
+	}
+	path := t.s.Dir(keptFolder, t.output, name)
+	if err := t.s.discard(path); err != nil {
+		return Layout{}, "", err
+	}
+	l.Output = t.output
+	return l, path, os.Rename(t.layout(), path)
+}
+
+const keptFolder = "differs"
+
+// DropKept removes all that Keep has kept of an output.
+func (s *Store) DropKept(output string) error {
+	if err := CheckName(output); err != nil {
+		return err
+	}
+	return s.discardReplaced(s.Dir(keptFolder, output))
+}
