@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"codeberg.org/stagex/sx/cache/oci"
 )
@@ -25,11 +26,15 @@ func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, a
 	if filepath.Base(name) != name || t.isDone() {
 		return Layout{}, "", fmt.Errorf("%q cannot be its name", name)
 	}
-	if err := t.writeFiles(index, annotations); err != nil {
+	made := &madeLayout{at: time.Now()}
+	if err := t.writeFiles(made, index, annotations); err != nil {
 		return Layout{}, "", err
 	}
-	l, err := t.check(ctx)
+	l, blobs, err := t.check(ctx)
 	if err != nil {
+		return Layout{}, "", err
+	}
+	if err := t.seal(made, blobs); err != nil {
 		return Layout{}, "", err
 	}
 	if _, err := t.s.Folder(keptFolder, t.output); err != nil {

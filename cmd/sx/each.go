@@ -31,6 +31,9 @@ func (o onEach) set(flags map[string]string) error {
 	if _, ok := flags["engine.address"]; ok {
 		return usagef("--engine and --on-each exclude each other")
 	}
+	if flags["engine.hub"] != "" {
+		return usagef("--hub and --on-each exclude each other: results are compared here")
+	}
 	if len(o) < 2 {
 		return usagef("--on-each wants two engines or more, with commas between them (--on-each embedded,ssh://builder)")
 	}

@@ -51,7 +51,7 @@ var exitWords = []struct {
 	{exitOK, "done"},
 	{exitFailed, "a build failed, or sx itself"},
 	{exitUsage, "wrong usage, settings, definitions or digests/"},
-	{exitMismatch, "MISMATCH: an output is not what was published"},
+	{exitMismatch, "MISMATCH: an output is not what was published, or engines do not agree"},
 	{exitUnsigned, "too few people signed"},
 	{exitFetch, "a source or an image cannot be fetched, or a registry refuses one"},
 	{exitMachine, "this machine, or the engine elsewhere, lacks something"},
