@@ -15,6 +15,8 @@ done
 containerd --config "$dir/containerd.toml" &
 until ctr version >/dev/null 2>&1; do sleep 0.1; done
 ctr --namespace k8s.io images import "$2/pause.tar"
+# The API server makes its certificate, which the kubelet reads once.
+until [ -s "$2/pki/apiserver.crt" ]; do sleep 0.1; done
 kubelet --config="$dir/kubelet.yaml" --kubeconfig="$2/inside" --hostname-override="node$1" --node-ip="10.88.0.$1" &
 ctr --namespace k8s.io images import "$2/buildkit.tar"
 touch "$dir/loaded"
