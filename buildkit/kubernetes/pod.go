@@ -183,5 +183,8 @@ func (p *pod) unready() string {
 	if c := p.condition("Ready"); c.Message != "" {
 		return c.Message
 	}
+	if p.Status.Phase == "Running" {
+		return "it is not ready; its node may not report any more"
+	}
 	return "it is starting"
 }

@@ -179,6 +179,7 @@ var bans = []ban{
 	{in: "cmd/internal/report...", what: "os/exec", except: []string{"cmd/internal/report/trace"}, reason: "showing a run runs nothing"},
 	{in: "...", what: "go.opentelemetry.io/...", direct: true, except: []string{"cmd/internal/report/trace", "buildkit", "buildkit/embedded..."},
 		reason: "traces are made of events, in one place"},
+	{in: "cmd/internal/startup", what: module + "...", reason: "it is initialized before what allocates"},
 	{in: "cmd/internal/text", what: module + "...", reason: "everything that prints uses it"},
 }
 

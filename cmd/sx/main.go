@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"codeberg.org/stagex/sx/buildkit/embedded"
+	"codeberg.org/stagex/sx/cmd/internal/startup"
 )
 
 func main() { os.Exit(Main()) }
@@ -12,6 +13,7 @@ func main() { os.Exit(Main()) }
 // Main runs sx by the name and arguments of the process: the engine child and the
 // programs that the engine starts are this same one, so that there is one file to install.
 func Main() int {
+	startup.Done()
 	if code, ok := embedded.Program(os.Args, os.Stdin, os.Stdout, os.Stderr); ok {
 		return code
 	}
