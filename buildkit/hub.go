@@ -156,7 +156,7 @@ var hubProblems = sync.OnceValue(func() []hubWords {
 		words(`\b507\b|Insufficient Storage|no space left on device|quota|denied: .*exceeded`, "it is full: make room there (its operator may delete the tags of earlier runs) and run the same command again"),
 		words(`\b413\b|Request Entity Too Large`, "it refuses a layer of that size: raise the limit of the registry, or of the proxy before it"),
 		words(`\b401\b|\b403\b|insufficient_scope|authorization failed|denied|no basic auth credentials|PermissionDenied|failed to find supported auth scheme`, "it refuses the engine: its token server must give the login of this sx the right to pull from and push to this repository"),
-		words(`unexpected commit digest|unexpected commit size|failed size validation|invalid desc sha256`, "it served other bytes than a digest names, and the engine refused them"),
+		words(`unexpected commit digest|short read|unexpected commit size|failed size validation|invalid desc sha256`, "it served other bytes than a digest names, and the engine refused them; an engine keeps what it refused: if it still fails once the hub is mended, stop it and empty content/ingest in its state"),
 		words(`not found|\b404\b|MANIFEST_UNKNOWN|BLOB_UNKNOWN`, "it has lost an image that it had; run the same command again, which builds what is gone"),
 		words(`\b429\b|Too Many Requests`, "it limits requests; run the same command again later"),
 		words(`unexpected status|\b5\d\d\b`, "it failed"),

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit/kubernetes/kubetest"
+
+	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
 // Way is how sx reaches an engine: environment variables of sx.
@@ -39,6 +41,7 @@ var Engines = []Engine{
 	{Name: "rootless", Ordinary: true, Open: noWay},
 	{Name: "tcp", Kind: "tcp", Open: openTCP},
 	{Name: "unix", Kind: "unix", Shared: true, Open: func(_ testing.TB, s *Stock) Way { return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket} }},
+	{Name: "hub", Kind: "unix", Shared: true, Open: openHub},
 	{Name: "ssh", Kind: "ssh", Shared: true, Open: openSSH},
 	{Name: "kube-pod", Kind: "kube-pod", Shared: true, Open: openKubePod},
 	{Name: "docker", Kind: "docker", Docker: true, Open: openDocker},
@@ -62,6 +65,17 @@ func StartStockTLS(t testing.TB, p Programs) *Stock {
 
 func openTCP(_ testing.TB, s *Stock) Way {
 	return Way{fmt.Sprintf("SX_ENGINE_ADDRESS=tcp://127.0.0.1:%d", s.port), "SX_ENGINE_TLSDIR=" + s.certs}
+}
+
+// openHub is the way of unix, with a registry through which images go.
+func openHub(t testing.TB, s *Stock) Way {
+	t.Helper()
+	r, err := registrytest.Start(t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return Way{"SX_ENGINE_ADDRESS=unix://" + s.Socket, "SX_ENGINE_HUB=oci://" + r.Host + "/hub", "SX_ENGINE_RESULTS=all"}
 }
 
 // openKubePod starts an API server of the test's own, with a pod whose programs run on

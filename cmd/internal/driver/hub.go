@@ -181,7 +181,8 @@ func (h *hub) missing(ctx context.Context, v *tree.View, p *plan.Plan) (gone boo
 			return err
 		})
 	}
-	return lost.Load(), workers.Wait()
+	err = workers.Wait()
+	return lost.Load(), err
 }
 
 // hubRequests is how many images sx asks the hub about at once.

@@ -147,6 +147,9 @@ func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	if !proven {
 		if !listed {
 			in.deviation = name + " was not built here, and is not the published image"
+			if j.inHub(o, in.digest) {
+				in.deviation = name + " is in the hub, its bytes not seen here (--results all brings them)"
+			}
 		}
 		return
 	}
@@ -159,6 +162,15 @@ func (j *Judge) fill(in *input, name string, o *graph.Output, listed bool) {
 	for _, dep := range in.deps {
 		in.deviation = cmp.Or(in.deviation, dep.deviation)
 	}
+}
+
+// inHub reports whether the hub of this run has an image of o, and out/ has none.
+func (j *Judge) inHub(o *graph.Output, d oci.Digest) bool {
+	if o == nil {
+		return false
+	}
+	rec, ok := j.View.Hub(o)
+	return ok && slices.ContainsFunc(rec.Manifests, func(m oci.Manifest) bool { return m.Digest == d })
 }
 
 // outdated returns why rec's build was not made by the tree's definitions, apart
