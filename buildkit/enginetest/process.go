@@ -128,3 +128,8 @@ func (t *Tree) stopEngine() {
 	}
 	t.WantNothingLeft()
 }
+
+// inside returns the command line that runs a program in the network namespace of a process.
+func inside(pid int, args ...string) []string {
+	return append([]string{"nsenter", "--target", strconv.Itoa(pid), "--net", "--"}, args...)
+}

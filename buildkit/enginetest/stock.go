@@ -28,6 +28,7 @@ type Stock struct {
 	certs    string // folder of [MutualTLS], where it listens at a port
 	port     int
 	env      []string // over the environment of the test
+	host     int      // the process whose network namespace it runs in; 0: the test's own
 	cmd      *exec.Cmd
 	log      Buffer
 }
@@ -60,7 +61,11 @@ func (s *Stock) start(t testing.TB, p Programs, args ...string) {
 func (s *Stock) Start() {
 	s.t.Helper()
 	args := append([]string{"--root", filepath.Join(s.Dir, "root"), "--addr", s.addr, "--containerd-worker=false", "--oci-worker-gc=false"}, s.args...)
-	s.cmd = exec.Command(s.programs.path("buildkitd"), args...)
+	args = append([]string{s.programs.path("buildkitd")}, args...)
+	if s.host > 0 {
+		args = inside(s.host, args...)
+	}
+	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	ownMounts(s.cmd)

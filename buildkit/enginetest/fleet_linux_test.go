@@ -1,0 +1,200 @@
+package enginetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lastOutput is an output that is built after all others of a chain, on the engine "b" only.
+const lastOutput = "user-last"
+
+// fleetTree is a generated tree and what the embedded engine makes of it.
+type fleetTree struct {
+	*shape
+	size    int
+	digests string // a folder
+}
+
+// newFleetTree builds a tree of outputsEnv outputs on the embedded engine.
+func newFleetTree(t *testing.T) *fleetTree {
+	t.Helper()
+	size := 48
+	if text := os.Getenv(outputsEnv); text != "" {
+		var err error
+		if size, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &fleetTree{shape: newShape(size - 1), size: size}
+	f.add(&member{name: lastOutput, narrow: []string{f.order[chainLength-1].name}})
+	tree := f.tree(t)
+	tree.Sx("build", "--all", "--engine", "embedded")
+	tree.Sx("digests", "--write")
+	f.digests = tree.Path("digests")
+	return f
+}
+
+func (f *fleetTree) tree(t *testing.T) *Tree {
+	t.Helper()
+	tree := NewTree(t, programs, "", "")
+	tree.Patience = 4*patience + time.Duration(f.size)*3*time.Second
+	f.write(tree)
+	return tree
+}
+
+// fleet are engines, each in a network namespace of its own, which sx reaches by TLS.
+type fleet struct {
+	t     *testing.T
+	net   *Network
+	hosts map[string]*Host
+	stock map[string]*Stock
+	user  strings.Builder // the user's stagex.toml
+}
+
+// newFleet starts engines named by the letters of names. The one named c is far away.
+func newFleet(t *testing.T, names string) *fleet {
+	t.Helper()
+	if os.Getenv("SX_TEST_STOCK") != "1" {
+		t.Skip("SX_TEST_STOCK=1 compiles a stock buildkitd to build on")
+	}
+	if err := programs.BuildStock("buildkitd", "buildctl"); err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, net: NewNetwork(t), hosts: map[string]*Host{}, stock: map[string]*Stock{}}
+	for _, r := range names {
+		name, rate := string(r), "100mbit"
+		if name == "a" {
+			rate = "1gbit"
+		}
+		h := f.net.Join(rate)
+		s := &Stock{certs: MutualTLS(t), host: h.pid}
+		address := h.Addr + ":1234"
+		s.start(t, programs, "--addr", "tcp://"+address, "--tlscacert", s.certs+"/ca.pem",
+			"--tlscert", s.certs+"/server.pem", "--tlskey", s.certs+"/server-key.pem")
+		if name == "c" {
+			address = f.net.Delay(address, 20*time.Millisecond)
+		}
+		f.hosts[name], f.stock[name] = h, s
+		fmt.Fprintf(&f.user, "[engines.%s]\naddress = \"tcp://%s\"\njobs = 2\ntlsdir = %q\ntlsservername = \"builder.example.org\"\n", name, address, s.certs)
+	}
+	return f
+}
+
+// fleetRun is a build of a tree on engines of a fleet.
+type fleetRun struct {
+	*Run
+	tree  *Tree
+	of    *fleetTree
+	began time.Time
+	took  time.Duration
+}
+
+// start starts a build of everything on the named engines, without their caches. Of
+// several, only b may build lastOutput.
+func (f *fleet) start(of *fleetTree, names string) *fleetRun {
+	f.t.Helper()
+	tree := of.tree(f.t)
+	user := f.user.String()
+	if len(names) > 1 {
+		user += "[packages." + lastOutput + "]\nengine = \"b\"\n"
+	}
+	file := filepath.Join(strings.TrimPrefix(tree.Env[0], "HOME="), "sx", "stagex.toml")
+	tree.must(os.MkdirAll(filepath.Dir(file), 0o755))
+	tree.must(os.WriteFile(file, []byte(user), 0o600))
+	args := inside(f.net.pid, programs.Sx(), "build", "--all", "--no-cache", "--progress=rawjson")
+	for _, r := range names {
+		args = append(args, "--engine", string(r))
+	}
+	return &fleetRun{Run: tree.StartWith(args[0], args[1:]...), tree: tree, of: of, began: time.Now()}
+}
+
+// started returns how many builds have started on each engine; of only one, by "".
+func (r *fleetRun) started() map[string]int {
+	n := map[string]int{}
+	for line := range strings.Lines(r.Stderr.String()) {
+		var e struct{ Event, Engine string }
+		if json.Unmarshal([]byte(line), &e) == nil && e.Event == "build_start" {
+			n[e.Engine]++
+		}
+	}
+	return n
+}
+
+// untilStarted waits until so many more builds have started on an engine than now.
+func (r *fleetRun) untilStarted(engine string, more int) {
+	r.tree.t.Helper()
+	now := r.started()[engine]
+	Until(r.tree.t, r.tree.Patience, engine+" builds", func() bool { return r.started()[engine] >= now+more })
+}
+
+// untilSaid waits until sx has written a text.
+func (r *fleetRun) untilSaid(text string, limit time.Duration) {
+	r.tree.t.Helper()
+	Until(r.tree.t, limit, "sx says "+text, func() bool { return strings.Contains(r.Stderr.String(), text) })
+}
+
+// wantSame waits for the end, and wants the digests of the embedded engine.
+func (r *fleetRun) wantSame() {
+	r.tree.t.Helper()
+	r.Want(0)
+	r.took = time.Since(r.began).Round(time.Second)
+	r.tree.must(os.CopyFS(r.tree.Path("digests"), os.DirFS(r.of.digests)))
+	if out := r.tree.Sx("verify"); !strings.Contains(out, fmt.Sprintf("%d outputs: %d MATCH", r.of.size, r.of.size)) {
+		r.tree.t.Errorf("on several engines:\n%s", out)
+	}
+}
+
+// TestFleet builds a tree of upstream's shape on one, two and three engines, each in a
+// network namespace of its own: one is cut off and joined again, one is killed and comes
+// back, and one freezes while it builds. Each time the digests are those of the embedded
+// engine.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "abc")
+	of := newFleetTree(t)
+
+	// That an engine is frozen shows after two minutes; the rest runs meanwhile.
+	cold := newFleet(t, "ab")
+	frozen := cold.start(of, "ab")
+	frozen.untilStarted("b", 2)
+	send := func(signal syscall.Signal) { unix.Kill(cold.stock["b"].cmd.Process.Pid, signal) }
+	send(unix.SIGSTOP)
+	t.Cleanup(func() { send(unix.SIGCONT) }) // so that it can end
+
+	one := f.start(of, "a")
+	one.wantSame()
+
+	cut := f.start(of, "ab")
+	cut.untilStarted("b", 2)
+	f.hosts["b"].SetLink(false)
+	cut.untilStarted("a", 1)
+	f.hosts["b"].SetLink(true)
+	cut.wantSame()
+
+	killed := f.start(of, "abc")
+	killed.untilStarted("c", 1)
+	killed.untilStarted("b", 2)
+	f.stock["b"].Kill()
+	killed.untilSaid(lostB, patience)
+	f.stock["b"].Start()
+	killed.wantSame()
+
+	frozen.untilSaid(lostB, 4*time.Minute)
+	send(unix.SIGCONT)
+	frozen.wantSame()
+	for name, run := range map[string]*fleetRun{"one": one, "cut": cut, "killed": killed, "frozen": frozen} {
+		t.Logf("%s: %d outputs in %s, builds started on %v", name, of.size, run.took, run.started())
+	}
+}
+
+// lostB is what sx says if the engine b is lost.
+const lostB = "the engine b (tcp://10.77.2.2:1234) was lost; the others build what it was building"
