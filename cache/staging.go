@@ -101,6 +101,9 @@ func (t *Staging) add(d oci.Digest, st disk.Stamp) {
 
 // Size returns how many bytes the blobs have together.
 func (t *Staging) Size() (bytes int64) {
+	if t == nil { // the image stays in a hub
+		return 0
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, st := range t.blobs {
