@@ -159,7 +159,8 @@ func reference(stock *Stock, tree *Tree) {
 }
 
 // wantedEngines returns the engines that SX_TEST_ENGINES names, separated by commas,
-// or else all but those in a cluster; docker's kinds need a dockerd.
+// or else all; docker's kinds need a dockerd, kubernetes' ones the programs of a
+// cluster.
 func wantedEngines(t *testing.T) (wanted []Engine) {
 	names := strings.FieldsFunc(os.Getenv("SX_TEST_ENGINES"), func(r rune) bool { return r == ',' })
 	if len(names) == 0 && os.Getenv("SX_TEST_STOCK") != "1" {
@@ -169,7 +170,7 @@ func wantedEngines(t *testing.T) (wanted []Engine) {
 		if i := slices.Index(names, e.Name); i >= 0 {
 			names = slices.Delete(names, i, i+1)
 			wanted = append(wanted, e)
-		} else if os.Getenv("SX_TEST_ENGINES") == "" && (!e.Docker || os.Getenv("SX_TEST_DOCKERD") != "") && !e.Kubernetes {
+		} else if os.Getenv("SX_TEST_ENGINES") == "" && (!e.Docker || os.Getenv("SX_TEST_DOCKERD") != "") && (!e.Kubernetes || os.Getenv("SX_TEST_KUBERNETES") != "") {
 			wanted = append(wanted, e)
 		}
 	}
