@@ -9,5 +9,5 @@ import (
 var programs Programs
 
 func TestMain(m *testing.M) {
-	os.Exit(RunTests(m, &programs))
+	os.Exit(RunTests(m, &programs, os.Stderr))
 }

@@ -12,31 +12,31 @@ import (
 )
 
 // RunTests compiles the programs and runs a package's tests with them, and returns the
-// exit code. Machines that cannot build are told how to leave the tests out.
-func RunTests(m *testing.M, p *Programs) int {
+// exit code. It writes to w why they cannot run, and how to leave them out.
+func RunTests(m *testing.M, p *Programs, w io.Writer) int {
 	logrus.SetOutput(io.Discard) // as sx does
 	log.SetOutput(io.Discard)
 	if os.Getenv("SX_TEST_NO_ENGINE") == "1" {
-		fmt.Println("SX_TEST_NO_ENGINE=1: the engine is not tested")
+		fmt.Fprintln(w, "SX_TEST_NO_ENGINE=1: the engine is not tested")
 		return 0
 	}
 	if err := canBuild(); err != nil {
-		fmt.Fprintf(os.Stderr, "the engine's tests cannot run here: %v; SX_TEST_NO_ENGINE=1 leaves them out\n", err)
+		fmt.Fprintf(w, "the engine's tests cannot run here: %v; SX_TEST_NO_ENGINE=1 leaves them out\n", err)
 		return 1
 	}
 	dir, err := os.MkdirTemp("", "sx-enginetest-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(w, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
 	if err := os.Chmod(dir, 0o755); err != nil { // an ordinary user runs them too
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(w, err)
 		return 1
 	}
 	*p = NewPrograms(dir)
 	if err := p.Build(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(w, err)
 		return 1
 	}
 	return m.Run()

@@ -17,5 +17,5 @@ func TestMain(m *testing.M) {
 		fmt.Println("SX_TEST_KUBERNETES names no folder that scripts/kubernetes filled: no cluster is tested")
 		return
 	}
-	os.Exit(enginetest.RunTests(m, &programs))
+	os.Exit(enginetest.RunTests(m, &programs, os.Stderr))
 }
