@@ -37,20 +37,20 @@ func TestOnEachOfTwo(t *testing.T) {
 	tree := Examples(t, programs, "")
 	script := filepath.Join(t.TempDir(), "liar")
 	tree.must(os.WriteFile(script, []byte(liarScript), 0o755))
-	honest, other, liar := StartStock(t, programs), StartStock(t, programs), StartStock(t, programs, "--oci-worker-binary", script)
+	truthful, other, liar := StartStock(t, programs), StartStock(t, programs), StartStock(t, programs, "--oci-worker-binary", script)
 	on := func(b *Stock) *Run {
-		return tree.Start("build", "--all", "-k", "--no-cache", "--on-each", honest.addr+","+b.addr)
+		return tree.Start("build", "--all", "-k", "--no-cache", "--on-each", truthful.addr+","+b.addr)
 	}
 	run := on(liar).Want(3)
 	for _, want := range []string{
 		"sx: differs  core-greetings: the engines do not agree; out/core-greetings is as it was\n",
-		honest.addr + " built sha256:", liar.addr + " built sha256:", "usr/share/greetings/all.txt", "2 outputs that need core-greetings: ",
+		truthful.addr + " built sha256:", liar.addr + " built sha256:", "usr/share/greetings/all.txt", "1 output that needs core-greetings: user-shout",
 	} {
 		if !strings.Contains(run.Stderr.String(), want) {
 			t.Errorf("no %q in\n%s", want, &run.Stderr)
 		}
 	}
-	if strings.Contains(run.Stdout.String(), "core-greetings") || !strings.Contains(run.Stdout.String(), "core-names MATCH (on each of "+honest.addr) {
+	if strings.Contains(run.Stdout.String(), "core-greetings") || !strings.Contains(run.Stdout.String(), "core-names MATCH (on each of "+truthful.addr) {
 		t.Errorf("its verdicts are\n%s", &run.Stdout)
 	}
 	if _, err := os.Stat(tree.Path("out", "core-greetings")); !os.IsNotExist(err) {
