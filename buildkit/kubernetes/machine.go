@@ -93,9 +93,20 @@ func (m *machine) choose(ctx context.Context) (*pod, string, error) {
 	if v.set == nil {
 		return nil, "its StatefulSet was deleted", p.join(ctx)
 	}
+	best, why, more := m.reserve(v)
+	if more {
+		return nil, why, p.register(ctx)
+	}
+	return best, why, nil
+}
+
+// reserve is choose on a view. More reports that a pod that this run used does not come
+// back by itself, so that another one is wanted in its place: one on a lost node stays
+// Terminating until an administrator removes it.
+func (m *machine) reserve(v view) (best *pod, why string, more bool) {
+	p := m.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var best *pod
 	for i := range v.pods {
 		d := &v.pods[i]
 		if p.used[d.Metadata.UID] == nil && time.Now().After(p.avoid[d.Metadata.UID].until) && d.takes(v.set) && (best == nil || m.prefers(v.runs, d, best)) {
@@ -103,11 +114,19 @@ func (m *machine) choose(ctx context.Context) (*pod, string, error) {
 		}
 	}
 	if best == nil {
-		return nil, p.whyNone(v), nil
+		gone := 0
+		for i := range v.pods {
+			if d := &v.pods[i]; p.avoid[d.Metadata.UID].why != "" && d.unready() != "" {
+				gone++
+			}
+		}
+		more = gone > p.gone && p.width+gone <= p.address.Pods.Replicas
+		p.gone = max(p.gone, gone)
+		return nil, p.whyNone(v), more
 	}
 	p.used[best.Metadata.UID] = m
 	m.on, m.had = best.ordinal(), true
-	return best, "", nil
+	return best, "", false
 }
 
 // takes reports whether the pod is ready for builds. One of a former specification is

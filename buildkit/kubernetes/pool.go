@@ -28,6 +28,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	width    int // how many pods the run can use
+	gone     int // pods that it used and that do not come back by themselves: as many more are wanted
 	prepared bool
 	renewing context.CancelFunc // nil: the run is not registered
 	used     map[types.UID]*machine
@@ -171,7 +172,7 @@ func (p *Pool) register(ctx context.Context) error {
 func (p *Pool) entry() runEntry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := runEntry{Until: p.cluster.now().Add(runTime).UTC().Truncate(time.Second), Pods: p.width, On: []int{}}
+	e := runEntry{Until: p.cluster.now().Add(runTime).UTC().Truncate(time.Second), Pods: p.width + p.gone, On: []int{}}
 	for _, m := range p.used {
 		e.On = append(e.On, m.on)
 	}

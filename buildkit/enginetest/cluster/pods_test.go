@@ -1,0 +1,200 @@
+//go:build linux
+
+package cluster_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit/enginetest"
+	"codeberg.org/stagex/sx/buildkit/enginetest/cluster"
+)
+
+// pool is a tree whose engine is pods of a namespace of its own.
+type pool struct {
+	*enginetest.Tree
+	t         *testing.T
+	c         *cluster.Cluster
+	namespace string
+	mark      string // of core-sleep
+}
+
+// newPool returns a tree whose core-sleep sleeps for two seconds.
+func newPool(t *testing.T, c *cluster.Cluster, options string) *pool {
+	t.Helper()
+	tree, mark := enginetest.NewSleeper(t, programs, 2*time.Second)
+	return poolOf(t, c, tree, mark, options)
+}
+
+func poolOf(t *testing.T, c *cluster.Cluster, tree *enginetest.Tree, mark, options string) *pool {
+	t.Helper()
+	p := &pool{tree, t, c, "ns-" + strconv.FormatInt(time.Now().UnixNano(), 36), mark}
+	p.kubectl("create", "namespace", p.namespace)
+	tree.Env = append(tree.Env, "KUBECONFIG="+c.Kubeconfig, "SX_ENGINE_ADDRESS="+p.address(options))
+	return p
+}
+
+func (p *pool) address(options string) string {
+	return fmt.Sprintf("kubernetes://%s/sx?image=%s&grace=60s&%s", p.namespace, cluster.BuildKit, options)
+}
+
+func (p *pool) kubectl(args ...string) string {
+	p.t.Helper()
+	out, err := p.c.Kubectl(p.t.Context(), append([]string{"--namespace=" + p.namespace}, args...)...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// podOf returns the name of the pod in which a process runs, its node and the id that
+// is in its cgroup.
+func (p *pool) podOf(pid int) (name, node, uid string) {
+	p.t.Helper()
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	must(p.t, err)
+	for line := range strings.Lines(p.kubectl("get", "pods", `-o=jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName} {.metadata.uid}{"\n"}{end}`)) {
+		f := strings.Fields(line)
+		if len(f) == 3 && strings.Contains(string(groups), "pod"+f[2]) {
+			return f[0], f[1], f[2]
+		}
+	}
+	p.t.Fatalf("process %d is in no pod: %s", pid, groups)
+	return "", "", ""
+}
+
+// inPod returns the processes of a pod.
+func inPod(uid string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, file := range files {
+		if groups, _ := os.ReadFile(file); strings.Contains(string(groups), "pod"+uid) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// buildkitd returns the buildkitd of a pod.
+func buildkitd(t *testing.T, uid string) int {
+	t.Helper()
+	for _, pid := range inPod(uid) {
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(string(line), "/usr/bin/buildkitd") {
+			return pid
+		}
+	}
+	t.Fatal("the pod has no buildkitd")
+	return 0
+}
+
+// wantSame compares with the embedded engine's output of the same tree.
+func (p *pool) wantSame() {
+	p.t.Helper()
+	got := p.Digest("core-sleep")
+	pods := slices.Clone(p.Env)
+	p.Env = append(p.Env, "SX_ENGINE_ADDRESS=embedded")
+	p.Sx("build", "core-sleep", "--no-cache")
+	if want := p.Digest("core-sleep"); got != want || got == "" {
+		p.t.Errorf("digest %q, want %q as the embedded engine makes it", got, want)
+	}
+	p.Env = pods
+}
+
+// Whatever happens to the pod, its node or the API server during a build, the build ends
+// with the right bytes.
+func TestPods(t *testing.T) {
+	c := enginetest.StartCluster(t, 2)
+	t.Run("manifest", func(t *testing.T) { acceptsManifest(t, c) })
+	t.Run("memory", func(t *testing.T) { failsForMemory(t, c) })
+	for _, d := range []struct {
+		name, options string
+		do            func(p *pool, pod, node, uid string)
+	}{
+		{"deleted", "", func(p *pool, pod, _, _ string) { p.kubectl("delete", "pod", pod, "--wait=false") }},
+		{"deleted by force", "", func(p *pool, pod, _, _ string) { p.kubectl("delete", "pod", pod, "--grace-period=0", "--force") }},
+		{"drained", "replicas=2", drain},
+		{"buildkitd killed", "", func(p *pool, _, _, uid string) { must(p.t, unix.Kill(buildkitd(p.t, uid), unix.SIGKILL)) }},
+		{"frozen for a while", "", func(p *pool, _, _, uid string) {
+			p.pause(3*time.Second, func(s unix.Signal) {
+				for _, pid := range inPod(uid) {
+					unix.Kill(pid, s)
+				}
+			})
+		}},
+		{"API server stopped for a while", "", func(p *pool, _, _, _ string) {
+			must(p.t, p.c.APIServer.Stop())
+			p.t.Cleanup(func() { p.c.APIServer.Continue() })
+			after(10*time.Second, func() { p.c.APIServer.Continue() })
+		}},
+		{"node killed", "replicas=2", func(p *pool, _, node, _ string) {
+			i := slices.IndexFunc(c.Nodes, func(n *cluster.Node) bool { return n.Name == node })
+			must(p.t, c.Nodes[i].Kill())
+			p.t.Cleanup(func() { must(p.t, c.Restart(c.Nodes[i])) })
+		}},
+	} {
+		t.Run(d.name, func(t *testing.T) {
+			p := newPool(t, c, d.options)
+			run := p.Start("build", "core-sleep")
+			p.Sleeping(p.mark)
+			pod, node, uid := p.podOf(enginetest.Running(p.mark)[0])
+			d.do(p, pod, node, uid)
+			run.Want(0)
+			p.wantSame()
+		})
+	}
+}
+
+// drain empties a node as an administrator does, and lets it be used again.
+func drain(p *pool, _, node, _ string) {
+	p.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=80s")
+	p.kubectl("uncordon", node)
+}
+
+// pause sends SIGSTOP, and SIGCONT after a while.
+func (p *pool) pause(d time.Duration, signal func(unix.Signal)) {
+	signal(unix.SIGSTOP)
+	p.t.Cleanup(func() { signal(unix.SIGCONT) })
+	after(d, func() { signal(unix.SIGCONT) })
+}
+
+func after(d time.Duration, do func()) { <-time.After(d); do() }
+
+// failsForMemory asserts that a step that needs more than the pod's memory fails as any other step: no engine is
+// lost.
+func failsForMemory(t *testing.T, c *cluster.Cluster) {
+	tree := enginetest.NewTree(t, programs, "", `
+-- packages/core/large/package.toml --
+[package]
+name = "large"
+version = "1"
+-- packages/core/large/Containerfile --
+FROM scratch AS build
+COPY tool /
+RUN --network=none ["/tool", "need", "600", "1s", ",", "write", "/done", "1"]
+FROM scratch
+COPY --from=build /done /
+`)
+	p := poolOf(t, c, tree, "", "limits.memory=400Mi")
+	log := p.Start("build", "core-large").Want(1).Stderr.String()
+	if !strings.Contains(log, "exit code: 137") || strings.Contains(log, "was lost") {
+		t.Errorf("not an ordinary failed step:\n%s", log)
+	}
+}
+
+// acceptsManifest asserts that the API server finds nothing wrong with the manifest.
+func acceptsManifest(t *testing.T, c *cluster.Cluster) {
+	for _, options := range []string{"", "replicas=4&storage=200Gi&storage-class=fast&nodeselector=kubernetes.io/arch=arm64&tolerations=builds:NoSchedule,spot=yes&rootless=true&requests.cpu=4&limits.memory=32Gi&pull-secret=registry&spread=none"} {
+		p := newPool(t, c, options)
+		file := filepath.Join(t.TempDir(), "manifest.yaml")
+		must(t, os.WriteFile(file, []byte(p.Sx("engine", "manifest")), 0o644))
+		p.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", file)
+	}
+}
