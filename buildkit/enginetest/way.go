@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit/kubernetes/kubetest"
-
 	"codeberg.org/stagex/sx/preseed/registrytest"
 )
 
@@ -46,7 +45,7 @@ var Engines = []Engine{
 	{Name: "kube-pod", Kind: "kube-pod", Shared: true, Open: openKubePod},
 	{Name: "docker", Kind: "docker", Docker: true, Open: openDocker},
 	{Name: "docker-container", Kind: "docker-container", Docker: true, Open: openDockerContainer},
-	{Name: "kubernetes", Kind: "kube-pod", Kubernetes: true, Open: openKubernetes},
+	{Name: "kubernetes", Kind: "kubernetes", Kubernetes: true, Open: openKubernetes},
 	{Name: "podman", Kind: "podman", Open: openPodman},
 }
 
