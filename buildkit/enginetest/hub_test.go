@@ -216,7 +216,7 @@ func TestHubKilled(t *testing.T) {
 	r.Sleeping(r.mark)
 	r.must(run.Cmd.Process.Kill())
 	run.Want(-1)
-	Until(t, 30*time.Second, "the engine ends what nobody asks for", func() bool { return len(Running(r.mark)) == 0 })
+	Until(t, 30*time.Second, "the engine ends what is not wanted any more", func() bool { return len(Running(r.mark)) == 0 })
 	again := r.Start("build", "core-sleep").Want(0)
 	if strings.Contains(again.Stderr.String(), "core-first: built") || r.names("out") != "core-sleep" {
 		t.Errorf("out/ has %s:\n%s", r.names("out"), &again.Stderr)

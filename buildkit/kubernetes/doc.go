@@ -3,7 +3,7 @@
 //
 // [Pool] is a StatefulSet of buildkitd that sx makes and reuses: each of its machines is
 // a pod, which is chosen by its owner, readiness and load, and never by its name. [Pod]
-// is one buildkitd in a pod that somebody else made. Both are a [buildkit.Engine].
+// is one buildkitd in a pod that sx did not make. Both are a [buildkit.Engine].
 //
 // The account and the cluster come from the user's kubeconfig, as kubectl reads it, or in
 // a pod from its service account. The package changes only objects that have sx's label,

@@ -17,7 +17,7 @@ import (
 // PodScheme is the scheme of the address of a [Pod].
 const PodScheme = "kube-pod"
 
-// Pod is a buildkitd in a pod that somebody else made.
+// Pod is a buildkitd in a pod that sx did not make.
 type Pod struct {
 	address   string
 	cluster   *cluster
