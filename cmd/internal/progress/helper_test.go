@@ -132,6 +132,7 @@ func play(t *testing.T, d *progress.Display, log string) {
 	llvm := familyOf("llvm", "clang", "lld")
 	kept := &plan.Step{Output: &graph.Output{Ref: graph.Ref{Stage: "core", Name: "musl"}, Deps: []graph.Ref{zlib.Output.Ref}}, Action: plan.ActionNone, Substituted: true, LastDuration: time.Minute}
 	gcc.Output.Deps, gcc.LastDuration, gcc.Memory = []graph.Ref{libc.Output.Ref}, 55*time.Second, 3*mib
+	gcc.Engine = "big"
 	gcc.Waited = plan.Waited{Depends: 65 * time.Second, Downloads: 3 * time.Second, Lock: 2 * time.Second, Job: time.Second}
 	d.Waiting("another sx runs the engine")
 	d.Begin(&plan.Plan{Engine: "ssh://builder", Steps: append([]*plan.Step{libc, gcc, rust, zlib, bash, kept}, llvm...)})

@@ -78,6 +78,8 @@ func values() map[string]*Schema {
 		"signatures.from":   word("Where signatures are: an https address, or an absolute path.", ""),
 
 		"engine.address":       word("Where builds run: embedded, docker, podman, or an address.", "embedded"),
+		"engine.hub":           word("A repository of a registry through which engines elsewhere exchange images: oci://HOST/NAMESPACE.", ""),
+		"engine.results":       words("Which images a build with a hub brings to out/.", "targets", "all", "none"),
 		"engine.tlscacert":     path("The certificate of the authority that signed the engine's."),
 		"engine.tlscert":       path("The client's certificate."),
 		"engine.tlskey":        path("The client's key."),
