@@ -158,6 +158,9 @@ func (r *fleetRun) wantSame() {
 // back, and one freezes while it builds. Each time the digests are those of the embedded
 // engine.
 func TestFleet(t *testing.T) {
+	if os.Getenv("SX_TEST_FLEET") != "1" {
+		t.Skip("SX_TEST_FLEET=1 takes minutes: an engine that is cut off is missed after two")
+	}
 	t.Parallel()
 	f := newFleet(t, "abc")
 	of := newFleetTree(t)
