@@ -68,6 +68,6 @@ func TestOnEachOfTwo(t *testing.T) {
 		t.Errorf("its verdicts are\n%s", out)
 	}
 	if _, err := os.Stat(typed[2]); !os.IsNotExist(err) {
-		t.Errorf("what was kept is still there: %v", err)
+		t.Errorf("the results of the former build are still there: %v", err)
 	}
 }

@@ -146,7 +146,7 @@ func TestHub(t *testing.T) {
 	run := r.Start("build", "core-copy", "core-from", "--results", "none", "-v").Want(0)
 	m := moved.FindStringSubmatch(run.Stderr.String())
 	if m == nil {
-		t.Fatalf("no word of what travelled:\n%s", &run.Stderr)
+		t.Fatalf("the log does not say how many bytes of layers passed:\n%s", &run.Stderr)
 	}
 	for _, n := range m[1:] {
 		if n, _ := strconv.Atoi(n); n > 2<<20 { // a megabyte for each output

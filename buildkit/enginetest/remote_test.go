@@ -177,7 +177,7 @@ func TestRemoteTravelsOnce(t *testing.T) {
 		run := r.Start(append(c.args, "-v")...).Want(0)
 		m := moved.FindStringSubmatch(run.Stderr.String())
 		if m == nil {
-			t.Fatalf("%s: no word of what travelled:\n%s", c.what, &run.Stderr)
+			t.Fatalf("%s: the log does not say how many bytes of layers passed:\n%s", c.what, &run.Stderr)
 		}
 		sent, _ := strconv.Atoi(m[1])
 		received, _ := strconv.Atoi(m[2])

@@ -51,7 +51,7 @@ func askPlugin(ctx context.Context, config *rest.Config) (until time.Time, err e
 	}
 	var got clientauthentication.ExecCredential
 	if err := json.Unmarshal(answer, &got); err != nil || got.Status == nil {
-		return time.Time{}, &pluginError{command, "what it writes is not an ExecCredential with a status"}
+		return time.Time{}, &pluginError{command, "its output is not an ExecCredential with a status"}
 	}
 	s := got.Status
 	if s.Token == "" && (s.ClientCertificateData == "" || s.ClientKeyData == "") {
@@ -120,7 +120,7 @@ func runPlugin(ctx context.Context, plugin *clientcmdapi.ExecConfig, info []byte
 	return nil, fmt.Errorf("%w: %s", err, stderr.lastLine())
 }
 
-// head keeps the beginning of what is written, and refuses more than most bytes.
+// head keeps the output of a program, and refuses more than most bytes.
 type head struct {
 	bytes.Buffer
 	most int
@@ -133,7 +133,7 @@ func (h *head) Write(p []byte) (int, error) {
 	return h.Buffer.Write(p)
 }
 
-// tail keeps the end of what is written.
+// tail keeps the end of the output of a program.
 type tail struct{ text []byte }
 
 const maxTail = 4 << 10

@@ -16,7 +16,7 @@ const domain = "sx.stagex.tools/"
 
 // Annotations of the StatefulSet.
 const (
-	specKey    = domain + "spec"    // hash of what sx made it of
+	specKey    = domain + "spec"    // hash of the specification that sx gave it
 	runsKey    = domain + "runs"    // the runs of sx that use it: [runs]
 	minimumKey = domain + "minimum" // pods that stay when no run needs them
 )

@@ -100,7 +100,7 @@ func (t *Temp) place(path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// Rename gives the file its final name, in the place of what has it.
+// Rename gives the file its final name, and replaces a file of that name.
 func (t *Temp) Rename(path string) error {
 	if err := Rename(t.Path, path); err != nil {
 		return err

@@ -39,7 +39,7 @@ func Rename(from, to string) error {
 	}
 }
 
-// RemoveFile is os.Remove of what is not a folder.
+// RemoveFile removes a file, and no folder.
 func RemoveFile(path string) error { return remove(path, unix.Unlink) }
 
 // RemoveFolder is os.Remove of an empty folder.

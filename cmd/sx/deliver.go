@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -79,7 +80,7 @@ func (o deliverOptions) deliver(ctx context.Context, s *session, report *driver.
 
 // fit lists which targets of a run may be imported, which may be pushed, and which may
 // not, with the reason. Targets that failed are in none of the lists.
-func (o deliverOptions) fit(report *driver.Report) (into, push []graph.Ref, refused []driver.Refusal) {
+func (o deliverOptions) fit(report *driver.Report) (into, push []graph.Ref, refused []publish.Refusal) {
 	j, done := panel.Own(report.View)
 	defer done()
 	told := reportedRefs(report)
@@ -89,9 +90,9 @@ func (o deliverOptions) fit(report *driver.Report) (into, push []graph.Ref, refu
 			refs = append(refs, ref)
 		}
 	}
-	push, _, refused = driver.Publishable(j, refs, false)
+	push, _, refused = publish.Publishable(j, refs, false)
 	for _, ref := range refs {
-		isMismatch := func(r driver.Refusal) bool { return r.Ref == ref && r.Word == verdict.Mismatch }
+		isMismatch := func(r publish.Refusal) bool { return r.Ref == ref && r.Word == verdict.Mismatch }
 		if !slices.ContainsFunc(refused, isMismatch) {
 			into = append(into, ref)
 		}

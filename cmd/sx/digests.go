@@ -13,8 +13,8 @@ import (
 
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -115,8 +115,8 @@ const maxStrayDigests = 5
 // listed returns the digests of those of refs that out/ has. all says that refs are the
 // whole tree, so that a missing output is not an error. damaged names the outputs that
 // cannot be read; they do not keep the others from being listed.
-func listed(v *tree.View, refs []graph.Ref, all bool) (found []driver.Listed, damaged, err error) {
-	found, missing, unread := driver.Digests(v, refs)
+func listed(v *tree.View, refs []graph.Ref, all bool) (found []publish.Listed, damaged, err error) {
+	found, missing, unread := publish.Digests(v, refs)
 	for _, r := range unread {
 		damaged = errors.Join(damaged, fmt.Errorf("out/%s is damaged: %s; sx build %s repairs it", r.Ref, r.Reason, r.Ref))
 	}
@@ -138,7 +138,7 @@ type listedJSON struct {
 	Old    *oci.Digest `json:"old,omitempty"`    // with --write; none: the line is new
 }
 
-func printDigests(a *app, found []driver.Listed, asJSON bool) error {
+func printDigests(a *app, found []publish.Listed, asJSON bool) error {
 	if asJSON {
 		all := []listedJSON{}
 		for _, l := range found {
@@ -155,7 +155,7 @@ func printDigests(a *app, found []driver.Listed, asJSON bool) error {
 
 // writeDigests rewrites digests/. If an output may not be listed: with selectors that is
 // an error, without them its line is kept and reported.
-func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o digestsOptions) error {
+func writeDigests(a *app, v *tree.View, found []publish.Listed, all bool, o digestsOptions) error {
 	var refs []graph.Ref
 	for _, l := range found {
 		refs = append(refs, l.Ref)
@@ -170,15 +170,15 @@ func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o diges
 	}
 	j, done := panel.Own(v)
 	defer done()
-	write := driver.WriteDigests
+	write := publish.WriteDigests
 	if o.dryRun {
-		write = func(j *verdict.Judge, refs []graph.Ref, force bool) ([]driver.Line, error) {
-			_, changed, err := driver.NewDigests(j, refs, force)
+		write = func(j *verdict.Judge, refs []graph.Ref, force bool) ([]publish.Line, error) {
+			_, changed, err := publish.NewDigests(j, refs, force)
 			return changed, err
 		}
 	}
 	changed, err := write(j, refs, o.force)
-	var refused *driver.RefusedError
+	var refused *publish.RefusedError
 	kept := errors.As(err, &refused) && all && len(refused.Refusals) < len(refs)
 	if kept {
 		for _, r := range refused.Refusals {
@@ -204,7 +204,7 @@ func writeDigests(a *app, v *tree.View, found []driver.Listed, all bool, o diges
 // printKept names the lines that stay for outputs of skipped definitions.
 func printKept(w io.Writer, t *tree.Tree) {
 	n := 0
-	for _, l := range driver.UnknownLines(t) {
+	for _, l := range publish.UnknownLines(t) {
 		if l.Skipped == "" {
 			continue
 		}
@@ -219,7 +219,7 @@ func printKept(w io.Writer, t *tree.Tree) {
 
 // printLines prints the changed lines of digests/: the new ones on stdout, old and new on
 // stderr.
-func printLines(a *app, changed []driver.Line, o digestsOptions) error {
+func printLines(a *app, changed []publish.Line, o digestsOptions) error {
 	w := a.stdout
 	if o.json {
 		w = io.Discard
@@ -285,10 +285,10 @@ func printDigestsDiff(a *app, t *tree.Tree, refs []graph.Ref, all bool, o digest
 			names[name] = true
 		}
 	}
-	var changed []driver.Line
+	var changed []publish.Line
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if was[name] != t.Published[name] && t.Unread(name) == nil {
-			changed = append(changed, driver.Line{Name: name, Old: was[name], New: t.Published[name]})
+			changed = append(changed, publish.Line{Name: name, Old: was[name], New: t.Published[name]})
 		}
 	}
 	unread := t.UnreadError(refs)

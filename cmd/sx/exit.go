@@ -18,6 +18,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/imagediff"
 	"codeberg.org/stagex/sx/cmd/internal/load"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
@@ -135,7 +136,7 @@ func ownCode(err error) (int, bool) {
 		return exitFetch, true
 	case *driver.DifferError:
 		return exitMismatch, true
-	case *driver.RefusedError:
+	case *publish.RefusedError:
 		return refusedCode(e), true
 	case *unsignedError:
 		return e.code(), true
@@ -145,7 +146,7 @@ func ownCode(err error) (int, bool) {
 
 // refusedCode returns the code of the worst refusal: a MISMATCH, then a missing or
 // damaged output, then one that is not proven.
-func refusedCode(e *driver.RefusedError) int {
+func refusedCode(e *publish.RefusedError) int {
 	codes := []int{exitUnproven}
 	for _, r := range e.Refusals {
 		switch {

@@ -109,6 +109,7 @@ var bans = []ban{
 	{in: "cmd/internal/plan", what: module + "cmd/internal/driver", reason: "deciding changes nothing"},
 	{in: "cmd/internal/fleet", what: module + "buildkit/remote...", reason: "dialling is the engines' own"},
 	{in: "cmd/internal/fleet", what: module + "cmd/internal/...", reason: "who may build what hangs on no plan, order or run"},
+	{in: "cmd/internal/publish", what: module + "cmd/internal/driver", reason: "what may be published does not hang on how it is built"},
 	{in: "cmd/internal/schedule", what: module + "cmd/internal/fleet", reason: "an order is found without knowing what a machine is"},
 	{in: "cmd/internal/schedule", what: module + "cmd/internal/driver", reason: "an order is found without building"},
 	{in: "cmd/internal/buildlog", what: module + "cmd/internal/driver", reason: "a log is read without building"},

@@ -16,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -119,7 +120,7 @@ type seedJSON struct {
 
 // wouldPreseed lists the published images that out/ does not have; as JSON, all images.
 func wouldPreseed(w io.Writer, v *tree.View, refs []graph.Ref, asJSON bool) error {
-	found, _, _ := driver.Digests(v, refs) // a damaged one is replaced
+	found, _, _ := publish.Digests(v, refs) // a damaged one is replaced
 	has := map[graph.Ref]oci.Digest{}
 	for _, l := range found {
 		has[l.Ref] = l.Digest

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"codeberg.org/stagex/sx/cache/oci"
-	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -91,7 +91,7 @@ output is missing or damaged, 8 for other refusals.`,
 func fitToPush(a *app, v *tree.View, refs []graph.Ref, force bool) ([]graph.Ref, error) {
 	j, done := panel.Own(v)
 	defer done()
-	fit, forced, refused := driver.Publishable(j, refs, force)
+	fit, forced, refused := publish.Publishable(j, refs, force)
 	if len(refused) > 0 {
 		return nil, refusedToPush(refused)
 	}
@@ -101,8 +101,8 @@ func fitToPush(a *app, v *tree.View, refs []graph.Ref, force bool) ([]graph.Ref,
 	return fit, nil
 }
 
-func refusedToPush(refused []driver.Refusal) *driver.RefusedError {
-	e := &driver.RefusedError{Doing: "refusing to push", Refusals: refused}
+func refusedToPush(refused []publish.Refusal) *publish.RefusedError {
+	e := &publish.RefusedError{Doing: "refusing to push", Refusals: refused}
 	for _, r := range refused {
 		if !r.Final {
 			e.Remedy = "sx push --force pushes every output that is complete"
@@ -126,7 +126,7 @@ func checkTo(to registryFlag, tags []string) error {
 // present returns the refs that out/ has. It includes damaged ones, which are refused
 // later.
 func present(v *tree.View, refs []graph.Ref) ([]graph.Ref, error) {
-	_, missing, _ := driver.Digests(v, refs)
+	_, missing, _ := publish.Digests(v, refs)
 	if len(missing) == len(refs) {
 		return nil, errors.New("out/ holds no output of this tree: nothing to push")
 	}
@@ -171,17 +171,17 @@ func printNamed(w io.Writer, images []namedJSON, asJSON bool) error {
 }
 
 func pushRefs(ctx context.Context, s *session, refs []graph.Ref, to preseed.Registry, f pushFlags) error {
-	return push(s.app, s.set, "image", len(refs), func(o driver.PushOptions) error {
+	return push(s.app, s.set, "image", len(refs), func(o publish.PushOptions) error {
 		o.MoveTags = f.moveTag
 		o.Note = func(said string) { fmt.Fprintln(s.stderr, "sx: "+text.Field(said)) }
-		return driver.PushImages(ctx, s.tree, refs, driver.Destination{Registry: to, Tags: f.tags}, o)
+		return publish.PushImages(ctx, s.tree, refs, publish.Destination{Registry: to, Tags: f.tags}, o)
 	})
 }
 
 // pushSources pushes the sources of definitions, all of which are in fetch/.
 func pushSources(ctx context.Context, s *session, definitions []*graph.Definition, repository string) error {
-	return push(s.app, s.set, "definition", len(definitions), func(o driver.PushOptions) error {
-		return driver.PushSources(ctx, s.tree, definitions, repository, o)
+	return push(s.app, s.set, "definition", len(definitions), func(o publish.PushOptions) error {
+		return publish.PushSources(ctx, s.tree, definitions, repository, o)
 	})
 }
 
@@ -189,11 +189,11 @@ func pushSources(ctx context.Context, s *session, definitions []*graph.Definitio
 const pushAnswer = 5 * time.Minute
 
 // push calls do, prints each tag once the registry has it, and a summary.
-func push(a *app, set settings.Settings, what string, total int, do func(driver.PushOptions) error) error {
+func push(a *app, set settings.Settings, what string, total int, do func(publish.PushOptions) error) error {
 	return withPusher(a, set, func(pusher *preseed.Pusher) error {
 		var pushed, there int
 		stop := heartbeat(a, func() string { return "pushing: " + text.Bytes(pusher.Sent()) + " sent" })
-		err := do(driver.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p driver.Pushed) {
+		err := do(publish.PushOptions{Pusher: pusher, Jobs: set.Fetch.Jobs, Done: func(p publish.Pushed) {
 			for _, name := range p.Names {
 				fmt.Fprintf(a.stdout, "%s@%s\n", name, p.Digest)
 			}

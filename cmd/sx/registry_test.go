@@ -24,7 +24,7 @@ import (
 )
 
 func init() {
-	commands["publish"], commands["pulled"], commands["images"], commands["layers"] = publish, pulled, images, layers
+	commands["publish"], commands["pulled"], commands["images"], commands["layers"] = publishTo, pulled, images, layers
 }
 
 // served is a registry that a script publishes to, and what it was asked for.
@@ -56,9 +56,9 @@ func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 type servedKey struct{}
 
-// publish DIR [OUTPUT...] serves what DIR/out holds as the published images of a
+// publishTo is the command publish DIR [OUTPUT...]: it serves what DIR/out holds as the published images of a
 // registry, and makes it the one that sx asks: SX_REGISTRIES_HOSTS.
-func publish(ts *testscript.TestScript, neg bool, args []string) {
+func publishTo(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 0, "publish DIR [OUTPUT...]")
 	s := &served{manifests: map[string]bool{}, Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	outputs := args[1:]

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/history"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/release"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -170,7 +170,7 @@ func inWholeTree(ctx context.Context, a *app, do func(*session, []graph.Ref) err
 			return err
 		}
 		warnOfStrayDigests(a, s.tree)
-		for _, l := range driver.UnknownLines(s.tree) {
+		for _, l := range publish.UnknownLines(s.tree) {
 			return usagef("digests/ lists %s, and the tree has no such output: sx digests --write drops the line", l.Name)
 		}
 		return do(s, sel.refs)
@@ -221,7 +221,7 @@ func publishedTags(ctx context.Context, s *session, refs []graph.Ref, version re
 		for _, to := range releaseHosts(s.set) {
 			var parts []string
 			for _, d := range releaseTags(to, version) {
-				there, err := driver.Tagged(ctx, s.tree, refs, d, driver.PushOptions{Pusher: p, Jobs: s.set.Fetch.Jobs})
+				there, err := publish.Tagged(ctx, s.tree, refs, d, publish.PushOptions{Pusher: p, Jobs: s.set.Fetch.Jobs})
 				if err != nil {
 					return err
 				}
@@ -245,8 +245,8 @@ func releaseHosts(set settings.Settings) (all []preseed.Registry) {
 
 // releaseTags lists the tags of an image in a registry, in the order in which they are set:
 // what belongs to the release alone, then what people use.
-func releaseTags(to preseed.Registry, v release.Version) []driver.Destination {
-	return []driver.Destination{
+func releaseTags(to preseed.Registry, v release.Version) []publish.Destination {
+	return []publish.Destination{
 		{Registry: to, Tags: []string{v.Tag()}, NoVersion: true},
 		{Registry: to},
 		{Registry: to, Tags: []string{"latest"}, NoVersion: true},
@@ -254,7 +254,7 @@ func releaseTags(to preseed.Registry, v release.Version) []driver.Destination {
 }
 
 // tagName says which tag a destination of releaseTags is about.
-func tagName(d driver.Destination) string {
+func tagName(d publish.Destination) string {
 	if !d.NoVersion {
 		return "<version>"
 	}
@@ -276,11 +276,11 @@ func publishRelease(ctx context.Context, s *session, refs []graph.Ref, o release
 		return wouldPublish(s, refs, hosts, o.version)
 	}
 	tags := 3 * len(hosts) * len(refs)
-	return push(s.app, s.set, "tag", tags, func(po driver.PushOptions) error {
+	return push(s.app, s.set, "tag", tags, func(po publish.PushOptions) error {
 		for step := range 3 {
 			po.MoveTags = step > 0
 			for _, to := range hosts {
-				if err := driver.PushImages(ctx, s.tree, refs, releaseTags(to, o.version)[step], po); err != nil {
+				if err := publish.PushImages(ctx, s.tree, refs, releaseTags(to, o.version)[step], po); err != nil {
 					return neverMoves(err, o.version)
 				}
 			}
@@ -292,16 +292,16 @@ func publishRelease(ctx context.Context, s *session, refs []graph.Ref, o release
 // checkReleaseTags lists the tags that would move, and refuses to move those of the release.
 func checkReleaseTags(ctx context.Context, s *session, refs []graph.Ref, hosts []preseed.Registry, v release.Version) error {
 	return withPusher(s.app, s.set, func(p *preseed.Pusher) error {
-		refused := &driver.RefusedError{Doing: "refusing to move tags"}
+		refused := &publish.RefusedError{Doing: "refusing to move tags"}
 		for _, to := range hosts {
 			for step, d := range releaseTags(to, v) {
-				moves, err := driver.Moves(ctx, s.tree, refs, d, driver.PushOptions{Pusher: p, Jobs: s.set.Fetch.Jobs})
+				moves, err := publish.Moves(ctx, s.tree, refs, d, publish.PushOptions{Pusher: p, Jobs: s.set.Fetch.Jobs})
 				if err != nil {
 					return err
 				}
 				for _, m := range moves {
 					if step == 0 {
-						refused.Refusals = append(refused.Refusals, driver.Refusal{Ref: m.Ref, Reason: m.String()})
+						refused.Refusals = append(refused.Refusals, publish.Refusal{Ref: m.Ref, Reason: m.String()})
 						continue
 					}
 					fmt.Fprintln(s.stderr, "sx: "+text.Field(m.String()))
@@ -317,7 +317,7 @@ func checkReleaseTags(ctx context.Context, s *session, refs []graph.Ref, hosts [
 
 // neverMoves gives the way out of a refusal to move a release's own tag.
 func neverMoves(err error, v release.Version) error {
-	if refused := (*driver.RefusedError)(nil); errors.As(err, &refused) {
+	if refused := (*publish.RefusedError)(nil); errors.As(err, &refused) {
 		refused.Remedy = fmt.Sprintf("a tag %s never moves: that release is published already; sx release prepare names the next one", v.Tag())
 	}
 	return err

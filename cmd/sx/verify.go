@@ -16,6 +16,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/panel"
 	"codeberg.org/stagex/sx/cmd/internal/progress"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/signers"
 	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -177,9 +178,9 @@ func verifyRefs(ctx context.Context, a *app, view *tree.View, refs []graph.Ref, 
 	wrong, err := driver.VerifySources(ctx, view.Tree, definitionsOf(view.Graph, refs))
 	meter.Close()
 	printWrongSources(a.stderr, wrong)
-	var strange []driver.Line
+	var strange []publish.Line
 	if o.all {
-		strange = driver.UnknownLines(view.Tree)
+		strange = publish.UnknownLines(view.Tree)
 	}
 	for _, l := range strange {
 		fmt.Fprintf(a.stderr, "sx: digests/ lists %s as %s, and %s\n", l.Name, l.Old.Hex(), cmp.Or(text.Field(l.Skipped), "the tree has no such output"))
@@ -293,7 +294,7 @@ func pathsOf(wrong []driver.WrongSource) []string {
 	return paths
 }
 
-func namesOf(lines []driver.Line) []string {
+func namesOf(lines []publish.Line) []string {
 	names := []string{}
 	for _, l := range lines {
 		names = append(names, l.Name)

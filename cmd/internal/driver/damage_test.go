@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
@@ -162,7 +163,7 @@ func TestDigestsDamaged(t *testing.T) {
 	listed := func() int {
 		t.Helper()
 		tree := p.open()
-		found, _, damaged := Digests(tree, []graph.Ref{ref})
+		found, _, damaged := publish.Digests(tree, []graph.Ref{ref})
 		if len(found)+len(damaged) != 1 {
 			t.Error(found, damaged)
 		}

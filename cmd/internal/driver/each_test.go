@@ -82,7 +82,7 @@ func TestOnEachDiffers(t *testing.T) {
 	report, _, err = buildOn(t, p, Options{OnEach: true}, &place{}, &place{})
 	wantEach(t, report, err, plan.Built, 2) // b and c
 	if _, err := os.Stat(differ.Results[0].Path); !os.IsNotExist(err) {
-		t.Errorf("what was kept is still there: %v", err)
+		t.Errorf("the results of the former build are still there: %v", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
@@ -252,7 +253,7 @@ func TestRecordsLost(t *testing.T) {
 				t.Errorf("with records, and without:\n%s", diff)
 			}
 			tree := p.open()
-			if _, changed, err := NewDigests(&verdict.Judge{View: tree}, tree.Graph.All(), false); err != nil || len(changed) > 0 {
+			if _, changed, err := publish.NewDigests(&verdict.Judge{View: tree}, tree.Graph.All(), false); err != nil || len(changed) > 0 {
 				t.Errorf("digests --write: %v, %v", changed, err)
 			}
 			p.write("core/a/more", "edit")
@@ -280,7 +281,7 @@ func TestSkippedDefinitions(t *testing.T) {
 	}
 	dropped := func() (names []string) {
 		tree := p.open()
-		_, lines, err := NewDigests(&verdict.Judge{View: tree}, nil, false)
+		_, lines, err := publish.NewDigests(&verdict.Judge{View: tree}, nil, false)
 		p.must(err)
 		for _, l := range lines {
 			names = append(names, l.Name)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 )
 
@@ -46,18 +47,18 @@ func TestUnreadDigest(t *testing.T) {
 			v := p.open()
 			j := &verdict.Judge{View: v}
 			refs := v.Graph.All()
-			if _, _, refused := Publishable(j, refs[:1], false); len(refused) != 1 || !strings.Contains(refused[0].Reason, "digests/core.txt") {
+			if _, _, refused := publish.Publishable(j, refs[:1], false); len(refused) != 1 || !strings.Contains(refused[0].Reason, "digests/core.txt") {
 				t.Errorf("to be pushed: refused %v", refused)
 			}
 			for _, force := range []bool{false, true} {
-				if _, err := WriteDigests(j, refs, force); err == nil {
+				if _, err := publish.WriteDigests(j, refs, force); err == nil {
 					t.Error("digests/ was written")
 				}
 			}
 			if got, err := os.ReadFile(file); err != nil || string(got) != c.text {
 				t.Errorf("digests/ is now %q, %v", got, err)
 			}
-			if _, changed, err := NewDigests(j, nil, false); err != nil || len(changed) > 0 {
+			if _, changed, err := publish.NewDigests(j, nil, false); err != nil || len(changed) > 0 {
 				t.Errorf("without outputs: %v, %v", changed, err)
 			}
 		})

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 )
 
@@ -29,18 +29,18 @@ func ParseAccept(names []string) (Accept, error) {
 }
 
 // Gate divides the verdicts of a release's outputs: accepted lists those that are published
-// because of accept alone, the error is a *driver.RefusedError with those that are not
+// because of accept alone, the error is a *publish.RefusedError with those that are not
 // published. A release consists of outputs that are MATCH.
 func Gate(vs []verdict.Verdict, accept Accept) (accepted []verdict.Verdict, err error) {
-	refused := &driver.RefusedError{Doing: "refusing to release"}
+	refused := &publish.RefusedError{Doing: "refusing to release"}
 	for _, v := range vs {
 		needs := conditions(v)
 		missing := slices.DeleteFunc(slices.Clone(needs), func(c string) bool { return slices.Contains(accept, c) })
 		switch {
 		case v.Word != verdict.Match:
-			refused.Refusals = append(refused.Refusals, driver.Refusal{Ref: v.Ref, Word: v.Word, Reason: reason(v)})
+			refused.Refusals = append(refused.Refusals, publish.Refusal{Ref: v.Ref, Word: v.Word, Reason: reason(v)})
 		case len(missing) > 0:
-			refused.Refusals = append(refused.Refusals, driver.Refusal{Ref: v.Ref, Word: v.Word, Reason: v.String()})
+			refused.Refusals = append(refused.Refusals, publish.Refusal{Ref: v.Ref, Word: v.Word, Reason: v.String()})
 			refused.Remedy = "sx build without --preseed and --engine proves them; --accept " + strings.Join(missing, ",") + " releases them as they are"
 		case len(needs) > 0:
 			accepted = append(accepted, v)

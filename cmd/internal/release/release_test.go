@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/stagex/sx/cmd/internal/driver"
+	"codeberg.org/stagex/sx/cmd/internal/publish"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
@@ -52,7 +52,7 @@ func TestGate(t *testing.T) {
 		}
 		accepted, err := Gate(all, accept)
 		var got []string
-		if refused := (*driver.RefusedError)(nil); errors.As(err, &refused) {
+		if refused := (*publish.RefusedError)(nil); errors.As(err, &refused) {
 			for _, r := range refused.Refusals {
 				got = append(got, r.Ref.String())
 			}
