@@ -37,10 +37,10 @@ func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, a
 	if err := t.seal(made, blobs); err != nil {
 		return Layout{}, "", err
 	}
-	if _, err := t.s.Folder(keptFolder, t.output); err != nil {
+	if _, err := t.s.Folder(DiffersFolder, t.output); err != nil {
 		return Layout{}, "", err
 	}
-	path := t.s.Dir(keptFolder, t.output, name)
+	path := t.s.Dir(DiffersFolder, t.output, name)
 	if err := t.s.discard(path); err != nil {
 		return Layout{}, "", err
 	}
@@ -48,12 +48,13 @@ func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, a
 	return l, path, os.Rename(t.layout(), path)
 }
 
-const keptFolder = "differs"
+// DiffersFolder has a folder for each output of which [Staging.Keep] has kept results.
+const DiffersFolder = "differs"
 
 // DropKept removes all that Keep has kept of an output.
 func (s *Store) DropKept(output string) error {
 	if err := CheckName(output); err != nil {
 		return err
 	}
-	return s.discardReplaced(s.Dir(keptFolder, output))
+	return s.discardReplaced(s.Dir(DiffersFolder, output))
 }

@@ -24,7 +24,7 @@ import (
 type Garbage struct {
 	Outputs  []string // layouts under out/ that sx or make left, of outputs that are not wanted
 	Blobs    []string // shared blobs that no other layout and no image has, and unfinished ones
-	Metadata []string // records, proofs, locks and logs of such outputs; inputs that no record names
+	Metadata []string // records, proofs, locks, logs and differing results of such outputs; inputs that no record names
 	Kept     []Kept   // what else is in out/ and is not an output
 }
 
@@ -164,7 +164,7 @@ func (f *finder) blobs() error {
 
 // metadata finds the files about outputs that are not wanted.
 func (f *finder) metadata() error {
-	for _, folder := range []string{"records", "hub", "proofs", "logs", "locks"} {
+	for _, folder := range []string{"records", "hub", "proofs", "logs", "locks", cache.DiffersFolder} {
 		entries, err := disk.List(f.store.Dir(folder))
 		if err != nil {
 			return err

@@ -55,6 +55,12 @@ func commit(t *testing.T, s *cache.Store, output string, layers ...string) cache
 	t.Helper()
 	st := must(s.Stage(output))(t)
 	defer st.Close()
+	return must(st.Commit(t.Context(), writeImage(t, st, layers...), oci.IndexAnnotations(output, "1")))(t)
+}
+
+// writeImage writes the blobs of an image with these layers.
+func writeImage(t *testing.T, st *cache.Staging, layers ...string) (index oci.Descriptor) {
+	t.Helper()
 	config := writeBlob(t, st, `{"architecture":"amd64","os":"linux","rootfs":{}}`)
 	config.MediaType = oci.MediaTypeConfig
 	var ds []oci.Descriptor
@@ -66,7 +72,7 @@ func commit(t *testing.T, s *cache.Store, output string, layers ...string) cache
 	data, index, err := oci.ImageIndex(m)
 	must(0, err)(t)
 	writeBlob(t, st, string(data))
-	return must(st.Commit(t.Context(), index, oci.IndexAnnotations(output, "1")))(t)
+	return index
 }
 
 // record records a layout as built here, from inputs of its own.
@@ -104,6 +110,11 @@ func TestGarbage(t *testing.T) {
 	gone := record(t, s, commit(t, s, "core-gone", "common", "gone"))
 	write(t, s.Dir("logs", "core-gone", "1.log"), "log")
 	write(t, s.Dir("logs", "core-keep", "1.log"), "log")
+	for _, output := range []string{"core-gone", "core-keep"} {
+		differs := must(s.Stage(output))(t)
+		_, _, err := differs.Keep(t.Context(), "1-embedded", writeImage(t, differs, output+" differs"), oci.IndexAnnotations(output, "1"))
+		must(0, err)(t)
+	}
 	commit(t, s, "core-made", "made") // as make leaves it: without a record
 	must(0, os.CopyFS(s.Out("core-keep.bak"), os.DirFS(s.Out("core-keep"))))(t)
 	write(t, s.Out("notes/todo"), "")
@@ -142,11 +153,12 @@ func TestGarbage(t *testing.T) {
 	if s.Inputs(gone, &v) == nil {
 		t.Error("inputs of nothing stay")
 	}
-	for _, path := range []string{"records/core-gone.json", "proofs/core-gone", "logs/core-gone"} {
+	for _, path := range []string{"records/core-gone.json", "proofs/core-gone", "logs/core-gone", "differs/core-gone"} {
 		if _, err := os.Lstat(s.Dir(path)); err == nil {
 			t.Errorf("%s stays", path)
 		}
 	}
+	must(os.Lstat(s.Dir("differs/core-keep/1-embedded")))(t)
 	if n := len(must(os.ReadDir(s.Dir("proofs", "core-keep")))(t)); n != 2 {
 		t.Errorf("%d proofs of core-keep, want both digests'", n)
 	}

@@ -31,7 +31,7 @@ func newGCCommand(a *app) *cobra.Command {
   from fetch/   sources that no definition names any more, and their unfinished downloads
   from .sx/     blobs that no output uses, and no image of another registry that a
                 definition names; records, proofs and logs of outputs that the tree does
-                not have
+                not have, and their results that engines did not agree on (--on-each)
   the engine    the least recently used results, until its cache is small enough
 
 Everything that belongs to an output of the tree is kept, including proofs of digests

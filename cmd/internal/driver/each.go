@@ -65,8 +65,7 @@ func OnEach(opts Options) func(cache.Record) string {
 	}
 	return func(rec cache.Record) string {
 		for _, m := range opts.Engines {
-			kind, address := m.Recorded()
-			here := cache.EngineInfo{Kind: kind, Address: text.Redact(address)}
+			here := recordedEngine(m)
 			if !slices.ContainsFunc(rec.Engines(), func(e cache.EngineInfo) bool { return verdict.SameEngine(e, here) }) {
 				return fmt.Sprintf("--on-each: %s has not built it yet", m)
 			}

@@ -13,7 +13,9 @@ import (
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/fleet"
+	"codeberg.org/stagex/sx/cmd/internal/text"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
+	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -80,7 +82,7 @@ func (c *connection) close() {
 }
 
 // recordedProbe returns the engine's probe for a build of targets, from a record of this
-// very sx and kind of engine. Without such a record it returns StageX's probe, and known
+// very sx and engine, by its kind and address. Without such a record it returns StageX's probe, and known
 // is false if there are records of other builds: then the engine must be probed before
 // anything is built.
 func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe string, known bool) {
@@ -88,17 +90,24 @@ func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe strin
 		return buildkit.ProbeDigest, true
 	}
 	known = true
+	here := recordedEngine(opts.Engines[0])
 	for _, o := range v.Graph.Order(targets) {
 		rec, err := v.Record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue
 		}
-		if rec.Engine.SX == opts.Version && rec.Engine.Kind == opts.Engines[0].Kind() {
+		if rec.Engine.SX == opts.Version && verdict.SameEngine(rec.Engine, here) {
 			return rec.Engine.Probe, true
 		}
 		known = false
 	}
 	return buildkit.ProbeDigest, known
+}
+
+// recordedEngine returns what records say of an engine: its kind and its address.
+func recordedEngine(m fleet.Member) cache.EngineInfo {
+	kind, address := m.Recorded()
+	return cache.EngineInfo{Kind: kind, Address: text.Redact(address)}
 }
 
 // connect opens the engine, unless it is open. If another build of sx runs an engine, it

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/oci"
 	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -63,5 +65,20 @@ func TestNothingToDoStartsNoEngine(t *testing.T) {
 	edit(t, hub, "# edited\n"+string(data))
 	if _, err := build(engine); !errors.Is(err, errNotNow) || engine.asked == 0 {
 		t.Errorf("after an edit the engine was asked %d times; %v", engine.asked, err)
+	}
+}
+
+// TestProbeIsOfOneEngine checks that an engine at another address does not inherit the probe
+// of one of the same kind: what that one built of other bytes is built again.
+func TestProbeIsOfOneEngine(t *testing.T) {
+	p := newPretender(t, "base:", "top: base")
+	other := cache.EngineInfo{Kind: "tcp", SX: "test", Probe: oci.DigestOf([]byte("other")).String()}
+	for address, want := range map[string]int{"tcp://e0:1": 0, "tcp://elsewhere:1": 2} {
+		other.Address = address
+		for _, name := range []string{"base", "top"} {
+			p.buildOn(name, name, other)
+		}
+		report, _, err := buildOn(t, p, Options{}, &place{}) // at tcp://e0:1
+		wantBuilt(t, report, err, want)
 	}
 }
