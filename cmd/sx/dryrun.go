@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/driver"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/text"
+	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/graph"
 )
 
@@ -25,18 +27,26 @@ func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) e
 	if err != nil {
 		return err
 	}
+	var hub *driver.Hub
+	if o.onEach == nil {
+		if hub, err = s.hub(silent{}); err != nil {
+			return err
+		}
+		defer closeHub(hub)
+	}
 	p, err := plan.New(ctx, s.view, refs, plan.Options{
 		Platforms: s.set.Build.Platforms, NoCache: o.noCache, Rebuild: o.rebuild, Probe: buildkit.ProbeDigest, Substitution: sub,
-		Force: driver.OnEach(driver.Options{Engines: engines, OnEach: o.onEach != nil}),
+		Wanted: driver.LookInHub(s.tree, refs, hub), Force: driver.OnEach(driver.Options{Engines: engines, OnEach: o.onEach != nil}),
 	})
 	if err != nil {
 		return err
 	}
+	inHub := nameBrought(s.view, p)
 	if o.preseed && sub.Unavailable() != nil {
 		fmt.Fprintf(s.stderr, "sx: warning: --preseed uses no published image, everything is built: %s\n", text.Field(sub.Unavailable().Error()))
 	}
 	c := capacity(s.set)
-	f := schedule.NewForecast(s.tree, p, c)
+	f := schedule.NewForecast(s.tree, withoutBrought(p), c)
 	permitted := driver.Permitted(ctx, s.view, sub, p)
 	if o.json {
 		return errors.Join(permitted, planJSON(w, p, f))
@@ -48,13 +58,41 @@ func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) e
 	if n := p.Count(plan.ActionPreseed); n > 0 {
 		pull = fmt.Sprintf(" %d to preseed,", n)
 	}
+	if n := p.Count(bring); n > 0 {
+		pull += fmt.Sprintf(" %d to bring from the hub,", n)
+	}
 	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(p.Steps), "output"), p.Count(plan.ActionBuild), pull, p.Count(plan.ActionNone))
+	if inHub > 0 {
+		fmt.Fprintf(w, "%s up to date or to bring only by the records of what is in the hub %s: a run asks it, and builds again what it has lost\n", count(inHub, "output"), hub.Repository())
+	}
 	printImages(w, p)
 	if f.Fetch > 0 {
 		fmt.Fprintf(w, "%s to fetch\n", count(f.Fetch, "source"))
 	}
 	printForecast(w, p.Count(plan.ActionBuild), f, c.TotalJobs())
 	return permitted
+}
+
+// bring is the action of a step that only takes its image from the hub to out/.
+const bring plan.Action = "bring"
+
+// nameBrought gives such steps their action, and counts the outputs that only the hub has.
+func nameBrought(v *tree.View, p *plan.Plan) (inHub int) {
+	for _, step := range p.Steps {
+		if step.Reason == plan.InHub {
+			step.Action = bring
+		}
+		if _, ok := v.Hub(step.Output); ok && (step.Action == bring || step.Action == plan.ActionNone) {
+			inHub++
+		}
+	}
+	return inHub
+}
+
+// withoutBrought returns p without what takes no job.
+func withoutBrought(p *plan.Plan) *plan.Plan {
+	steps := slices.Clone(p.Steps)
+	return &plan.Plan{Targets: p.Targets, Steps: slices.DeleteFunc(steps, func(s *plan.Step) bool { return s.Action == bring })}
 }
 
 // printStep writes the action for an output and its reason. It writes nothing for an

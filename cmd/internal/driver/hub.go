@@ -84,6 +84,12 @@ func newHub(t *tree.Tree, targets []graph.Ref, opts Options) *hub {
 	return h
 }
 
+// LookInHub lets plans of t count what the hub has by the store's records, without asking
+// it. It returns which outputs a run would bring to out/, for [plan.Options].Wanted.
+func LookInHub(t *tree.Tree, targets []graph.Ref, h *Hub) (wanted func(graph.Ref) bool) {
+	return newHub(t, targets, Options{Hub: h, Now: time.Now}).wants()
+}
+
 func (h *hub) close(log *zap.Logger) {
 	if h == nil {
 		return

@@ -22,6 +22,7 @@ import (
 	"codeberg.org/stagex/sx/cmd/internal/tree"
 	"codeberg.org/stagex/sx/cmd/internal/verdict"
 	"codeberg.org/stagex/sx/graph"
+	"codeberg.org/stagex/sx/preseed"
 )
 
 // pretender is a tree whose outputs are not built: build leaves the layout and the
@@ -32,6 +33,7 @@ type pretender struct {
 
 	engines []cache.EngineInfo // of the user's settings
 	cached  bool               // builds may use the engine's cache
+	hub     *Hub               // of plans
 }
 
 // newPretender makes outputs of stage core. In "b: a", b depends on a.
@@ -146,7 +148,7 @@ func (p *pretender) plan(opts plan.Options, targets ...string) string {
 		refs, _, err = tree.Graph.Select(targets)
 		p.must(err)
 	}
-	opts.Probe = buildkit.ProbeDigest
+	opts.Probe, opts.Wanted = buildkit.ProbeDigest, LookInHub(tree.Tree, refs, p.hub)
 	pl, err := plan.New(p.t.Context(), tree, refs, opts)
 	p.must(err)
 	var lines []string
@@ -190,6 +192,44 @@ func TestPlanReasons(t *testing.T) {
 	p.build("a", "otherwise")
 	p.build("c", "c")
 	p.wantPlan(plan.Options{}, nil, "b: core-a changed", "c: core-b will be built", "d: core-a changed", "e: core-d will be built")
+}
+
+// intoHub moves outputs from out/ to the hub of plans.
+func (p *pretender) intoHub(outputs ...string) {
+	p.t.Helper()
+	store := p.open().Store
+	for _, output := range outputs {
+		rec, err := store.Record(output)
+		p.must(err)
+		rec.From = p.hub.Repository()
+		p.must(store.PutHubRecord(rec))
+		p.must(os.RemoveAll(store.Out(output)))
+	}
+}
+
+// TestPlanFromHub checks that what is only in the hub is brought if it is wanted, that its
+// dependents are not built for that, and that they are if it must be built.
+func TestPlanFromHub(t *testing.T) {
+	p := newPretender(t, "a", "b: a", "c: b")
+	for _, name := range []string{"a", "b", "c"} {
+		p.build(name, name)
+	}
+	at, err := preseed.ParseHub("oci://registry.example/hub")
+	p.must(err)
+	hub, err := preseed.NewHub(at, preseed.Options{})
+	p.must(err)
+	defer hub.Close()
+	p.hub = &Hub{Hub: hub, Results: ResultsTargets}
+	p.intoHub("core-a", "core-b")
+	p.wantPlan(plan.Options{}, []string{"core-b", "core-c"}, "b: "+plan.InHub)
+	p.hub.Results = ResultsNone
+	p.wantPlan(plan.Options{}, nil, "")
+	p.write("core/a/file", "new")
+	p.wantPlan(plan.Options{}, nil, "a: packages/core/a/file was added", "b: core-a will be built", "c: core-b will be built")
+	p.hub.Results = ResultsAll
+	p.wantPlan(plan.Options{}, nil, "a: packages/core/a/file was added", "b: "+plan.InHub, "c: core-b will be built")
+	p.hub = nil
+	p.wantPlan(plan.Options{}, []string{"core-b"}, "a: out/core-a is gone", "b: out/core-b is gone")
 }
 
 // TestExplainPast checks that a reason is followed through earlier builds to the

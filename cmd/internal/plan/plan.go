@@ -196,7 +196,12 @@ func (s *Step) decide(own Reason, will pending) {
 	switch {
 	case own != nil:
 		s.Reason, s.Changes = own()
-		depth = 0
+		switch {
+		case s.Reason != InHub:
+			depth = 0
+		case depth == 0:
+			return // dependents are built from the image that the hub has
+		}
 	case depth > 0:
 		s.Reason, s.Because = fmt.Sprintf("%s will be built", dep), dep
 	default:
