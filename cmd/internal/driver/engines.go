@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ type engines struct {
 	states   []engineState
 	lost     map[*plan.Step]int // how often a build of it lost its engine
 	noneFrom time.Time          // since when no engine is there; zero: one is
+	begun    bool               // an engine has been there
+	away     []string           // what [engines.warnAway] was told
 	sizes    map[string]int64   // of outputs in out/, in bytes
 }
 
@@ -163,9 +166,12 @@ func (g *engines) connect(ctx context.Context, p *plan.Plan, s *schedule.Schedul
 		select {
 		case err := <-tried:
 			if err == nil {
+				g.begin()
 				return true, nil
 			}
-			errs = append(errs, err)
+			if !slices.ContainsFunc(errs, func(other error) bool { return other.Error() == err.Error() }) { // of one pool
+				errs = append(errs, err)
+			}
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		case <-g.opts.Drain:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -35,7 +36,7 @@ func (g *engines) tend(ctx context.Context, on int, tried chan<- error) {
 			return
 		}
 		if try == 0 {
-			g.outcomes.warn(fmt.Sprintf("%v; sx tries again while the other engines build", err))
+			g.warnAway(err)
 		}
 		g.checkNone(err)
 		select {
@@ -43,6 +44,32 @@ func (g *engines) tend(ctx context.Context, on int, tried chan<- error) {
 			return
 		case <-time.After(reopenWaits[min(try, len(reopenWaits)-1)]):
 		}
+	}
+}
+
+// warnAway warns that an engine is not there, once if machines of one pool say the same.
+// Before one is there the warnings are kept: without any, the errors are the run's.
+func (g *engines) warnAway(err error) {
+	text := fmt.Sprintf("%v; sx tries again while the other engines build", err)
+	g.mu.Lock()
+	known, begun := slices.Contains(g.away, text), g.begun
+	if !known {
+		g.away = append(g.away, text)
+	}
+	g.mu.Unlock()
+	if begun && !known {
+		g.outcomes.warn(text)
+	}
+}
+
+// begin gives the warnings that were kept.
+func (g *engines) begin() {
+	g.mu.Lock()
+	g.begun = true
+	kept := slices.Clone(g.away)
+	g.mu.Unlock()
+	for _, text := range kept {
+		g.outcomes.warn(text)
 	}
 }
 
