@@ -37,7 +37,7 @@ func TestAddressMistakes(t *testing.T) {
 		"kubernetes://Builds/sx":                          `the namespace "Builds"`,
 		"kubernetes://b/" + strings.Repeat("x", 51):       "at most 50",
 		"kubernetes://b/sx?replicas=0":                    "the option replicas=0: want 1 to 256",
-		"kubernetes://b/sx?replica=1":                     `there is no option "replica"; there are annotations, grace, image`,
+		"kubernetes://b/sx?replica=1":                     `there is no option "replica"; there are annotations, config, grace, image`,
 		"kubernetes://b/sx?replicas=1&replicas=2":         "given 2 times",
 		"kubernetes://b/sx?limits.memory=lots":            "want an amount as Kubernetes has it",
 		"kubernetes://b/sx?requests.cpu=0":                "want an amount",
@@ -92,7 +92,7 @@ func TestSpecHash(t *testing.T) {
 			t.Errorf("%s has other pods", same)
 		}
 	}
-	for _, other := range []string{"image=x", "rootless=true", "storage=1Gi", "requests.cpu=1", "limits.cpu=1", "grace=1h", "labels=a=b", "tolerations=a", "spread=none", "pull-secret=x"} {
+	for _, other := range []string{"image=x", "rootless=true", "storage=1Gi", "requests.cpu=1", "limits.cpu=1", "grace=1h", "labels=a=b", "tolerations=a", "spread=none", "pull-secret=x", "config=x"} {
 		if hash("kubernetes://b/sx?"+other) == was {
 			t.Errorf("%s changes nothing", other)
 		}

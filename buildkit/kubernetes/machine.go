@@ -271,14 +271,16 @@ func (p *Pool) whyNone(v view) string {
 	return joinFew(why)
 }
 
+// mostReasons is how many are told at once.
+const mostReasons = 3
+
 // joinFew joins different reasons, of which there may be many.
 func joinFew(why []string) string {
-	const most = 3
 	why = slices.Compact(why)
 	more := ""
-	if len(why) > most {
-		more = fmt.Sprintf("; and %d more", len(why)-most)
-		why = why[:most]
+	if len(why) > mostReasons {
+		more = fmt.Sprintf("; and %d more", len(why)-mostReasons)
+		why = why[:mostReasons]
 	}
 	text := why[0]
 	for _, w := range why[1:] {
@@ -290,6 +292,18 @@ func joinFew(why []string) string {
 // longGone is how long a pod may be going away before sx says what a lost node looks
 // like.
 const longGone = time.Minute
+
+// explainStarts asks why pods do not start of which their status says nothing: a volume
+// that is not attached, a ConfigMap that is missing.
+func (p *Pool) explainStarts(ctx context.Context, pods []pod) {
+	asked := 0
+	for i := range pods {
+		if d := &pods[i]; d.creating() && asked < mostReasons {
+			d.warning = p.lastWarning(ctx, d.Metadata.UID)
+			asked++
+		}
+	}
+}
 
 // describe returns a pod and why it is not used. A pod of a lost node goes away for ever;
 // sx deletes none by force, because its node may only be out of reach.
@@ -312,9 +326,9 @@ func (d *pod) describe(reason string, p *Pool) string {
 	return text
 }
 
-// lastWarning returns the last warning about the StatefulSet, such as an exceeded quota;
-// "" if the account may not read events.
-func (p *Pool) lastWarning(ctx context.Context, s *set) string {
+// lastWarning returns the last warning about an object, such as an exceeded quota; "" if
+// the account may not read events.
+func (p *Pool) lastWarning(ctx context.Context, of types.UID) string {
 	var list struct {
 		Items []struct {
 			Message       string    `json:"message"`
@@ -323,7 +337,7 @@ func (p *Pool) lastWarning(ctx context.Context, s *set) string {
 		} `json:"items"`
 	}
 	r := p.request("list", "events")
-	r.name, r.query = "", map[string][]string{"fieldSelector": {"involvedObject.uid=" + string(s.Metadata.UID) + ",type=Warning"}, "limit": {"100"}}
+	r.name, r.query = "", map[string][]string{"fieldSelector": {"involvedObject.uid=" + string(of) + ",type=Warning"}, "limit": {"100"}}
 	if p.cluster.do(ctx, r, &list) != nil {
 		return ""
 	}

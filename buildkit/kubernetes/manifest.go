@@ -95,8 +95,8 @@ func (a Address) template() object {
 		"terminationGracePeriodSeconds": int(p.Grace.Seconds()),
 		"containers":                    []any{a.container()},
 	}
-	if p.Storage == "" {
-		spec["volumes"] = []any{object{"name": container, "emptyDir": object{}}}
+	if volumes := p.volumes(); len(volumes) > 0 {
+		spec["volumes"] = volumes
 	}
 	for field, value := range map[string]string{"serviceAccountName": p.ServiceAccount, "schedulerName": p.Scheduler, "priorityClassName": p.PriorityClass} {
 		if value != "" {
@@ -126,6 +126,21 @@ func (a Address) template() object {
 		meta["annotations"] = p.Annotations
 	}
 	return object{"metadata": meta, "spec": spec}
+}
+
+// configVolume is the name of the volume of [Spec.Config], which is mounted at configDir:
+// there buildkitd reads buildkitd.toml, and that can name the files beside it.
+const configVolume, configDir = "config", "/etc/buildkit"
+
+// volumes returns a pod's volumes, without the claim.
+func (p Spec) volumes() (all []any) {
+	if p.Storage == "" {
+		all = append(all, object{"name": container, "emptyDir": object{}})
+	}
+	if p.Config != "" {
+		all = append(all, object{"name": configVolume, "configMap": object{"name": p.Config}})
+	}
+	return all
 }
 
 func (t Toleration) object() object {
@@ -158,13 +173,21 @@ func (a Address) container() object {
 	}
 	if p.Rootless {
 		state = "/home/user/.local/share/buildkit"
-		c["args"] = []any{"--oci-worker-no-process-sandbox"}
+		args := []any{"--oci-worker-no-process-sandbox"}
+		if p.Config != "" { // instead of the user's
+			args = append(args, "--config="+configDir+"/buildkitd.toml")
+		}
+		c["args"] = args
 		c["securityContext"] = object{
 			"runAsUser": rootlessUser, "runAsGroup": rootlessUser,
 			"seccompProfile": object{"type": "Unconfined"}, "appArmorProfile": object{"type": "Unconfined"},
 		}
 	}
-	c["volumeMounts"] = []any{object{"name": container, "mountPath": state}}
+	mounts := []any{object{"name": container, "mountPath": state}}
+	if p.Config != "" {
+		mounts = append(mounts, object{"name": configVolume, "mountPath": configDir, "readOnly": true})
+	}
+	c["volumeMounts"] = mounts
 	resources := object{}
 	if len(p.Requests) > 0 {
 		resources["requests"] = p.Requests

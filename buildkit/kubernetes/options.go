@@ -36,6 +36,7 @@ type Spec struct {
 	Scheduler      string
 	PriorityClass  string
 	PullSecret     string
+	Config         string        // a ConfigMap with buildkitd.toml; "": there is none
 	Grace          time.Duration // how long a pod that must go may finish its build
 	Wait           time.Duration // how long to wait until a pod is ready
 }
@@ -92,6 +93,7 @@ var options = map[string]option{
 	"schedulername":  named(func(s *Spec) *string { return &s.Scheduler }),
 	"priority-class": named(func(s *Spec) *string { return &s.PriorityClass }),
 	"pull-secret":    named(func(s *Spec) *string { return &s.PullSecret }),
+	"config":         named(func(s *Spec) *string { return &s.Config }),
 	"nodeselector":   pairs(validation.IsValidLabelValue, func(s *Spec) *map[string]string { return &s.NodeSelector }),
 	"labels":         pairs(validation.IsValidLabelValue, func(s *Spec) *map[string]string { return &s.Labels }),
 	"annotations":    pairs(nil, func(s *Spec) *map[string]string { return &s.Annotations }),

@@ -104,6 +104,8 @@ type pod struct {
 		Conditions        []condition       `json:"conditions"`
 		ContainerStatuses []containerStatus `json:"containerStatuses"`
 	} `json:"status"`
+
+	warning string // the last event about it, while it is being created
 }
 
 type condition struct {
@@ -155,6 +157,19 @@ func (p *pod) condition(kind string) condition {
 	return condition{}
 }
 
+// creating reports whether a node has taken the pod and has not yet started a container.
+func (p *pod) creating() bool {
+	if p.Metadata.DeletionTimestamp != nil || p.Status.Phase != "Pending" {
+		return false
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil && w.Reason == "ContainerCreating" {
+			return true
+		}
+	}
+	return false
+}
+
 // unready returns why the pod takes no builds; "" if it does.
 func (p *pod) unready() string {
 	switch {
@@ -179,6 +194,9 @@ func (p *pod) unready() string {
 	}
 	if c := p.condition("PodScheduled"); c.Status == "False" {
 		return "no node takes it: " + c.Message
+	}
+	if p.warning != "" {
+		return p.warning
 	}
 	if c := p.condition("Ready"); c.Message != "" {
 		return c.Message

@@ -117,8 +117,9 @@ func (p *Pool) look(ctx context.Context) (view, error) {
 	}
 	warning := ""
 	if len(pods) < s.Spec.Replicas {
-		warning = p.lastWarning(ctx, s)
+		warning = p.lastWarning(ctx, s.Metadata.UID)
 	}
+	p.explainStarts(ctx, pods)
 	p.seen, p.lookedAt = view{s, pods, readRuns(s.annotation(runsKey), p.cluster.now()), warning}, time.Now()
 	return p.seen, nil
 }

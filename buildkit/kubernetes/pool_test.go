@@ -212,10 +212,27 @@ func TestQuota(t *testing.T) {
 	v, err := p.look(t.Context())
 	must(t, err)
 	v.set.Spec.Replicas = 2
-	v.warning = p.lastWarning(t.Context(), v.set)
+	v.warning = p.lastWarning(t.Context(), v.set.Metadata.UID)
 	if got := p.why(v); !strings.Contains(got, "the cluster has made 0 of 2 pods: create Pod sx-0 failed: exceeded quota: small") {
 		t.Errorf("%s", got)
 	}
+}
+
+// A pod that its node cannot start is told with the node's reason.
+func TestNoStart(t *testing.T) {
+	s := startCluster(t)
+	s.Status = func(string) kubetest.Object {
+		return kubetest.Object{"phase": "Pending",
+			"conditions":        []any{kubetest.Object{"type": "Ready", "status": "False", "message": "containers with unready status: [buildkitd]"}},
+			"containerStatuses": []any{kubetest.Object{"state": kubetest.Object{"waiting": kubetest.Object{"reason": "ContainerCreating"}}}}}
+	}
+	s.Put("events/builds/e", kubetest.Object{"type": "Warning", "message": `MountVolume.SetUp failed for volume "config" : configmap "hub" not found`, "lastTimestamp": "2026-01-01T00:00:00Z"})
+	p := newPool(t, "wait=1s&config=hub")
+	_, err := p.Connect(t.Context())
+	if want := `sx-0 on n1: MountVolume.SetUp failed for volume "config" : configmap "hub" not found`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	must(t, p.Release(t.Context()))
 }
 
 // Sx changes nothing that it did not make, and the pods of other options only if no run
