@@ -1,13 +1,9 @@
 package cache
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
 
 	"codeberg.org/stagex/sx/cache/oci"
 )
@@ -68,63 +64,5 @@ func (k *Key) UnmarshalText(text []byte) error {
 		return err
 	}
 	*k = parsed
-	return nil
-}
-
-// canonical encodes v twice, the second time from maps, whose members encoding/json
-// sorts. A member that is named twice, or an escape that is not needed, makes the
-// second text shorter: both can only come from a MarshalJSON method or a string that
-// is not UTF-8.
-func canonical(v any) ([]byte, error) {
-	once, err := compactJSON(v)
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(once))
-	dec.UseNumber()
-	var plain any
-	if err := dec.Decode(&plain); err != nil {
-		return nil, err
-	}
-	if err := checkIntegers(plain); err != nil {
-		return nil, err
-	}
-	sorted, err := compactJSON(plain)
-	if err == nil && len(sorted) != len(once) {
-		err = errors.New("a string is not UTF-8 or is escaped without need, or an object names a member twice")
-	}
-	return sorted, err
-}
-
-func compactJSON(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
-
-// checkIntegers refuses numbers that could be written in several ways.
-func checkIntegers(v any) error {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err != nil || strconv.FormatInt(n, 10) != v.String() {
-			return fmt.Errorf("number %s is not a 64-bit integer", v)
-		}
-	case []any:
-		for _, element := range v {
-			if err := checkIntegers(element); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		for _, member := range v {
-			if err := checkIntegers(member); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }

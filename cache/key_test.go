@@ -34,6 +34,27 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
+// TestCanonicalSorts checks that texts without escapes are sorted as they stand, and others
+// are left to [canonicalTwice].
+func TestCanonicalSorts(t *testing.T) {
+	for text, plain := range map[string]bool{
+		`{"b":{"z":1,"a!":[{"y":0,"x":null},[]],"a":{}},"a":-1}`: true,
+		`{"a":1,"b":{"a":true,"a":false}}`:                       false,
+		`["` + "\u00e9" + `"]`:                                   false,
+		`{"é":1}`:                                                false,
+		`[1e3]`:                                                  false,
+		`[9223372036854775808]`:                                  false,
+	} {
+		s := sorter{text: []byte(text)}
+		if got := s.value(); got != plain {
+			t.Errorf("%s: got %v, want %v", text, got, plain)
+		}
+		if want, err := plainCanonical([]byte(text)); plain && (err != nil || string(s.out) != string(want)) {
+			t.Errorf("got %s, want %s, %v", s.out, want, err)
+		}
+	}
+}
+
 func TestKeyRefuses(t *testing.T) {
 	for name, v := range map[string]any{
 		"not a number":    math.NaN(),

@@ -36,6 +36,9 @@ func (g *Graph) reverse() map[Ref][]Ref {
 // Outputs returns all outputs that are not broken, sorted by ref.
 func (g *Graph) Outputs() []*Output { return slices.Clone(g.outputs) }
 
+// Len returns how many Outputs there are.
+func (g *Graph) Len() int { return len(g.outputs) }
+
 // Output returns the output that r names, or nil.
 func (g *Graph) Output(r Ref) *Output { return g.index[r] }
 

@@ -35,11 +35,18 @@ func verifying(r io.ReadCloser, d Digest, size int64) io.Reader {
 	return &hardening.VerifiedReadCloser{Reader: r, ExpectedDigest: godigest.Digest(d.String()), ExpectedSize: size}
 }
 
+// The bytes that CopyVerified reads at a time: most documents have some hundreds.
+const (
+	minCopy = 512
+	maxCopy = 32 << 10
+)
+
 // CopyVerified copies exactly size bytes that have digest d. If r has others the
 // error is a *DamagedError. After an error w may have got any bytes.
 func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
 	// Not through w's ReadFrom: that of io.Discard reads 8 KiB at a time.
-	_, err := io.Copy(struct{ io.Writer }{w}, verifying(io.NopCloser(r), d, size))
+	buf := make([]byte, min(max(size, minCopy), maxCopy))
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, verifying(io.NopCloser(r), d, size), buf)
 	if errors.Is(err, hardening.ErrDigestMismatch) || errors.Is(err, hardening.ErrSizeMismatch) {
 		return &DamagedError{d, err}
 	}

@@ -73,6 +73,8 @@ func (unseen) Warn(string)                 {}
 // once: trees of StageX's shape are read, planned, scheduled, built, committed and judged.
 // Put TMPDIR on a tmpfs, or measure the disk too.
 func BenchmarkShare(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as collectLate of cmd/sx
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
 	for _, copies := range []int{1, 100} {
 		b.Run(fmt.Sprint(513*copies), func(b *testing.B) {
 			var spent time.Duration

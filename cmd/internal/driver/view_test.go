@@ -199,3 +199,44 @@ func TestViewStays(t *testing.T) {
 		t.Errorf("the next View says\n%s\nbefore it was\n%s", now, said)
 	}
 }
+
+// TestKeptKey checks that the key of a build is not asked for again in the same run, and
+// that it proves nothing about other platforms, another record or edited definitions.
+func TestKeptKey(t *testing.T) {
+	p := newPretender(t, "libc:", "tool: libc")
+	p.build("libc", "libc")
+	p.build("tool", "tool")
+	v := p.open()
+	o := v.Graph.Output(graph.Ref{Stage: "core", Name: "tool"})
+	rec, err := v.Record(o)
+	p.must(err)
+	p.write("core/tool/Containerfile", "FROM scratch\n") // v has read it
+	kept, err := v.Keep(o, o.Request(nil), rec.Deps, rec.Engine.Probe)
+	p.must(err)
+	if kept != rec.Key {
+		t.Errorf("got key %s, want that of the record, %s", kept, rec.Key)
+	}
+	current := func(v *tree.View, platforms []string, rec cache.Record) bool {
+		yes, err := v.Current(v.Graph.Output(o.Ref), platforms, rec)
+		p.must(err)
+		return yes
+	}
+	other := rec
+	other.Key, err = cache.ParseKey(strings.Repeat("a", 64))
+	p.must(err)
+	switch {
+	case !current(v.Look(), nil, rec):
+		t.Error("what was just built is not current")
+	case current(v.Look(), []string{"linux/arm64"}, rec):
+		t.Error("it is current for another platform")
+	case current(v.Look(), nil, other):
+		t.Error("a record with another key is current")
+	}
+	edited := p.open()
+	if _, err := edited.Keep(edited.Graph.Output(o.Ref), edited.Graph.Output(o.Ref).Request(nil), nil, rec.Engine.Probe); err != nil || len(edited.Graph.Output(o.Ref).Deps) != 0 {
+		t.Fatalf("the edit was not read: %v", err)
+	}
+	if current(edited, nil, rec) {
+		t.Error("it is current after an edit")
+	}
+}

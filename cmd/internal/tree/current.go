@@ -32,6 +32,9 @@ func (v *View) Current(o *graph.Output, platforms []string, rec cache.Record) (b
 
 // current is Current without what this View found out before.
 func (t *Tree) current(o *graph.Output, platforms []string, rec cache.Record) (bool, error) {
+	if t.isKept(o, platforms, rec) {
+		return true, nil
+	}
 	sum, kept := t.question(o, platforms, rec)
 	if kept && t.Store.Vouched(sum) {
 		return true, nil

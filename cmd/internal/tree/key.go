@@ -132,14 +132,33 @@ func (t *Tree) Key(o *graph.Output, req graph.Request, deps cache.Deps, probe st
 	return cache.NewKey(parts)
 }
 
-// Keep is key, and keeps what it is the hash of, so that a later plan can say
-// what changed since.
+// Keep is Key, and keeps what it is the hash of, so that a later plan can say
+// what changed since. Req is a [graph.Output.Request] of o.
 func (t *Tree) Keep(o *graph.Output, req graph.Request, deps cache.Deps, probe string) (cache.Key, error) {
 	parts, err := t.Parts(o, req, deps, probe)
 	if err != nil {
 		return cache.Key{}, err
 	}
-	return t.Store.PutInputs(parts)
+	key, err := t.Store.PutInputs(parts)
+	if err == nil {
+		t.kept.Store(o, keptKey{key, req.Platforms})
+	}
+	return key, err
+}
+
+// keptKey is the last key that Keep returned for an output. A record that has it was made
+// from the same dependencies and on an engine with the same probe: the key covers them. The
+// definition is the same too: a Tree reads it once.
+type keptKey struct {
+	cache.Key
+	platforms []string
+}
+
+// isKept reports whether Keep has returned the key of rec, a record of o, for platforms.
+func (t *Tree) isKept(o *graph.Output, platforms []string, rec cache.Record) bool {
+	kept, _ := t.kept.Load(o)
+	k, ok := kept.(keptKey)
+	return ok && k.Key == rec.Key && slices.Equal(k.platforms, o.Platforms(platforms))
 }
 
 func (t *Tree) Parts(o *graph.Output, req graph.Request, deps cache.Deps, probe string) (KeyParts, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,6 +36,7 @@ type Tree struct {
 	Engines   func() []cache.EngineInfo // see [Options]; nil: there are none
 	Log       *zap.Logger
 	snapshots snapshots
+	kept      sync.Map // *graph.Output → keptKey
 	Memory    *definitions
 }
 

@@ -25,51 +25,66 @@ import (
 // seen by the next View, see [Tree.Look].
 type View struct {
 	*Tree
-	entries []atomic.Pointer[entry] // by the outputs' numbers
+	pages []atomic.Pointer[page] // each once an output of it is asked for
 }
+
+// page holds the entries of outputs whose numbers follow each other: most views are asked
+// for a few outputs of thousands.
+type page [512]atomic.Pointer[entry]
 
 // Look returns a View in which nothing has been read yet.
 func (t *Tree) Look() *View { return t.view(nil) }
 
 // view returns a View that knows the entries seen, by the outputs' names.
 func (t *Tree) view(seen map[string]*entry) *View {
-	outputs := t.Graph.Outputs()
-	v := &View{Tree: t, entries: make([]atomic.Pointer[entry], len(outputs))}
+	v := &View{Tree: t, pages: make([]atomic.Pointer[page], t.Graph.Len()/len(page{})+1)}
 	if seen != nil {
-		for i, o := range outputs {
-			v.entries[i].Store(seen[o.String()])
+		for _, o := range t.Graph.Outputs() {
+			v.place(o).Store(seen[o.String()])
 		}
 	}
 	return v
 }
 
-// entry is what a View knows of an output.
+// place returns where the entry of o is kept.
+func (v *View) place(o *graph.Output) *atomic.Pointer[entry] {
+	at, in := o.Number()/len(page{}), o.Number()%len(page{})
+	if v.pages[at].Load() == nil {
+		v.pages[at].CompareAndSwap(nil, new(page))
+	}
+	return &v.pages[at].Load()[in]
+}
+
+// entry is what a View knows of an output. What was not found takes no room.
 type entry struct {
 	recordOnce sync.Once
-	record     cache.Record
+	record     *cache.Record
 	recordErr  error
 
 	checkOnce sync.Once
-	layout    cache.Layout // its blobs checked
-	layoutErr error
-	modified  time.Time   // of its index.json
-	checked   atomic.Bool // without an error
+	checked   atomic.Pointer[checked] // nil after an error
+	checkErr  error
 
 	readOnce sync.Once
-	read     cache.Layout // its blobs not checked
+	read     *cache.Layout // its blobs not checked
 	readErr  error
 
 	hubOnce sync.Once
-	hub     cache.Record
-	inHub   bool // out/ has none, and hub is the record of the image in the hub
+	hub     *cache.Record // of the image in the hub, if out/ has none; else nil
 
 	mu        sync.Mutex
 	current   cache.Key // of a record that is current for these platforms
 	platforms []string
 }
 
+// checked is a layout whose blobs were checked.
+type checked struct {
+	layout   cache.Layout
+	modified time.Time // of its index.json
+}
+
 func (v *View) entry(o *graph.Output) *entry {
-	at := &v.entries[o.Number()]
+	at := v.place(o)
 	if e := at.Load(); e != nil {
 		return e
 	}
@@ -97,16 +112,29 @@ func lookAhead(ctx context.Context, store *cache.Store) map[string]*entry {
 }
 
 func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, error) {
-	e.recordOnce.Do(func() { e.record, e.recordErr = store.Record(output) })
-	return e.record, e.recordErr
+	e.recordOnce.Do(func() {
+		rec, err := store.Record(output)
+		if e.recordErr = err; err == nil {
+			e.record = &rec
+		}
+	})
+	if e.record == nil {
+		return cache.Record{}, e.recordErr
+	}
+	return *e.record, nil
 }
 
 func (e *entry) check(store *cache.Store, output string) (cache.Layout, error) {
 	e.checkOnce.Do(func() {
-		e.layout, e.modified, e.layoutErr = store.CheckTime(output)
-		e.checked.Store(e.layoutErr == nil)
+		l, at, err := store.CheckTime(output)
+		if e.checkErr = err; err == nil {
+			e.checked.Store(&checked{l, at})
+		}
 	})
-	return e.layout, e.layoutErr
+	if c := e.checked.Load(); c != nil {
+		return c.layout, nil
+	}
+	return cache.Layout{}, e.checkErr
 }
 
 // Hub returns the record of an output that out/ has not and the hub of this run has.
@@ -117,10 +145,15 @@ func (v *View) Hub(o *graph.Output) (cache.Record, bool) {
 	e := v.entry(o)
 	e.hubOnce.Do(func() {
 		if _, err := e.readLayout(v.Store, o.String()); errors.Is(err, fs.ErrNotExist) {
-			e.hub, e.inHub = v.InHub(o.String())
+			if rec, ok := v.InHub(o.String()); ok {
+				e.hub = &rec
+			}
 		}
 	})
-	return e.hub, e.inHub
+	if e.hub == nil {
+		return cache.Record{}, false
+	}
+	return *e.hub, true
 }
 
 // hubLayout returns what out/ would hold if it had the image in the hub.
@@ -153,11 +186,19 @@ func (v *View) Layout(o *graph.Output) (cache.Layout, error) {
 }
 
 func (e *entry) readLayout(store *cache.Store, output string) (cache.Layout, error) {
-	if e.checked.Load() {
-		return e.layout, nil
+	if c := e.checked.Load(); c != nil {
+		return c.layout, nil
 	}
-	e.readOnce.Do(func() { e.read, e.readErr = store.Read(output) })
-	return e.read, e.readErr
+	e.readOnce.Do(func() {
+		l, err := store.Read(output)
+		if e.readErr = err; err == nil {
+			e.read = &l
+		}
+	})
+	if e.read == nil {
+		return cache.Layout{}, e.readErr
+	}
+	return *e.read, nil
 }
 
 // Proof is [cache.Store.Proof]: the output's own record if it proves d.
@@ -172,8 +213,8 @@ func (v *View) Proof(o *graph.Output, d oci.Digest) (cache.Record, bool) {
 
 // Modified returns the mtime of an output's index.json, which is what make compares.
 func (v *View) Modified(o *graph.Output) (time.Time, error) {
-	if e := v.entry(o); e.checked.Load() {
-		return e.modified, nil
+	if c := v.entry(o).checked.Load(); c != nil {
+		return c.modified, nil
 	}
 	return v.IndexTime(o.String())
 }
