@@ -37,6 +37,9 @@ type Options struct {
 	// Hub is where jobs with a HubTag exchange images; nil: nowhere. The embedded engine
 	// has none.
 	Hub Hub
+	// Spans receives the spans of the embedded engine; nil if there is no trace. Another
+	// engine is not offered it: it has an exporter of its own, or none.
+	Spans Spans
 }
 
 // Builder runs builds on one engine. All builds share one session: with a session each,
@@ -73,14 +76,14 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Builder, error) {
 	if b.log == nil {
 		b.log = zap.NewNop()
 	}
-	if err := b.open(ctx); err != nil {
+	if err := b.open(ctx, opts); err != nil {
 		conn.Client.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Builder) open(ctx context.Context) (err error) {
+func (b *Builder) open(ctx context.Context, opts Options) (err error) {
 	if b.scratch, err = b.store.TempDir("results"); err != nil {
 		return err
 	}
@@ -105,6 +108,9 @@ func (b *Builder) open(ctx context.Context) (err error) {
 			return err
 		}
 		b.session.Allow(tokens)
+	}
+	if opts.Spans != nil && b.Engine.Kind() == EmbeddedKind {
+		b.session.Allow(&spanService{take: opts.Spans})
 	}
 	go func() { // ended by Close, or by the engine's end
 		defer close(b.ended)

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/embedded/spans"
 	"codeberg.org/stagex/sx/buildkit/embedded/worker"
 )
 
@@ -133,7 +134,7 @@ func serveChild(cfg childConfig, ready *os.File) error {
 		return err
 	}
 	srv := grpc.NewServer(
-		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor),
+		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor, spans.Intercept(w.Sessions)),
 		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),

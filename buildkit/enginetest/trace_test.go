@@ -2,9 +2,13 @@ package enginetest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -83,4 +87,96 @@ first
 		}
 		return false
 	})
+}
+
+// span returns a span of a name; nil if there is none.
+func (s *spans) span(is func(name string) bool) *otlp.Span {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, span := range s.kept {
+		if is(span.Name) {
+			return span
+		}
+	}
+	return nil
+}
+
+// up returns the names of a span and of those above it, in each of which it lies.
+func (s *spans) up(t *testing.T, span *otlp.Span) (names []string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byID := map[string]*otlp.Span{}
+	for _, span := range s.kept {
+		byID[string(span.SpanId)] = span
+	}
+	const millisecond = 1_000_000 // of which the times of outputs are multiples
+	for at := span; at != nil && len(names) < 100; at = byID[string(at.ParentSpanId)] {
+		names = append(names, at.Name)
+		if !bytes.Equal(at.TraceId, span.TraceId) || at.StartTimeUnixNano > span.StartTimeUnixNano+millisecond || at.EndTimeUnixNano+millisecond < span.EndTimeUnixNano {
+			t.Errorf("%s does not lie within %s", span.Name, at.Name)
+		}
+	}
+	return names
+}
+
+// TestEmbeddedTrace: the embedded engine, here one that another run started, puts its spans
+// below those of the outputs that it builds, in OTLP and in a Chrome trace. It learns
+// nothing of the collector, and builds the same bytes.
+func TestEmbeddedTrace(t *testing.T) {
+	t.Parallel()
+	kept := &spans{}
+	server := httptest.NewServer(kept)
+	defer server.Close()
+	tree := NewTree(t, programs, "", `
+-- packages/core/first/package.toml --
+[package]
+name = "first"
+-- packages/core/first/Containerfile --
+FROM scratch
+COPY tool /tool
+RUN --network=none ["/tool", "need", "1", "100ms"]
+`)
+	tree.Sx("build", "core-first")
+	digest, untraced := tree.Digest("core-first"), tree.Engines()
+	if kept.kept != nil {
+		t.Fatalf("nothing asked for a trace: %v", kept.kept)
+	}
+	tree.Env = append(tree.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+server.URL, "OTEL_EXPORTER_OTLP_HEADERS=authorization=hunter2",
+		"TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	tree.Sx("build", "core-first", "--no-cache", "--trace", tree.Path("trace.json"))
+	if again := tree.Digest("core-first"); again != digest {
+		t.Errorf("traced: %s, before: %s", again, digest)
+	}
+	run := kept.span(func(name string) bool { return strings.Contains(name, `RUN --network=none ["/tool", "need"`) })
+	if run == nil {
+		t.Fatalf("of %d spans none is the RUN", len(kept.kept))
+	}
+	want := []string{run.Name, "moby.buildkit.v1.Control/Solve", "core-first", "sx"}
+	if got := kept.up(t, run); !slices.Equal(got, want) || run.TraceId[0] != 0x0a {
+		t.Errorf("above the RUN are %q, of the trace %x", got, run.TraceId)
+	}
+	for _, part := range []string{"exporting to oci image format", "export layers"} {
+		if s := kept.span(func(name string) bool { return name == part }); s == nil || !slices.Contains(kept.up(t, s), "core-first") {
+			t.Errorf("%s is not below core-first", part)
+		}
+	}
+	if took := time.Duration(run.EndTimeUnixNano - run.StartTimeUnixNano); took < 100*time.Millisecond {
+		t.Errorf("a RUN of 100ms took %s", took)
+	}
+	if file := tree.Read("trace.json"); !strings.Contains(file, `RUN --network=none [\"/tool\", \"need\"`) {
+		t.Errorf("it is not in the file:\n%s", file)
+	}
+	engines := tree.Engines()
+	if len(engines) == 0 {
+		t.Fatalf("no engine runs; before: %v", untraced)
+	}
+	for _, pid := range engines {
+		for _, file := range []string{"environ", "cmdline"} {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err != nil || bytes.Contains(data, []byte("OTEL")) || bytes.Contains(data, []byte("hunter2")) || bytes.Contains(data, []byte(server.URL)) {
+				t.Errorf("%s of the engine: %v, %q", file, err, data)
+			}
+		}
+	}
 }

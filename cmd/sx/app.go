@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cmd/internal/selector"
 	"codeberg.org/stagex/sx/cmd/internal/settings"
 	"codeberg.org/stagex/sx/cmd/internal/text"
@@ -149,6 +150,7 @@ type session struct {
 	// unkept says that what the command downloads is no run to keep: it belongs to no build.
 	unkept bool
 	span   func(output string) string // of the run, see [driver.Options].Span
+	spans  buildkit.Spans             // receives those of the engine
 }
 
 // inTree opens the tree, resolves the selectors (none selects all) and calls do with

@@ -207,7 +207,7 @@ func (s *session) buildRefs(ctx context.Context, refs []graph.Ref, o buildOption
 		Foreign:      driver.Foreign{Hosts: s.set.Registries.Foreign, Preseed: images},
 		Substitution: sub, FromSource: o.fromSource, Fetch: downloads, Status: display, Drain: drain,
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
-		Span:   s.span,
+		Span:   s.span, Spans: s.spans,
 	})
 	display.Close()
 	if report == nil || (err != nil && report.Count(plan.NotRun) == len(report.Results)) {

@@ -78,6 +78,7 @@ var bans = []ban{
 	{in: "...", what: "github.com/moby/buildkit/control...", except: []string{"buildkit/embedded", "buildkit/embedded/worker", "buildkit/enginetest", "cmd/sx"},
 		reason: "only the program that is an engine links BuildKit's solver; the race detector covers the rest"},
 	{in: "buildkit/embedded/export", what: module + "...", reason: "it is about BuildKit's exporter, and nothing else"},
+	{in: "buildkit/embedded/spans", what: module + "...", reason: "it is about BuildKit's spans, and sends them to who asked"},
 	{in: "buildkit/embedded/worker", what: module + "buildkit/embedded", reason: "what an engine is made of does not know which process runs it"},
 	{in: "buildkit", what: module + "buildkit/embedded", reason: "the client of an engine does not know which one it speaks to"},
 	{in: "buildkit", what: module + "buildkit/remote", reason: "the client of an engine does not know which one it speaks to"},

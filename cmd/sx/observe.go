@@ -20,12 +20,15 @@ func (s *session) observers(ctx context.Context, id string) (all []func(events.E
 		kept := keptruns.NewRecorder(id, func() (string, error) { return s.tree.Store.Folder("runs") })
 		all = append(all, kept.Observe)
 	}
+	engine, before := &trace.Engine{}, len(all)
 	if s.trace != "" {
-		all = append(all, trace.ToFile(id, s.trace, s.warnTrace))
+		all = append(all, trace.ToFile(id, s.trace, engine, s.warnTrace))
 	}
-	s.span = trace.Span(ctx, id, os.Getenv)
-	if otlp := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, s.warnTrace); otlp != nil {
+	if otlp := trace.ToCollector(context.WithoutCancel(ctx), id, os.Getenv, engine, s.warnTrace); otlp != nil {
 		all = append(all, otlp)
+	}
+	if len(all) > before {
+		s.span, s.spans = trace.Span(ctx, id, os.Getenv), engine.Add
 	}
 	return all
 }

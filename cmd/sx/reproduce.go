@@ -339,7 +339,7 @@ func (r *reproduction) options(ctx context.Context, display *progress.Display) (
 		Foreign: driver.Foreign{Hosts: r.set.Registries.Foreign, Preseed: images},
 		Fetch:   downloads, Status: display, Drain: drainOf(ctx),
 		Escape: func(w io.Writer) io.WriteCloser { return text.NewLogWriter(w) },
-		Span:   r.span,
+		Span:   r.span, Spans: r.spans,
 	}, nil
 }
 

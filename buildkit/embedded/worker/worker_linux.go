@@ -60,6 +60,7 @@ const namespace = "buildkit"
 // machine needs to know of it.
 type Worker struct {
 	Controller  *control.Controller
+	Sessions    *session.Manager
 	Root        string // folder of the state
 	ContentDir  string // folder of the blobs, by their sha256
 	RuncLog     string // file that runc writes its errors to
@@ -236,8 +237,7 @@ func (w *Worker) control(root string, opt base.WorkerOpt) error {
 	if err := workers.Add(w.exporting(bw)); err != nil {
 		return err
 	}
-	sessions, err := session.NewManager()
-	if err != nil {
+	if w.Sessions, err = session.NewManager(); err != nil {
 		return err
 	}
 	cacheStore, err := bboltcachestorage.NewStore(filepath.Join(root, cacheDB))
@@ -249,7 +249,7 @@ func (w *Worker) control(root string, opt base.WorkerOpt) error {
 		return err
 	}
 	w.Controller, err = control.NewController(control.Opt{
-		SessionManager:   sessions,
+		SessionManager:   w.Sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
 			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),

@@ -70,7 +70,7 @@ func newConnection(t *tree.Tree, to fleet.Member, opts Options, warn func(string
 		if opts.dial != nil {
 			return opts.dial(to)
 		}
-		return buildkit.Open(ctx, to.Engine, buildkit.Options{Store: t.Store, Log: t.Log, Hub: hubOf(opts.Hub, to.Kind())})
+		return buildkit.Open(ctx, to.Engine, buildkit.Options{Store: t.Store, Log: t.Log, Hub: hubOf(opts.Hub, to.Kind()), Spans: opts.Spans})
 	}
 	return &connection{to: to, store: t.Store, dial: dial, reconnect: opts.Reconnect, drain: opts.Drain, warn: warn}
 }

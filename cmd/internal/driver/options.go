@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"codeberg.org/stagex/sx/buildkit"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/fleet"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
@@ -64,9 +65,11 @@ type Options struct {
 	// system. Closing it flushes, and leaves the log open.
 	Escape func(io.Writer) io.WriteCloser
 	Now    func() time.Time
-	// Span returns the span of an output, for engines that send traces themselves, see
-	// [buildkit.Job].Span; nil if no trace is sent.
+	// Span returns the span of an output, below which engines put theirs, see
+	// [buildkit.Job].Span; nil if there is no trace.
 	Span func(output string) string
+	// Spans receives those of the embedded engine; nil if there is no trace.
+	Spans buildkit.Spans
 
 	dial func(fleet.Member) (builder, error) // in the place of [buildkit.Open]; nil but in tests
 }

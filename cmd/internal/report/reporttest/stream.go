@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"codeberg.org/stagex/sx/cmd/internal/events"
@@ -180,7 +181,8 @@ func (s *stream) finish(at time.Duration, e events.Event) {
 }
 
 func (s *stream) download(n int, at time.Duration) {
-	name, path := s.text(fmt.Sprintf("core/pkg%d: src", n)), fmt.Sprintf("fetch/core/pkg%d.tar", n)
+	definition := strings.Replace(Ref(s.Options, n), "-", "/", 1)
+	name, path := s.text(definition+": src"), "fetch/"+definition+".tar"
 	s.tell(at, events.Event{Event: events.FetchStart, Source: name, Path: path, Mirror: s.text("https://one.example/src.tar"), Bytes: new(int64(0))})
 	s.tell(at+2*time.Second, events.Event{Event: events.FetchDone, Source: name, Path: path, How: "fetched", Bytes: new(int64(n) << 14), Elapsed: seconds(2 * time.Second), Rate: new(int64(n) << 13)})
 }

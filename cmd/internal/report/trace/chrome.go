@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"io"
 
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/report"
 )
 
 // ToFile returns an observer that writes a Chrome trace of the run into a file when it
-// ends. Failed is called if it cannot.
-func ToFile(id, path string, failed func(error)) func(events.Event) {
+// ends, with the spans of the engine, if any. Failed is called if it cannot.
+func ToFile(id, path string, engine *Engine, failed func(error)) func(events.Event) {
 	return collect(id, func(r *report.Run) {
 		var doc bytes.Buffer
-		err := WriteChrome(&doc, r)
+		err := WriteChrome(&doc, r, engine.scopes(failed))
 		if err == nil {
 			err = disk.WriteNamed(path, doc.Bytes(), 0o644)
 		}
@@ -38,6 +40,9 @@ type chromeEvent struct {
 	Args  map[string]any `json:"args,omitempty"`
 }
 
+// end returns when a complete event ends.
+func (e chromeEvent) end() int64 { return e.Time + *e.Dur }
+
 // Rows of the trace: processes, as the format calls them.
 const (
 	runRow = iota + 1
@@ -46,25 +51,21 @@ const (
 )
 
 // WriteChrome writes a run in the Trace Event Format, as chrome://tracing and Perfetto
-// read it: complete events, and counters of what ran at once.
+// read it: complete events. What the engine did for an output lies below it in its row,
+// and what it did at the same time in rows after it, at most rowsEach in all.
 //
 // Source: docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
-func WriteChrome(w io.Writer, r *report.Run) error {
+func WriteChrome(w io.Writer, r *report.Run, engine []*otlp.ScopeSpans) error {
 	all := []chromeEvent{
 		named("process_name", runRow, 0, "run"), named("process_name", outputRow, 0, "outputs"), named("process_name", downloadRow, 0, "downloads"),
 		lasting(0, r.Length, chromeEvent{Name: "sx", Cat: "run", PID: runRow, Args: map[string]any{
 			"run": r.ID, "command": r.Command, "version": r.Version, "engine": r.Engine, "began": r.Began,
 		}}),
 	}
-	for _, o := range r.Outputs {
-		if o.Start < 0 {
-			continue
-		}
-		all = append(all, lasting(o.Start, ended(r, o), chromeEvent{Name: o.Ref, Cat: o.State, PID: outputRow, TID: o.Lane, Args: attributes(o)}))
-		for _, p := range phases(o) {
-			if p.from >= o.Start { // what it waited for would lie over the output that ran before
-				all = append(all, lasting(p.from, p.to, chromeEvent{Name: p.name, Cat: "phase", PID: outputRow, TID: o.Lane}))
-			}
+	engines, fetched := below(r, engine), downloadsOf(r)
+	for i, o := range r.Outputs {
+		if o.Start >= 0 {
+			all = append(all, chromeOutput(r, o, fetched.of(o), engines[i])...)
 		}
 	}
 	for i, d := range lanes(r) {
@@ -75,6 +76,22 @@ func WriteChrome(w io.Writer, r *report.Run) error {
 		}
 	}
 	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": all, "displayTimeUnit": "ms"})
+}
+
+// rowsEach is how many rows of the trace a row of the timeline may have: one for outputs,
+// the others for what engines do at the same time.
+const rowsEach = 100
+
+// chromeOutput returns the events of an output that ran.
+func chromeOutput(r *report.Run, o *report.Output, fetched []*report.Download, engine []*otlp.Span) []chromeEvent {
+	row := o.Lane * rowsEach
+	all := []chromeEvent{lasting(o.Start, ended(r, o), chromeEvent{Name: o.Ref, Cat: o.State, PID: outputRow, TID: row, Args: attributes(o)})}
+	for _, p := range phases(r, o, fetched) {
+		if p.from >= o.Start { // what it waited for would lie over the output that ran before
+			all = append(all, lasting(p.from, p.to, chromeEvent{Name: p.name, Cat: "phase", PID: outputRow, TID: row}))
+		}
+	}
+	return append(all, stack(r, all, engine)...)
 }
 
 func micro(s float64) int64 { return int64(s*1e6 + 0.5) }

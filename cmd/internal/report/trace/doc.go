@@ -6,6 +6,6 @@
 // those of the events. Traces are made when the run has ended: nothing waits for a
 // collector while it builds.
 //
-// The ids follow from the name of the run, so that the spans of an engine can be put
-// below those of outputs before these are sent.
+// The ids follow from the name of the run, so that engines can put their spans below those
+// of outputs before these are sent. The embedded engine's are kept in an [Engine] until then.
 package trace

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"codeberg.org/stagex/sx/cmd/internal/events"
 	"codeberg.org/stagex/sx/cmd/internal/report"
@@ -32,10 +33,11 @@ const batch = 512
 // ToCollector returns an observer that sends the run to the collector that the variables
 // of OpenTelemetry name, nil if they name none. The exporter reads the rest of them
 // (headers, TLS, compression) by itself. Failed is called if the trace was not sent,
-// which takes at most two seconds, or if the variables want what sx has not.
+// which takes at most two seconds, or if the variables want what sx has not. The spans of
+// the engine, if any, are sent after those of the run, as parts of the same resource.
 //
 // Source: opentelemetry.io/docs/specs/otel/protocol/exporter
-func ToCollector(ctx context.Context, id string, getenv func(string) string, failed func(error)) func(events.Event) {
+func ToCollector(ctx context.Context, id string, getenv func(string) string, engine *Engine, failed func(error)) func(events.Event) {
 	if !wanted(getenv) {
 		return nil
 	}
@@ -48,18 +50,15 @@ func ToCollector(ctx context.Context, id string, getenv func(string) string, fai
 	return collect(id, func(r *report.Run) {
 		ctx, cancel := context.WithTimeoutCause(ctx, exportTime, fmt.Errorf("no answer within %s", exportTime))
 		defer cancel()
-		if err := send(ctx, client, Spans(parent, r)); err != nil {
+		if err := send(ctx, client, Spans(parent, r), within(about(ctx, r), engine.scopes(failed))); err != nil {
 			failed(fmt.Errorf("sending the trace to the collector: %w", err))
 		}
 	})
 }
 
 // Span returns a function that gives the span of an output of the run, as a traceparent of
-// the W3C, for engines that send spans of their own. It is nil if [ToCollector] sends none.
+// the W3C, for engines to put their spans below it.
 func Span(ctx context.Context, id string, getenv func(string) string) func(output string) string {
-	if !wanted(getenv) {
-		return nil
-	}
 	of := trace.SpanContextFromContext(parentOf(ctx, getenv)).TraceID()
 	if !of.IsValid() {
 		of, _ = ids{id}.NewIDs(ctx)
@@ -99,7 +98,8 @@ func parentOf(ctx context.Context, getenv func(string) string) context.Context {
 	})
 }
 
-func send(ctx context.Context, client otlptrace.Client, spans []sdktrace.ReadOnlySpan) error {
+// send sends the spans of a run, then those of the engine.
+func send(ctx context.Context, client otlptrace.Client, spans []sdktrace.ReadOnlySpan, engine []*otlp.ResourceSpans) error {
 	exporter, err := otlptrace.New(ctx, client)
 	if err != nil {
 		return err
@@ -112,16 +112,26 @@ func send(ctx context.Context, client otlptrace.Client, spans []sdktrace.ReadOnl
 		}
 		spans = spans[n:]
 	}
+	for _, part := range engine {
+		if err := client.UploadTraces(ctx, []*otlp.ResourceSpans{part}); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// about returns what the spans of a run are about.
+func about(ctx context.Context, r *report.Run) *resource.Resource {
+	about, _ := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "sx"), attribute.String("service.version", r.Version)), resource.WithFromEnv())
+	return about
 }
 
 // Spans returns the spans of a run, each after its parent's children. A parent in ctx
 // gives the trace id.
 func Spans(ctx context.Context, r *report.Run) []sdktrace.ReadOnlySpan {
 	var ended gather
-	about, _ := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "sx"), attribute.String("service.version", r.Version)), resource.WithFromEnv())
-	provider := sdktrace.NewTracerProvider(sdktrace.WithIDGenerator(ids{r.ID}), sdktrace.WithSpanProcessor(&ended), sdktrace.WithResource(about))
-	w := writer{tracer: provider.Tracer("codeberg.org/stagex/sx"), run: r}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithIDGenerator(ids{r.ID}), sdktrace.WithSpanProcessor(&ended), sdktrace.WithResource(about(ctx, r)))
+	w := writer{tracer: provider.Tracer("codeberg.org/stagex/sx"), run: r, fetched: downloadsOf(r)}
 	w.spans(ctx)
 	return ended.spans
 }
@@ -129,6 +139,8 @@ func Spans(ctx context.Context, r *report.Run) []sdktrace.ReadOnlySpan {
 type writer struct {
 	tracer trace.Tracer
 	run    *report.Run
+	// fetched are the downloads of the run, for its outputs.
+	fetched downloads
 }
 
 func (w writer) at(seconds float64) time.Time {
@@ -178,7 +190,7 @@ func (w writer) output(ctx context.Context, o *report.Output) {
 		if o.State == "failed" {
 			s.SetStatus(codes.Error, o.Error)
 		}
-		for _, p := range phases(o) {
+		for _, p := range phases(w.run, o, w.fetched.of(o)) {
 			w.span(ctx, o.Ref+" "+p.name, p.name, p.from, p.to, nil)
 		}
 	})

@@ -83,7 +83,7 @@ func export(t *testing.T, o reporttest.Options) (*report.Run, time.Duration) {
 	t.Helper()
 	stream := reporttest.Stream(o)
 	var failed error
-	observe := trace.ToCollector(t.Context(), stream.ID, os.Getenv, func(err error) { failed = err })
+	observe := trace.ToCollector(t.Context(), stream.ID, os.Getenv, nil, func(err error) { failed = err })
 	if observe == nil {
 		t.Fatalf("no observer: %v", failed)
 	}
@@ -229,7 +229,7 @@ func wantSpans(t *testing.T, spans []*otlp.Span, run *report.Run) {
 		if failed := s.Status.GetCode() == otlp.Status_STATUS_CODE_ERROR; failed != (o.State == "failed") {
 			t.Errorf("%s: failed: %t", o.Ref, failed)
 		}
-		if below := strings.Join(children[o.Ref], ", "); o.State == "built" && !strings.HasSuffix(below, "solving, committing") || o.Waited[1] > 0 && !strings.Contains(below, "waiting for downloads") {
+		if below := strings.Join(children[o.Ref], ", "); o.State == "built" && !strings.HasSuffix(below, "solving, committing") || o.Waited[1] > 0 && (!strings.Contains(below, "waiting for downloads") || !strings.Contains(below, "fetching")) {
 			t.Errorf("below %s are %s", o.Ref, below)
 		}
 	}
@@ -248,7 +248,7 @@ func TestDeadCollector(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 		stream := reporttest.Stream(reporttest.Options{Outputs: 1000})
 		failed := false
-		observe := trace.ToCollector(t.Context(), stream.ID, os.Getenv, func(error) { failed = true })
+		observe := trace.ToCollector(t.Context(), stream.ID, os.Getenv, nil, func(error) { failed = true })
 		last := len(stream.Events) - 1
 		for _, e := range stream.Events[:last] {
 			observe(e)
@@ -267,7 +267,7 @@ func TestNotAsked(t *testing.T) {
 		"another": {"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
 		"off":     {"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
 	} {
-		if observe := trace.ToCollector(t.Context(), "x", func(name string) string { return env[name] }, nil); observe != nil {
+		if observe := trace.ToCollector(t.Context(), "x", func(name string) string { return env[name] }, nil, nil); observe != nil {
 			t.Errorf("%s: an observer", name)
 		}
 	}
@@ -279,7 +279,7 @@ func TestNotAsked(t *testing.T) {
 func TestChrome(t *testing.T) {
 	stream := reporttest.Stream(reporttest.Options{Outputs: 60, Failing: 20, Differing: 5})
 	path := filepath.Join(t.TempDir(), "trace.json")
-	observe := trace.ToFile(stream.ID, path, func(err error) { t.Error(err) })
+	observe := trace.ToFile(stream.ID, path, nil, func(err error) { t.Error(err) })
 	for _, e := range stream.Events {
 		observe(e)
 	}
@@ -340,7 +340,7 @@ type chromeEvent struct {
 // A file that cannot be written is said, and fails nothing.
 func TestChromeUnwritable(t *testing.T) {
 	var failed error
-	observe := trace.ToFile("x", filepath.Join(t.TempDir(), "none", "trace.json"), func(err error) { failed = err })
+	observe := trace.ToFile("x", filepath.Join(t.TempDir(), "none", "trace.json"), nil, func(err error) { failed = err })
 	observe(events.Event{Time: time.Now(), Event: events.RunEnd})
 	if failed == nil {
 		t.Error("nothing is said")
