@@ -293,13 +293,16 @@ func joinFew(why []string) string {
 // like.
 const longGone = time.Minute
 
+// noStart are the reasons of events that say why a pod does not start on its node.
+var noStart = []string{"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"}
+
 // explainStarts asks why pods do not start of which their status says nothing: a volume
 // that is not attached, a ConfigMap that is missing.
 func (p *Pool) explainStarts(ctx context.Context, pods []pod) {
 	asked := 0
 	for i := range pods {
 		if d := &pods[i]; d.creating() && asked < mostReasons {
-			d.warning = p.lastWarning(ctx, d.Metadata.UID)
+			d.warning = p.lastWarning(ctx, d.Metadata.UID, noStart...)
 			asked++
 		}
 	}
@@ -326,12 +329,13 @@ func (d *pod) describe(reason string, p *Pool) string {
 	return text
 }
 
-// lastWarning returns the last warning about an object, such as an exceeded quota; "" if
-// the account may not read events.
-func (p *Pool) lastWarning(ctx context.Context, of types.UID) string {
+// lastWarning returns the last warning about an object, such as an exceeded quota, of
+// reasons, or any if there are none; "" if the account may not read events.
+func (p *Pool) lastWarning(ctx context.Context, of types.UID, reasons ...string) string {
 	var list struct {
 		Items []struct {
 			Message       string    `json:"message"`
+			Reason        string    `json:"reason"`
 			Type          string    `json:"type"`
 			LastTimestamp time.Time `json:"lastTimestamp"`
 		} `json:"items"`
@@ -343,7 +347,7 @@ func (p *Pool) lastWarning(ctx context.Context, of types.UID) string {
 	}
 	said, at := "", time.Time{}
 	for _, e := range list.Items {
-		if e.Type == "Warning" && !e.LastTimestamp.Before(at) {
+		if e.Type == "Warning" && !e.LastTimestamp.Before(at) && (len(reasons) == 0 || slices.Contains(reasons, e.Reason)) {
 			said, at = e.Message, e.LastTimestamp
 		}
 	}

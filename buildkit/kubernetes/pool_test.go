@@ -226,7 +226,8 @@ func TestNoStart(t *testing.T) {
 			"conditions":        []any{kubetest.Object{"type": "Ready", "status": "False", "message": "containers with unready status: [buildkitd]"}},
 			"containerStatuses": []any{kubetest.Object{"state": kubetest.Object{"waiting": kubetest.Object{"reason": "ContainerCreating"}}}}}
 	}
-	s.Put("events/builds/e", kubetest.Object{"type": "Warning", "message": `MountVolume.SetUp failed for volume "config" : configmap "hub" not found`, "lastTimestamp": "2026-01-01T00:00:00Z"})
+	s.Put("events/builds/other", kubetest.Object{"type": "Warning", "reason": "MissingClusterDNS", "message": "not the reason", "lastTimestamp": "2026-01-02T00:00:00Z"})
+	s.Put("events/builds/e", kubetest.Object{"type": "Warning", "reason": "FailedMount", "message": `MountVolume.SetUp failed for volume "config" : configmap "hub" not found`, "lastTimestamp": "2026-01-01T00:00:00Z"})
 	p := newPool(t, "wait=1s&config=hub")
 	_, err := p.Connect(t.Context())
 	if want := `sx-0 on n1: MountVolume.SetUp failed for volume "config" : configmap "hub" not found`; err == nil || !strings.Contains(err.Error(), want) {

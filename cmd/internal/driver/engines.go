@@ -39,7 +39,8 @@ type engines struct {
 	lost     map[*plan.Step]int // how often a build of it lost its engine
 	noneFrom time.Time          // since when no engine is there; zero: one is
 	begun    bool               // an engine has been there
-	away     []string           // what [engines.warnAway] was told
+	away     []string           // kept by [engines.warnAway]
+	said     []string           // by [engines.warnNew]
 	sizes    map[string]int64   // of outputs in out/, in bytes
 }
 
@@ -106,7 +107,7 @@ func (g *engines) expand(p *plan.Plan, c schedule.Capacity) (machines []schedule
 	}
 	g.platforms = platformsOf(p)
 	for _, m := range fleet.Machines(g.opts.Engines, width(p)) {
-		one := newConnection(g.tree, m, g.opts, g.outcomes.warn)
+		one := newConnection(g.tree, m, g.opts, g.warnNew)
 		one.strict = true
 		g.all = append(g.all, one)
 		machine := schedule.Machine{Name: m.Title(), Jobs: c.Jobs, Memory: c.Memory}

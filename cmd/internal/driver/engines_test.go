@@ -226,13 +226,22 @@ func TestFleetRefusesOtherProbe(t *testing.T) {
 	}
 }
 
-// If no engine can be reached, the error names each.
+// If no engine can be reached, the error names each trouble once, and no warning speaks of
+// others that build.
 func TestFleetOfNone(t *testing.T) {
 	quickPauses(t)
 	absent := &buildkit.EngineError{Engine: "x", Problem: "nothing listens there", Remedy: "start it"}
-	_, _, err := buildOn(t, wide(t), Options{}, &place{absent: absent}, &place{probe: "other"})
-	if err == nil || !strings.Contains(err.Error(), "nothing listens") || !strings.Contains(err.Error(), "does not produce StageX's bytes") {
+	_, tells, err := buildOn(t, wide(t), Options{Reconnect: time.Minute}, &place{absent: absent}, &place{absent: absent}, &place{probe: "other"})
+	if err == nil || strings.Count(err.Error(), "nothing listens") != 1 || !strings.Contains(err.Error(), "does not produce StageX's bytes") {
 		t.Errorf("error %v", err)
+	}
+	if text := strings.Join(*tells.warnings, "\n"); strings.Contains(text, "nothing listens") {
+		t.Errorf("warnings: %s", text)
+	}
+	// If one is there, the others that are not are told of once.
+	_, tells, err = buildOn(t, wide(t), Options{Reconnect: time.Minute}, &place{absent: absent}, &place{absent: absent}, &place{})
+	if text := strings.Join(*tells.warnings, "\n"); err != nil || strings.Count(text, "nothing listens there; start it; sx tries again while the other engines build") != 1 {
+		t.Errorf("error %v, warnings: %s", err, text)
 	}
 }
 

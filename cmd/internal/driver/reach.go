@@ -47,18 +47,18 @@ func (g *engines) tend(ctx context.Context, on int, tried chan<- error) {
 	}
 }
 
-// warnAway warns that an engine is not there, once if machines of one pool say the same.
-// Before one is there the warnings are kept: without any, the errors are the run's.
+// warnAway warns that an engine is not there. Before one is there the warnings are kept:
+// without any, the errors are the run's.
 func (g *engines) warnAway(err error) {
 	text := fmt.Sprintf("%v; sx tries again while the other engines build", err)
 	g.mu.Lock()
-	known, begun := slices.Contains(g.away, text), g.begun
-	if !known {
+	begun := g.begun
+	if !begun {
 		g.away = append(g.away, text)
 	}
 	g.mu.Unlock()
-	if begun && !known {
-		g.outcomes.warn(text)
+	if begun {
+		g.warnNew(text)
 	}
 }
 
@@ -66,9 +66,23 @@ func (g *engines) warnAway(err error) {
 func (g *engines) begin() {
 	g.mu.Lock()
 	g.begun = true
-	kept := slices.Clone(g.away)
+	kept := g.away
 	g.mu.Unlock()
 	for _, text := range kept {
+		g.warnNew(text)
+	}
+}
+
+// warnNew warns of what has not been said yet: the machines of one pool have one name, and
+// often the same trouble.
+func (g *engines) warnNew(text string) {
+	g.mu.Lock()
+	known := slices.Contains(g.said, text)
+	if !known {
+		g.said = append(g.said, text)
+	}
+	g.mu.Unlock()
+	if !known {
 		g.outcomes.warn(text)
 	}
 }
