@@ -151,6 +151,7 @@ var hubProblems = sync.OnceValue(func() []hubWords {
 	words := func(pattern, said string) hubWords { return hubWords{regexp.MustCompile(pattern), said} }
 	return []hubWords{
 		words(`server gave HTTP response to HTTPS client`, `the engine speaks TLS to it, and it does not: write [registry."%s"] and "http = true" into the engine's buildkitd.toml, or give the hub a certificate`),
+		words(`http://\S+: 400 Bad Request`, `the engine speaks plain HTTP to it, as to any registry on its own machine's loopback, and it wants TLS: write [registry."%s"] and "http = false" into the engine's buildkitd.toml`),
 		words(`x509:|certificate`, `the engine does not trust its certificate: write [registry."%s"] and ca = ["/path"] into the engine's buildkitd.toml`),
 		words(`connection refused|no such host|i/o timeout|no route to host|network is unreachable|TLS handshake timeout`, "the engine cannot reach it"),
 		words(`\b507\b|Insufficient Storage|no space left on device|quota|denied: .*exceeded`, "it is full: make room there (its operator may delete the tags of earlier runs) and run the same command again"),

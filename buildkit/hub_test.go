@@ -102,6 +102,7 @@ func TestHubProblem(t *testing.T) {
 		`hub.example:5000/hub@sha256:0: failed to resolve source metadata for hub.example:5000/hub@sha256:0: not found`:                                                 "has lost an image",
 		`failed to do request: Head "https://hub.example:5000/v2/hub/manifests/sha256:0": http: server gave HTTP response to HTTPS client`:                              `[registry."hub.example:5000"]`,
 		`failed to do request: Head "https://hub.example:5000/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`:                   "does not trust its certificate",
+		`failed to push hub.example:5000/hub:run-1: unexpected status from HEAD request to http://hub.example:5000/v2/hub/blobs/sha256:0: 400 Bad Request`:              `"http = false"`,
 		`failed to copy: failed to do request: Get "https://hub.example:5000/v2/": dial tcp 10.0.0.1:5000: connect: connection refused`:                                 "cannot reach it",
 		`failed commit on ref "layer-sha256:1": unexpected commit digest sha256:2, expected sha256:1: failed precondition`:                                              "served other bytes",
 		`failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:1 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found`: "has lost an image",

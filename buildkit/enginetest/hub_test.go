@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -38,6 +39,20 @@ func startHub(t *testing.T) *hub {
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(h.Close)
 	return h
+}
+
+// startHubTLS also returns the file of the authority that its certificate is of.
+func startHubTLS(t *testing.T) (h *hub, ca string) {
+	t.Helper()
+	h = &hub{behind: emptyRegistry(t)}
+	h.Server = httptest.NewTLSServer(h)
+	t.Cleanup(h.Close)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.Certificate().Raw})
+	if err := os.WriteFile(ca, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h, ca
 }
 
 func emptyRegistry(t *testing.T) http.Handler {
@@ -209,6 +224,43 @@ func TestHubMixed(t *testing.T) {
 	run := r.Start("build", "core-copy").Want(0)
 	if log := run.Stderr.String(); strings.Contains(log, "core-heavy: built") || r.names("out") != "core-copy" {
 		t.Errorf("out/ has %s:\n%s", r.names("out"), log)
+	}
+}
+
+// A hub with a certificate of its own authority: sx and the engine are told of it each in
+// their own settings, and the one that was not says so.
+func TestHubTLS(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, NewTree(t, programs, "", travelling))
+	r.Write("packages/core/heavy/noise", []byte("noise\n"))
+	h, ca := startHubTLS(t)
+	h.use(r)
+	run := r.Start("build", "core-from").Want(5)
+	if log := run.Stderr.String(); !strings.Contains(log, "registries.ca_file") {
+		t.Errorf("not told how sx trusts it:\n%s", log)
+	}
+	r.Env = append(r.Env, "SX_REGISTRIES_CA_FILE="+ca)
+	for _, c := range []struct{ config, want string }{
+		{"", `"http = false"`}, // an engine uses no TLS on its own loopback
+		{"http = false", `the engine does not trust its certificate: write [registry."` + h.host() + `"] and ca = `},
+		{fmt.Sprintf("http = false\nca = [%q]", ca), ""},
+	} {
+		config := filepath.Join(t.TempDir(), "buildkitd.toml")
+		r.must(os.WriteFile(config, fmt.Appendf(nil, "[registry.%q]\n%s\n", h.host(), c.config), 0o600))
+		r.stock.Kill()
+		r.stock.args = append(r.stock.args, "--config", config)
+		r.stock.Start()
+		if c.want == "" {
+			r.Sx("build", "core-from")
+			break
+		}
+		run := r.Start("build", "core-from").Want(5)
+		if log := run.Stderr.String(); !strings.Contains(log, c.want) {
+			t.Errorf("not told %s:\n%s", c.want, log)
+		}
+	}
+	if r.names("out") != "core-from" || !strings.Contains(r.names(".sx/hub"), "core-heavy") {
+		t.Errorf("out/ has %s, the hub %s", r.names("out"), r.names(".sx/hub"))
 	}
 }
 
