@@ -186,7 +186,7 @@ func TestHub(t *testing.T) {
 		t.Errorf("the dry run says\n%s", dry)
 	}
 	run = r.Start("build", "core-copy", "core-from").Want(0) // which brings both
-	if log := run.Stderr.String(); strings.Contains(log, ": built") || r.names("out") != "core-copy core-from" {
+	if log := run.Stderr.String(); strings.Contains(log, ": built") || r.names("out") != "core-copy core-from" || strings.Count(log, ": brought from the hub "+h.host()+"/hub, not built again") != 2 {
 		t.Errorf("out/ has %s:\n%s", r.names("out"), log)
 	}
 	if n := strings.Count(run.Stdout.String(), "core-heavy is in the hub, its bytes not seen here"); n != 2 {

@@ -20,6 +20,7 @@ type Result struct {
 	Err     error
 	Cause   graph.Ref // of Skipped: the output that failed
 	Log     string    // path of the build's log, "" if there is none
+	Hub     string    // of Reused: the hub that its image was brought from, "" if none
 	Elapsed time.Duration
 	// Solved is how long the engine took, and Committed how long checking and writing
 	// its result into out/ did. Memory is the peak of one RUN in bytes, 0 if unknown,

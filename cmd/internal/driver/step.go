@@ -76,7 +76,9 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 	if brought, err := r.hub.bring(ctx, r, s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	} else if brought {
-		return r.withoutBuild(s, plan.Reused)
+		res := r.withoutBuild(s, plan.Reused)
+		res.Hub = r.hub.Repository()
+		return res
 	}
 	if reused, err := r.builtByOther(s); err != nil {
 		return Result{Outcome: plan.Failed, Err: err}

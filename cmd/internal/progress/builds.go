@@ -129,7 +129,7 @@ func (b *builds) finish(r driver.Result) events.Event {
 	delete(b.running, r.Ref)
 	b.count(r.Outcome)
 	e := events.Event{
-		Event: events.BuildFinish, Ref: r.Ref.String(), Outcome: string(r.Outcome), Cause: name(r.Cause), Log: r.Log,
+		Event: events.BuildFinish, Ref: r.Ref.String(), Outcome: string(r.Outcome), Cause: name(r.Cause), Log: r.Log, Registry: r.Hub,
 		Elapsed: new(events.Length(r.Elapsed)), Done: new(b.done), Saved: new(b.saved), Failed: new(b.failed),
 		Skipped: new(b.skipped), Steps: new(b.total),
 	}

@@ -149,7 +149,7 @@ func play(t *testing.T, d *progress.Display, log string) {
 	d.Finish(gcc, driver.Result{Ref: gcc.Output.Ref, Outcome: plan.Failed, Elapsed: 2 * time.Second, Err: &buildkit.BuildError{Ref: gcc.Output.Ref, File: "packages/core/gcc/Containerfile", Line: 7, Err: errors.New("exit code: 1")}, Log: log})
 	d.Finish(rust, driver.Result{Ref: rust.Output.Ref, Outcome: plan.Skipped, Cause: gcc.Output.Ref})
 	d.Finish(zlib, driver.Result{Ref: zlib.Output.Ref, Outcome: plan.Unchanged, Digest: digest(t, "b")})
-	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Reused, Digest: digest(t, "c")})
+	d.Finish(bash, driver.Result{Ref: bash.Output.Ref, Outcome: plan.Reused, Digest: digest(t, "c"), Hub: "registry.example/hub"})
 	pass(58 * time.Second)
 	d.Finish(llvm[0], driver.Result{Ref: llvm[0].Output.Ref, Outcome: plan.Built, Elapsed: time.Minute, Digest: digest(t, "d")})
 	d.Interrupted()

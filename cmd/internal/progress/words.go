@@ -93,7 +93,11 @@ func finishWords(e events.Event) []line {
 	case plan.Unchanged:
 		return lines(change, none, fmt.Sprintf("%s: unchanged, its dependencies kept their digests %s", e.Ref, tally))
 	case plan.Reused:
-		return lines(change, none, fmt.Sprintf("%s: reused, it is built already %s", e.Ref, tally))
+		how := "reused, it is built already"
+		if e.Registry != "" {
+			how = "brought from the hub " + e.Registry + ", not built again"
+		}
+		return lines(change, none, fmt.Sprintf("%s: %s %s", e.Ref, how, tally))
 	case plan.Failed:
 		said := fmt.Sprintf("%s: failed after %s", e.Ref, took)
 		if e.Log != "" {
