@@ -221,7 +221,7 @@ func (o ordinary) checkRanges() *buildkit.UnfitError {
 	}
 }
 
-// freeIDs is where a range begins that nobody has.
+// freeIDs returns the first id of a range that no user has.
 func (o ordinary) freeIDs() int64 {
 	free := int64(100000)
 	for _, r := range o.allIDs {

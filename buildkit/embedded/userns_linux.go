@@ -20,7 +20,7 @@ import (
 // there:
 //
 //  1. sx clones itself into new user, PID and mount namespaces. In the user
-//     namespace nobody is mapped yet, and the exec takes all capabilities, so
+//     namespace no user is mapped yet, and the exec takes all capabilities, so
 //     this first half ([enterUserNS]) only waits.
 //  2. sx runs newuidmap and newgidmap, which are set-uid root and let a user map
 //     the ids that /etc/subuid and /etc/subgid give, and says that it is done.

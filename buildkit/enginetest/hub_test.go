@@ -65,6 +65,9 @@ func emptyRegistry(t *testing.T) http.Handler {
 	return &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(&url.URL{Scheme: "http", Host: r.Host})
 		p.Out.Host = p.In.Host
+		if p.In.TLS != nil { // of the addresses that the registry answers with
+			p.Out.Header.Set("X-Forwarded-Proto", "https")
+		}
 	}}
 }
 

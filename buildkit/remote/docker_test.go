@@ -84,8 +84,8 @@ func TestDockerContexts(t *testing.T) {
 	wantDocker(t, "docker at "+host, "it is Docker 27.0.0")
 }
 
-// Who may change what is built on the way is told from the settings, and whoever
-// asks docker for TLS gets it.
+// Whether the network can change a build is told from docker's settings, and a docker
+// that is set to use TLS is reached with it.
 func TestDockerPlain(t *testing.T) {
 	dir := t.TempDir()
 	was := config.Dir()

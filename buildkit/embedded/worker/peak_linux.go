@@ -18,8 +18,8 @@ import (
 	"codeberg.org/stagex/sx/buildkit"
 )
 
-// peakExecutor tells whoever follows a RUN how much memory its processes were
-// seen to need. It reads the cgroup's statistics itself, because BuildKit's
+// peakExecutor reports how much memory the processes of a RUN were seen to need,
+// in the status of its step. It reads the cgroup's statistics itself, because BuildKit's
 // monitor wants cgroups of version 2, and tells only a build history. The page
 // cache does not count: the kernel takes it back.
 type peakExecutor struct {

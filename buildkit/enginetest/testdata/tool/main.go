@@ -88,7 +88,7 @@ func touch(a []string) error {
 	return os.Chtimes(a[1], at, at)
 }
 
-// sleep DURATION MARK: the mark is for whoever looks at processes.
+// sleep DURATION MARK: by the mark a test finds the process.
 func sleep(a []string) error {
 	d, err := time.ParseDuration(a[0])
 	time.Sleep(d)
