@@ -35,7 +35,7 @@ type Server struct {
 	token    string
 	data     func(context.Context) ([]byte, error)
 	stamp    func() (string, error)
-	redirect string // file of WriteRedirect
+	redirect *os.File // of WriteRedirect, locked; nil without one
 }
 
 // Listen returns a server that listens at address, which must be a loopback address with
@@ -61,23 +61,52 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + 
 
 // WriteRedirect writes a file of mode 0600 into dir that leads a browser to the page, and
 // returns its path: the command line of a browser, which other users see, has no token.
-// Close removes it.
+// Each server has a file of its own, which Close removes; those of servers that were
+// killed are removed here.
 func (s *Server) WriteRedirect(dir string) (string, error) {
-	path := filepath.Join(dir, "report-live.html")
-	doc := fmt.Sprintf("<!DOCTYPE html><meta charset=utf-8><meta name=referrer content=no-referrer><meta http-equiv=refresh content=\"0;url=%s\"><title>sx report</title>\n",
-		html.EscapeString(s.URL()))
-	if err := disk.WriteFile(path, []byte(doc), 0o600, ""); err != nil {
+	sweep(dir)
+	path := filepath.Join(dir, redirectPrefix+rand.Text()+".html")
+	f, err := disk.LockFile(path)
+	if err != nil {
 		return "", err
 	}
-	s.redirect = path
-	return path, nil
+	s.redirect = f
+	_, err = fmt.Fprintf(f, "<!DOCTYPE html><meta charset=utf-8><meta name=referrer content=no-referrer><meta http-equiv=refresh content=\"0;url=%s\"><title>sx report</title>\n",
+		html.EscapeString(s.URL()))
+	return path, err
+}
+
+// redirectPrefix begins the names of files of [Server.WriteRedirect].
+const redirectPrefix = "report-live"
+
+// sweep removes the files of servers that are gone: a live one holds a lock on its own.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), redirectPrefix) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		f, err := disk.OpenOrCreate(path)
+		if err != nil {
+			continue
+		}
+		if disk.TryClaim(f, path) {
+			os.Remove(path)
+		}
+		f.Close()
+	}
 }
 
 // Close stops listening.
 func (s *Server) Close() {
 	s.listener.Close()
-	if s.redirect != "" {
-		os.Remove(s.redirect)
+	if s.redirect != nil {
+		os.Remove(s.redirect.Name())
+		s.redirect.Close()
 	}
 }
 

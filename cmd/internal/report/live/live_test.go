@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -170,5 +171,42 @@ func TestRedirect(t *testing.T) {
 	s.Close()
 	if _, err := os.Stat(path); err == nil {
 		t.Error("it stays")
+	}
+}
+
+// Two servers in one tree have a file each. That of a server that was killed goes away with
+// the next one's.
+func TestTwoRedirects(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, "report-live-DEAD.html")
+	for _, name := range []string{dead, filepath.Join(dir, "report.html")} {
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var servers []*live.Server
+	var paths []string
+	for range 2 {
+		s, err := live.Listen("127.0.0.1:0", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		path, err := s.WriteRedirect(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers, paths = append(servers, s), append(paths, path)
+	}
+	for i, s := range servers {
+		data, err := os.ReadFile(paths[i])
+		if err != nil || !strings.Contains(string(data), s.URL()) {
+			t.Errorf("%s: %q, %v", paths[i], data, err)
+		}
+	}
+	servers[0].Close()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 || left[0].Name() != filepath.Base(paths[1]) || left[1].Name() != "report.html" {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }

@@ -56,6 +56,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, b) })
 	t.Run("fleet", func(t *testing.T) { testFleet(t, b) })
 	t.Run("large", func(t *testing.T) { testLarge(t, b) })
+	t.Run("print", func(t *testing.T) { testPrint(t, b) })
 	t.Run("access", func(t *testing.T) { testAccess(t, b) })
 	t.Run("two", func(t *testing.T) { testTwo(t, b) })
 	t.Run("hostile", func(t *testing.T) { testHostile(t, b) })
@@ -247,6 +248,12 @@ func testLarge(t *testing.T, b *browser) {
 	began := time.Now()
 	p := b.open(t, url)
 	opened := time.Since(began)
+	p.eval(`new Promise((r) => requestAnimationFrame(() => setTimeout(r)))`) // it is painted
+	if cpu := p.cpu(); cpu <= 0 || cpu > time.Second {
+		t.Errorf("opening takes %s of processor time", cpu)
+	} else {
+		t.Logf("opening takes %s of processor time", cpu)
+	}
 	took, _ := p.eval(`(() => { const s = document.getElementById("search"), began = performance.now();
 		for (const text of ["p", "pkg49", "user pkg", "nothing"]) { s.value = text; s.dispatchEvent(new Event("input")); document.body.offsetHeight; }
 		s.value = "pkg4999"; s.dispatchEvent(new Event("input")); document.body.offsetHeight;
@@ -259,11 +266,38 @@ func testLarge(t *testing.T, b *browser) {
 	if n := p.eval(`document.querySelectorAll("#graphbox .node").length`); n != 0.0 {
 		t.Errorf("%v nodes are drawn before the graph is in view", n)
 	}
+	if n := p.eval(`document.querySelectorAll("#timeline .bar").length`); n != 0.0 {
+		t.Errorf("%v bars are drawn before the timeline is in view", n)
+	}
+	room := p.eval(`document.getElementById("timeline").clientHeight`)
+	p.eval(`document.getElementById("timeline").scrollIntoView()`)
+	p.wait(`document.querySelectorAll("#timeline .bar").length > 4000`)
+	if got := p.eval(`document.getElementById("timeline").clientHeight`); got != room {
+		t.Errorf("the timeline is %v high, its room was %v", got, room)
+	}
 	p.eval(`document.getElementById("graphbox").scrollIntoView()`)
 	p.wait(`document.querySelectorAll("#graphbox .node").length === 5000`)
 	p.click("#from")
 	if n := p.eval(`document.querySelectorAll("#names option").length`); n != 5000.0 {
 		t.Errorf("%v names are suggested", n)
+	}
+}
+
+// testPrint wants on paper what is folded, out of view or on a later page on the screen, and
+// the screen afterwards as it was.
+func testPrint(t *testing.T, b *browser) {
+	url, _ := write(t, reporttest.Options{Outputs: 1200, Failing: 700})
+	p := b.open(t, url)
+	const count = `[document.querySelectorAll("#outputs tbody tr").length, document.querySelectorAll("#graphbox .node").length,
+		document.querySelectorAll("#timeline .bar").length > 500, document.querySelectorAll("details:not([open])").length].join()`
+	before := p.eval(count)
+	p.eval(`window.dispatchEvent(new Event("beforeprint"))`) // making a PDF of it takes a minute
+	if got := p.eval(count); got != "1200,1200,true,0" {
+		t.Errorf("printed are %v; on the screen %v", got, before)
+	}
+	p.eval(`window.dispatchEvent(new Event("afterprint"))`)
+	if got := p.eval(`[document.querySelectorAll("#outputs tbody tr").length, document.querySelectorAll("details:not([open])").length > 0].join()`); got != "50,true" {
+		t.Errorf("afterwards: %v", got)
 	}
 }
 

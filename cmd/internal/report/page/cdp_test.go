@@ -177,6 +177,7 @@ func (b *browser) open(t *testing.T, url string) *tab {
 	for _, domain := range []string{"Page", "Network", "Runtime", "Log"} {
 		p.do(domain+".enable", nil)
 	}
+	p.do("Performance.enable", map[string]any{"timeDomain": "threadTicks"})
 	p.do("Page.navigate", map[string]any{"url": url})
 	p.wait(`document.body && document.body.dataset.ready === "yes"`)
 	t.Cleanup(func() { b.call("", "Target.closeTarget", map[string]any{"targetId": target.TargetID}) })
@@ -211,6 +212,24 @@ func (p *tab) eval(expression string) any {
 		p.t.Fatalf("%.300s: %.2000s", expression, r.ExceptionDetails)
 	}
 	return r.Result.Value
+}
+
+// cpu returns the processor time that the page has taken on its main thread.
+func (p *tab) cpu() (all time.Duration) {
+	p.t.Helper()
+	var m struct {
+		Metrics []struct {
+			Name  string
+			Value float64
+		}
+	}
+	p.into(&m, "Performance.getMetrics", nil)
+	for _, metric := range m.Metrics {
+		if metric.Name == "TaskDuration" {
+			all = time.Duration(metric.Value * float64(time.Second))
+		}
+	}
+	return all
 }
 
 // wait waits until an expression is true.

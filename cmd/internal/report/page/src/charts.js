@@ -22,14 +22,21 @@ function axis(svg, run, width, height, scale) {
 
 const scaleOf = (run, width) => (t) => left + (Math.max(0, t) / (run.length || 1)) * Math.max(1, width - left - right);
 
+// rows are those of the timeline, and how high it is with them.
+function rowsOf(run) {
+  const ran = run.outputs.filter((o) => o.start >= 0);
+  const lanes = ran.reduce((most, o) => Math.max(most, o.lane + 1), 1);
+  const row = lanes > 40 ? 10 : 20, title = 16; // a line above the rows of each engine
+  return { ran, lanes, row, title, height: lanes * row + title * (run.engines || []).length + 26 };
+}
+
+// emptyTimeline has the size of the timeline.
+export const emptyTimeline = (run, width) => s("svg", { width, height: rowsOf(run).height, "aria-hidden": "true" });
+
 // timeline draws a bar for each output that ran, a row for each that ran at once.
 export function timeline(run, width, selected, choose) {
-  const ran = run.outputs.filter((o) => o.start >= 0);
-  const lanes = Math.max(1, ...ran.map((o) => o.lane + 1));
-  const row = lanes > 40 ? 10 : 20;
-  const engines = run.engines || [], title = 16; // a line above the rows of each engine
+  const { ran, lanes, row, title, height } = rowsOf(run), engines = run.engines || [];
   const top = (lane) => lane * row + title * engines.filter((e) => e.first <= lane).length;
-  const height = lanes * row + title * engines.length + 26;
   const scale = scaleOf(run, width);
   const svg = s("svg", { class: "timeline", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Timeline of ${ran.length} outputs in ${length(run.length)}, at most ${lanes} at once. The table below has the same.` });

@@ -1,10 +1,10 @@
 import { byId, h, put } from "./dom.js";
 import { count, length, moment } from "./format.js";
 import { prepare, search, took } from "./model.js";
-import { concurrencyChart, memory, memoryChart, peak, timeline } from "./charts.js";
+import { concurrencyChart, emptyTimeline, memory, memoryChart, peak, timeline } from "./charts.js";
 import { detail, link } from "./detail.js";
 import { Graph } from "./graph.js";
-import { downloads, failures, on, outputs, pages, slowest, verdicts } from "./tables.js";
+import { downloads, failures, on, outputs, pages, printing, slowest, verdicts } from "./tables.js";
 import { compare } from "./compare.js";
 import { watch } from "./live.js";
 
@@ -39,34 +39,47 @@ function showDetail() {
 
 const width = (id) => Math.max(280, byId(id).clientWidth - 2);
 
+// Pictures of thousands are drawn when they come into view: until then nothing waits for them.
+const large = 1000;
+
+// later returns what draws the picture in a box, at once or later. Meanwhile its room is kept.
+function later(id, draw, room) {
+  let inView = false, stale = false;
+  const look = (seen) => {
+    inView = seen;
+    if (!seen || !stale) return;
+    stale = false;
+    draw();
+  };
+  new IntersectionObserver((entries) => look(entries[entries.length - 1].isIntersecting), { rootMargin: "200px" }).observe(byId(id));
+  window.addEventListener("beforeprint", () => look(true));
+  return () => {
+    stale = run.outputs.length > large && !inView;
+    if (!stale) draw();
+    else if (room && !byId(id).firstChild) put(byId(id), room());
+  };
+}
+
+const timelineWidth = () => Math.max(width("timeline"), 300);
+const drawBars = later("timeline", () => put(byId("timeline"), timeline(run, timelineWidth(), selected, choose)), () => emptyTimeline(run, timelineWidth()));
+
 function drawTimeline() {
-  put(byId("timeline"), timeline(run, Math.max(width("timeline"), 300), selected, choose));
+  drawBars();
   put(byId("concurrency"), concurrencyChart(run, width("concurrency")));
   const known = peak(memory(run)) > 0;
   put(byId("memory"), known ? memoryChart(run, width("memory")) : h("p", { class: "hint" }, "The memory of nothing that ran is known."));
 }
 
-// A graph of thousands is drawn when it comes into view: until then nothing waits for it.
-const large = 1000;
-let inView = false, stale = false;
-
-function drawGraph() {
-  put(byId("relations"), graph.relations(selected));
-  stale = run.outputs.length > large && !inView;
-  if (stale) return;
+const drawNodes = later("graphbox", () => {
   const box = byId("graphbox"), x = box.scrollLeft, y = box.scrollTop;
   put(box, graph.draw(width("graphbox"), selected));
   box.scrollLeft = x;
   box.scrollTop = y;
-}
+});
 
-function watchGraph() {
-  const look = (seen) => {
-    inView = seen;
-    if (seen && stale) drawGraph();
-  };
-  new IntersectionObserver((entries) => look(entries[entries.length - 1].isIntersecting), { rootMargin: "200px" }).observe(byId("graphbox"));
-  window.addEventListener("beforeprint", () => look(true));
+function drawGraph() {
+  put(byId("relations"), graph.relations(selected));
+  drawNodes();
 }
 
 // answers are what one wants to know first.
@@ -237,8 +250,8 @@ if (data.runs.length === 2) {
 } else {
   byId("compare").hidden = true;
   controls();
-  watchGraph();
   if (data.runs.length) show(data.runs[0]);
   if (data.live) watch((next) => steady(() => show(next)));
 }
+printing();
 document.body.setAttribute("data-ready", "yes");

@@ -11,13 +11,38 @@ export function table(caption, columns, rows) {
       h("tbody", null, rows.map((r) => h("tr", null, columns.map((c) => h("td", { class: c[2] }, c[1](r))))))));
 }
 
+const paged = new Map(); // by box: shows all rows of it, and those before again
+
 // pages shows the first rows, and more when asked.
 export function pages(box, make, rows, size = 100) {
-  const show = (n) => {
+  let shown = size;
+  const draw = (n) => {
     put(box, make(rows.slice(0, n)), rows.length > n
-      ? h("button", { type: "button", class: "more", click: () => show(n + 400) }, `Show more (${rows.length - n} are left)`) : null);
+      ? h("button", { type: "button", class: "more", click: () => draw(shown = n + 400) }, `Show more (${rows.length - n} are left)`) : null);
   };
-  show(size);
+  let printed = false;
+  paged.set(box, {
+    all: () => {
+      printed = !!box.querySelector(":scope > .more"); // else something else is there now
+      if (printed) draw(Infinity);
+    },
+    again: () => { if (printed) draw(shown); },
+  });
+  draw(size);
+}
+
+// printing shows all rows, and what is folded, while the page is printed.
+export function printing() {
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    for (const table of paged.values()) table.all();
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const d of folded) d.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const d of folded) d.open = false;
+    for (const table of paged.values()) table.again();
+  });
 }
 
 export function outputs(run, choose) {
