@@ -16,13 +16,14 @@ import (
 )
 
 // MutualTLS makes a folder with an authority (ca.pem), a server's certificate
-// for 127.0.0.1 (server.pem, server-key.pem) and a client's (cert.pem, key.pem).
-func MutualTLS(t testing.TB) string {
+// for 127.0.0.1 and more addresses (server.pem, server-key.pem) and a client's (cert.pem,
+// key.pem).
+func MutualTLS(t testing.TB, more ...net.IP) string {
 	t.Helper()
 	dir := t.TempDir()
 	ca := certificate(t, dir, "ca", nil, x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	certificate(t, dir, "server", ca, x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"builder.example.org"},
+		IPAddresses: append(more, net.IPv4(127, 0, 0, 1)), DNSNames: []string{"builder.example.org"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	certificate(t, dir, "cert", ca, x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})

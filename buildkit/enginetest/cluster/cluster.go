@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,7 +29,9 @@ type Cluster struct {
 	Dir string // of its state and logs
 	// Kubeconfig is a file for clients on the host, who may do everything.
 	Kubeconfig string
-	Nodes      []*Node
+	// Inside is the same file for clients in the network of the cluster.
+	Inside string
+	Nodes  []*Node
 	// The control plane.
 	Etcd, APIServer, Manager, Scheduler *Part
 
@@ -41,7 +44,7 @@ type Cluster struct {
 // Start starts a cluster of nodes from the folder of programs, with its state in dir,
 // and waits until they are ready. One process runs one at a time.
 func Start(ctx context.Context, programs, dir string, nodes int) (*Cluster, error) {
-	c := &Cluster{Dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), programs: programs, cgroup: fmt.Sprintf("%s%d", cgroupPrefix, os.Getpid())}
+	c := &Cluster{Dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), Inside: filepath.Join(dir, "inside"), programs: programs, cgroup: fmt.Sprintf("%s%d", cgroupPrefix, os.Getpid())}
 	removeStale()
 	if err := c.start(ctx, nodes); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -115,6 +118,23 @@ func (c *Cluster) kubectl(ctx context.Context, stdin string, args ...string) (st
 		return "", fmt.Errorf("running kubectl %s: %w: %s", strings.Join(args, " "), err, &stderr)
 	}
 	return string(out), nil
+}
+
+// HostIP is the address of this machine in the network of the cluster, which pods reach.
+const HostIP = "10.88.0.1"
+
+// Listen listens in the network of the cluster, at a port of HostIP.
+func (c *Cluster) Listen() (lis net.Listener, err error) {
+	if went := c.spaces.there(func() { lis, err = net.Listen("tcp4", HostIP+":0") }); went != nil {
+		return nil, went
+	}
+	return lis, err
+}
+
+// Within returns the command line that runs a program of the host in the network of the
+// cluster, and only that.
+func (c *Cluster) Within(args ...string) []string {
+	return append([]string{"nsenter", "--target", strconv.Itoa(c.spaces.pid()), "--net", "--"}, args...)
 }
 
 // Logs returns the end of each part's log.

@@ -179,30 +179,38 @@ func (s *namespaces) forward(near net.Conn, address string) {
 	io.Copy(near, far)
 }
 
-// dial connects to an address in the namespaces' network. A socket stays in the
-// network in which it was made, so one thread goes there for as long as that takes.
-func (s *namespaces) dial(address string) (net.Conn, error) {
+// dial connects to an address in the namespaces' network.
+func (s *namespaces) dial(address string) (conn net.Conn, err error) {
+	if went := s.there(func() { conn, err = net.DialTimeout("tcp4", address, 10*time.Second) }); went != nil {
+		return nil, went
+	}
+	return conn, err
+}
+
+// there calls f in the namespaces' network. A socket stays in the network in which it was
+// made, so one thread goes there for as long as that takes. An address without a name and
+// one family is dialled by this thread.
+func (s *namespaces) there(f func()) error {
 	there, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.pid()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer there.Close()
 	runtime.LockOSThread()
 	here, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
-		return nil, err
+		return err
 	}
 	defer here.Close()
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		return nil, err
+		return err
 	}
-	// An address without a name and one family is dialled by this thread.
-	conn, err := net.DialTimeout("tcp4", address, 10*time.Second)
+	f()
 	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
-		return nil, back // the thread ends with its goroutine
+		return back // the thread ends with its goroutine
 	}
 	runtime.UnlockOSThread()
-	return conn, err
+	return nil
 }

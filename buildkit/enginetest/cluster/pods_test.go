@@ -27,6 +27,9 @@ type pool struct {
 	mark      string // of core-sleep
 }
 
+// long bounds what a loaded machine does in seconds otherwise.
+const long = 4 * time.Minute
+
 // newPool returns a tree whose core-sleep sleeps for two seconds.
 func newPool(t *testing.T, c *cluster.Cluster, options string) *pool {
 	t.Helper()
@@ -36,6 +39,7 @@ func newPool(t *testing.T, c *cluster.Cluster, options string) *pool {
 
 func poolOf(t *testing.T, c *cluster.Cluster, tree *enginetest.Tree, mark, options string) *pool {
 	t.Helper()
+	tree.Patience = long
 	p := &pool{tree, t, c, "ns-" + strconv.FormatInt(time.Now().UnixNano(), 36), mark}
 	p.kubectl("create", "namespace", p.namespace)
 	tree.Env = append(tree.Env, "KUBECONFIG="+c.Kubeconfig, "SX_ENGINE_ADDRESS="+p.address(options))
@@ -112,15 +116,32 @@ func (p *pool) wantSame() {
 // with the right bytes.
 func TestPods(t *testing.T) {
 	c := enginetest.StartCluster(t, 2)
-	t.Run("manifest", func(t *testing.T) { acceptsManifest(t, c) })
-	t.Run("memory", func(t *testing.T) { failsForMemory(t, c) })
-	for _, d := range []struct {
-		name, options string
-		do            func(p *pool, pod, node, uid string)
-	}{
+	t.Run("at once", func(t *testing.T) {
+		t.Run("meanwhile", func(t *testing.T) {
+			t.Run("manifest", func(t *testing.T) { acceptsManifest(t, c) })
+			t.Run("memory", func(t *testing.T) { failsForMemory(t, c) })
+			t.Run("scaled", func(t *testing.T) { scales(t, c) })
+			t.Run("up and down", func(t *testing.T) { staysUp(t, c) })
+			t.Run("rights", func(t *testing.T) { wantsRights(t, c) })
+			t.Run("hub", func(t *testing.T) { throughHub(t, c) })
+			t.Run("volume", func(t *testing.T) { keepsCache(t, c) })
+			disturbed(t, c, disturbances)
+		})
+	})
+	disturbed(t, c, disturbancesOfAll)
+}
+
+// disturbance is something that happens to the pod that builds.
+type disturbance struct {
+	name, options string
+	do            func(p *pool, pod, node, uid string)
+}
+
+// disturbances leave other pods alone; the others do not.
+var (
+	disturbances = []disturbance{
 		{"deleted", "", func(p *pool, pod, _, _ string) { p.kubectl("delete", "pod", pod, "--wait=false") }},
 		{"deleted by force", "", func(p *pool, pod, _, _ string) { p.kubectl("delete", "pod", pod, "--grace-period=0", "--force") }},
-		{"drained", "replicas=2", drain},
 		{"buildkitd killed", "", func(p *pool, _, _, uid string) { must(p.t, unix.Kill(buildkitd(p.t, uid), unix.SIGKILL)) }},
 		{"frozen for a while", "", func(p *pool, _, _, uid string) {
 			p.pause(3*time.Second, func(s unix.Signal) {
@@ -129,17 +150,25 @@ func TestPods(t *testing.T) {
 				}
 			})
 		}},
+	}
+	disturbancesOfAll = []disturbance{
+		{"drained", "replicas=2", drain},
 		{"API server stopped for a while", "", func(p *pool, _, _, _ string) {
 			must(p.t, p.c.APIServer.Stop())
 			p.t.Cleanup(func() { p.c.APIServer.Continue() })
 			after(10*time.Second, func() { p.c.APIServer.Continue() })
 		}},
 		{"node killed", "replicas=2", func(p *pool, _, node, _ string) {
-			i := slices.IndexFunc(c.Nodes, func(n *cluster.Node) bool { return n.Name == node })
-			must(p.t, c.Nodes[i].Kill())
-			p.t.Cleanup(func() { must(p.t, c.Restart(c.Nodes[i])) })
+			i := slices.IndexFunc(p.c.Nodes, func(n *cluster.Node) bool { return n.Name == node })
+			must(p.t, p.c.Nodes[i].Kill())
+			p.t.Cleanup(func() { must(p.t, p.c.Restart(p.c.Nodes[i])) })
 		}},
-	} {
+	}
+)
+
+// disturbed asserts that a build goes on when each of them happens.
+func disturbed(t *testing.T, c *cluster.Cluster, all []disturbance) {
+	for _, d := range all {
 		t.Run(d.name, func(t *testing.T) {
 			p := newPool(t, c, d.options)
 			run := p.Start("build", "core-sleep")
