@@ -20,6 +20,7 @@ func BenchmarkFleet(b *testing.B) {
 	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "simulation", F: func(t *testing.T) {
 		fleetTable(t, &table, all)
 		bytesTable(t, &table, all)
+		linkTable(t, &table, all)
 	}}})
 	if !ok {
 		b.Fatal("the simulation failed")
@@ -75,4 +76,21 @@ func bytesTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
 		}
 	}
 	fmt.Fprintln(table)
+}
+
+// linkTable prints how many hours runs take through the link of sx if the schedule takes it
+// for free, and if it knew when each transfer that is under way ends.
+func linkTable(t *testing.T, table *strings.Builder, all []*plan.Step) {
+	fmt.Fprintf(table, "\n%5s %7s %8s %12s %12s\n", "sizes", "Mbit/s", "machines", byEnd, foresees)
+	draws := newDraws(t, all, distributions[2].take, 10)
+	for _, rate := range []float64{1000, 100} {
+		for _, n := range []int{4, 16, 64} {
+			fmt.Fprintf(table, "%4.0fx %7.0f %8d", 10.0, rate, n)
+			for _, p := range []policy{byEnd, foresees} {
+				span, moved := draws.run(t, all, &fleet{machines: n, policy: p, rate: rate * 1e6 / 8})
+				fmt.Fprintf(table, " %12s", fmt.Sprintf("%.1f (%d)", span.Hours(), moved/1e9))
+			}
+			fmt.Fprintln(table)
+		}
+	}
 }

@@ -24,6 +24,7 @@ type policy string
 
 const (
 	byEnd      policy = "sx"          // that of the schedule
+	foresees   policy = "foresees"    // that of the schedule, if it knew what is under way on each link
 	blind      policy = "unaware"     // that of the schedule, if it does not know where bytes are
 	roundRobin policy = "round robin" // each that becomes ready goes to the next machine
 	sticky     policy = "sticky"      // by a hash ring, as in docker buildx' kubernetes driver
@@ -103,7 +104,18 @@ func (f *fleet) missing(deps []graph.Ref, on int) (bytes int64) {
 func (f *fleet) move(u *Unit, on int) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.seconds(f.missing(u.Steps[0].Output.Deps, on))
+	bytes := f.missing(u.Steps[0].Output.Deps, on)
+	took := f.seconds(bytes)
+	if f.policy == foresees && bytes > 0 {
+		at := link{on, false}
+		if !f.hub {
+			at.of = -1
+		}
+		if w := f.links[at]; w != nil {
+			took += max(time.Until(w.free), 0)
+		}
+	}
+	return took
 }
 
 func (f *fleet) may(u *Unit, on int) bool {
@@ -188,7 +200,7 @@ func (f *fleet) run(t *testing.T, all []*plan.Step) (makespan time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Schedule{Slots: c.Slots(), Stop: func() bool { return false }, Now: time.Now, Do: f.do}
 		switch f.policy {
-		case byEnd:
+		case byEnd, foresees:
 			s.Move = f.move
 		case roundRobin, sticky:
 			s.May = f.may
