@@ -119,6 +119,9 @@ func (b *Builder) open(ctx context.Context, opts Options) (err error) {
 		}
 	}()
 	go b.watch(ctx, watchInterval, Silence) // ended like the session
+	if b.conn.link != nil {
+		go b.watchLink(ctx, linkInterval, LinkSilence, b.conn.link.state)
+	}
 	return nil
 }
 
@@ -335,7 +338,8 @@ func (b *Builder) linkBlob(d oci.Digest) error {
 const watchInterval = 15 * time.Second
 
 // Silence is how long an engine may take to answer during a build. It is long, because a
-// swapping machine or a slow connection full of layers should not end hours of building.
+// swapping machine or a slow connection full of layers should not end hours of building. A
+// connection that was cut shows earlier, see [LinkSilence].
 const Silence = 2 * time.Minute
 
 // watch closes the connection to an engine that stopped answering. Without it, builds

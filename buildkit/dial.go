@@ -23,7 +23,7 @@ type Dialer func(ctx context.Context) (net.Conn, error)
 // has it only partly and as text.
 func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 	var last lastError
-	moved := &traffic{}
+	moved, now := &traffic{}, &link{}
 	c, err := client.New(ctx, "passthrough:///engine",
 		client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			conn, err := dial(ctx)
@@ -31,6 +31,7 @@ func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 				last.set(err)
 				return nil, err
 			}
+			now.set(conn)
 			return &toldConn{conn, &last, moved}, nil
 		}),
 		// The session is bound to the connection: never close it when idle.
@@ -53,7 +54,7 @@ func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 		}
 		return nil, err
 	}
-	return &Conn{Client: c, Elsewhere: true, moved: moved}, nil
+	return &Conn{Client: c, Elsewhere: true, moved: moved, link: now}, nil
 }
 
 // traffic counts the bytes sent to and received from an engine.

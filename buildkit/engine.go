@@ -55,6 +55,7 @@ type Conn struct {
 	UserNS bool
 
 	moved *traffic // nil if traffic is not counted
+	link  *link    // nil of an engine on this machine
 }
 
 // Version returns the version of the BuildKit in this program, such as "v0.34.2".

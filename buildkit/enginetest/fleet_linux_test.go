@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"codeberg.org/stagex/sx/buildkit"
 )
 
 // lastOutput is an output that is built after all others of a chain, on the engine "b" only.
@@ -141,6 +143,17 @@ func (r *fleetRun) untilSaid(text string, limit time.Duration) {
 	Until(r.tree.t, limit, "sx says "+text, func() bool { return strings.Contains(r.Stderr.String(), text) })
 }
 
+// saidAfter returns how long after a moment sx first wrote a text, which it has.
+func (r *fleetRun) saidAfter(from time.Time, text string) time.Duration {
+	for line := range strings.Lines(r.Stderr.String()) {
+		var e struct{ Time time.Time }
+		if strings.Contains(line, text) && json.Unmarshal([]byte(line), &e) == nil && e.Time.After(from) {
+			return e.Time.Sub(from)
+		}
+	}
+	return 0
+}
+
 // wantSame waits for the end, and wants the digests of the embedded engine.
 func (r *fleetRun) wantSame() {
 	r.tree.t.Helper()
@@ -161,18 +174,20 @@ func TestFleet(t *testing.T) {
 	f := newFleet(t, "abc")
 	of := newFleetTree(t)
 
-	// That an engine is frozen or cut off shows after two minutes; the rest runs meanwhile.
+	// That an engine is frozen or cut off shows after a while; the rest runs meanwhile.
 	cold := newFleet(t, "ab")
 	frozen := cold.start(of, "ab")
 	frozen.untilStarted("b", 2)
 	send := func(signal syscall.Signal) { unix.Kill(cold.stock["b"].cmd.Process.Pid, signal) }
 	send(unix.SIGSTOP)
+	stopped := time.Now()
 	t.Cleanup(func() { send(unix.SIGCONT) }) // so that it can end
 
 	apart := newFleet(t, "ab")
 	cut := apart.start(of, "ab")
 	cut.untilStarted("b", 2)
 	apart.hosts["b"].SetLink(false)
+	parted := time.Now()
 
 	one := f.start(of, "a")
 	one.wantSame()
@@ -188,6 +203,12 @@ func TestFleet(t *testing.T) {
 	cut.untilSaid(lostB, 4*time.Minute)
 	apart.hosts["b"].SetLink(true)
 	frozen.untilSaid(lostB, 4*time.Minute)
+	if took := cut.saidAfter(parted, lostB); took < buildkit.LinkSilence || took >= buildkit.Silence {
+		t.Errorf("the engine that was cut off is lost after %s", took)
+	}
+	if took := frozen.saidAfter(stopped, lostB); took < buildkit.Silence { // its kernel acknowledges
+		t.Errorf("the engine that is frozen is lost after %s", took)
+	}
 	send(unix.SIGCONT)
 	cut.wantSame()
 	frozen.wantSame()

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package buildkit
+
+import (
+	"syscall"
+	"time"
+)
+
+func tcpState(syscall.RawConn) (waits bool, last time.Duration) { return false, 0 }
