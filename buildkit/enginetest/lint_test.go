@@ -66,7 +66,7 @@ type buildx struct {
 	empty string // an image without layers, which stands for every dependency
 }
 
-func newBuildx(t *testing.T, stock *Stock) *buildx {
+func newBuildx(t testing.TB, stock *Stock) *buildx {
 	b := &buildx{stock: stock, empty: t.TempDir(), env: append(os.Environ(), "BUILDX_CONFIG="+t.TempDir(), "DOCKER_CONFIG="+t.TempDir())}
 	writeEmptyImage(t, b.empty)
 	if out, err := b.run("create", "--name=stock", "--driver=remote", "--use", "unix://"+stock.Socket); err != nil {
@@ -88,7 +88,7 @@ func (b *buildx) run(args ...string) (string, error) {
 
 // writeEmptyImage writes an OCI layout with an image of no layers, for both platforms
 // of StageX.
-func writeEmptyImage(t *testing.T, dir string) {
+func writeEmptyImage(t testing.TB, dir string) {
 	t.Helper()
 	blob := func(mediaType, extra, format string, args ...any) string {
 		data := fmt.Appendf(nil, format, args...)

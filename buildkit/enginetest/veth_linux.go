@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -85,6 +87,32 @@ func (n *Network) Join(rate string) *Host {
 	}
 	n.ip(h.pid, "link", "set", "lo", "up")
 	return h
+}
+
+// Forward lets hosts reach each other through the network.
+func (n *Network) Forward(hosts ...*Host) {
+	n.t.Helper()
+	n.run(n.pid, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+	for _, h := range hosts {
+		n.ip(h.pid, "route", "add", "default", "via", strings.TrimSuffix(h.Addr, "2")+"1")
+	}
+}
+
+// Bytes returns how many bytes the host has received and sent over its link, by the kernel.
+func (h *Host) Bytes() (received, sent int64) {
+	h.n.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", h.pid))
+	if err != nil {
+		h.n.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, counts, _ := strings.Cut(strings.TrimSpace(line), ":"); name == "far" {
+			fields := strings.Fields(counts)
+			received, _ = strconv.ParseInt(fields[0], 10, 64)
+			sent, _ = strconv.ParseInt(fields[8], 10, 64)
+		}
+	}
+	return received, sent
 }
 
 // SetLink cuts the link, or joins it again. What is sent meanwhile is lost.

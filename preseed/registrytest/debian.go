@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 )
 
 // Left names the variable that leaves these tests out, set to 1, on a machine
@@ -23,7 +24,7 @@ var ErrMissing = errors.New("docker-registry is not installed (Debian: docker-re
 
 // Registry is a registry on this machine.
 type Registry struct {
-	Host string // "127.0.0.1:<port>"
+	Host string // "127.0.0.1:<port>", or what StartAt was told
 
 	program, config string
 	cmd             *exec.Cmd
@@ -39,15 +40,22 @@ const (
 // Start starts a registry that keeps its data in dir, and wants the password where
 // private. Without the program the error is ErrMissing.
 func Start(dir string, private bool) (*Registry, error) {
+	return StartAt(dir, private, "127.0.0.1:0")
+}
+
+// StartAt is Start for a registry that listens at addr, and is started by the command within,
+// which the registry's own command line is appended to.
+func StartAt(dir string, private bool, addr string, within ...string) (*Registry, error) {
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
 		return nil, ErrMissing
 	}
 	r := &Registry{program: program, config: filepath.Join(dir, "config.yml")}
-	if err := r.configure(dir, private); err != nil {
+	if err := r.configure(dir, private, addr); err != nil {
 		return nil, err
 	}
-	r.cmd = exec.Command(program, "serve", r.config)
+	line := append(slices.Clone(within), program, "serve", r.config)
+	r.cmd = exec.Command(line[0], line[1:]...)
 	out, err := r.cmd.StderrPipe()
 	if err == nil {
 		err = r.cmd.Start()
@@ -58,12 +66,12 @@ func Start(dir string, private bool) (*Registry, error) {
 	return r, err
 }
 
-func (r *Registry) configure(dir string, private bool) error {
+func (r *Registry) configure(dir string, private bool, addr string) error {
 	config := fmt.Sprintf(`version: 0.1
 log: {level: info}
 storage: {filesystem: {rootdirectory: %[1]s/data}, delete: {enabled: true}}
-http: {addr: "127.0.0.1:0"}
-`, dir)
+http: {addr: %[2]q}
+`, dir, addr)
 	if private {
 		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s/htpasswd}}\n", dir)
 	}
@@ -71,7 +79,7 @@ http: {addr: "127.0.0.1:0"}
 		os.WriteFile(filepath.Join(dir, "htpasswd"), []byte(htpasswd), 0o600))
 }
 
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
+var listening = regexp.MustCompile(`listening on (\d+\.\d+\.\d+\.\d+:\d+)`)
 
 // listens waits until the registry says where it listens, and then keeps its log
 // from filling the pipe.

@@ -4,9 +4,12 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,6 +37,8 @@ var commands = map[string]struct {
 	"touch":    {2, touch},
 	"sleep":    {2, sleep},
 	"random":   {1, random},
+	"noise":    {2, noise},
+	"sum":      {2, sum},
 	"need":     {2, need},
 	"dial":     {1, dial},
 	"abstract": {1, abstract},
@@ -134,6 +139,34 @@ func cpus(a []string) error { return os.WriteFile(a[0], []byte(strconv.Itoa(runt
 // random PATH: bytes that no other run gives.
 func random(a []string) error {
 	return os.WriteFile(a[0], []byte(rand.Text()), 0o644)
+}
+
+// noise MIB PATH: bytes that do not compress, and that every run gives.
+func noise(a []string) error {
+	f, err := os.Create(a[1])
+	if err != nil {
+		return err
+	}
+	random, piece := mathrand.NewChaCha8([32]byte{}), make([]byte, 1<<20)
+	for i := 0; i < number(a[0]) && err == nil; i++ {
+		random.Read(piece)
+		_, err = f.Write(piece)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// sum PATH FILE: writes to FILE the sha256 of what is at PATH.
+func sum(a []string) error {
+	f, err := os.Open(a[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	return os.WriteFile(a[1], fmt.Appendf(nil, "%x\n", h.Sum(nil)), 0o644)
 }
 
 // dial HOST:PORT
