@@ -48,7 +48,7 @@ func newFleetTree(t *testing.T) *fleetTree {
 func (f *fleetTree) tree(t *testing.T) *Tree {
 	t.Helper()
 	tree := NewTree(t, programs, "", "")
-	tree.Patience = 4*patience + time.Duration(f.size)*3*time.Second
+	tree.Patience = 4*patience + time.Duration(f.size)*4*time.Second
 	f.write(tree)
 	return tree
 }
@@ -96,13 +96,13 @@ type fleetRun struct {
 	*Run
 	tree  *Tree
 	of    *fleetTree
+	name  string
 	began time.Time
-	took  time.Duration
 }
 
 // start starts a build of everything on the named engines, without their caches. Of
 // several, only b may build lastOutput.
-func (f *fleet) start(of *fleetTree, names string) *fleetRun {
+func (f *fleet) start(of *fleetTree, name, names string) *fleetRun {
 	f.t.Helper()
 	tree := of.tree(f.t)
 	user := f.user.String()
@@ -116,7 +116,7 @@ func (f *fleet) start(of *fleetTree, names string) *fleetRun {
 	for _, r := range names {
 		args = append(args, "--engine", string(r))
 	}
-	return &fleetRun{Run: tree.StartWith(args[0], args[1:]...), tree: tree, of: of, began: time.Now()}
+	return &fleetRun{Run: tree.StartWith(args[0], args[1:]...), tree: tree, of: of, name: name, began: time.Now()}
 }
 
 // started returns how many builds have started on each engine; of only one, by "".
@@ -154,11 +154,16 @@ func (r *fleetRun) saidAfter(from time.Time, text string) time.Duration {
 	return 0
 }
 
+// took returns how long the run took, by its events.
+func (r *fleetRun) took() time.Duration {
+	return r.saidAfter(r.began, `"event":"run_end"`).Round(time.Second)
+}
+
 // wantSame waits for the end, and wants the digests of the embedded engine.
 func (r *fleetRun) wantSame() {
 	r.tree.t.Helper()
 	r.Want(0)
-	r.took = time.Since(r.began).Round(time.Second)
+	r.tree.t.Logf("%s: %d outputs in %s, builds started on %v", r.name, r.of.size, r.took(), r.started())
 	r.tree.must(os.CopyFS(r.tree.Path("digests"), os.DirFS(r.of.digests)))
 	if out := r.tree.Sx("verify"); !strings.Contains(out, fmt.Sprintf("%d outputs: %d MATCH", r.of.size, r.of.size)) {
 		r.tree.t.Errorf("on several engines:\n%s", out)
@@ -176,7 +181,7 @@ func TestFleet(t *testing.T) {
 
 	// That an engine is frozen or cut off shows after a while; the rest runs meanwhile.
 	cold := newFleet(t, "ab")
-	frozen := cold.start(of, "ab")
+	frozen := cold.start(of, "frozen", "ab")
 	frozen.untilStarted("b", 2)
 	send := func(signal syscall.Signal) { unix.Kill(cold.stock["b"].cmd.Process.Pid, signal) }
 	send(unix.SIGSTOP)
@@ -184,15 +189,25 @@ func TestFleet(t *testing.T) {
 	t.Cleanup(func() { send(unix.SIGCONT) }) // so that it can end
 
 	apart := newFleet(t, "ab")
-	cut := apart.start(of, "ab")
+	cut := apart.start(of, "cut", "ab")
 	cut.untilStarted("b", 2)
 	apart.hosts["b"].SetLink(false)
 	parted := time.Now()
 
-	one := f.start(of, "a")
+	one := f.start(of, "one", "a")
+	cut.untilSaid(lostB, 4*time.Minute)
+	apart.hosts["b"].SetLink(true)
+	frozen.untilSaid(lostB, 4*time.Minute)
+	send(unix.SIGCONT)
+	if took := cut.saidAfter(parted, lostB); took < buildkit.LinkSilence || took >= buildkit.Silence {
+		t.Errorf("the engine that was cut off is lost after %s", took)
+	}
+	if took := frozen.saidAfter(stopped, lostB); took < buildkit.Silence { // its kernel acknowledges
+		t.Errorf("the engine that is frozen is lost after %s", took)
+	}
 	one.wantSame()
 
-	killed := f.start(of, "abc")
+	killed := f.start(of, "killed", "abc")
 	killed.untilStarted("c", 1)
 	killed.untilStarted("b", 2)
 	f.stock["b"].Kill()
@@ -200,21 +215,8 @@ func TestFleet(t *testing.T) {
 	f.stock["b"].Start()
 	killed.wantSame()
 
-	cut.untilSaid(lostB, 4*time.Minute)
-	apart.hosts["b"].SetLink(true)
-	frozen.untilSaid(lostB, 4*time.Minute)
-	if took := cut.saidAfter(parted, lostB); took < buildkit.LinkSilence || took >= buildkit.Silence {
-		t.Errorf("the engine that was cut off is lost after %s", took)
-	}
-	if took := frozen.saidAfter(stopped, lostB); took < buildkit.Silence { // its kernel acknowledges
-		t.Errorf("the engine that is frozen is lost after %s", took)
-	}
-	send(unix.SIGCONT)
 	cut.wantSame()
 	frozen.wantSame()
-	for name, run := range map[string]*fleetRun{"one": one, "cut": cut, "killed": killed, "frozen": frozen} {
-		t.Logf("%s: %d outputs in %s, builds started on %v", name, of.size, run.took, run.started())
-	}
 }
 
 // lostB is what sx says if the engine b is lost.

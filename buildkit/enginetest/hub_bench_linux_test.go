@@ -92,15 +92,32 @@ func (h *hubBench) createBuilder() {
 	}
 }
 
-// run runs a program on the machine.
-func (h *hubBench) run(args ...string) {
+// run runs a program on the machine, and returns its output.
+func (h *hubBench) run(args ...string) string {
 	h.b.Helper()
 	line := inside(h.machine.pid, args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir, cmd.Env = h.Dir, append(os.Environ(), h.env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		h.b.Fatalf("%q: %v\n%s", args, err, out)
 	}
+	return string(out)
+}
+
+// heavyAfter returns, of the rawjson of sx, how many seconds after its beginning core-heavy was
+// finished; 0 of the output of bake.
+func heavyAfter(began time.Time, out string) float64 {
+	for line := range strings.Lines(out) {
+		var e struct {
+			Time       time.Time
+			Event, Ref string
+		}
+		if json.Unmarshal([]byte(line), &e) == nil && e.Event == "build_finish" && e.Ref == "core-heavy" {
+			return e.Time.Sub(began).Seconds()
+		}
+	}
+	return 0
 }
 
 // reset empties engines and tree.
@@ -159,7 +176,7 @@ func BenchmarkHub(b *testing.B) {
 	}
 	h := newHubBench(b, mib)
 	hub := h.registry.Addr + hubPort + "/"
-	build := []string{programs.Sx(), "build", "--all", "--engine", "e0", "--engine", "e1"}
+	build := []string{programs.Sx(), "build", "--all", "--progress=rawjson", "--engine", "e0", "--engine", "e1"}
 	took, moved := map[string]float64{}, map[string]float64{}
 	for round := 0; b.Loop(); round++ {
 		repository := func(by string) string { return fmt.Sprintf("%s%d", by, round) }
@@ -170,13 +187,13 @@ func BenchmarkHub(b *testing.B) {
 		} {
 			h.reset()
 			before, began := h.traffic(), time.Now()
-			h.run(args...)
+			out := h.run(args...)
 			seconds := time.Since(began).Seconds()
 			after := h.traffic()
 			for i := range after {
 				after[i] -= before[i]
 			}
-			b.Logf("round %d, %s: %.1f s; MB received and sent by its machine %v, the engines %v %v, the registry %v", round, by, seconds,
+			b.Logf("round %d, %s: %.1f s, core-heavy after %.1f; MB received and sent by its machine %v, the engines %v %v, the registry %v", round, by, seconds, heavyAfter(began, out),
 				after[0:2], after[2:4], after[4:6], after[6:8])
 			took[by] += seconds
 			moved[by] += after[0] + after[1]
