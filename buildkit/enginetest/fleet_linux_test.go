@@ -199,11 +199,10 @@ func TestFleet(t *testing.T) {
 	apart.hosts["b"].SetLink(true)
 	frozen.untilSaid(lostB, 4*time.Minute)
 	send(unix.SIGCONT)
-	if took := cut.saidAfter(parted, lostB); took < buildkit.LinkSilence || took >= buildkit.Silence {
-		t.Errorf("the engine that was cut off is lost after %s", took)
-	}
-	if took := frozen.saidAfter(stopped, lostB); took < buildkit.Silence { // its kernel acknowledges
-		t.Errorf("the engine that is frozen is lost after %s", took)
+	off, stiff := cut.saidAfter(parted, lostB), frozen.saidAfter(stopped, lostB)
+	t.Logf("cut off, the engine was lost after %s, frozen after %s", off, stiff)
+	if off < buildkit.LinkSilence || off >= buildkit.Silence || stiff < buildkit.Silence { // a frozen one's kernel acknowledges
+		t.Errorf("want them lost after %s and %s", buildkit.LinkSilence, buildkit.Silence)
 	}
 	one.wantSame()
 
