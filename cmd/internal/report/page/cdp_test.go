@@ -168,6 +168,16 @@ type tab struct {
 // open opens a URL and waits until the page says that it is ready.
 func (b *browser) open(t *testing.T, url string) *tab {
 	t.Helper()
+	p := b.attach(t)
+	p.do("Performance.enable", map[string]any{"timeDomain": "threadTicks"})
+	p.do("Page.navigate", map[string]any{"url": url})
+	p.wait(`document.body && document.body.dataset.ready === "yes"`)
+	return p
+}
+
+// attach returns an empty page.
+func (b *browser) attach(t *testing.T) *tab {
+	t.Helper()
 	p := &tab{browser: b, t: t}
 	var target struct{ TargetID string }
 	p.into(&target, "Target.createTarget", map[string]any{"url": "about:blank"})
@@ -177,9 +187,6 @@ func (b *browser) open(t *testing.T, url string) *tab {
 	for _, domain := range []string{"Page", "Network", "Runtime", "Log"} {
 		p.do(domain+".enable", nil)
 	}
-	p.do("Performance.enable", map[string]any{"timeDomain": "threadTicks"})
-	p.do("Page.navigate", map[string]any{"url": url})
-	p.wait(`document.body && document.body.dataset.ready === "yes"`)
 	t.Cleanup(func() { b.call("", "Target.closeTarget", map[string]any{"targetId": target.TargetID}) })
 	return p
 }
