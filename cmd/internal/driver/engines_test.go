@@ -32,11 +32,17 @@ type place struct {
 	full    bool          // its disk
 	lies    string        // about this output
 	hold    chan struct{} // a build waits for it
+	alone   bool          // it is the machine of a pool
 
 	mu    sync.Mutex
 	built []string
 	dead  bool
 }
+
+// alone is a pool of one machine.
+type alone struct{ *place }
+
+func (a alone) Machines(int) []buildkit.Engine { return []buildkit.Engine{a.place} }
 
 func (p *place) Kind() string                                    { return "tcp" }
 func (p *place) String() string                                  { return p.address }
@@ -139,7 +145,11 @@ func buildOn(t *testing.T, p *pretender, opts Options, places ...*place) (*Repor
 	for i, at := range places {
 		at.tree, at.address = view.Tree, fmt.Sprintf("tcp://e%d:1", i)
 		by[at.address] = at
-		opts.Engines = append(opts.Engines, fleet.Member{Name: fmt.Sprintf("e%d", i), Engine: at})
+		m := fleet.Member{Name: fmt.Sprintf("e%d", i), Engine: at}
+		if at.alone {
+			m.Engine = alone{at}
+		}
+		opts.Engines = append(opts.Engines, m)
 	}
 	tells := said{mu: new(sync.Mutex), warnings: new([]string), started: map[string]string{}}
 	opts.Version, opts.Status, opts.Offline = "test", tells, true
@@ -210,6 +220,16 @@ func TestFleetLosesAnEngine(t *testing.T) {
 		if text := strings.Join(*tells.warnings, "\n"); !strings.Contains(text, "the engine e0 (tcp://e0:1) was lost; the others build what it was building") {
 			t.Errorf("warnings: %s", text)
 		}
+	}
+}
+
+// A pool of one machine has no others.
+func TestFleetOfOne(t *testing.T) {
+	quickPauses(t)
+	report, tells, err := buildOn(t, wide(t), Options{Reconnect: time.Minute}, &place{dies: 3, alone: true})
+	wantBuilt(t, report, err, 14)
+	if text := strings.Join(*tells.warnings, "\n"); !strings.Contains(text, "e0 (tcp://e0:1) was lost; what it was building begins again once it is back") {
+		t.Errorf("warnings: %s", text)
 	}
 }
 

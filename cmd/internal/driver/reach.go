@@ -249,7 +249,11 @@ func (g *engines) leave(ctx context.Context, on int, e *engine) {
 	}
 	g.mu.Unlock()
 	g.schedule.SetDown(on, true)
-	g.outcomes.warn(fmt.Sprintf("the engine %s was lost; the others build what it was building", c.to))
+	then := "the others build what it was building"
+	if !g.others(on) {
+		then = "what it was building begins again once it is back"
+	}
+	g.outcomes.warn(fmt.Sprintf("the engine %s was lost; %s", c.to, then))
 	g.tending.Go(func() {
 		e.Close()
 		g.tend(ctx, on, nil)
