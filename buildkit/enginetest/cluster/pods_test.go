@@ -117,7 +117,9 @@ func (p *pool) wantSame() {
 func TestPods(t *testing.T) {
 	c := enginetest.StartCluster(t, 2)
 	t.Run("at once", func(t *testing.T) {
+		t.Run("silent", func(t *testing.T) { t.Parallel(); takesBack(t, c) }) // which takes three minutes
 		t.Run("meanwhile", func(t *testing.T) {
+			t.Parallel()
 			t.Run("manifest", func(t *testing.T) { acceptsManifest(t, c) })
 			t.Run("memory", func(t *testing.T) { failsForMemory(t, c) })
 			t.Run("scaled", func(t *testing.T) { scales(t, c) })
@@ -225,5 +227,63 @@ func acceptsManifest(t *testing.T, c *cluster.Cluster) {
 		file := filepath.Join(t.TempDir(), "manifest.yaml")
 		must(t, os.WriteFile(file, []byte(p.Sx("engine", "manifest")), 0o644))
 		p.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", file)
+	}
+}
+
+const chain = `
+-- packages/core/first/package.toml --
+[package]
+name = "first"
+version = "1"
+-- packages/core/first/Containerfile --
+FROM scratch AS build
+COPY tool /
+RUN --network=none ["/tool", "sleep", "5s", "MARKfirst.", ",", "write", "/first", "x"]
+FROM scratch
+COPY --from=build /first /
+-- packages/core/left/package.toml --
+[package]
+name = "left"
+version = "1"
+-- packages/core/left/Containerfile --
+FROM stagex/core-first
+COPY tool /
+RUN --network=none ["/tool", "sleep", "2s", "MARKlast.", ",", "write", "/left", "x"]
+-- packages/core/right/package.toml --
+[package]
+name = "right"
+version = "1"
+-- packages/core/right/Containerfile --
+FROM stagex/core-first
+COPY tool /
+RUN --network=none ["/tool", "sleep", "2s", "MARKlast.", ",", "write", "/right", "x"]
+`
+
+// takesBack asserts that what a buildkitd builds that stops answering is built on another
+// pod, and that its pod is used again when it answers again.
+func takesBack(t *testing.T, c *cluster.Cluster) {
+	mark := newMark(t)
+	tree := enginetest.NewTree(t, programs, "", strings.ReplaceAll(chain, "MARK", mark))
+	p := poolOf(t, c, tree, mark, "replicas=2")
+	p.Patience = 3 * long
+	run := p.Start("build", "core-left", "core-right", "-j", "1")
+	p.Sleeping(mark + "first.")
+	frozen := podsOf(mark + "first.")[0]
+	pid := buildkitd(t, frozen)
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	t.Cleanup(func() { unix.Kill(pid, unix.SIGCONT) })
+	enginetest.Until(t, 2*long, "sx gives it up", func() bool { return strings.Contains(run.Stderr.String(), "was lost") })
+	onOther := func() bool {
+		return slices.ContainsFunc(podsOf(mark+"first."), func(uid string) bool { return uid != frozen })
+	}
+	enginetest.Until(t, long, "another pod builds it", onOther)
+	must(t, unix.Kill(pid, unix.SIGCONT))
+	onPods(t, mark+"last.", 2)
+	run.Want(0)
+	got := p.Digest("core-left") + p.Digest("core-right")
+	p.Env = append(p.Env, "SX_ENGINE_ADDRESS=embedded")
+	p.Sx("build", "core-left", "core-right", "--no-cache")
+	if want := p.Digest("core-left") + p.Digest("core-right"); got != want {
+		t.Errorf("digests %s, want %s", got, want)
 	}
 }
