@@ -186,6 +186,7 @@ func testFleet(t *testing.T, b *browser) {
 	if n := p.eval(`document.querySelectorAll("#timeline .between").length`); n != 1.0 {
 		t.Errorf("%v lines are between the rows of two engines", n)
 	}
+	p.wait(`document.querySelector("#timeline svg").clientWidth > 900`) // drawn again for the wide window
 	p.eval(`document.getElementById("h-timeline").scrollIntoView()`)
 	p.shoot("fleet", false)
 }
