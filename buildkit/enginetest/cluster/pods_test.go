@@ -155,10 +155,10 @@ var (
 	}
 	disturbancesOfAll = []disturbance{
 		{"drained", "replicas=2", drain},
-		{"API server stopped for a while", "", func(p *pool, _, _, _ string) {
+		{"API server stopped for a minute", "", func(p *pool, _, _, _ string) {
 			must(p.t, p.c.APIServer.Stop())
 			p.t.Cleanup(func() { p.c.APIServer.Continue() })
-			after(10*time.Second, func() { p.c.APIServer.Continue() })
+			after(time.Minute, func() { p.c.APIServer.Continue() })
 		}},
 		{"node killed", "replicas=2", func(p *pool, _, node, _ string) {
 			i := slices.IndexFunc(p.c.Nodes, func(n *cluster.Node) bool { return n.Name == node })
