@@ -131,7 +131,7 @@ func (s *outputs) Import(ctx context.Context, output string) (Layout, error) {
 	})
 	if err == nil {
 		remember(packLayout(l))
-		s.imports.Store(l.Top, blobs)
+		s.imports.Store(l.Top, digestsOf(blobs))
 	}
 	return l, err
 }
@@ -148,12 +148,20 @@ func (s *outputs) imported(output string) (Layout, bool) {
 	if !ok {
 		return Layout{}, false
 	}
-	for _, d := range blobs.([]oci.Descriptor) {
-		if _, err := s.BlobPath(d.Digest); err != nil {
+	for _, d := range blobs.([]oci.Digest) {
+		if _, err := s.BlobPath(d); err != nil {
 			return Layout{}, false
 		}
 	}
 	return l, true
+}
+
+func digestsOf(blobs []oci.Descriptor) []oci.Digest {
+	digests := make([]oci.Digest, len(blobs))
+	for i, d := range blobs {
+		digests[i] = d.Digest
+	}
+	return digests
 }
 
 func (s *blobs) shareAll(r *layout.Reader, blobs []oci.Descriptor) error {

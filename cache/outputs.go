@@ -40,7 +40,7 @@ func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c 
 type outputs struct {
 	*blobs
 	layouts *memo.Memo // what is remembered of them; nil if Options.Build is empty
-	imports sync.Map   // see imported: digest of an index.json → []oci.Descriptor, all blobs that it leads to
+	imports sync.Map   // see imported: digest of an index.json → []oci.Digest, all blobs that it leads to
 }
 
 // Read reads what out/<output> claims to hold: the documents, each checked against the

@@ -265,5 +265,5 @@ func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, []pr
 	case n > limit:
 		return nil, []problem{problemf(1+bytes.Count(data.Bytes(), []byte("\n")), "larger than %d bytes", limit)}
 	}
-	return data.Bytes(), nil
+	return bytes.Clone(data.Bytes()), nil // as large as needed: it is kept
 }

@@ -95,6 +95,9 @@ func (r *Reader) checkVersion() error {
 	if err != nil {
 		return err
 	}
+	if r.asBuilt = string(data) == VersionFile; r.asBuilt {
+		return nil
+	}
 	var file struct {
 		Version string `json:"imageLayoutVersion"`
 	}
@@ -104,7 +107,6 @@ func (r *Reader) checkVersion() error {
 	if file.Version != "1.0.0" {
 		return fmt.Errorf("parsing oci-layout: version is %.100q, want 1.0.0", file.Version)
 	}
-	r.asBuilt = string(data) == VersionFile
 	return nil
 }
 

@@ -151,7 +151,7 @@ func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.table()[st.Inode]
-	return ok && e.Same(st) && string(e.sum[:]) != string(sum)
+	return ok && e.isOf(st) && string(e.sum[:]) != string(sum)
 }
 
 // correct replaces a remembered hash that sum contradicts, and saves that; nil is of a
@@ -159,7 +159,7 @@ func (s *Stats) contradicts(st disk.Stamp, sum []byte) bool {
 func (s *Stats) correct(st disk.Stamp, sum []byte) {
 	s.mu.Lock()
 	if len(sum) == len(statEntry{}.sum) {
-		s.put(statEntry{st, [len(statEntry{}.sum)]byte(sum), s.today()})
+		s.put(st, [len(statEntry{}.sum)]byte(sum), s.today())
 	} else {
 		delete(s.table(), st.Inode)
 		s.dirty[st.Inode] = learnt

@@ -38,7 +38,7 @@ type Memo struct {
 	dirty   bool
 }
 
-// entry is about one path. One read from the file of a Memo has packed only.
+// entry is about one path. In a Memo it has packed only, which takes the least room.
 type entry struct {
 	packed string
 	items  []Item // the first is the path itself; a folder comes before its contents
@@ -50,7 +50,7 @@ type Item struct {
 	Path string      // below the entry's path, with slashes; "" is that path itself
 	Mode fs.FileMode // type and permissions
 	Sum  [32]byte    // sha256 of a file's bytes, or of a link's target
-	St   disk.Stamp
+	St   disk.Stamp  // of an item that was kept, what [disk.Stamp.Same] compares
 }
 
 // ModTime returns the mtime when the item was last looked at.
@@ -156,7 +156,7 @@ func (m *Memo) Observe(path string) Observation {
 func (m *Memo) replace(path string, refreshed entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries[path] = &entry{items: slices.Clone(refreshed.items), value: refreshed.value}
+	m.entries[path] = newEntry(path, refreshed.items, refreshed.value)
 	m.dirty = true
 }
 
@@ -169,7 +169,7 @@ func (m *Memo) Put(before Observation, value string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries[before.path] = &entry{items: items, value: value}
+	m.entries[before.path] = newEntry(before.path, items, value)
 	m.dirty = true
 }
 
@@ -196,7 +196,7 @@ func (m *Memo) PutMade(path string, made []Item, value string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries[path] = &entry{items: items, value: value}
+	m.entries[path] = newEntry(path, items, value)
 	m.dirty = true
 }
 
@@ -245,8 +245,7 @@ func (m *Memo) Update(path string, change func(value string) string) {
 	if err != nil {
 		return
 	}
-	r.packed, r.value = "", change(r.value)
-	m.entries[path] = &r
+	m.entries[path] = newEntry(path, r.items, change(r.value))
 	m.dirty = true
 }
 

@@ -3,6 +3,7 @@ package memo
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -92,15 +94,15 @@ func (m *Memo) Save() error {
 
 // format needs the lock.
 func (m *Memo) format() []byte {
-	buf := pack.Packer(m.heading)
+	size := len(m.heading) + sha256.Size
+	for _, r := range m.entries {
+		size += len(r.packed) + binary.MaxVarintLen32
+	}
+	buf := append(make(pack.Packer, 0, size), m.heading...)
 	for _, path := range slices.Sorted(maps.Keys(m.entries)) {
-		r := m.entries[path]
-		if r.packed == "" {
-			r = &entry{packed: packEntry(path, r)}
-		} else if _, _, err := lstat(m.path(path, "")); err != nil {
-			continue
+		if _, _, err := lstat(m.path(path, "")); err == nil {
+			buf.Text(m.entries[path].packed)
 		}
-		buf.Text(r.packed)
 	}
 	return append(buf, m.home.Key.MAC(memoryPurpose, buf)...)
 }
@@ -161,12 +163,14 @@ func (m *Memo) readChecked() (string, error) {
 	return unsafe.String(unsafe.SliceData(data), at), nil
 }
 
-// packEntry returns the text of path and r, the value at its end.
-func packEntry(path string, r *entry) string {
-	var p pack.Packer
+// newEntry returns a packed entry: its path, its items, and the value at the end.
+func newEntry(path string, items []Item, value string) *entry {
+	scratch := packers.Get().(*pack.Packer)
+	defer packers.Put(scratch)
+	p := (*scratch)[:0]
 	p.Text(path)
-	p.Uint(uint64(len(r.items)))
-	for _, i := range r.items {
+	p.Uint(uint64(len(items)))
+	for _, i := range items {
 		p.Text(i.Path)
 		p.Uint(uint64(i.Mode))
 		for _, n := range [...]int64{int64(i.St.Dev), int64(i.St.Ino), i.St.Size, i.St.Mtime, i.St.Ctime} {
@@ -176,16 +180,17 @@ func packEntry(path string, r *entry) string {
 			p.Sum(i.Sum)
 		}
 	}
-	return string(append(p, r.value...))
+	p = append(p, value...)
+	*scratch = p
+	return &entry{packed: string(p)}
 }
 
-// unpack returns a copy of r, which may be packed. Its items are in scratch, which grows
-// if needed.
+// packers spare each entry a buffer.
+var packers = sync.Pool{New: func() any { return new(pack.Packer) }}
+
+// unpack returns a copy of r with all fields. Its items are in scratch, which grows if
+// needed.
 func (r *entry) unpack(scratch *[]Item) (entry, error) {
-	if r.packed == "" {
-		*scratch = append((*scratch)[:0], r.items...)
-		return entry{items: *scratch, value: r.value}, nil
-	}
 	u := pack.Unpacker{Rest: r.packed}
 	u.Text()
 	n := u.Uint()

@@ -42,10 +42,16 @@ type Stats struct {
 	reading map[disk.Inode][]*disk.Stamp // files being hashed, and the stamps they must have at the end
 }
 
+// statEntry is what is remembered of an inode.
 type statEntry struct {
-	disk.Stamp
-	sum  [sha256.Size]byte
-	used int64 // day of the last use, since 1970
+	size, mtime, ctime int64 // of its stamp
+	sum                [sha256.Size]byte
+	used               int64 // day of the last use, since 1970
+}
+
+// isOf reports whether the entry of st's inode is about a file with stamp st.
+func (e statEntry) isOf(st disk.Stamp) bool {
+	return e.size == st.Size && e.mtime == st.Mtime && e.ctime == st.Ctime
 }
 
 // news is what happened to an entry since the file of Stats was read.
@@ -253,7 +259,7 @@ func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.table()[st.Inode]
-	if !ok || !e.Same(st) || s.Suspect(st.Inode) {
+	if !ok || !e.isOf(st) || s.Suspect(st.Inode) {
 		return sum, false
 	}
 	if today := s.today(); e.used != today {
@@ -269,7 +275,7 @@ func (s *Stats) Lookup(st disk.Stamp) (sum [sha256.Size]byte, ok bool) {
 func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(statEntry{st, sum, s.today()})
+	s.put(st, sum, s.today())
 }
 
 // Keep runs op, which changes f's ctime and, by links, its link count, but not its
@@ -300,9 +306,8 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	if !unchanged || int64(after.Nlink) != int64(before.Nlink)+int64(links) {
 		return nil
 	}
-	if ok && e.Same(before) {
-		e.Stamp = after
-		s.put(e)
+	if ok && e.isOf(before) {
+		s.put(after, e.sum, e.used)
 	}
 	for _, st := range s.reading[before.Inode] {
 		if st.Same(before) {
@@ -313,9 +318,9 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 }
 
 // put needs the lock.
-func (s *Stats) put(e statEntry) {
-	s.table()[e.Inode] = e
-	s.dirty[e.Inode] = learnt
+func (s *Stats) put(st disk.Stamp, sum [sha256.Size]byte, used int64) {
+	s.table()[st.Inode] = statEntry{st.Size, st.Mtime, st.Ctime, sum, used}
+	s.dirty[st.Inode] = learnt
 }
 
 func (s *Stats) today() int64 { return s.now().Unix() / 86400 }

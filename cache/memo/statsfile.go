@@ -84,7 +84,7 @@ func (s *Stats) save() error {
 		for id, what := range s.dirty {
 			e, ok := s.entries[id]
 			switch was, known := theirs[id]; {
-			case what == used && (!known || !was.Same(e.Stamp) || was.sum != e.sum):
+			case what == used && (!known || !was.sameFile(e)):
 				// another process saved another hash meanwhile
 			case ok:
 				theirs[id] = e
@@ -111,7 +111,7 @@ func (s *Stats) refresh() {
 		return
 	}
 	s.InUse(func(st disk.Stamp) {
-		if e, ok := s.entries[st.Inode]; ok && e.Same(st) {
+		if e, ok := s.entries[st.Inode]; ok && e.isOf(st) {
 			e.used = s.today()
 			s.entries[st.Inode] = e
 		}
@@ -119,16 +119,20 @@ func (s *Stats) refresh() {
 }
 
 func (s *Stats) format() []byte {
-	buf := bytes.NewBufferString(statsHeading)
+	const usual = 140 // bytes of a line
+	buf := append(make([]byte, 0, (len(s.entries)+2)*usual), statsHeading...)
 	oldest := s.today() - statsDays
 	for _, id := range slices.SortedFunc(maps.Keys(s.entries), compareInodes) {
-		if e := s.entries[id]; e.used >= oldest {
-			fmt.Fprintln(buf, int64(e.Dev), int64(e.Ino), e.Size, e.Mtime, e.Ctime, e.used, hex.EncodeToString(e.sum[:]))
+		e := s.entries[id]
+		if e.used < oldest {
+			continue
 		}
+		for _, n := range [...]int64{int64(id.Dev), int64(id.Ino), e.size, e.mtime, e.ctime, e.used} {
+			buf = append(strconv.AppendInt(buf, n, 10), ' ')
+		}
+		buf = append(hex.AppendEncode(buf, e.sum[:]), '\n')
 	}
-	mac := s.key.MAC(statsPurpose, buf.Bytes())
-	fmt.Fprintf(buf, "mac %x\n", mac)
-	return buf.Bytes()
+	return fmt.Appendf(buf, "mac %x\n", s.key.MAC(statsPurpose, buf))
 }
 
 func (s *Stats) read() (map[disk.Inode]statEntry, error) {
@@ -152,30 +156,36 @@ func parseStats(data []byte, key disk.Key) (map[disk.Inode]statEntry, error) {
 	}
 	entries := map[disk.Inode]statEntry{}
 	for lines := bufio.NewScanner(bytes.NewReader(rest)); lines.Scan(); {
-		e, err := parseEntry(lines.Text())
+		id, e, err := parseEntry(lines.Text())
 		if err != nil {
 			return nil, fmt.Errorf("reading stat cache: line %q: %w", lines.Text(), err)
 		}
-		entries[e.Inode] = e
+		entries[id] = e
 	}
 	return entries, nil
 }
 
-func parseEntry(line string) (e statEntry, err error) {
+func parseEntry(line string) (id disk.Inode, e statEntry, err error) {
 	fields := strings.Split(line, " ")
 	if len(fields) != 7 {
-		return e, fmt.Errorf("%d fields, want 7", len(fields))
+		return id, e, fmt.Errorf("%d fields, want 7", len(fields))
 	}
 	var numbers [6]int64
 	for i := range numbers {
 		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
-			return e, err
+			return id, e, err
 		}
 	}
-	e.Inode = disk.Inode{Dev: uint64(numbers[0]), Ino: uint64(numbers[1])}
-	e.Size, e.Mtime, e.Ctime, e.used = numbers[2], numbers[3], numbers[4], numbers[5]
+	id = disk.Inode{Dev: uint64(numbers[0]), Ino: uint64(numbers[1])}
+	e.size, e.mtime, e.ctime, e.used = numbers[2], numbers[3], numbers[4], numbers[5]
 	e.sum, err = oci.ParseSum(fields[6])
-	return e, err
+	return id, e, err
+}
+
+// sameFile reports whether both entries say the same of an inode, whenever they were used.
+func (e statEntry) sameFile(o statEntry) bool {
+	o.used = e.used
+	return e == o
 }
 
 func compareInodes(a, b disk.Inode) int {

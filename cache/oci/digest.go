@@ -37,7 +37,9 @@ func (d Digest) String() string {
 	if d.IsZero() {
 		return ""
 	}
-	return digestPrefix + d.Hex()
+	var text [len(digestPrefix) + 2*sha256.Size]byte // one allocation, not three
+	hex.Encode(text[copy(text[:], digestPrefix):], d.sum[:])
+	return string(text[:])
 }
 
 // Hex returns the 64 hexadecimal digits alone, as digests/ lists them.
@@ -45,7 +47,9 @@ func (d Digest) Hex() string {
 	if d.IsZero() {
 		return ""
 	}
-	return hex.EncodeToString(d.sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], d.sum[:])
+	return string(text[:])
 }
 
 // Sum returns the 32 bytes.

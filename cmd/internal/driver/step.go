@@ -53,6 +53,7 @@ func (r *run) step(ctx context.Context, on int, s *plan.Step) (ok, again bool) {
 	}
 	res.log.End(lastLine(res))
 	r.outcomes.finish(s, res)
+	s.Ended()
 	return res.Outcome.OK(), false
 }
 

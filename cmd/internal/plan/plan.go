@@ -24,8 +24,8 @@ const (
 // Step is one output of a plan.
 type Step struct {
 	Output *graph.Output
-	// Request is complete if the action is to build; else only its platforms are set,
-	// and [graph.Output.Request] returns the rest.
+	// Request is complete if the action is to build, until the step has ended; else only
+	// its platforms are set, and [graph.Output.Request] returns the rest.
 	Request graph.Request
 	Action  Action
 	// Reason explains the action to the user.
@@ -68,6 +68,12 @@ type Step struct {
 	// each ends by itself. All have the same slice. It is nil if the output is the only
 	// one of its definition that is built, and set before driver.Status.Begin.
 	Family []*Step
+}
+
+// Ended drops what of the request only the build needed: 2 kB for each output.
+func (s *Step) Ended() {
+	r := &s.Request
+	r.BuildArgs, r.Contexts, r.Annotations, r.Images, r.Tags, r.Ulimits = nil, nil, nil, nil, nil, nil
 }
 
 // Waited is what a step waited for in a run, in this order, and how long.
