@@ -48,7 +48,7 @@ func newFleetTree(t *testing.T) *fleetTree {
 func (f *fleetTree) tree(t *testing.T) *Tree {
 	t.Helper()
 	tree := NewTree(t, programs, "", "")
-	tree.Patience = 4*patience + time.Duration(f.size)*4*time.Second
+	tree.Patience = 4*patience + time.Duration(f.size)*8*time.Second // the runs share the machine, and are waited for one after the other
 	f.write(tree)
 	return tree
 }
