@@ -21,6 +21,7 @@ import (
 	"github.com/moby/buildkit/worker/label"
 	"go.uber.org/zap"
 
+	"codeberg.org/stagex/sx/buildkit/link"
 	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cache/oci"
 )
@@ -120,7 +121,7 @@ func (b *Builder) open(ctx context.Context, opts Options) (err error) {
 	}()
 	go b.watch(ctx, watchInterval, Silence) // ended like the session
 	if b.conn.link != nil {
-		go b.watchLink(ctx, linkInterval, LinkSilence, b.conn.link.state)
+		go b.watchLink(ctx, b.conn.link.Cut)
 	}
 	return nil
 }
@@ -339,7 +340,7 @@ const watchInterval = 15 * time.Second
 
 // Silence is how long an engine may take to answer during a build. It is long, because a
 // swapping machine or a slow connection full of layers should not end hours of building. A
-// connection that was cut shows earlier, see [LinkSilence].
+// connection that was cut shows earlier, see [link.Silence].
 const Silence = 2 * time.Minute
 
 // watch closes the connection to an engine that stopped answering. Without it, builds
@@ -361,6 +362,15 @@ func (b *Builder) watch(ctx context.Context, interval, patience time.Duration) {
 			b.conn.Client.Close()
 			return
 		}
+	}
+}
+
+// watchLink closes the connection to an engine whose machine was cut off, which cut waits
+// for.
+func (b *Builder) watchLink(ctx context.Context, cut func(ctx context.Context, ended <-chan struct{}) bool) {
+	if cut(ctx, b.ended) {
+		b.log.Warn("the engine's machine has acknowledged nothing for " + link.Silence.String() + "; closing the connection")
+		b.conn.Client.Close()
 	}
 }
 

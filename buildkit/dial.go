@@ -13,6 +13,8 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"google.golang.org/grpc"
+
+	"codeberg.org/stagex/sx/buildkit/link"
 )
 
 // Dialer opens one connection to a buildkitd.
@@ -23,7 +25,7 @@ type Dialer func(ctx context.Context) (net.Conn, error)
 // has it only partly and as text.
 func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 	var last lastError
-	moved, now := &traffic{}, &link{}
+	moved, now := &traffic{}, &link.Link{}
 	c, err := client.New(ctx, "passthrough:///engine",
 		client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			conn, err := dial(ctx)
@@ -31,7 +33,7 @@ func Connect(ctx context.Context, dial Dialer) (*Conn, error) {
 				last.set(err)
 				return nil, err
 			}
-			now.set(conn)
+			now.Set(conn)
 			return &toldConn{conn, &last, moved}, nil
 		}),
 		// The session is bound to the connection: never close it when idle.

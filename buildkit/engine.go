@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/moby/buildkit/client"
+
+	"codeberg.org/stagex/sx/buildkit/link"
 )
 
 // Engine is a place where builds run: anything that yields a connection to a BuildKit.
@@ -54,8 +56,8 @@ type Conn struct {
 	// UserNS means that the engine is known to be root only in a user namespace.
 	UserNS bool
 
-	moved *traffic // nil if traffic is not counted
-	link  *link    // nil of an engine on this machine
+	moved *traffic   // nil if traffic is not counted
+	link  *link.Link // nil of an engine on this machine
 }
 
 // Version returns the version of the BuildKit in this program, such as "v0.34.2".

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codeberg.org/stagex/sx/buildkit"
+	"codeberg.org/stagex/sx/buildkit/link"
 )
 
 // lastOutput is an output that is built after all others of a chain, on the engine "b" only.
@@ -201,8 +202,8 @@ func TestFleet(t *testing.T) {
 	send(unix.SIGCONT)
 	off, stiff := cut.saidAfter(parted, lostB), frozen.saidAfter(stopped, lostB)
 	t.Logf("cut off, the engine was lost after %s, frozen after %s", off, stiff)
-	if off < buildkit.LinkSilence || off >= buildkit.Silence || stiff < buildkit.Silence { // a frozen one's kernel acknowledges
-		t.Errorf("want them lost after %s and %s", buildkit.LinkSilence, buildkit.Silence)
+	if off < link.Silence || off >= buildkit.Silence || stiff < buildkit.Silence { // a frozen one's kernel acknowledges
+		t.Errorf("want them lost after %s and %s", link.Silence, buildkit.Silence)
 	}
 	one.wantSame()
 

@@ -185,7 +185,7 @@ func TestHub(t *testing.T) {
 	}
 	dry := r.Sx("build", "core-copy", "core-from", "--dry-run")
 	if !strings.Contains(dry, "core-copy: bring, because its image is in the hub, not in out/\n") ||
-		!strings.Contains(dry, "3 outputs: 0 to build, 2 to bring from the hub, 1 up to date\n3 outputs up to date or to bring only by the records of what is in the hub "+h.host()+"/hub:") {
+		!strings.Contains(dry, "3 outputs: 0 to build, 2 to bring from the hub, 1 up to date\n3 outputs in the hub "+h.host()+"/hub, as the records say;") {
 		t.Errorf("the dry run says\n%s", dry)
 	}
 	run = r.Start("build", "core-copy", "core-from").Want(0) // which brings both

@@ -63,7 +63,7 @@ func dryRun(ctx context.Context, s *session, refs []graph.Ref, o buildOptions) e
 	}
 	fmt.Fprintf(w, "%s: %d to build,%s %d up to date\n", count(len(p.Steps), "output"), p.Count(plan.ActionBuild), pull, p.Count(plan.ActionNone))
 	if inHub > 0 {
-		fmt.Fprintf(w, "%s up to date or to bring only by the records of what is in the hub %s: a run asks it, and builds again what it has lost\n", count(inHub, "output"), hub.Repository())
+		fmt.Fprintf(w, "%s in the hub %s, as the records say; a build asks the hub, and builds again those that are lost\n", count(inHub, "output"), hub.Repository())
 	}
 	printImages(w, p)
 	if f.Fetch > 0 {

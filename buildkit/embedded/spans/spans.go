@@ -31,7 +31,7 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// Bounds of what is sent about one build.
+// The spans of one build are bounded.
 const (
 	maxSpans = 4096
 	maxText  = 1 << 10         // bytes of a name or another text

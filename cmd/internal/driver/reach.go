@@ -73,8 +73,8 @@ func (g *engines) begin() {
 	}
 }
 
-// warnNew warns of what has not been said yet: the machines of one pool have one name, and
-// often the same trouble.
+// warnNew gives a warning, once in a run: the machines of one pool have one name, and often
+// the same trouble.
 func (g *engines) warnNew(text string) {
 	g.mu.Lock()
 	known := slices.Contains(g.said, text)

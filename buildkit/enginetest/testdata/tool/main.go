@@ -155,7 +155,7 @@ func noise(a []string) error {
 	return errors.Join(err, f.Close())
 }
 
-// sum PATH FILE: writes to FILE the sha256 of what is at PATH.
+// sum PATH FILE: writes the sha256 of the file PATH to FILE.
 func sum(a []string) error {
 	f, err := os.Open(a[0])
 	if err != nil {

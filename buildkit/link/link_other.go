@@ -1,6 +1,6 @@
 //go:build !linux
 
-package buildkit
+package link
 
 import (
 	"syscall"

@@ -1,4 +1,4 @@
-package buildkit
+package link
 
 import (
 	"syscall"
@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpState is [link.state] of a socket, by tcp(7), TCP_INFO. Bytes that wait for the window
+// tcpState is [Link.state] of a socket, by tcp(7), TCP_INFO. Bytes that wait for the window
 // of an engine that does not read are not counted. If the window has room for them, they
 // wait for this machine's own link, which is as good as cut.
 func tcpState(raw syscall.RawConn) (waits bool, last time.Duration) {
