@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/layout"
@@ -114,7 +115,7 @@ func (s *outputs) Import(ctx context.Context, output string) (Layout, error) {
 	if l, ok := s.imported(output); ok {
 		return l, nil
 	}
-	remember := observe(s.layouts, outName(output))
+	began, remember := s.now(), observe(s.layouts, outName(output))
 	var blobs []oci.Descriptor
 	l, err := s.withReader(output, func(r *layout.Reader) (layout.Contents, error) {
 		c, err := r.Check(ctx, true)
@@ -131,30 +132,53 @@ func (s *outputs) Import(ctx context.Context, output string) (Layout, error) {
 	})
 	if err == nil {
 		remember(packLayout(l))
-		s.imports.Store(l.Top, digestsOf(blobs))
+		s.know(l, digestsOf(blobs), began)
 	}
 	return l, err
 }
 
-// imported is Import for a layout that this process has imported before and that has not
-// changed since, if all its shared blobs are still there: each output of a tree is a
-// dependency of many.
+// imported is Import for a layout that this process has imported or made, if all its shared
+// blobs are still there: each output of a tree is a dependency of many.
 func (s *outputs) imported(output string) (Layout, bool) {
+	value, ok := s.imports.Load(output)
+	if !ok || s.layouts == nil {
+		return Layout{}, false
+	}
+	known, now := value.(*known), s.now()
+	if since := now.Sub(known.at); since >= 0 && since < recently {
+		if value, ok := s.layouts.Last(outName(output)); ok {
+			return s.unpackLayout(output, value)
+		}
+	}
 	l, _, ok := s.knownLayout(output)
-	if !ok {
+	if !ok || l.Top != known.top {
 		return Layout{}, false
 	}
-	blobs, ok := s.imports.Load(l.Top)
-	if !ok {
-		return Layout{}, false
-	}
-	for _, d := range blobs.([]oci.Digest) {
+	for _, d := range known.blobs {
 		if _, err := s.BlobPath(d); err != nil {
 			return Layout{}, false
 		}
 	}
+	s.know(l, known.blobs, now)
 	return l, true
 }
+
+// know lets imported find l, a layout that was whole, with its shared blobs, at that time.
+func (s *outputs) know(l Layout, blobs []oci.Digest, at time.Time) {
+	s.imports.Store(l.Output, &known{l.Top, blobs, at})
+}
+
+// known is a layout that Import has found or Commit has made.
+type known struct {
+	top   oci.Digest
+	blobs []oci.Digest // all that index.json leads to
+	at    time.Time    // when they were last looked at
+}
+
+// recently is how long Import believes what it has found. An output that many are built
+// from is asked for many times a second, and in between nothing rests on the answer: a blob
+// is checked again when it is handed to an engine, and a record names the digests that were.
+const recently = 5 * time.Second
 
 func digestsOf(blobs []oci.Descriptor) []oci.Digest {
 	digests := make([]oci.Digest, len(blobs))

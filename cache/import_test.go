@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"codeberg.org/stagex/sx/cache/oci"
 )
@@ -12,14 +13,16 @@ import (
 // shared blob that is gone, another image and a damaged blob are noticed all the same.
 func TestImportAgain(t *testing.T) {
 	s := newStoreLater(t)
-	s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
+	after := time.Duration(0)
+	now := func() time.Time { return later().Add(after) }
+	s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: now}))(t)
 	l := buildImage("one", "two").commit(t, s, "core-x")
 	for _, what := range []string{"committed", "imported"} {
 		again, ok := s.imported("core-x")
 		if !ok || diff(l, again) != "" {
 			t.Errorf("%s and read again; it was %v, is %v", what, l, again)
 		}
-		s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
+		s = must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: now}))(t)
 		if _, ok := s.imported("core-x"); ok {
 			t.Fatal("imported before anything was")
 		}
@@ -28,6 +31,10 @@ func TestImportAgain(t *testing.T) {
 
 	one := oci.DigestOf([]byte("one"))
 	must(0, os.Remove(s.shared(one)))(t)
+	if _, ok := s.imported("core-x"); !ok {
+		t.Error("what was imported just now is looked at again")
+	}
+	after += recently
 	must(s.Import(t.Context(), "core-x"))(t)
 	must(s.BlobPath(one))(t)
 
@@ -39,6 +46,7 @@ func TestImportAgain(t *testing.T) {
 
 	path := s.Out("core-x/blobs/sha256/" + oci.DigestOf([]byte("three")).Hex())
 	must(0, os.Remove(path))(t)
+	after += recently
 	write(t, path, []byte("tHree"))
 	var wrong *oci.DigestMismatchError
 	if _, err := s.Import(t.Context(), "core-x"); !errors.As(err, &wrong) {

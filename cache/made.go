@@ -69,5 +69,5 @@ func (s *outputs) rememberMade(l Layout, items []memo.Item, blobs []oci.Descript
 		return
 	}
 	s.layouts.PutMade(outName(l.Output), items, packLayout(l))
-	s.imports.Store(l.Top, digestsOf(blobs))
+	s.know(l, digestsOf(blobs), s.now())
 }

@@ -40,7 +40,8 @@ func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c 
 type outputs struct {
 	*blobs
 	layouts *memo.Memo // what is remembered of them; nil if Options.Build is empty
-	imports sync.Map   // see imported: digest of an index.json → []oci.Digest, all blobs that it leads to
+	now     func() time.Time
+	imports sync.Map // see imported: output → *known
 }
 
 // Read reads what out/<output> claims to hold: the documents, each checked against the

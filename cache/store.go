@@ -59,7 +59,7 @@ func Open(tree string, opts Options) (*Store, error) {
 	}
 	s.blobs = &blobs{folders: s.folders, link: os.Link, stats: memo.NewStats(s.Dir("stats"), s.key, s.now, s.log)}
 	s.records = &records{folders: s.folders, key: s.key}
-	s.outputs = &outputs{blobs: s.blobs}
+	s.outputs = &outputs{blobs: s.blobs, now: s.now}
 	s.locks = &locks{folders: s.folders}
 	s.swaps = &swaps{s.blobs, disk.Exchange}
 	if s.build != "" {

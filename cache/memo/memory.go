@@ -120,6 +120,20 @@ func (m *Memo) Peek(path string) (value string, ok bool) {
 	return refreshed.value, true
 }
 
+// Last returns the value that Put or the last Get left for path. It looks at nothing.
+func (m *Memo) Last(path string) (value string, ok bool) {
+	m.mu.Lock()
+	r := m.entries[path]
+	m.mu.Unlock()
+	if r == nil {
+		return "", false
+	}
+	scratch := scratches.Get().(*[]Item)
+	defer scratches.Put(scratch)
+	e, err := r.unpack(scratch)
+	return e.value, err == nil
+}
+
 // Items returns the items of the entry of path, as of the last Get or Put.
 func (m *Memo) Items(path string) []Item {
 	m.mu.Lock()

@@ -74,7 +74,7 @@ func (unseen) Warn(string)                 {}
 // Put TMPDIR on a tmpfs, or measure the disk too.
 func BenchmarkShare(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as collectLate of cmd/sx
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(5 << 28))
 	for _, copies := range []int{1, 100} {
 		b.Run(fmt.Sprint(513*copies), func(b *testing.B) {
 			var spent time.Duration
