@@ -1,6 +1,7 @@
 package memo
 
 import (
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,5 +64,36 @@ func seal(t *testing.T, path string, at time.Time) {
 	t.Helper()
 	if err := os.Chtimes(path, at, at); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPutMadeLinked: a link that was made while a layout was filled is no reason to hash the
+// file again.
+func TestPutMadeLinked(t *testing.T) {
+	s := newStore(t)
+	m := New(s.tree, "")
+	m.Stats = s.stats
+	file := filepath.Join(s.tree, "d", "file")
+	write(t, file, []byte("one"))
+	seal(t, file, time.Now().Add(-Past))
+	seal(t, filepath.Dir(file), time.Now().Add(-Past))
+	made := m.Observe("d").items
+	made[1].Sum = sha256.Sum256([]byte("one"))
+	s.stats.Remember(made[1].St, made[1].Sum)
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := s.stats.Keep(f, 1, func() error { return os.Link(file, s.tree+"/other") }); err != nil {
+		t.Fatal(err)
+	}
+	m.PutMade("d", made, "value")
+	before := s.stats.Hashed()
+	if value, ok := m.Get("d", nil); !ok || value != "value" {
+		t.Errorf("kept %q, %v", value, ok)
+	}
+	if n := s.stats.Hashed() - before; n != 0 {
+		t.Errorf("%d bytes were hashed again", n)
 	}
 }

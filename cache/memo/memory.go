@@ -193,8 +193,9 @@ const Past = 2 * racyWindow
 
 // PutMade is Put for something that this process has made and has now moved to path. Made
 // lists all of it as it was before that, each item with an mtime at least [Past] ago: any
-// change since, however soon, gave the item another mtime. So nothing is read again. It
-// keeps nothing if an item is not the one that was made.
+// change since, however soon, gave the item another mtime. So nothing is read again, and
+// only path itself, whose ctime the move has changed, is looked at: the others keep the
+// stamps that they were made with. It keeps nothing if path is not what was made.
 func (m *Memo) PutMade(path string, made []Item, value string) {
 	items, err := m.confirmMade(path, made)
 	if err != nil {
@@ -204,7 +205,7 @@ func (m *Memo) PutMade(path string, made []Item, value string) {
 	if m.Stats != nil {
 		for _, i := range items {
 			if i.Mode.IsRegular() {
-				m.Stats.Remember(i.St, i.Sum)
+				m.Stats.rememberMade(i.St, i.Sum)
 			}
 		}
 	}
@@ -214,27 +215,28 @@ func (m *Memo) PutMade(path string, made []Item, value string) {
 	m.dirty = true
 }
 
-// confirmMade returns the items with the stamps of now.
+// confirmMade returns the items, the first with the stamp of now.
 func (m *Memo) confirmMade(path string, made []Item) ([]Item, error) {
 	latest := m.now().Add(-racyWindow).UnixNano()
 	base, err := m.base()
 	if err != nil {
 		return nil, err
 	}
-	items := slices.Clone(made)
-	for i := range items {
-		item := &items[i]
-		st, mode, err := m.lstatItem(base, path, item.Path)
-		switch was := item.St; {
-		case err != nil:
-			return nil, err
-		case mode != item.Mode || st.Inode != was.Inode || st.Mtime != was.Mtime || st.Size != was.Size:
-			return nil, errForgotten
-		case st.Mtime > latest || m.suspect(st.Inode):
+	for _, item := range made {
+		if item.St.Mtime > latest || m.suspect(item.St.Inode) {
 			return nil, errForgotten
 		}
-		item.St = st
 	}
+	st, mode, err := m.lstatItem(base, path, "")
+	if err != nil {
+		return nil, err
+	}
+	items := slices.Clone(made)
+	was := &items[0]
+	if was.Path != "" || mode != was.Mode || st.Inode != was.St.Inode || st.Mtime != was.St.Mtime || st.Size != was.St.Size {
+		return nil, errForgotten
+	}
+	was.St = st
 	return items, nil
 }
 

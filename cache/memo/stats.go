@@ -278,6 +278,16 @@ func (s *Stats) Remember(st disk.Stamp, sum [sha256.Size]byte) {
 	s.put(st, sum, s.today())
 }
 
+// rememberMade is Remember for a file that may have got another link since it had stamp st,
+// and with that another ctime: what Keep has learnt of it stays.
+func (s *Stats) rememberMade(st disk.Stamp, sum [sha256.Size]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.table()[st.Inode]; !ok || e.ctime < st.Ctime {
+		s.put(st, sum, s.today())
+	}
+}
+
 // Keep runs op, which changes f's ctime and, by links, its link count, but not its
 // content: making or removing a hard link. A true entry stays true. A change by another
 // process at the same time shows in mtime, size or link count, and drops the entry.
