@@ -27,10 +27,11 @@ func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, a
 		return Layout{}, "", fmt.Errorf("%q cannot be its name", name)
 	}
 	made := &madeLayout{at: time.Now()}
-	if err := t.writeFiles(made, index, annotations); err != nil {
+	written, err := t.writeFiles(made, index, annotations)
+	if err != nil {
 		return Layout{}, "", err
 	}
-	l, blobs, err := t.check(ctx)
+	l, blobs, err := t.check(ctx, written)
 	if err != nil {
 		return Layout{}, "", err
 	}

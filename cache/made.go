@@ -25,11 +25,11 @@ func (m *madeLayout) add(path string, mode fs.FileMode, sum [32]byte, st disk.St
 	m.items = append(m.items, memo.Item{Path: path, Mode: mode, Sum: sum, St: st})
 }
 
-// writeFiles writes oci-layout and index.json.
-func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations map[string]string) error {
-	index, err := oci.IndexJSON(top, annotations)
+// writeFiles writes oci-layout and index.json, of which it returns the bytes.
+func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations map[string]string) (index []byte, err error) {
+	index, err = oci.IndexJSON(top, annotations)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, file := range []struct {
 		name string
@@ -37,11 +37,11 @@ func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations m
 	}{{layout.VersionName, []byte(layout.VersionFile)}, {layout.IndexName, index}} {
 		st, err := disk.WriteNewSealed(t.layout(file.name), file.data, 0o644, made.at)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		made.add(file.name, 0o644, sha256.Sum256(file.data), st)
 	}
-	return nil
+	return index, nil
 }
 
 // seal syncs the folders of the layout, which holds these blobs.
@@ -57,7 +57,7 @@ func (t *Staging) seal(made *madeLayout, blobs []oci.Descriptor) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range blobs {
-		made.add(blobsDir+"/"+d.Digest.Hex(), 0o444, d.Digest.Sum(), t.blobs[d.Digest])
+		made.add(blobsDir+"/"+d.Digest.Hex(), 0o444, d.Digest.Sum(), t.blobs[d.Digest].st)
 	}
 	slices.SortFunc(made.items, func(a, b memo.Item) int { return cmp.Compare(a.Path, b.Path) })
 	return nil

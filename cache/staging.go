@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,9 +31,19 @@ type Staging struct {
 	lock   *os.File
 
 	mu    sync.Mutex
-	blobs map[oci.Digest]disk.Stamp // in the layout; another process may link them, which changes the ctime
+	blobs map[oci.Digest]staged
 	done  bool
 }
+
+// staged is a blob in the layout, whose digest was checked.
+type staged struct {
+	st       disk.Stamp // another process may link the file, which changes the ctime
+	document []byte     // its bytes, if it was written here and has few
+}
+
+// maxDocument is the size up to which a staged blob is kept in memory until it is committed:
+// documents have some hundred bytes for each layer.
+const maxDocument = 64 << 10
 
 // Stage begins a new layout for an output.
 func (s *Store) Stage(output string) (*Staging, error) {
@@ -46,7 +57,7 @@ func (s *Store) Stage(output string) (*Staging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("staging output %q: %w", output, err)
 	}
-	t := &Staging{s: s, output: output, path: path, lock: lock, blobs: map[oci.Digest]disk.Stamp{}}
+	t := &Staging{s: s, output: output, path: path, lock: lock, blobs: map[oci.Digest]staged{}}
 	if err := makeDirs(t.layout(), t.layout("blobs"), t.layout("blobs", "sha256")); err != nil {
 		return nil, errors.Join(fmt.Errorf("staging output %q: %w", output, err), t.Close())
 	}
@@ -89,14 +100,22 @@ func (t *Staging) Has(d oci.Digest) bool {
 	if err != nil {
 		return false
 	}
-	t.add(d, st)
+	t.add(d, staged{st: st})
 	return true
 }
 
-func (t *Staging) add(d oci.Digest, st disk.Stamp) {
+func (t *Staging) add(d oci.Digest, blob staged) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.blobs[d] = st
+	t.blobs[d] = blob
+}
+
+// held is what a [layout.Reader] need not read.
+func (t *Staging) held(d oci.Digest) (layout.Held, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	blob, ok := t.blobs[d]
+	return layout.Held{Size: blob.st.Size, Document: blob.document}, ok
 }
 
 // Size returns how many bytes the blobs have together.
@@ -106,8 +125,8 @@ func (t *Staging) Size() (bytes int64) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, st := range t.blobs {
-		bytes += st.Size
+	for _, blob := range t.blobs {
+		bytes += blob.st.Size
 	}
 	return bytes
 }
@@ -135,7 +154,7 @@ func (t *Staging) LinkBlob(d oci.Digest, size int64, path string) error {
 	if err := t.s.rememberSealed(f, d); err != nil {
 		return fmt.Errorf("adding blob %s from %q: %w", d, path, err)
 	}
-	return t.place(d, tmp)
+	return t.place(d, tmp, nil)
 }
 
 // WriteBlob adds a blob of exactly size bytes with digest d, read from r.
@@ -151,16 +170,21 @@ func (t *Staging) WriteBlob(d oci.Digest, size int64, r io.Reader) error {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
 	defer tmp.Discard()
+	var document bytes.Buffer
+	if size <= maxDocument {
+		document.Grow(int(size))
+		r = io.TeeReader(r, &document)
+	}
 	if err := t.s.fill(tmp, d, size, r); err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	return t.place(d, tmp)
+	return t.place(d, tmp, document.Bytes())
 }
 
 func (t *Staging) checkSize(d oci.Digest, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if is := t.blobs[d].Size; is != size {
+	if is := t.blobs[d].st.Size; is != size {
 		return &oci.DamagedError{Digest: d, Err: fmt.Errorf("adding blob %s: size is %d, not %d", d, is, size)}
 	}
 	return nil
@@ -168,7 +192,7 @@ func (t *Staging) checkSize(d oci.Digest, size int64) error {
 
 // place makes a sealed, synced and verified file the shared blob, and moves it into the
 // layout.
-func (t *Staging) place(d oci.Digest, tmp *disk.Temp) error {
+func (t *Staging) place(d oci.Digest, tmp *disk.Temp, document []byte) error {
 	if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
 		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
 	}
@@ -180,7 +204,7 @@ func (t *Staging) place(d oci.Digest, tmp *disk.Temp) error {
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}
-	t.add(d, st)
+	t.add(d, staged{st, document})
 	return nil
 }
 
@@ -205,10 +229,11 @@ func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations 
 		return Layout{}, errors.New("the staging is closed")
 	}
 	made := &madeLayout{at: time.Now().Add(-memo.Past)}
-	if err := t.writeFiles(made, index, annotations); err != nil {
+	written, err := t.writeFiles(made, index, annotations)
+	if err != nil {
 		return Layout{}, err
 	}
-	l, blobs, err := t.check(ctx)
+	l, blobs, err := t.check(ctx, written)
 	if err != nil {
 		return Layout{}, err
 	}
@@ -232,16 +257,10 @@ func (t *Staging) isDone() bool {
 	return t.done
 }
 
-// check reads the staged layout like any other; its blobs were hashed when added.
-func (t *Staging) check(ctx context.Context) (Layout, []oci.Descriptor, error) {
-	folder, err := disk.OpenDir(t.layout())
-	if err != nil {
-		return Layout{}, nil, err
-	}
-	r, err := layout.Open(folder, t.s.stats)
-	if err != nil {
-		return Layout{}, nil, err
-	}
+// check reads the staged layout, with that index.json, like any other; its blobs were hashed
+// when added.
+func (t *Staging) check(ctx context.Context, index []byte) (Layout, []oci.Descriptor, error) {
+	r := layout.Filled(t.layout(), index, t.held, t.s.stats)
 	defer r.Close()
 	c, err := r.Check(ctx, true)
 	if err != nil {

@@ -35,7 +35,8 @@ func (r *Reader) Check(ctx context.Context, trustStats bool) (Contents, error) {
 		return Contents{}, err
 	}
 	blobs = slices.DeleteFunc(blobs, func(d oci.Descriptor) bool {
-		return r.verified[d.Digest] || trustStats && r.knownSound(d)
+		_, held := r.holds(d)
+		return held || r.verified[d.Digest] || trustStats && r.knownSound(d)
 	})
 	if err := r.checkBlobs(ctx, blobs); err != nil {
 		return Contents{}, err
@@ -113,6 +114,9 @@ func (r *Reader) Blobs(c Contents) ([]oci.Descriptor, error) {
 
 // knownSound reports whether the stat cache has the right hash of the blob's file.
 func (r *Reader) knownSound(d oci.Descriptor) bool {
+	if r.openBlobs() != nil {
+		return false
+	}
 	st, err := r.blobs.Stat(d.Digest.Hex())
 	if err != nil || !st.Regular || st.Size != d.Size {
 		return false
@@ -153,6 +157,9 @@ func (r *Reader) BlobPath(d oci.Digest) string { return filepath.Join(r.blobs.Pa
 // OpenBlob opens a blob and compares its size with the descriptor's. Its bytes are not
 // checked.
 func (r *Reader) OpenBlob(d oci.Descriptor) (*os.File, error) {
+	if err := r.openBlobs(); err != nil {
+		return nil, err
+	}
 	f, err := r.blobs.Open(d.Digest.Hex())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &MissingBlobError{d.Digest}
@@ -175,6 +182,9 @@ func (r *Reader) OpenBlob(d oci.Descriptor) (*os.File, error) {
 func (r *Reader) document(d oci.Descriptor) ([]byte, error) {
 	if d.Size > oci.MaxDocument {
 		return nil, fmt.Errorf("reading blob %s: %d bytes are more than %d", d.Digest, d.Size, oci.MaxDocument)
+	}
+	if h, ok := r.holds(d); ok && h.Document != nil {
+		return h.Document, nil
 	}
 	f, err := r.OpenBlob(d)
 	if err != nil {
