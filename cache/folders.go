@@ -46,9 +46,25 @@ func (s *folders) ReadOnly() error { return s.readOnly }
 // another store.
 func (s *folders) Dir(elem ...string) string {
 	if s.sharedBlobs != "" && len(elem) > 0 && elem[0] == blobsFolder {
-		return filepath.Join(append([]string{s.sharedBlobs}, elem[1:]...)...)
+		return join(s.sharedBlobs, elem[1:])
 	}
-	return filepath.Join(append([]string{s.dir}, elem...)...)
+	return join(s.dir, elem)
+}
+
+// join is filepath.Join of a clean path and clean names, in one allocation.
+func join(dir string, names []string) string {
+	n := len(dir)
+	for _, name := range names {
+		n += len("/") + len(name)
+	}
+	path := make([]byte, 0, n)
+	path = append(path, dir...)
+	for _, name := range names {
+		if name != "" {
+			path = append(append(path, filepath.Separator), name...)
+		}
+	}
+	return string(path)
 }
 
 // Out returns the path of an output's folder, or of out/ itself for "".

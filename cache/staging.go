@@ -78,7 +78,7 @@ func makeDirs(paths ...string) error {
 }
 
 func (t *Staging) layout(elem ...string) string {
-	return filepath.Join(append([]string{t.path, "layout"}, elem...)...)
+	return join(t.path+"/layout", elem)
 }
 
 func (t *Staging) blob(d oci.Digest) string { return t.layout("blobs", "sha256", d.Hex()) }

@@ -92,11 +92,15 @@ func withDefaults(tree string, opts Options) (*Store, error) {
 		build:   opts.Build,
 		now:     opts.Now,
 	}
+	if s.sharedBlobs != "" {
+		s.sharedBlobs = filepath.Clean(s.sharedBlobs)
+	}
 	if s.dir == "" {
 		s.dir = filepath.Join(tree, ".sx")
 	} else if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
 		return nil, fmt.Errorf("making %q: %w", s.dir, err)
 	}
+	s.dir = filepath.Clean(s.dir)
 	if s.now == nil {
 		s.now = time.Now
 	}
