@@ -27,11 +27,11 @@ func (t *Staging) keep(ctx context.Context, name string, index oci.Descriptor, a
 		return Layout{}, "", fmt.Errorf("%q cannot be its name", name)
 	}
 	made := &madeLayout{at: time.Now()}
-	written, err := t.writeFiles(made, index, annotations)
+	folder, err := t.writeFiles(made, index, annotations)
 	if err != nil {
 		return Layout{}, "", err
 	}
-	l, blobs, err := t.check(ctx, written)
+	l, blobs, err := t.check(ctx, folder)
 	if err != nil {
 		return Layout{}, "", err
 	}

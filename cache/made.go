@@ -25,9 +25,9 @@ func (m *madeLayout) add(path string, mode fs.FileMode, sum [32]byte, st disk.St
 	m.items = append(m.items, memo.Item{Path: path, Mode: mode, Sum: sum, St: st})
 }
 
-// writeFiles writes oci-layout and index.json, of which it returns the bytes.
-func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations map[string]string) (index []byte, err error) {
-	index, err = oci.IndexJSON(top, annotations)
+// writeFiles writes oci-layout and index.json, and describes what is in the folder now.
+func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations map[string]string) (*layout.Folder, error) {
+	index, err := oci.IndexJSON(top, annotations)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,8 @@ func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations m
 		}
 		made.add(file.name, 0o644, sha256.Sum256(file.data), st)
 	}
-	return index, nil
+	root := oci.AnnotatedDescriptor{Descriptor: top, Annotations: annotations}
+	return &layout.Folder{Path: t.layout(), Index: index, Root: root, Held: t.held}, nil
 }
 
 // seal syncs the folders of the layout, which holds these blobs.

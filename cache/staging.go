@@ -229,11 +229,11 @@ func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations 
 		return Layout{}, errors.New("the staging is closed")
 	}
 	made := &madeLayout{at: time.Now().Add(-memo.Past)}
-	written, err := t.writeFiles(made, index, annotations)
+	folder, err := t.writeFiles(made, index, annotations)
 	if err != nil {
 		return Layout{}, err
 	}
-	l, blobs, err := t.check(ctx, written)
+	l, blobs, err := t.check(ctx, folder)
 	if err != nil {
 		return Layout{}, err
 	}
@@ -257,10 +257,9 @@ func (t *Staging) isDone() bool {
 	return t.done
 }
 
-// check reads the staged layout, with that index.json, like any other; its blobs were hashed
-// when added.
-func (t *Staging) check(ctx context.Context, index []byte) (Layout, []oci.Descriptor, error) {
-	r := layout.Filled(t.layout(), index, t.held, t.s.stats)
+// check reads the staged layout like any other; its blobs were hashed when added.
+func (t *Staging) check(ctx context.Context, folder *layout.Folder) (Layout, []oci.Descriptor, error) {
+	r := layout.Filled(folder, t.s.stats)
 	defer r.Close()
 	c, err := r.Check(ctx, true)
 	if err != nil {

@@ -44,7 +44,7 @@ func (r *Reader) Contents() (Contents, error) {
 // root returns the one image that index.json names. BuildKit repeats it for each of the
 // image's names.
 func (r *Reader) root() (oci.AnnotatedDescriptor, error) {
-	idx, err := oci.ReadIndex(r.index, oci.MediaTypeIndex)
+	idx, err := r.top()
 	if err != nil {
 		return oci.AnnotatedDescriptor{}, err
 	}

@@ -8,29 +8,45 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// Held is a blob that its caller has written to a folder, after checking its digest.
+// Folder is a folder that its owner has filled with oci-layout, index.json and blobs, and to
+// which no other process writes.
+type Folder struct {
+	Path  string
+	Index []byte                  // the bytes of index.json
+	Root  oci.AnnotatedDescriptor // what index.json names
+	Held  func(oci.Digest) (Held, bool)
+}
+
+// Held is a blob that was written to a folder after its digest was checked.
 type Held struct {
 	Size     int64
-	Document []byte // its bytes, if the caller still has them
+	Document []byte // its bytes, if the owner still has them
 }
 
-// Filled returns a Reader of the folder at path, which the caller has filled with index.json,
-// oci-layout and the held blobs, and to which no other process writes. A file is opened only
-// if a document's bytes are not at hand, or if held does not know a blob.
-func Filled(path string, index []byte, held func(oci.Digest) (Held, bool), stats *memo.Stats) *Reader {
+// Filled is Open for the owner of a folder. It opens only documents whose bytes are not at
+// hand, and blobs that the folder does not hold.
+func Filled(f *Folder, stats *memo.Stats) *Reader {
 	return &Reader{
-		blobs: disk.Dir{Path: filepath.Join(path, "blobs", "sha256")}, index: index, asBuilt: true,
+		blobs: disk.Dir{Path: filepath.Join(f.Path, "blobs", "sha256")}, index: f.Index, asBuilt: true,
 		verified: map[oci.Digest]bool{}, manifests: map[oci.Descriptor]oci.ManifestDocument{},
-		stats: stats, held: held,
+		stats: stats, filled: f,
 	}
 }
 
-// holds returns what the caller of Filled knows of the blob that d names.
+// top returns what index.json names.
+func (r *Reader) top() (oci.Index, error) {
+	if r.filled == nil {
+		return oci.ReadIndex(r.index, oci.MediaTypeIndex)
+	}
+	return oci.Index{Manifests: []oci.AnnotatedDescriptor{r.filled.Root}}, r.filled.Root.Check()
+}
+
+// holds returns what the owner of the folder knows of the blob that d names.
 func (r *Reader) holds(d oci.Descriptor) (Held, bool) {
-	if r.held == nil {
+	if r.filled == nil {
 		return Held{}, false
 	}
-	h, ok := r.held(d.Digest)
+	h, ok := r.filled.Held(d.Digest)
 	return h, ok && h.Size == d.Size
 }
 

@@ -65,7 +65,7 @@ type Reader struct {
 	verified      map[oci.Digest]bool // blobs that this Reader has hashed
 	manifests     map[oci.Descriptor]oci.ManifestDocument
 	stats         *memo.Stats
-	held          func(oci.Digest) (Held, bool) // see Filled; nil otherwise
+	filled        *Folder // nil unless Filled made the Reader
 }
 
 // Open reads index.json and oci-layout of folder, which the Reader closes, also after an
