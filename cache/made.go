@@ -57,6 +57,7 @@ func (t *Staging) seal(made *madeLayout, blobs []oci.Descriptor) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	made.items = slices.Grow(made.items, len(blobs))
 	for _, d := range blobs {
 		made.add(blobsDir+"/"+d.Digest.Hex(), 0o444, d.Digest.Sum(), t.blobs[d.Digest].st)
 	}

@@ -92,6 +92,9 @@ func (t *Staging) Has(d oci.Digest) bool {
 	if ok || d.IsZero() {
 		return ok
 	}
+	if !disk.IsThere(t.s.shared(d)) { // as for most blobs of a build; Link would have to say so
+		return false
+	}
 	err := t.s.Link(d, t.blob(d))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return false

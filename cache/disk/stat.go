@@ -39,6 +39,12 @@ func StatPath(path string) (Stamp, error) {
 	return StampOf(&st), nil
 }
 
+// IsThere reports whether something is at path. It does not follow a link.
+func IsThere(path string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil
+}
+
 // Stat returns the stamp of a file of d. It does not follow a link.
 func (d Dir) Stat(name string) (Stamp, error) {
 	var st unix.Stat_t
