@@ -22,6 +22,8 @@ type draft struct {
 	loose    []edge // to unknown outputs
 	version  progress
 	errs     []*FileError
+	late     []*FileError // of what resolve checks
+	resolved bool
 	notes    []note
 	broken   *Broken
 
@@ -156,17 +158,28 @@ func (d *draft) readOutputs(subpackages []string) {
 }
 
 // resolve checks what depends on the definition's version: sources, build
-// arguments, references.
+// arguments, references. Then what was parsed is not needed any more.
 func (d *draft) resolve() {
-	if d.manifest == nil || d.recalled != nil {
+	if d.manifest == nil || d.recalled != nil || d.resolved {
 		return
 	}
+	earlier := d.errs
+	d.errs = nil
 	d.readSources()
 	if d.file != nil {
 		d.checkTargets()
 		edges, images, problems := d.file.edges(d.def.buildArgs(), d.targets)
 		d.edges, d.def.Images = edges, images
 		d.fail(containerfileName, problems...)
+	}
+	d.errs, d.late, d.resolved = earlier, d.errs, true
+	d.file, d.manifest.file, d.manifest.Sources = nil, nil, nil
+}
+
+// failLate adds the errors of resolve to the others, which may have been found after them.
+func (d *draft) failLate() {
+	for _, e := range d.late {
+		d.failAt(e.File, problem{e.Line, e.Err})
 	}
 }
 

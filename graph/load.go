@@ -69,6 +69,7 @@ func (l *loader) load(ctx context.Context) (*Graph, error) {
 	l.arrange()
 	resolve := func(d *draft) {
 		d.resolve()
+		d.failLate()
 		l.checkImages(d)
 		l.connect(d)
 	}
@@ -229,6 +230,9 @@ func (l *loader) read(d *draft) {
 	}
 	d.fail(manifestName, problems...)
 	d.describe()
+	if d.manifest != nil && d.manifest.Package.VersionFrom == nil {
+		d.resolve() // no other definition decides its version
+	}
 }
 
 // readName reads the name of a definition that is skipped, for messages. Its errors are

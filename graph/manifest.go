@@ -20,7 +20,8 @@ type manifest struct {
 	Package manifestPackage
 	Sources map[string]manifestSource
 
-	file    *tomlscan.File // nil if the definition was recalled
+	data    []byte         // nil if the definition was recalled
+	file    *tomlscan.File // what was read of data; nil when only lines may be needed
 	unknown []unknownKey
 }
 
@@ -74,7 +75,7 @@ func parseManifest(data []byte) (*manifest, []problem) {
 	if errors.As(err, &refused) {
 		return nil, []problem{{refused.Line, err}}
 	}
-	m := &manifest{file: f}
+	m := &manifest{data: data, file: f}
 	m.findUnknown()
 	p := reader{file: f}
 	p.table(f.Values["package"], []string{"package"}, map[string]any{
@@ -119,8 +120,11 @@ func unknownPart(key toml.Key) (int, []string) {
 
 // line returns 0 for a missing key.
 func (m *manifest) line(key ...string) int {
-	if m.file == nil {
+	if m.data == nil {
 		return 0
+	}
+	if m.file == nil {
+		m.file, _ = tomlscan.Parse(m.data) // without an error, as it was read before
 	}
 	return m.file.Line(key...)
 }
