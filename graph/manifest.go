@@ -78,10 +78,10 @@ func parseManifest(data []byte) (*manifest, []problem) {
 	m := &manifest{data: data, file: f}
 	m.findUnknown()
 	p := reader{file: f}
-	p.table(f.Values["package"], []string{"package"}, map[string]any{
-		"name": &m.Package.Name, "version": &m.Package.Version, "version_from": &m.Package.VersionFrom,
-		"description": &m.Package.Description, "license": &m.Package.License, "website": &m.Package.Website,
-		"subpackages": &m.Package.Subpackages, "platforms": &m.Package.Platforms,
+	p.table(f.Values["package"], []string{"package"}, []known{
+		{"description", &m.Package.Description}, {"license", &m.Package.License}, {"name", &m.Package.Name},
+		{"platforms", &m.Package.Platforms}, {"subpackages", &m.Package.Subpackages},
+		{"version", &m.Package.Version}, {"version_from", &m.Package.VersionFrom}, {"website", &m.Package.Website},
 	})
 	m.Sources = p.sources(f.Values["sources"])
 	if len(p.problems) > 0 {
@@ -139,54 +139,68 @@ type reader struct {
 	problems []problem
 }
 
-// table sets the variables that the pointers in known point to.
-func (r *reader) table(value any, path []string, known map[string]any) {
+// known is a key, and a pointer to the variable for its value.
+type known struct {
+	key string
+	to  any
+}
+
+// table sets the variables of the keys that are in the table at path.
+func (r *reader) table(value any, path []string, keys []known) {
 	table, ok := value.(map[string]any)
 	if !ok {
 		r.wrongType(value, "a table", path)
 		return
 	}
-	for _, key := range slices.Sorted(maps.Keys(known)) {
-		r.value(table[key], append(slices.Clone(path), key), known[key])
+	for _, k := range keys {
+		if value, ok := table[k.key]; ok && !set(k.to, value) {
+			r.wrongValue(value, k.to, append(slices.Clone(path), k.key))
+		}
 	}
 }
 
-// value is nil for a key that is not there.
-func (r *reader) value(value any, path []string, to any) {
+// set reports false for a value of another type.
+func set(to, value any) (ok bool) {
 	switch to := to.(type) {
 	case *[]string:
-		*to = r.list(value, path)
+		*to, ok = texts(value)
 	case **string:
-		if text, ok := r.text(value, path); ok {
+		var text string
+		if text, ok = value.(string); ok {
 			*to = &text
 		}
 	case *string:
-		*to, _ = r.text(value, path)
+		*to, ok = value.(string)
 	}
+	return ok
 }
 
-func (r *reader) text(value any, path []string) (string, bool) {
-	text, ok := value.(string)
-	if !ok {
-		r.wrongType(value, "a string", path)
-	}
-	return text, ok
-}
-
-func (r *reader) list(value any, path []string) []string {
+func texts(value any) (texts []string, ok bool) {
 	list, ok := value.([]any)
 	if !ok {
-		r.wrongType(value, "a list of strings", path)
-		return nil
+		return nil, false
 	}
-	texts := make([]string, len(list))
+	texts = make([]string, len(list))
 	for i, element := range list {
 		if texts[i], ok = element.(string); !ok {
-			r.wrongType(element, "a list of strings", path)
-			return nil
+			return nil, false
 		}
 	}
-	return texts
+	return texts, true
+}
+
+// wrongValue says which type is wanted: of a list that is one, with the first element that
+// is no text.
+func (r *reader) wrongValue(value, to any, path []string) {
+	if _, list := to.(*[]string); !list {
+		r.wrongType(value, "a string", path)
+		return
+	}
+	list, _ := value.([]any)
+	if i := slices.IndexFunc(list, func(element any) bool { _, ok := element.(string); return !ok }); i >= 0 {
+		value = list[i]
+	}
+	r.wrongType(value, "a list of strings", path)
 }
 
 func (r *reader) sources(value any) map[string]manifestSource {
@@ -198,8 +212,8 @@ func (r *reader) sources(value any) map[string]manifestSource {
 	sources := make(map[string]manifestSource, len(table))
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		var s manifestSource
-		r.table(table[key], []string{"sources", key}, map[string]any{
-			"hash": &s.Hash, "version": &s.Version, "file": &s.File, "format": &s.Format, "git_sha": &s.GitSHA, "mirrors": &s.Mirrors,
+		r.table(table[key], []string{"sources", key}, []known{
+			{"file", &s.File}, {"format", &s.Format}, {"git_sha", &s.GitSHA}, {"hash", &s.Hash}, {"mirrors", &s.Mirrors}, {"version", &s.Version},
 		})
 		sources[key] = s
 	}

@@ -51,8 +51,9 @@ type Key struct {
 	Value  Span
 	Header Span // "[a.b]", if the key is a table with a header
 
-	parent *Key // nil for the top
-	depth  int  // names in its path
+	parent *Key           // nil for the top
+	table  map[string]any // see plainValues
+	depth  int            // names in its path
 	below  map[string]*Key
 }
 
@@ -103,6 +104,12 @@ func Parse(data []byte) (*File, error) {
 	}
 	if stopped { // the decoder reports the error there, and need not see more
 		data = data[:min(s.endOfLine()+1, len(data))]
+	}
+	if !stopped && !s.odd {
+		var ok bool
+		if f.Values, ok = f.plainValues(data); ok {
+			return f, nil
+		}
 	}
 	_, err := toml.Decode(string(data), &f.Values)
 	var syntax toml.ParseError

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"codeberg.org/stagex/sx/graph/graphtest"
 	"codeberg.org/stagex/sx/graph/tomlscan"
@@ -207,7 +209,31 @@ func TestWorst(t *testing.T) {
 	}
 }
 
-// FuzzParse: the scan and the decoder see the same keys.
+// plain are texts that the decoder need not read, and some that are nearly so.
+var plain = []string{
+	"", "\n# nothing\n", "a = \"\"", "[a]\nb = \"c # d\" # e\n[a.d]\n[a.e.f]\ng = [ ]\n",
+	"a = [\n\t\"b\",\n\t\"c\",\n]\n", "a=[\"b\",\"c\"]", "a = [\"b\" \"c\"]", "a = [,]", "a = [\"b\",,]", "a = [\"b\", # c\n\"d\"]",
+	"a = [\"b\", 1]", "a = [[\"b\"]]", "a = \"b\tc\"", "a = \"\\u0062\"", "a = \"\"\"b\"\"\"", "a = 'b'", "a = \"\u00fc\"", "a = \"b\" \"c\"",
+	"a = \"b\"\na = \"c\"", "[a]\n[a]", "[a.b]\n[a]\n", "[a]\nb = \"c\"\n[a.b]\n", "[a.b]\n[a]\nb = \"c\"\n", "a = \"b\"\n[a.c]\n", "a = [\"b\"]\n[a.c]\nd = \"e\"\n",
+	"a.b = \"c\"\n[a]\n", "a.b = \"c\"\n[a.d]\n", "[a]\nb.c = \"d\"\n[a.b]\ne = \"f\"\n", "\"a\" = \"b\"", "'a' = \"b\"", "\"\\q\" = \"b\"", "a! = \"b\"", "a\vb = \"c\"",
+	"[[a]]\nb = \"c\"\n[[a]]\n", "[a]\n[[a.b]]\n", "a = {b = \"c\"}\n[a.d]\n", "[ a . b ]\nc = \"d\"", "[a] b = \"c\"", "a = \"b\" # \x01", "# \xff", "a = \"b\"\r\n", "a = \"b\"\r", "a = \"\x7f\"",
+}
+
+// TestPlain: what is read without the decoder is what the decoder reads.
+func TestPlain(t *testing.T) {
+	for _, text := range plain {
+		var want map[string]any
+		_, err := toml.Decode(text, &want)
+		got, refused := tomlscan.Parse([]byte(text))
+		if (err == nil) != (refused == nil) {
+			t.Errorf("%q: %v, and the decoder: %v", text, refused, err)
+		} else if err == nil && !reflect.DeepEqual(want, got.Values) {
+			t.Errorf("%q: %#v, and the decoder: %#v", text, got.Values, want)
+		}
+	}
+}
+
+// FuzzParse: the scan and the decoder see the same keys and values.
 func FuzzParse(f *testing.F) {
 	f.Add(example)
 	for _, text := range []string{"a.b.c=1\n[a.d]\n", "a={b={c=1}}", "a=[[1,2],[3]]", "a=\"\"\"\\\"\"\"\"", "\"\\U0001F600\"=1", "a='''\n''\\'''", "a = [ # c\n]", "a=1#", "\ra=1\r\n"} {
@@ -221,6 +247,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	}
+	for _, text := range plain {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 1<<12 {
 			return
@@ -233,6 +262,9 @@ func FuzzParse(f *testing.F) {
 				if file.Line(key...) == 0 {
 					t.Errorf("%q: no line for %q", text, key)
 				}
+			}
+			if diff := cmp.Diff(values, file.Values, cmpopts.EquateNaNs()); diff != "" {
+				t.Errorf("%q: (-the decoder +got):\n%s", text, diff)
 			}
 			return
 		}

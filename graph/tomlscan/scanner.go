@@ -19,6 +19,7 @@ type scanner struct {
 	err    *Error // a limit that is exceeded
 	values int
 	paths  int
+	odd    bool // a key is not bare, is dotted before "=", or is named twice other than in the path of a header
 }
 
 // scan reports whether it stopped before the end.
@@ -107,11 +108,12 @@ func (s *scanner) take(text string) bool {
 
 // header parses "[a.b]" or "[[a.b]]".
 func (s *scanner) header() (*Key, bool) {
-	start, end := s.at, "]"
+	start, end, before := s.at, "]", len(s.file.Keys)
 	if s.take("["); s.take("[") {
-		end = "]]"
+		end, s.odd = "]]", true
 	}
 	k, ok := s.key(&s.file.top, 0)
+	s.odd = s.odd || len(s.file.Keys) == before
 	if !ok || !s.take(end) {
 		return k, false
 	}
@@ -121,10 +123,12 @@ func (s *scanner) header() (*Key, bool) {
 
 // pair parses "key = value".
 func (s *scanner) pair(table *Key, depth int) bool {
+	before := len(s.file.Keys)
 	k, ok := s.key(table, depth)
 	if !ok || !s.take("=") {
 		return false
 	}
+	s.odd = s.odd || len(s.file.Keys) == before || k.parent != table
 	s.blanks(false)
 	start := s.at
 	ok = s.value(k, depth+1)
@@ -178,18 +182,29 @@ func (s *scanner) count() bool {
 	return true
 }
 
-var bareKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s=.\[\]{}"'#,]+`) })
+// afterBare ends a bare key. What else the decoder refuses in one it reports.
+const afterBare = " \t\n\f\r=.[]{}\"'#,"
 
 func (s *scanner) name() (string, bool) {
 	if s.at == len(s.data) {
 		return "", false
 	}
 	if c := s.data[s.at]; c == '"' || c == '\'' {
+		s.odd = true
 		return s.text(c, false)
 	}
-	name := bareKey().Find(s.data[s.at:s.endOfLine()])
+	name := s.data[s.at:s.endOfLine()]
+	if end := bytes.IndexAny(name, afterBare); end >= 0 {
+		name = name[:end]
+	}
+	s.odd = s.odd || bytes.ContainsFunc(name, notBare)
 	s.at += len(name)
 	return string(name), len(name) > 0 && s.fits(len(name))
+}
+
+// notBare reports whether TOML 1.0 has no such character in a bare key.
+func notBare(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-'
 }
 
 func (s *scanner) fits(n int) bool {
