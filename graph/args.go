@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
@@ -42,18 +43,18 @@ var _ shell.EnvGetter = (*argScope)(nil)
 // platformArgs are set by BuildKit for each build; an ARG may override them.
 //
 // Source: BuildKit's dockerfile2llb, defaultArgs.
-var platformArgs = []string{
-	"BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT",
-	"TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE",
+var platformArgs = map[string]bool{
+	"BUILDPLATFORM": true, "BUILDOS": true, "BUILDOSVERSION": true, "BUILDARCH": true, "BUILDVARIANT": true,
+	"TARGETPLATFORM": true, "TARGETOS": true, "TARGETOSVERSION": true, "TARGETARCH": true, "TARGETVARIANT": true, "TARGETSTAGE": true,
 }
 
 // globalArgs reads the ARGs before the first FROM.
 //
 // Source: BuildKit's dockerfile2llb, buildMetaArgs.
 func (r *resolver) globalArgs(args map[string]string) *argScope {
-	s := &argScope{lex: shell.NewLex(r.file.escape), values: map[string]string{}, varies: map[string]bool{}, limit: maxWord, spent: new(int)}
-	for _, name := range platformArgs {
-		s.varies[name] = true
+	s := &argScope{lex: r.lex, values: map[string]string{}, varies: platformArgs, limit: maxWord, spent: new(int)}
+	if len(r.file.args) > 0 {
+		s.varies = maps.Clone(platformArgs)
 	}
 	for _, command := range r.file.args {
 		for _, arg := range command.Args {
@@ -98,12 +99,15 @@ func (s *argScope) base(word string) (string, error) {
 // *limitError.
 func (s *argScope) expand(word string) (string, error) {
 	s.unset, s.varied, s.left = "", "", s.limit
+	if literal(word) {
+		return word, nil
+	}
 	if !strings.Contains(word, "$") {
 		value, _, err := s.lex.ProcessWord(word, s)
 		return value, err
 	}
 	cost := len(word)
-	if patternWord().MatchString(word) {
+	if strings.Contains(word, "${") && strings.ContainsAny(word, "#%/") && patternWord().MatchString(word) {
 		s.left = maxPattern
 		cost *= maxPattern / 4
 	}
@@ -119,6 +123,21 @@ func (s *argScope) expand(word string) (string, error) {
 		return "", &limitError{text: fmt.Sprintf("expands to more than %d bytes", limit)}
 	}
 	return value, err
+}
+
+// literal reports whether BuildKit expands word to itself: it is ASCII and holds no
+// character that means something to [shell.Lex], whose escape character is one of two.
+func literal(word string) bool {
+	for _, c := range []byte(word) {
+		switch c {
+		case '$', '<', '\'', '"', '\\', '`', 0:
+			return false
+		}
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // limitError says why a word is not expanded.
@@ -137,6 +156,9 @@ var (
 // replacesInReplacement reports whether one ${name//pattern/text} may be inside another,
 // which would multiply lengths again.
 func replacesInReplacement(word string) bool {
+	if strings.Count(word, "//") < 2 {
+		return false
+	}
 	starts := replaceAll().FindAllStringIndex(word, -1)
 	if len(starts) < 2 {
 		return false
@@ -230,6 +252,9 @@ func (s *argScope) expandAll(c instructions.SupportsSingleWordExpansion, sets bo
 	var limit error
 	_ = c.Expand(func(word string) (string, error) {
 		value, err := s.expand(word)
+		if err == nil {
+			return value, nil
+		}
 		var e *limitError
 		if errors.As(err, &e) && (sets || !e.long) {
 			limit = err

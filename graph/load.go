@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -246,6 +247,9 @@ func (l *loader) readName(d *draft, entries []fs.DirEntry) {
 	d.describe()
 }
 
+// buffers spare each file one of another size than what is kept of it.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // readFile reads a regular file of bounded size and nothing else: a link could lead
 // elsewhere, and a pipe would never end.
 func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, []problem) {
@@ -258,12 +262,11 @@ func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, []pr
 		return nil, []problem{problemf(0, "reading it: %w", err)}
 	}
 	defer f.Close()
-	var data bytes.Buffer
+	data := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(data)
+	data.Reset()
 	limit := maxFileSize[name]
-	if info, err := f.Stat(); err == nil {
-		data.Grow(int(min(info.Size(), limit)) + bytes.MinRead)
-	}
-	switch n, err := io.Copy(&data, io.LimitReader(f, limit+1)); {
+	switch n, err := data.ReadFrom(io.LimitReader(f, limit+1)); {
 	case err != nil:
 		return nil, []problem{problemf(0, "reading it: %w", err)}
 	case n > limit:

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
 // edge is a use that refers to an output.
@@ -25,6 +27,12 @@ type edge struct {
 // it names its image by digest, because BuildKit would look for it in a registry.
 func (c *containerfile) edges(args map[string]string, targets []string) ([]edge, []Image, []problem) {
 	r := &resolver{file: c, targets: targets}
+	if c.escape == parser.DefaultEscapeToken {
+		r.lex = lexes.Get().(*shell.Lex)
+		defer lexes.Put(r.lex)
+	} else {
+		r.lex = shell.NewLex(c.escape)
+	}
 	scope := r.globalArgs(args)
 	stages := make(map[string]*argScope, len(c.stages))
 	for i, stage := range c.stages {
@@ -43,8 +51,12 @@ func (c *containerfile) edges(args map[string]string, targets []string) ([]edge,
 	return r.edges, r.images, r.problems
 }
 
+// lexes are for files with the default escape character. One takes more than a kilobyte.
+var lexes = sync.Pool{New: func() any { return shell.NewLex(parser.DefaultEscapeToken) }}
+
 type resolver struct {
 	file     *containerfile
+	lex      *shell.Lex
 	targets  []string
 	edges    []edge
 	images   []Image // sorted

@@ -75,7 +75,8 @@ var fixedArgs = map[string]string{
 }
 
 func (d *Definition) buildArgs() map[string]string {
-	args := maps.Clone(fixedArgs)
+	args := make(map[string]string, len(fixedArgs)+6+3*len(d.Sources))
+	maps.Copy(args, fixedArgs)
 	if d.Version != "" {
 		v := version(d.Version)
 		args["VERSION"] = d.Version
