@@ -31,7 +31,7 @@ type LoadOptions struct {
 }
 
 // Load reads packages/ of the tree. The FS of an [os.Root] follows no link out of the
-// tree. Symbolic links to definitions, folders without package.toml, and stages with
+// tree. If it is an [fs.SubFS], Load closes the folders that are an [io.Closer]. Symbolic links to definitions, folders without package.toml, and stages with
 // other names are skipped with a warning.
 //
 // An error in a definition breaks its outputs and their dependents, see [Graph.Broken],
@@ -198,7 +198,14 @@ func (l *loader) read(d *draft) {
 		d.failAt(d.def.Dir, problem{0, err})
 		return
 	}
-	entries, err := fs.ReadDir(l.tree, d.def.Dir)
+	folder, err := fs.Sub(l.tree, d.def.Dir)
+	if c, ok := folder.(io.Closer); ok {
+		defer c.Close()
+	}
+	var entries []fs.DirEntry
+	if err == nil {
+		entries, err = fs.ReadDir(folder, ".")
+	}
 	if err != nil {
 		d.failAt(d.def.Dir, problemf(0, "reading the folder: %w", err))
 		return
@@ -212,21 +219,21 @@ func (l *loader) read(d *draft) {
 		return
 	case !has(containerfileName):
 		d.skip = "has no Containerfile"
-		l.readName(d, entries)
+		d.readName(folder, entries)
 		return
 	case !has(manifestName):
 		d.skip = noPackageTOML
 		return
 	}
-	for _, e := range checkFolder(l.tree, d.def, entries) {
+	for _, e := range checkFolder(folder, d.def, entries) {
 		d.failAt(e.File, problem{e.Line, e.Err})
 	}
 	var problems []problem
-	if d.def.Containerfile, problems = l.readFile(d.def.Dir, containerfileName, entries); problems == nil {
+	if d.def.Containerfile, problems = readFile(folder, containerfileName, entries); problems == nil {
 		d.file, problems = parseContainerfile(d.def.Containerfile)
 	}
 	d.fail(containerfileName, problems...)
-	if d.def.PackageTOML, problems = l.readFile(d.def.Dir, manifestName, entries); problems == nil {
+	if d.def.PackageTOML, problems = readFile(folder, manifestName, entries); problems == nil {
 		d.manifest, problems = parseManifest(d.def.PackageTOML)
 	}
 	d.fail(manifestName, problems...)
@@ -238,8 +245,8 @@ func (l *loader) read(d *draft) {
 
 // readName reads the name of a definition that is skipped, for messages. Its errors are
 // not reported.
-func (l *loader) readName(d *draft, entries []fs.DirEntry) {
-	data, problems := l.readFile(d.def.Dir, manifestName, entries)
+func (d *draft) readName(folder fs.FS, entries []fs.DirEntry) {
+	data, problems := readFile(folder, manifestName, entries)
 	if problems != nil {
 		return
 	}
@@ -252,12 +259,12 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // readFile reads a regular file of bounded size and nothing else: a link could lead
 // elsewhere, and a pipe would never end.
-func (l *loader) readFile(dir, name string, entries []fs.DirEntry) ([]byte, []problem) {
+func readFile(folder fs.FS, name string, entries []fs.DirEntry) ([]byte, []problem) {
 	i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
 	if !entries[i].Type().IsRegular() {
 		return nil, []problem{problemf(0, "not a regular file")}
 	}
-	f, err := l.tree.Open(dir + "/" + name)
+	f, err := folder.Open(name)
 	if err != nil {
 		return nil, []problem{problemf(0, "reading it: %w", err)}
 	}

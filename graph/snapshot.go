@@ -39,7 +39,7 @@ type File struct {
 // are errors; Load finds all of them too. The tree must be an [fs.ReadLinkFS] to hold
 // links.
 func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
-	s := &snapshot{tree: tree, def: d}
+	s := &snapshot{tree: tree, dir: d.Dir, def: d}
 	if err := s.walk(""); err != nil {
 		return nil, fmt.Errorf("reading the folder of %q: %w", d.Dir, err)
 	}
@@ -48,9 +48,9 @@ func Snapshot(tree fs.FS, d *Definition) ([]File, error) {
 }
 
 // checkFolder finds what Snapshot would refuse, without reading files. Entries are those
-// of the definition's folder.
-func checkFolder(tree fs.FS, d *Definition, entries []fs.DirEntry) []*FileError {
-	s := &snapshot{tree: tree, def: d}
+// of folder, which is the definition's.
+func checkFolder(folder fs.FS, d *Definition, entries []fs.DirEntry) []*FileError {
+	s := &snapshot{tree: folder, def: d}
 	return s.check("", entries)
 }
 
@@ -64,7 +64,7 @@ func (s *snapshot) check(dir string, entries []fs.DirEntry) (errs []*FileError) 
 		err := s.checkEntry(path, e)
 		if err == nil && e.IsDir() {
 			var below []fs.DirEntry
-			if below, err = fs.ReadDir(s.tree, join(s.def.Dir, path)); err == nil {
+			if below, err = fs.ReadDir(s.tree, join(s.dir, path)); err == nil {
 				errs = append(errs, s.check(path, below)...)
 			}
 		}
@@ -100,7 +100,7 @@ func (s *snapshot) checkEntry(path string, e fs.DirEntry) error {
 		_, err := s.link(path)
 		return err
 	case 0:
-		f, err := s.tree.Open(join(s.def.Dir, path))
+		f, err := s.tree.Open(join(s.dir, path))
 		if err != nil {
 			return err
 		}
@@ -119,6 +119,7 @@ func checkName(name string) error {
 
 type snapshot struct {
 	tree    fs.FS
+	dir     string // the definition's folder in tree, "" if tree is that folder
 	def     *Definition
 	files   []File
 	entries int
@@ -143,7 +144,7 @@ func (s *snapshot) fits(info fs.FileInfo) error {
 }
 
 func (s *snapshot) link(path string) (string, error) {
-	target, err := fs.ReadLink(s.tree, join(s.def.Dir, path))
+	target, err := fs.ReadLink(s.tree, join(s.dir, path))
 	if err == nil && !utf8.ValidString(target) {
 		err = errors.New("it is a link to a name that is not UTF-8")
 	}
@@ -152,7 +153,7 @@ func (s *snapshot) link(path string) (string, error) {
 
 // walk reads the folder dir, "" being the definition's.
 func (s *snapshot) walk(dir string) error {
-	entries, err := fs.ReadDir(s.tree, join(s.def.Dir, dir))
+	entries, err := fs.ReadDir(s.tree, join(s.dir, dir))
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (s *snapshot) data(path string, size int64) ([]byte, error) {
 	case path == manifestName && s.def.PackageTOML != nil:
 		return s.def.PackageTOML, nil
 	}
-	f, err := s.tree.Open(join(s.def.Dir, path))
+	f, err := s.tree.Open(join(s.dir, path))
 	if err != nil {
 		return nil, err
 	}

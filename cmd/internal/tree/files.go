@@ -27,6 +27,23 @@ type rootFS interface {
 
 func filesOf(root *os.Root) files { return files{root.FS().(rootFS), root} }
 
+// folder is one folder of a checkout, to be closed. No link leads out of it.
+type folder struct {
+	rootFS
+	root *os.Root
+}
+
+func (f folder) Close() error { return f.root.Close() }
+
+// Sub opens a folder, so that the way to it is gone once for all files that are read.
+func (f files) Sub(name string) (fs.FS, error) {
+	root, err := f.root.OpenRoot(filepath.FromSlash(name))
+	if err != nil {
+		return nil, err
+	}
+	return folder{root.FS().(rootFS), root}, nil
+}
+
 // ReadDir reads a folder. That of a stage holds hundreds of definitions: it is read
 // without the lstat of each that os.Root makes, because the kernel names the type of an
 // entry with its name, and the loader wants no more (BenchmarkNoOp).
