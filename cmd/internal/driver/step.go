@@ -264,6 +264,7 @@ func (r *run) commit(ctx context.Context, job buildkit.Job, img *buildkit.Image,
 	if err != nil {
 		return cache.Layout{}, err
 	}
+	defer r.imports.forget(job.Ref)
 	layout, err := job.Into.Commit(ctx, oci.Descriptor{
 		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
 	}, img.Annotations)
@@ -302,7 +303,7 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 	}
 	job := buildkit.Job{
 		Ref: o.Ref, Request: s.Request, Files: snap.Files,
-		Deps: map[string]cache.Layout{}, NoCache: r.noCache(s), Offline: r.opts.Offline,
+		Deps: make(map[string]cache.Layout, len(o.Deps)), NoCache: r.noCache(s), Offline: r.opts.Offline,
 	}
 	if r.opts.Span != nil {
 		job.Span = r.opts.Span(o.Ref.String())
@@ -312,13 +313,14 @@ func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, c
 			Name: src.File, Path: filepath.Join(r.Dir, filepath.FromSlash(src.Path)), Hash: src.Hash,
 		})
 	}
-	var deps cache.Deps
-	for _, d := range o.Deps {
+	deps := make(cache.Deps, len(o.Deps))
+	for i, d := range o.Deps {
 		l, err := r.dependency(ctx, e, d)
 		if err != nil {
 			return job, cache.Record{}, err
 		}
-		job.Deps[d.String()], deps = l, append(deps, cache.Dep{Output: d.String(), Images: l.Manifests})
+		name := d.String()
+		job.Deps[name], deps[i] = l, cache.Dep{Output: name, Images: l.Manifests}
 	}
 	if job.Images, err = pulledImages(r.Store, s.Request); err != nil {
 		return job, cache.Record{}, err
