@@ -309,12 +309,9 @@ func (r *run) skip(s *plan.Step, cause graph.Ref) {
 // snapshotDefinitions reads the definitions of the plan, so that an edit during the run
 // changes neither what is built nor what is judged.
 func snapshotDefinitions(t *tree.Tree, p *plan.Plan) error {
-	for _, s := range p.Steps {
-		if _, err := t.Snapshot(s.Output.Definition); err != nil {
-			return err
-		}
-	}
-	return nil
+	errs := make([]error, len(p.Steps))
+	tree.Parallel(len(p.Steps), func(i int) { _, errs[i] = t.Snapshot(p.Steps[i].Output.Definition) })
+	return cmp.Or(errs...)
 }
 
 // pullImages pulls the images that s names into the store, unless it has them, and waits
