@@ -103,7 +103,7 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 // this run would (without the cache, if that was asked for). It compares the record's
 // times only for equality: the clock may have been set.
 func (r *run) builtByOther(s *plan.Step) (bool, error) {
-	rec, err := r.Look().Record(s.Output)
+	rec, err := r.RecordNow(s.Output)
 	if err != nil || rec.Finished.Equal(s.LastFinished) || r.noCache(s) && !rec.NoCache || r.notOnEach(s, rec) != "" {
 		return false, nil
 	}

@@ -92,6 +92,22 @@ func (v *View) entry(o *graph.Output) *entry {
 	return at.Load()
 }
 
+// absentError says that an output has no record, or no layout. Before a first build that is
+// so of all outputs, and the error of the system that it stands for is ten times as large.
+type absentError struct{ what, output string }
+
+func (e *absentError) Error() string { return "there is no " + e.what + e.output }
+
+func (e *absentError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// absent returns an *absentError for an error that something does not exist, or err.
+func absent(err error, what, output string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &absentError{what, output}
+	}
+	return err
+}
+
 // lookAhead reads entries before the graph is known: of the outputs that sx saw last
 // time. It goes no further once ctx is done.
 func lookAhead(ctx context.Context, store *cache.Store) map[string]*entry {
@@ -114,7 +130,7 @@ func lookAhead(ctx context.Context, store *cache.Store) map[string]*entry {
 func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, error) {
 	e.recordOnce.Do(func() {
 		rec, err := store.Record(output)
-		if e.recordErr = err; err == nil {
+		if e.recordErr = absent(err, "a record of ", output); err == nil {
 			e.record = &rec
 		}
 	})
@@ -127,7 +143,7 @@ func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, err
 func (e *entry) check(store *cache.Store, output string) (cache.Layout, error) {
 	e.checkOnce.Do(func() {
 		l, at, err := store.CheckTime(output)
-		if e.checkErr = err; err == nil {
+		if e.checkErr = absent(err, "out/", output); err == nil {
 			e.checked.Store(&checked{l, at})
 		}
 	})
@@ -154,6 +170,14 @@ func (v *View) Hub(o *graph.Output) (cache.Record, bool) {
 		return cache.Record{}, false
 	}
 	return *e.hub, true
+}
+
+// RecordNow is [View.Record] of a new View.
+func (t *Tree) RecordNow(o *graph.Output) (cache.Record, error) {
+	if t.InHub != nil {
+		return t.Look().Record(o)
+	}
+	return t.Store.Record(o.String())
 }
 
 // hubLayout returns what out/ would hold if it had the image in the hub.
@@ -191,7 +215,7 @@ func (e *entry) readLayout(store *cache.Store, output string) (cache.Layout, err
 	}
 	e.readOnce.Do(func() {
 		l, err := store.Read(output)
-		if e.readErr = err; err == nil {
+		if e.readErr = absent(err, "out/", output); err == nil {
 			e.read = &l
 		}
 	})
