@@ -43,7 +43,9 @@ func (c *claims) take(steps []*plan.Step) (wait func(context.Context)) {
 			if !c.needed(s) {
 				continue
 			}
-			unlock(taken)
+			for _, c := range taken {
+				c.release()
+			}
 			c.waiting(held.Error())
 			return func(ctx context.Context) { c.await(ctx, held.Output) }
 		}
@@ -71,11 +73,9 @@ func timeLock(steps []*plan.Step, now func() time.Time, wait func(context.Contex
 	}
 }
 
-func unlock(claims map[*plan.Step]claim) {
-	for _, c := range claims {
-		if c.lock != nil {
-			c.lock.Unlock()
-		}
+func (c claim) release() {
+	if c.lock != nil {
+		c.lock.Unlock()
 	}
 }
 
@@ -103,10 +103,11 @@ func (c *claims) await(ctx context.Context, output string) {
 	}
 }
 
-// of returns what take did for s; release unlocks it.
+// of returns what take did for s, and forgets it; release unlocks it.
 func (c *claims) of(s *plan.Step) (release func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	taken := c.held[s]
-	return func() { unlock(map[*plan.Step]claim{s: taken}) }, taken.err
+	delete(c.held, s)
+	return taken.release, taken.err
 }
