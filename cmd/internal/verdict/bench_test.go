@@ -26,6 +26,8 @@ func BenchmarkCount(b *testing.B) {
 			for b.Loop() {
 				s.uncounted = true
 				s.count()
+				s.unmarked = true
+				s.mark()
 			}
 		})
 	}

@@ -40,13 +40,15 @@ type inputs struct {
 	byID      map[inputID]*input
 	order     []*input
 	engines   engines
-	uncounted bool // some inputs have no counts yet
+	uncounted bool // some inputs have no count of unproven ones yet
+	unmarked  bool // for some it is not known which engines they rest on
 }
 
 // basis is what a build here rests on.
 type basis struct {
 	// given counts the inputs that are not proven: the outputs in the closure, by digest,
-	// that were not built here from the tree's definitions, with the published digest.
+	// that were not built here from the tree's definitions, with the published digest. It
+	// is 0 unless basisOf was to count.
 	given     int
 	deviation string   // says that an input was not made by the tree's definitions
 	on, each  []Engine // see [Verdict]
@@ -54,12 +56,17 @@ type basis struct {
 }
 
 // basisOf returns what the build of o rests on, which has the manifests ms and a proof.
-func (j *Judge) basisOf(o *graph.Output, ms []oci.Manifest) basis {
+// Counting is for a MATCH: in a tree of which nothing is published it takes long.
+func (j *Judge) basisOf(o *graph.Output, ms []oci.Manifest, count bool) basis {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in := j.input(o.String(), o, ms)
-	j.inputs.count()
-	b := basis{given: in.unproven, deviation: in.deviation}
+	b := basis{deviation: in.deviation}
+	if count {
+		j.inputs.count()
+		b.given = in.unproven
+	}
+	j.inputs.mark()
 	b.on, b.each = j.supports(in)
 	if len(b.on) > 0 || len(b.each) > 0 {
 		for _, n := range in.builders {
@@ -254,21 +261,19 @@ func (s *inputs) add(name string, o *graph.Output, d oci.Digest, fill func(*inpu
 	in := &input{digest: d}
 	s.put(name, o, in)
 	fill(in)
-	s.order, s.uncounted = append(s.order, in), true
+	s.order, s.uncounted, s.unmarked = append(s.order, in), true, true
 	return in
 }
 
-// count sets how many unproven inputs each input has in its closure, and which engines it
-// rests on.
-func (s *inputs) count() {
-	if !s.uncounted {
+// mark sets which engines each input rests on.
+func (s *inputs) mark() {
+	if !s.unmarked {
 		return
 	}
-	s.uncounted = false
+	s.unmarked = false
 	for _, in := range s.order {
-		in.unproven, in.engines = 0, nil
+		in.engines = nil
 	}
-	s.countUnproven()
 	if len(s.engines.all) == 1 && s.engines.embedded(0) {
 		return
 	}
@@ -277,9 +282,17 @@ func (s *inputs) count() {
 	}
 }
 
-// countUnproven goes over all inputs once for every 64 that are unproven. Each of them has
-// a bit; an input collects the bits of its closure, and counts those of its deps.
-func (s *inputs) countUnproven() {
+// count sets how many unproven inputs each input has in its closure. It goes over all inputs
+// once for every 64 that are unproven. Each of them has a bit; an input collects the bits of
+// its closure, and counts those of its deps.
+func (s *inputs) count() {
+	if !s.uncounted {
+		return
+	}
+	s.uncounted = false
+	for _, in := range s.order {
+		in.unproven = 0
+	}
 	var round []*input
 	for i, in := range s.order {
 		if !in.proven {

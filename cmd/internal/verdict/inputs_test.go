@@ -34,9 +34,11 @@ func TestInputsAreCountedOnce(t *testing.T) {
 				all = append(all, in)
 				if i%100 == 50 {
 					s.count() // more may come afterwards
+					s.mark()
 				}
 			}
 			s.count()
+			s.mark()
 			for i, in := range all {
 				if len(in.builders) > 0 {
 					checkInput(t, &s, in, fmt.Sprintf("share %v, %d engines, input %d", share, engines, i))

@@ -150,10 +150,11 @@ func (j *Judge) judgeListed(o *graph.Output, layout cache.Layout, err error) Ver
 		v.Word, v.Note = Unproven, "its engine does not produce StageX's bytes (probe "+rec.Engine.Probe+")"
 		return v
 	}
-	b := j.basisOf(o, layout.Manifests)
+	matches := published && v.Got == v.Want
+	b := j.basisOf(o, layout.Manifests, matches)
 	v.Builders = b.builders
 	switch {
-	case published && v.Got == v.Want:
+	case matches:
 		j.match(&v, rec, b)
 		return v
 	case b.deviation != "": // its digest says nothing about the tree's definitions
