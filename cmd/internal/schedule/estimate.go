@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// meter limits estimates to one a second and to a twentieth of the time. Between two
+// meter limits estimates to one a second and to a hundredth of the time. Between two
 // estimates the display counts down by the clock.
 type meter struct {
 	next time.Time
@@ -16,7 +16,7 @@ type meter struct {
 
 const (
 	estimateEvery = time.Second
-	estimateShare = 20
+	estimateShare = 100
 )
 
 // reportEstimate calls Estimate, now or as soon as the meter allows. Only Run calls it.
