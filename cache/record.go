@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -179,8 +178,8 @@ func formatRecord(r Record, key disk.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac := hex.EncodeToString(key.MAC(recordPurpose, body))
-	return json.Marshal(recordFile{recordVersion, mac, body})
+	// As json.Marshal(recordFile{…}), which would compact and escape the body again.
+	return fmt.Appendf(nil, `{"version":%d,"mac":"%x","record":%s}`, recordVersion, key.MAC(recordPurpose, body), body), nil
 }
 
 // parseRecord reads a record's file. The MAC is checked before the record is decoded.

@@ -66,6 +66,30 @@ func TestRecordWithoutAddress(t *testing.T) {
 	}
 }
 
+// A record's file is what json.Marshal makes of a recordFile, and a proof is the same file.
+func TestRecordFile(t *testing.T) {
+	s := newStore(t)
+	r := sample("core-x", BuiltHere, "<&>\u2028\"\\")
+	r.From, r.Deps = "<&>\u2028\"\\\xff", append(r.Deps, Dep{"core-é<", nil})
+	must(0, s.PutRecord(r))(t)
+	data := must(os.ReadFile(s.recordPath("core-x")))(t)
+	body := must(json.Marshal(r))(t)
+	mac := fmt.Sprintf("%x", s.key.MAC(recordPurpose, body))
+	if want := must(json.Marshal(recordFile{recordVersion, mac, body}))(t); string(data) != string(want) {
+		t.Errorf("got %s\nwant %s", data, want)
+	}
+	for range 2 { // also if it is recorded again
+		record, proof := must(os.Stat(s.recordPath("core-x")))(t), must(os.Stat(s.proofPath("core-x", r.Manifests[0].Digest)))(t)
+		if !os.SameFile(record, proof) {
+			t.Error("the proof is another file")
+		}
+		must(0, s.PutRecord(r))(t)
+	}
+	if left := must(os.ReadDir(s.Dir("tmp")))(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestPutRecordRefuses(t *testing.T) {
 	s := newStore(t)
 	for name, change := range map[string]func(*Record){
@@ -139,8 +163,10 @@ func TestProofFallsBackToRecord(t *testing.T) {
 	must(0, s.PutRecord(want))(t)
 	d := want.Manifests[0].Digest
 	for name, lose := range map[string]func() error{
-		"damaged": func() error { return os.WriteFile(s.proofPath("core-x", d), []byte("{"), 0o600) },
-		"gone":    func() error { return os.RemoveAll(s.Dir("proofs")) },
+		"damaged": func() error { // the record is a name of the same file
+			return errors.Join(os.Remove(s.proofPath("core-x", d)), os.WriteFile(s.proofPath("core-x", d), []byte("{"), 0o600))
+		},
+		"gone": func() error { return os.RemoveAll(s.Dir("proofs")) },
 	} {
 		must(0, lose())(t)
 		got, ok := s.Proof("core-x", d)

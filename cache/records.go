@@ -24,7 +24,7 @@ import (
 //
 //	records/<output>.json        of the layout in out/ now
 //	proofs/<output>/<hex>.json   for each manifest digest that was ever built here,
-//	                             the last record with it
+//	                             the last record with it, a hard link
 //	hub/<output>.json            of an image in a hub that out/ has not
 //	inputs/<key>                 the inputs that a key is the hash of
 type records struct {
@@ -67,20 +67,28 @@ func (s *records) PutRecord(r Record) error {
 		return fmt.Errorf("recording output %q: %w", r.Output, err)
 	}
 	if r.Origin == BuiltHere {
-		if err := s.putProofs(r, data); err != nil {
+		proofs, err := s.proofPaths(r)
+		if err == nil {
+			err = s.writeRecord(r, data, proofs)
+		}
+		if err != nil {
 			return fmt.Errorf("recording output %q: %w", r.Output, err)
 		}
-	} else if old, err := s.Record(r.Output); err == nil && old.Origin == BuiltHere &&
+		return nil
+	}
+	if old, err := s.Record(r.Output); err == nil && old.Origin == BuiltHere &&
 		old.Key == r.Key && slices.Equal(old.Manifests, r.Manifests) {
 		return nil
 	}
-	return s.writeRecord(r, data)
+	return s.writeRecord(r, data, nil)
 }
 
 // writeRecord writes the file of r, and remembers r: verdicts and plans need not read it.
-func (s *records) writeRecord(r Record, data []byte) error {
+// The proofs are names of the same file: it has them before it is the record, so that a
+// kill in between loses nothing.
+func (s *records) writeRecord(r Record, data []byte, proofs []string) error {
 	path := s.recordPath(r.Output)
-	st, err := disk.WriteSealed(path, data, 0o600, s.Dir("tmp"), time.Now().Add(-memo.Past))
+	st, err := disk.WriteLinked(path, proofs, data, 0o600, s.Dir("tmp"), time.Now().Add(-memo.Past))
 	if err != nil {
 		return err
 	}
@@ -112,18 +120,15 @@ func (r Record) has(d oci.Digest) bool {
 	return slices.ContainsFunc(r.Manifests, func(m oci.Manifest) bool { return m.Digest == d })
 }
 
-// putProofs runs before the record is written, so that a kill in between loses nothing.
-func (s *records) putProofs(r Record, data []byte) error {
-	folder := s.Dir("proofs", r.Output)
-	if err := disk.EnsurePrivate(folder); err != nil {
-		return err
+// proofPaths returns where the proofs of r lie, in a folder that is there.
+func (s *records) proofPaths(r Record) (paths []string, err error) {
+	if _, err := disk.MakePrivate(s.Dir("proofs", r.Output)); err != nil {
+		return nil, err
 	}
 	for _, m := range r.Manifests {
-		if err := disk.WriteFile(s.proofPath(r.Output, m.Digest), data, 0o600, s.Dir("tmp")); err != nil {
-			return err
-		}
+		paths = append(paths, s.proofPath(r.Output, m.Digest))
 	}
-	return disk.SyncDir(s.Dir("proofs"))
+	return paths, disk.SyncDir(s.Dir("proofs"))
 }
 
 // Keys returns the keys of all records and proofs of the outputs that wanted
