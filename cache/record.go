@@ -174,7 +174,7 @@ func formatRecord(r Record, key disk.Key) ([]byte, error) {
 		return nil, err
 	}
 	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
-	body, err := json.Marshal(r)
+	body, err := marshalRecord(r)
 	if err != nil {
 		return nil, err
 	}

@@ -34,12 +34,15 @@ func DigestFromSum(sum [sha256.Size]byte) Digest { return Digest{sum} }
 
 // String returns "sha256:<64 hex>", or "" for the zero digest.
 func (d Digest) String() string {
+	var room [len(digestPrefix) + 2*sha256.Size]byte
+	return string(d.append(room[:0]))
+}
+
+func (d Digest) append(b []byte) []byte {
 	if d.IsZero() {
-		return ""
+		return b
 	}
-	var text [len(digestPrefix) + 2*sha256.Size]byte // one allocation, not three
-	hex.Encode(text[copy(text[:], digestPrefix):], d.sum[:])
-	return string(text[:])
+	return hex.AppendEncode(append(b, digestPrefix...), d.sum[:])
 }
 
 // Hex returns the 64 hexadecimal digits alone, as digests/ lists them.
@@ -59,7 +62,12 @@ func (d Digest) Sum() [sha256.Size]byte { return d.sum }
 func (d Digest) IsZero() bool { return d == Digest{} }
 
 // MarshalText is String.
-func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+func (d Digest) MarshalText() ([]byte, error) {
+	return d.append(make([]byte, 0, len(digestPrefix)+2*sha256.Size)), nil
+}
+
+// AppendText appends String.
+func (d Digest) AppendText(b []byte) ([]byte, error) { return d.append(b), nil }
 
 // UnmarshalText is ParseDigest, with empty text for the zero digest.
 func (d *Digest) UnmarshalText(text []byte) error {
