@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codeberg.org/stagex/sx/cache"
+	"codeberg.org/stagex/sx/cache/disk"
 )
 
 // The log of a build is .sx/logs/<output>/<time>.log: the escaped output of the
@@ -34,25 +35,19 @@ type Writer struct {
 
 // Create starts a log and removes the oldest ones of the output.
 func Create(store *cache.Store, output string, at time.Time) (*Writer, error) {
-	dir, err := store.Folder(logsDir, output)
-	if err != nil {
+	if _, err := store.Folder(logsDir); err != nil {
 		return nil, err
 	}
-	old, err := os.ReadDir(dir) // by name, and so by time
+	dir := store.Dir(logsDir, output)
+	made, err := disk.MakePrivate(dir)
+	if err == nil && !made {
+		at, err = removeOldest(dir, at)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if len(old) > 0 { // the clock may have been set back since
-		if last, err := logTimeOf(old[len(old)-1].Name()); err == nil && !at.After(last) {
-			at = last.Add(1)
-		}
-	}
-	for len(old) >= keptLogs {
-		os.Remove(filepath.Join(dir, old[0].Name()))
-		old = old[1:]
 	}
 	l := &Writer{Path: filepath.Join(dir, at.UTC().Format(logTime)+logExt)}
-	l.f, err = os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	l.f, err = disk.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +56,28 @@ func Create(store *cache.Store, output string, at time.Time) (*Writer, error) {
 	holdLog(l.f)
 	return l, nil
 }
+
+// removeOldest makes room for one more log in dir. It returns its time: at, or later if
+// the clock was set back since the newest one.
+func removeOldest(dir string, at time.Time) (time.Time, error) {
+	old, err := os.ReadDir(dir) // by name, and so by time
+	if err != nil {
+		return at, err
+	}
+	if len(old) > 0 {
+		if last, err := logTimeOf(old[len(old)-1].Name()); err == nil && !at.After(last) {
+			at = last.Add(1)
+		}
+	}
+	for len(old) >= keptLogs {
+		os.Remove(filepath.Join(dir, old[0].Name()))
+		old = old[1:]
+	}
+	return at, nil
+}
+
+// Write adds output of the engine, which must be escaped.
+func (l *Writer) Write(p []byte) (int, error) { return l.f.Write(p) }
 
 func logTimeOf(name string) (time.Time, error) {
 	return time.Parse(logTime, strings.TrimSuffix(name, logExt))

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"codeberg.org/stagex/sx/buildkit"
@@ -94,7 +92,7 @@ func (r *run) attempt(ctx context.Context, c *connection, s *plan.Step, began ti
 	if err != nil {
 		return Result{Outcome: plan.Failed, Err: err}
 	}
-	res := r.buildWithRetries(ctx, c, s, log.Path, began)
+	res := r.buildWithRetries(ctx, c, s, log, began)
 	res.log = log
 	return res
 }
@@ -118,7 +116,7 @@ func (r *run) builtByOther(s *plan.Step) (bool, error) {
 // buildWithRetries builds s, and again if the engine is lost: the last time alone, so that
 // a build that ends the engine each time fails no other that runs beside it. Of several
 // engines another one tries again, see [engines.giveBack].
-func (r *run) buildWithRetries(ctx context.Context, c *connection, s *plan.Step, log string, began time.Time) Result {
+func (r *run) buildWithRetries(ctx context.Context, c *connection, s *plan.Step, log *buildlog.Writer, began time.Time) Result {
 	for try := 1 + r.engines.losses(s); ; try++ {
 		if try == maxTries {
 			r.outcomes.warn(fmt.Sprintf("%s: the engine was lost %d times while it was built; its last try waits until it is alone", s.Output.Ref, try-1))
@@ -126,20 +124,20 @@ func (r *run) buildWithRetries(ctx context.Context, c *connection, s *plan.Step,
 		res, lost, err := r.try(ctx, c, s, log, began, try == maxTries)
 		switch {
 		case err == nil:
-			res.Outcome, res.Log = plan.Built, log
+			res.Outcome, res.Log = plan.Built, log.Path
 			return res
 		case lost && try < maxTries:
 			continue
 		case lost:
 			err = c.lostAgain(err, try)
 		}
-		return Result{Outcome: plan.Failed, Err: c.asDiskFull(err), Log: log}
+		return Result{Outcome: plan.Failed, Err: c.asDiskFull(err), Log: log.Path}
 	}
 }
 
 // try builds s once, without any other build if alone. Lost reports that the engine went
 // away and was reached again.
-func (r *run) try(ctx context.Context, c *connection, s *plan.Step, log string, began time.Time, alone bool) (res Result, lost bool, err error) {
+func (r *run) try(ctx context.Context, c *connection, s *plan.Step, log *buildlog.Writer, began time.Time, alone bool) (res Result, lost bool, err error) {
 	defer c.exclusive.acquire(s, alone)() // released when an engine is reached again
 	e := c.current()
 	if e == nil {
@@ -198,16 +196,11 @@ func (r *run) needed(s *plan.Step) bool {
 
 // build runs the request, commits the result to out/ and records it. The result lacks the
 // outcome and the log.
-func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string, began time.Time) (Result, error) {
+func (r *run) build(ctx context.Context, s *plan.Step, e *engine, log *buildlog.Writer, began time.Time) (Result, error) {
 	job, rec, err := r.job(ctx, s, e)
 	if err != nil {
 		return Result{}, err
 	}
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return Result{}, err
-	}
-	defer log.Close()
 	job.Log = log
 	if r.opts.Escape != nil {
 		escaped := r.opts.Escape(log)
@@ -222,7 +215,7 @@ func (r *run) build(ctx context.Context, s *plan.Step, e *engine, logPath string
 		defer job.Into.Close()
 	}
 	job.HubTag = r.hub.tagFor(e, s.Output.Ref)
-	rec.Started, rec.Log = began, logPath
+	rec.Started, rec.Log = began, log.Path
 	asked := r.opts.Now()
 	img, err := e.Build(ctx, job)
 	if err != nil {

@@ -73,7 +73,7 @@ func RecordTiming(t *tree.Tree, p Timing) {
 	if err != nil {
 		return
 	}
-	f, err := os.OpenFile(t.Store.Dir(timingsFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	f, err := disk.OpenFile(t.Store.Dir(timingsFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		t.Log.Debug("noting how long a build took", zap.Error(err))
 		return
