@@ -2,7 +2,9 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"sync"
 
 	godigest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/umoci/pkg/hardening"
@@ -35,20 +37,48 @@ func verifying(r io.ReadCloser, d Digest, size int64) io.Reader {
 	return &hardening.VerifiedReadCloser{Reader: r, ExpectedDigest: godigest.Digest(d.String()), ExpectedSize: size}
 }
 
-// The bytes that CopyVerified reads at a time: most documents have some hundreds.
-const (
-	minCopy = 512
-	maxCopy = 32 << 10
-)
+// maxCopy is how many bytes CopyVerified reads at a time: nearly all documents have fewer.
+const maxCopy = 32 << 10
+
+var copyRooms = sync.Pool{New: func() any { return new([maxCopy + 1]byte) }}
 
 // CopyVerified copies exactly size bytes that have digest d. If r has others the
 // error is a *DamagedError. After an error w may have got any bytes.
-func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) error {
-	// Not through w's ReadFrom: that of io.Discard reads 8 KiB at a time.
-	buf := make([]byte, min(max(size, minCopy), maxCopy))
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, verifying(io.NopCloser(r), d, size), buf)
+func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) (err error) {
+	room := copyRooms.Get().(*[maxCopy + 1]byte)
+	defer copyRooms.Put(room)
+	if 0 <= size && size <= maxCopy {
+		err = copySmall(w, r, d, room[:size+1])
+	} else { // not through w's ReadFrom: that of io.Discard reads 8 KiB at a time
+		_, err = io.CopyBuffer(struct{ io.Writer }{w}, verifying(io.NopCloser(r), d, size), room[:maxCopy])
+	}
 	if errors.Is(err, hardening.ErrDigestMismatch) || errors.Is(err, hardening.ErrSizeMismatch) {
 		return &DamagedError{d, err}
 	}
+	return err
+}
+
+// copySmall is CopyVerified of what is read as a whole before it is written. Room has
+// place for one byte more than r should have. As in [Verified], the digest is compared
+// first, and it does not matter how reading fails after the last byte.
+func copySmall(w io.Writer, r io.Reader, d Digest, room []byte) error {
+	size, n := len(room)-1, 0
+	var err error
+	for n <= size && err == nil {
+		var more int
+		more, err = r.Read(room[n:])
+		n += more
+	}
+	if err != nil && err != io.EOF && n < size {
+		return err
+	}
+	data := room[:min(n, size)]
+	if got := DigestOf(data); got != d {
+		return fmt.Errorf("expected %s not %s: %w", d, got, hardening.ErrDigestMismatch)
+	}
+	if n != size {
+		return fmt.Errorf("expected %d bytes: %w", size, hardening.ErrSizeMismatch)
+	}
+	_, err = w.Write(data)
 	return err
 }
