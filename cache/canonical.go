@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 // canonical encodes v in the form that [NewKey] documents.
 func canonical(v any) ([]byte, error) {
-	once, err := compactJSON(v)
+	s := sorters.Get().(*sorter)
+	defer sorters.Put(s)
+	once, err := compactJSON(&s.buf, v)
 	if err != nil {
 		return nil, err
 	}
-	s := sorter{text: once, out: make([]byte, 0, len(once))}
+	s.text, s.at, s.out = once, 0, make([]byte, 0, len(once))
 	if s.value() && s.at == len(once) {
 		return s.out, nil
 	}
@@ -36,16 +39,17 @@ func canonicalTwice(once []byte) ([]byte, error) {
 	if err := checkIntegers(plain); err != nil {
 		return nil, err
 	}
-	sorted, err := compactJSON(plain)
+	sorted, err := compactJSON(new(bytes.Buffer), plain)
 	if err == nil && len(sorted) != len(once) {
 		err = errors.New("a string is not UTF-8 or is escaped without need, or an object names a member twice")
 	}
 	return sorted, err
 }
 
-func compactJSON(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
+// compactJSON encodes v into buf, which is emptied first.
+func compactJSON(buf *bytes.Buffer, v any) ([]byte, error) {
+	buf.Reset()
+	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
@@ -90,7 +94,13 @@ type sorter struct {
 	text []byte // compact and valid
 	at   int    // in text, what comes next
 	out  []byte
+
+	buf bytes.Buffer // has text
+	was []byte       // the members that sort puts in order
 }
+
+// sorters spare each key the buffers of the one before.
+var sorters = sync.Pool{New: func() any { return new(sorter) }}
 
 // member is a member of an object in out: name, colon and value.
 type member struct {
@@ -182,14 +192,14 @@ func (s *sorter) object() bool {
 func (s *sorter) sort(first int, members []member) bool {
 	byName := func(a, b member) int { return bytes.Compare(a.name[1:len(a.name)-1], b.name[1:len(b.name)-1]) }
 	if !slices.IsSortedFunc(members, byName) {
-		was := slices.Clone(s.out[first:])
+		s.was = append(s.was[:0], s.out[first:]...)
 		slices.SortFunc(members, byName)
 		s.out = s.out[:first]
 		for i, m := range members {
 			if i > 0 {
 				s.out = append(s.out, ',')
 			}
-			s.out = append(s.out, was[m.start-first:m.end-first]...)
+			s.out = append(s.out, s.was[m.start-first:m.end-first]...)
 		}
 	}
 	for i := 1; i < len(members); i++ {

@@ -163,10 +163,8 @@ func TestProofFallsBackToRecord(t *testing.T) {
 	must(0, s.PutRecord(want))(t)
 	d := want.Manifests[0].Digest
 	for name, lose := range map[string]func() error{
-		"damaged": func() error { // the record is a name of the same file
-			return errors.Join(os.Remove(s.proofPath("core-x", d)), os.WriteFile(s.proofPath("core-x", d), []byte("{"), 0o600))
-		},
-		"gone": func() error { return os.RemoveAll(s.Dir("proofs")) },
+		"damaged": func() error { return disk.WriteFile(s.proofPath("core-x", d), []byte("{"), 0o600, "") },
+		"gone":    func() error { return os.RemoveAll(s.Dir("proofs")) },
 	} {
 		must(0, lose())(t)
 		got, ok := s.Proof("core-x", d)

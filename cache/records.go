@@ -157,6 +157,9 @@ func (s *records) readRecord(path, output string) (Record, error) {
 	if r, ok := s.knownRecord(path, output); ok {
 		return r, nil
 	}
+	if _, err := disk.StatPath(path); errors.Is(err, fs.ErrNotExist) { // in a first build, of each output
+		return Record{}, &fs.PathError{Op: "reading record", Path: path, Err: fs.ErrNotExist}
+	}
 	name, _ := s.memoName(path)
 	remember := observe(s.memo, name)
 	data, err := disk.ReadFile(path, recordLimit)
@@ -207,13 +210,16 @@ func (s *records) PutInputs(v any) (Key, error) {
 	if s.readOnly != nil {
 		return key, fmt.Errorf("keeping inputs: %w", s.readOnly)
 	}
-	if _, err := s.readInputs(key); err == nil {
-		return key, nil
+	path := s.inputsPath(key)
+	if _, err := disk.StatPath(path); err == nil {
+		if _, err := s.readInputs(key); err == nil {
+			return key, nil
+		}
 	}
 	if _, err := s.Folder("inputs"); err != nil {
 		return key, err
 	}
-	return key, disk.WriteFile(s.inputsPath(key), data, 0o600, s.Dir("tmp"))
+	return key, disk.WriteFile(path, data, 0o600, s.Dir("tmp"))
 }
 
 // Inputs reads the value that PutInputs kept under a key into v. If there is no such
