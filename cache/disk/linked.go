@@ -20,9 +20,10 @@ func MakePrivate(path string) (made bool, err error) {
 	return true, os.Chmod(path, 0o700)
 }
 
-// WriteLinked is WriteSealed of a file that also gets other names, before it gets path: a
-// kill in between leaves the other names at most. Whatever has one of them is replaced. On
-// a filesystem without hard links each name is that of a copy.
+// WriteLinked is WriteFile, gives the file that mtime, and returns the stamp that it had
+// before it was renamed. The file also gets the other names, whatever has them now, and
+// their folders are synced before it gets path. On a filesystem without hard links each
+// other name is that of a copy.
 func WriteLinked(path string, others []string, data []byte, perm fs.FileMode, tmpDir string, mtime time.Time) (Stamp, error) {
 	return writeLinked(unix.Link, path, others, data, perm, tmpDir, mtime)
 }
