@@ -53,8 +53,15 @@ type unknownKey struct {
 }
 
 var (
+	topKeys     = []string{"package", "sources"}
 	packageKeys = []string{"name", "version", "version_from", "description", "license", "website", "subpackages", "platforms"}
 	sourceKeys  = []string{"hash", "version", "file", "format", "git_sha", "mirrors"}
+)
+
+// The keys that are known in each table on the way to a value; nil: any.
+var (
+	packageLevels = [][]string{topKeys, packageKeys}
+	sourceLevels  = [][]string{topKeys, nil, sourceKeys}
 )
 
 // problem is an error with its line in the file that is being read, 0 for the whole file.
@@ -103,9 +110,9 @@ func (m *manifest) findUnknown() {
 // unknownPart is how much of key it takes to say that it is unknown, and what is
 // known there; 0 for a key that is known.
 func unknownPart(key toml.Key) (int, []string) {
-	levels := [][]string{{"package", "sources"}, packageKeys}
+	levels := packageLevels
 	if key[0] == "sources" {
-		levels = [][]string{{"package", "sources"}, nil, sourceKeys}
+		levels = sourceLevels
 	}
 	for i, name := range key {
 		switch {

@@ -109,7 +109,7 @@ func (d *definitions) number(g *graph.Graph) {
 	for i, def := range definitions {
 		d.numbered[i] = d.known[def.Dir]
 	}
-	clear(d.known)
+	d.known, d.seen = map[string]recalled{}, map[string]memo.Observation{} // an empty map keeps the room that it had
 }
 
 // recalled is what is known of a definition that was not read.

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,5 +54,40 @@ func write(t *testing.T, path, text string) {
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSub: a folder has its files, and no link leads out of it.
+func TestSub(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/packages/core/a/text", "inside")
+	write(t, dir+"/packages/core/b/text", "outside")
+	for name, target := range map[string]string{"near": "text", "out": "../b/text", "far": dir + "/packages/core/b/text"} {
+		if err := os.Symlink(target, filepath.Join(dir, "packages/core/a", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree, err := Open(t.Context(), dir, Options{KeyFile: t.TempDir() + "/key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	folder, err := fs.Sub(tree.FS, "packages/core/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"text": "inside", "near": "inside", "out": "", "far": "", "../b/text": ""} {
+		if data, err := fs.ReadFile(folder, name); string(data) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", name, data, err, want)
+		}
+	}
+	if err := folder.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := fs.ReadFile(folder, "text"); err == nil {
+		t.Error("it can be read after Close")
+	}
+	if _, err := fs.Sub(tree.FS, "packages/core/c"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 }
