@@ -78,6 +78,9 @@ func detectSyntax(data []byte) (ref, command string, at []parser.Range, ok bool)
 	return parser.DetectSyntax(data)
 }
 
+// noLinter reports nothing, so that nothing changes it.
+var noLinter = linter.New(&linter.Config{})
+
 // parseInstructions turns a panic of the parser, whose input is not trusted, into an
 // error.
 func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.Stage, args []instructions.ArgCommand, err error) {
@@ -93,7 +96,7 @@ func parseInstructions(data []byte) (ast *parser.Result, stages []instructions.S
 		err = fmt.Errorf("more than %d instructions", maxInstructions)
 		return nil, nil, nil, parser.WithLocation(err, nodes[maxInstructions].Location())
 	}
-	stages, args, err = instructions.Parse(ast.AST, linter.New(&linter.Config{}))
+	stages, args, err = instructions.Parse(ast.AST, noLinter)
 	if err == nil && len(stages) == 0 {
 		err = errors.New("no FROM in it")
 	}
@@ -121,7 +124,10 @@ func firstLine(ranges []parser.Range) int {
 }
 
 func (c *containerfile) readStage(s instructions.Stage) (buildStage, []problem) {
-	stage := buildStage{name: s.Name, base: s.BaseName, platform: s.Platform, line: firstLine(s.Location)}
+	stage := buildStage{
+		name: s.Name, base: s.BaseName, platform: s.Platform, line: firstLine(s.Location),
+		uses: make([]use, 0, len(s.Commands)), commands: make([]instructions.Command, 0, len(s.Commands)),
+	}
 	var problems []problem
 	if err := c.checkStageName(s.Name); err != nil {
 		problems = append(problems, problem{stage.line, err})

@@ -184,7 +184,7 @@ func (d *draft) failLate() {
 }
 
 func (d *draft) readSources() {
-	files := make(map[string]Source)
+	files := make(map[string]int) // by name: where among the sources
 	keys := make(map[string]string)
 	for _, key := range d.manifest.keys() {
 		s, problems := readSource(d.manifest, d.def, key)
@@ -192,10 +192,10 @@ func (d *draft) readSources() {
 			problems = append(problems, problemf(d.manifest.line("sources", key), "source %q: its build arguments are those of %q", key, other))
 		}
 		keys[strings.ToUpper(key)] = key
-		if other, ok := files[s.File]; ok && s.File != "" && other.Hash != s.Hash {
-			problems = append(problems, problemf(d.manifest.line("sources", key), "source %q: its file %q is also that of %q, with another hash", key, s.File, other.Key))
+		if other, ok := files[s.File]; ok && s.File != "" && d.def.Sources[other].Hash != s.Hash {
+			problems = append(problems, problemf(d.manifest.line("sources", key), "source %q: its file %q is also that of %q, with another hash", key, s.File, d.def.Sources[other].Key))
 		}
-		files[s.File] = s
+		files[s.File] = len(d.def.Sources)
 		d.def.Sources = append(d.def.Sources, s)
 		d.fail(manifestName, problems...)
 	}

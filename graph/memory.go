@@ -80,9 +80,12 @@ func (l *loader) forgetWrong() (any bool) {
 // recalled marks a draft that was not read.
 type recalled struct{ version string }
 
+// usualSize is what encode makes of most definitions, in bytes.
+const usualSize = 512
+
 // encode packs all that Load learnt of d.
 func (d *draft) encode() string {
-	var p pack.Packer
+	p := make(pack.Packer, 0, usualSize)
 	from := d.manifest.Package.VersionFrom
 	p.Bool(from != nil)
 	if from != nil {
