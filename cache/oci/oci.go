@@ -102,11 +102,22 @@ func ReadManifest(data []byte, mediaType string) (ManifestDocument, error) {
 	return m, checkDescriptors(append([]AnnotatedDescriptor{m.Config}, m.Layers...))
 }
 
+func decodeIndexOrManifest(data []byte) (doc document, err error) {
+	if err := CheckBounds(data); err != nil {
+		return doc, err
+	}
+	if doc, ok := readPlain(data); ok {
+		return doc, nil
+	}
+	err = DecodeDocument(data, &doc)
+	return doc, err
+}
+
 // parseDocument sets a missing media type to mediaType, which the descriptor gives,
 // and refuses another one.
 func parseDocument(data []byte, mediaType string) (document, error) {
-	var doc document
-	if err := DecodeDocument(data, &doc); err != nil {
+	doc, err := decodeIndexOrManifest(data)
+	if err != nil {
 		return doc, err
 	}
 	if doc.SchemaVersion != 2 || doc.FSLayers != nil {

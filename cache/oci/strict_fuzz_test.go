@@ -94,10 +94,14 @@ func BenchmarkReadIndex(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := ReadIndex(index, MediaTypeIndex); err != nil {
-			b.Fatal(err)
-		}
+	for name, text := range map[string][]byte{"plain": index, "other": bytes.Replace(index, []byte("linux"), []byte(`\u006cinux`), 1)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ReadIndex(text, MediaTypeIndex); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
