@@ -50,7 +50,7 @@ func (u *unpacker) layout() (l layout.Layout) {
 
 // packRecord packs r and, to the end, the sums that are vouched for with it.
 func packRecord(r Record, vouched [][32]byte) string {
-	var p packer
+	p := packer{make(pack.Packer, 0, 1<<9)}
 	p.Text(r.Output, string(r.Origin))
 	p.Sum(r.Key.sum)
 	p.manifests(r.Manifests)

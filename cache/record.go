@@ -2,6 +2,8 @@ package cache
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,12 +176,18 @@ func formatRecord(r Record, key disk.Key) ([]byte, error) {
 		return nil, err
 	}
 	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
-	body, err := marshalRecord(r)
+	// As json.Marshal(recordFile{…}), which would compact and escape the record again.
+	file := fmt.Appendf(make([]byte, 0, 1<<10+256*len(r.Deps)), `{"version":%d,"mac":"`, recordVersion)
+	mac := len(file)
+	file = append(file, make([]byte, hex.EncodedLen(sha256.Size))...)
+	file = append(file, `","record":`...)
+	body := len(file)
+	file, err := appendRecord(file, r)
 	if err != nil {
 		return nil, err
 	}
-	// As json.Marshal(recordFile{…}), which would compact and escape the body again.
-	return fmt.Appendf(nil, `{"version":%d,"mac":"%x","record":%s}`, recordVersion, key.MAC(recordPurpose, body), body), nil
+	hex.Encode(file[mac:], key.MAC(recordPurpose, file[body:]))
+	return append(file, '}'), nil
 }
 
 // parseRecord reads a record's file. The MAC is checked before the record is decoded.

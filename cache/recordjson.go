@@ -17,12 +17,13 @@ type recordWriter struct {
 	err error // of a time that JSON cannot have
 }
 
-// marshalRecord is json.Marshal.
-func marshalRecord(r Record) ([]byte, error) {
+// appendRecord appends what json.Marshal makes of r.
+func appendRecord(b []byte, r Record) ([]byte, error) {
 	if !r.Deps.sorted() { // the map of Deps.MarshalJSON sorts them
-		return json.Marshal(r)
+		body, err := json.Marshal(r)
+		return append(b, body...), err
 	}
-	w := recordWriter{out: make([]byte, 0, 2<<10)}
+	w := recordWriter{out: b}
 	w.record(&r)
 	return w.out, w.err
 }

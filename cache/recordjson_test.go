@@ -12,11 +12,11 @@ import (
 	"codeberg.org/stagex/sx/cache/oci"
 )
 
-// wantMarshalled compares marshalRecord with json.Marshal.
+// wantMarshalled compares appendRecord with json.Marshal.
 func wantMarshalled(t *testing.T, r Record) {
 	t.Helper()
 	want, werr := json.Marshal(r)
-	got, err := marshalRecord(r)
+	got, err := appendRecord(nil, r)
 	if (err == nil) != (werr == nil) || err == nil && string(got) != string(want) {
 		t.Errorf("got %s, %v\nwant %s, %v", got, err, want, werr)
 	}
