@@ -3,6 +3,8 @@
 //
 // The decoder is github.com/BurntSushi/toml. A scan before it finds lines and refuses texts
 // that would cost the decoder too much: nested tables take time in the square of their depth.
+// A plain file, see plain.go, needs no decoder: the fuzz test compares its values with the
+// decoder's.
 //
 // Start at [Parse].
 package tomlscan

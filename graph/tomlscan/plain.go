@@ -3,10 +3,10 @@ package tomlscan
 import "strings"
 
 // plainValues returns the values of a file that holds nothing but tables of texts and of
-// lists of texts, each in double quotes, printable ASCII without an escape, as nearly every
-// package.toml does. It reports false for every other file, which the decoder reads. (It
-// is for speed: the decoder takes more than all else that is done with a package.toml.) The
-// scan has found that the file is valid and its keys are plain, see [scanner].
+// lists of texts, in double quotes, of printable ASCII and without an escape, as nearly
+// every package.toml does. It reports false for any other file, which the decoder reads. The
+// scan has found no error, and its keys are not odd. (The decoder takes more time than all
+// else that is done with a package.toml.)
 func (f *File) plainValues(data []byte) (map[string]any, bool) {
 	for _, c := range data {
 		if (c < ' ' || c > '~') && c != '\n' && c != '\t' {

@@ -19,7 +19,9 @@ type scanner struct {
 	err    *Error // a limit that is exceeded
 	values int
 	paths  int
-	odd    bool // a key is not bare, is dotted before "=", or is named twice other than in the path of a header
+	// odd: a key is not bare, is dotted before "=", or is named twice other than in the
+	// path of a header. Then only the decoder knows the values, see plainValues.
+	odd bool
 }
 
 // scan reports whether it stopped before the end.
