@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"codeberg.org/stagex/sx/cache"
 	"codeberg.org/stagex/sx/cmd/internal/plan"
 	"codeberg.org/stagex/sx/cmd/internal/schedule"
 	"codeberg.org/stagex/sx/cmd/internal/tree"
@@ -50,7 +51,6 @@ type run struct {
 	engines  *engines
 	claims   *claims
 	outcomes *outcomes
-	imports  imports
 }
 
 // newRun returns a run that has not begun; close ends it. Steps are built from what from
@@ -323,6 +323,22 @@ func (r *run) pullImages(ctx context.Context, s *plan.Step) error {
 		}
 	}
 	return r.images.pull(ctx, s.Request)
+}
+
+// dependency returns what a step is built from on an engine: what out/ or the hub holds of
+// d or, in [Reproduce], the published image.
+func (r *run) dependency(ctx context.Context, e *engine, d graph.Ref) (cache.Layout, error) {
+	if r.hub != nil {
+		return r.hub.dependency(ctx, r.Look(), d, r.hub.uses(e))
+	}
+	if r.from != nil {
+		return r.from.layout(ctx, d, r.Published[d.String()])
+	}
+	l, err := r.Store.Import(ctx, d.String())
+	if err != nil {
+		return l, fmt.Errorf("reading the dependency out/%s: %w", d, err)
+	}
+	return l, nil
 }
 
 // fetchOptions returns the user's options with the paths and the status of this run.

@@ -257,7 +257,6 @@ func (r *run) commit(ctx context.Context, job buildkit.Job, img *buildkit.Image,
 	if err != nil {
 		return cache.Layout{}, err
 	}
-	defer r.imports.forget(job.Ref)
 	layout, err := job.Into.Commit(ctx, oci.Descriptor{
 		MediaType: img.Index.MediaType, Digest: index, Size: img.Index.Size,
 	}, img.Annotations)
