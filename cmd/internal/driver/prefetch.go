@@ -102,6 +102,9 @@ func (p *prefetcher) download(ctx context.Context, o fetch.Options) error {
 		p.failRest()
 	}
 	beside.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sources, p.owner = nil, nil // the run goes on for hours without them
 	return errors.Join(err, images)
 }
 
