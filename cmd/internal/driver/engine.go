@@ -91,7 +91,9 @@ func recordedProbe(v *tree.View, targets []graph.Ref, opts Options) (probe strin
 	}
 	known = true
 	here := recordedEngine(opts.Engines[0])
-	for _, o := range v.Graph.Order(targets) {
+	order := v.Graph.Order(targets)
+	tree.Parallel(len(order), func(i int) { v.Record(order[i]) }) // which the plan needs too
+	for _, o := range order {
 		rec, err := v.Record(o)
 		if err != nil || rec.Origin != cache.BuiltHere {
 			continue

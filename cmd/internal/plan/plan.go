@@ -190,6 +190,8 @@ func newSteps(v *tree.View, front frontier, opts Options) []*Step {
 			if rec.Origin == cache.BuiltHere {
 				s.LastDuration = max(rec.Finished.Sub(rec.Started), 0)
 			}
+		} else {
+			v.Layout(o) // see recordOf
 		}
 		v.Load(o, s.Request.Platforms)
 	})

@@ -176,7 +176,7 @@ func (t *Tree) Parts(o *graph.Output, req graph.Request, deps cache.Deps, probe 
 
 // ImageSets gives the images of each dependency as "<platform> <digest>".
 func ImageSets(deps cache.Deps) map[string]map[string]bool {
-	sets := map[string]map[string]bool{}
+	sets := make(map[string]map[string]bool, len(deps))
 	for _, dep := range deps {
 		set := map[string]bool{}
 		for _, m := range dep.Images {
