@@ -46,7 +46,7 @@ func (o *outcomes) of(p *plan.Plan) (results []Result) {
 func (o *outcomes) finish(s *plan.Step, res Result) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	res.Ref = s.Output.Ref
+	res.Ref, res.log = s.Output.Ref, nil
 	o.note(res)
 	o.status.Finish(s, res)
 }
