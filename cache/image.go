@@ -178,7 +178,7 @@ type known struct {
 // recently is how long Import believes what it has found. An output that many are built
 // from is asked for many times a second, and in between nothing rests on the answer: a blob
 // is checked again when it is handed to an engine, and a record names the digests that were.
-const recently = 5 * time.Second
+const recently = 30 * time.Second
 
 func digestsOf(blobs []oci.Descriptor) []oci.Digest {
 	digests := make([]oci.Digest, len(blobs))
