@@ -36,6 +36,8 @@ type Stats struct {
 	turns   chan struct{}                   // see Turn
 	hashed  atomic.Int64                    // see Hashed
 
+	keeps [64]sync.Mutex // see hold
+
 	mu      sync.Mutex
 	entries map[disk.Inode]statEntry     // nil until table is called
 	dirty   map[disk.Inode]news          // what Save must write
@@ -159,10 +161,18 @@ func (s *Stats) hashOnce(ctx context.Context, f *os.File, st disk.Stamp) (sum [s
 	if err != nil {
 		return sum, st, err
 	}
-	s.mu.Lock() // so that no Keep is between its op and the update of watched stamps
-	defer s.mu.Unlock()
+	defer s.hold(st.Inode)() // so that no Keep is between its op and the update of watched stamps
 	after, err = disk.StatFile(f)
 	return sum, after, errors.Join(err, changedSince(*kept, after, f.Name()))
+}
+
+// hold lets one caller at a time look at or change what a file's stamp is, and returns what
+// ends that. Only some files exclude each other: most of a build's time beside the engine
+// is spent in Keep.
+func (s *Stats) hold(id disk.Inode) (release func()) {
+	m := &s.keeps[id.Ino%uint64(len(s.keeps))]
+	m.Lock()
+	return m.Unlock
 }
 
 // maxRereads bounds how often a file that was linked meanwhile is read again.
@@ -292,9 +302,12 @@ func (s *Stats) rememberMade(st disk.Stamp, sum [sha256.Size]byte) {
 // content: making or removing a hard link. A true entry stays true. A change by another
 // process at the same time shows in mtime, size or link count, and drops the entry.
 func (s *Stats) Keep(f *os.File, links int, op func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, err := disk.StatFile(f)
+	which, err := disk.StatFile(f)
+	if err != nil {
+		return err
+	}
+	defer s.hold(which.Inode)()
+	before, err := disk.StatFile(f) // another Keep may have ended since
 	if err != nil {
 		return err
 	}
@@ -305,6 +318,8 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e, ok := s.table()[before.Inode]
 	if after.Nlink == 0 {
 		delete(s.table(), before.Inode)
