@@ -196,14 +196,19 @@ func (t *Staging) checkSize(d oci.Digest, size int64) error {
 // place makes a sealed, synced and verified file the shared blob, and moves it into the
 // layout.
 func (t *Staging) place(d oci.Digest, tmp *disk.Temp, document []byte) error {
-	if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
-		t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
+	move := func() error { return tmp.Rename(t.blob(d)) }
+	st, err := t.s.stats.KeepStamped(tmp.File, 1, func() error {
+		if err := t.s.link(tmp.Path, t.s.shared(d)); err != nil {
+			return err
+		}
+		return move()
+	})
+	if err != nil && tmp.Path != "" { // another has shared it meanwhile, or links are not possible
+		if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
+			t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
+		}
+		st, err = t.s.stats.KeepStamped(tmp.File, 0, move)
 	}
-	err := t.s.stats.Keep(tmp.File, 0, func() error { return tmp.Rename(t.blob(d)) })
-	if err != nil {
-		return fmt.Errorf("adding blob %s: %w", d, err)
-	}
-	st, err := disk.StatFile(tmp.File)
 	if err != nil {
 		return fmt.Errorf("adding blob %s: %w", d, err)
 	}

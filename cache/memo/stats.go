@@ -302,21 +302,26 @@ func (s *Stats) rememberMade(st disk.Stamp, sum [sha256.Size]byte) {
 // content: making or removing a hard link. A true entry stays true. A change by another
 // process at the same time shows in mtime, size or link count, and drops the entry.
 func (s *Stats) Keep(f *os.File, links int, op func() error) error {
+	_, err := s.KeepStamped(f, links, op)
+	return err
+}
+
+// KeepStamped is Keep, and returns the stamp of f after op.
+func (s *Stats) KeepStamped(f *os.File, links int, op func() error) (after disk.Stamp, err error) {
 	which, err := disk.StatFile(f)
 	if err != nil {
-		return err
+		return after, err
 	}
 	defer s.hold(which.Inode)()
 	before, err := disk.StatFile(f) // another Keep may have ended since
 	if err != nil {
-		return err
+		return after, err
 	}
 	if err := op(); err != nil {
-		return err
+		return after, err
 	}
-	after, err := disk.StatFile(f)
-	if err != nil {
-		return err
+	if after, err = disk.StatFile(f); err != nil {
+		return after, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,11 +330,11 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 		delete(s.table(), before.Inode)
 		s.dirty[before.Inode] = learnt
 		s.unmark(before.Inode)
-		return nil
+		return after, nil
 	}
 	unchanged := after.Mtime == before.Mtime && after.Size == before.Size
 	if !unchanged || int64(after.Nlink) != int64(before.Nlink)+int64(links) {
-		return nil
+		return after, nil
 	}
 	if ok && e.isOf(before) {
 		s.put(after, e.sum, e.used)
@@ -339,7 +344,7 @@ func (s *Stats) Keep(f *os.File, links int, op func() error) error {
 			*st = after
 		}
 	}
-	return nil
+	return after, nil
 }
 
 // put needs the lock.
