@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -128,10 +129,16 @@ func (s *Store) Stats() *memo.Stats { return s.stats }
 // Save writes what spares the next run work: the stat cache, and what is remembered of
 // layouts and records.
 func (s *Store) Save() error {
-	errs := []error{s.stats.Save()}
+	saves := []func() error{s.stats.Save}
 	if s.build != "" {
-		errs = append(errs, s.layouts.Save(), s.records.memo.Save())
+		saves = append(saves, s.layouts.Save, s.records.memo.Save)
 	}
+	errs := make([]error, len(saves))
+	var all sync.WaitGroup
+	for i, save := range saves {
+		all.Go(func() { errs[i] = save() })
+	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 
