@@ -101,13 +101,11 @@ func BenchmarkShare(b *testing.B) {
 // here.
 func buildInstantly(t testing.TB, dir string) (built int) {
 	t.Helper()
-	t0=time.Now(); phase(t,"start")
 	view, err := tree.Open(t.Context(), dir, tree.Options{KeyFile: filepath.Join(dir, "key"), Build: "benchmark"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer view.Close()
-	phase(t,"opened")
 	report, err := Build(t.Context(), view, view.Graph.All(), Options{
 		Engines: []fleet.Member{{Engine: instant{}}}, Version: "benchmark", Status: unseen{}, Offline: true,
 		Capacity: func() schedule.Capacity { return schedule.Capacity{Jobs: runtime.GOMAXPROCS(0)} },
@@ -116,8 +114,6 @@ func buildInstantly(t testing.TB, dir string) (built int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phase(t,"built")
-	defer phase(t,"judged")
 	for _, v := range (&verdict.Judge{View: report.View}).All(view.Graph.All()) {
 		if v.Word == verdict.Unpublished {
 			built++
