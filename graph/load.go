@@ -31,8 +31,9 @@ type LoadOptions struct {
 }
 
 // Load reads packages/ of the tree. The FS of an [os.Root] follows no link out of the
-// tree. If it is an [fs.SubFS], Load closes the folders that are an [io.Closer]. Symbolic links to definitions, folders without package.toml, and stages with
-// other names are skipped with a warning.
+// tree. If the tree is an [fs.SubFS], Load closes its folders that are an [io.Closer].
+// Symbolic links to definitions, folders without package.toml, and stages with other names
+// are skipped with a warning.
 //
 // An error in a definition breaks its outputs and their dependents, see [Graph.Broken],
 // and nothing else. The returned error is about packages/ as a whole. The context only

@@ -27,26 +27,6 @@ func WriteFile(path string, data []byte, perm fs.FileMode, tmpDir string) error 
 	return tmp.place(path)
 }
 
-// WriteSealed is WriteFile, gives the file that mtime, and returns the stamp that it had
-// before it was renamed.
-func WriteSealed(path string, data []byte, perm fs.FileMode, tmpDir string, mtime time.Time) (Stamp, error) {
-	tmp, err := CreateTemp(tmpDir)
-	if err != nil {
-		return Stamp{}, fmt.Errorf("writing %q: %w", path, err)
-	}
-	defer tmp.Discard()
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(perm))
-	var st Stamp
-	if err == nil {
-		st, err = sealed(tmp.File, tmp.Path, mtime)
-	}
-	if err != nil {
-		return Stamp{}, fmt.Errorf("writing %q: %w", path, err)
-	}
-	return st, tmp.place(path)
-}
-
 // Temp is a temporary file, locked while it is open.
 type Temp struct {
 	*os.File

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+
+	"codeberg.org/stagex/sx/cache"
 )
 
 // TestNoLinkLeadsOut reads a file while its folder is replaced, again and again, by a
@@ -89,5 +91,27 @@ func TestSub(t *testing.T) {
 	}
 	if _, err := fs.Sub(tree.FS, "packages/core/c"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+// TestAbsent: that there is no record and that it is of another version of sx are told apart.
+func TestAbsent(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/packages/core/a/package.toml", "[package]\nname = \"a\"\nversion = \"1\"\n")
+	write(t, dir+"/packages/core/a/Containerfile", "FROM scratch AS package-core-a\n")
+	tree, err := Open(t.Context(), dir, Options{KeyFile: t.TempDir() + "/key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	o := tree.Graph.All()[0]
+	_, err = tree.Record(tree.Graph.Output(o))
+	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*cache.VersionError)) || err.Error() != "there is no record of core-a" {
+		t.Errorf("without a record: %v", err)
+	}
+	write(t, dir+"/.sx/records/core-a.json", `{"version":9,"record":{}}`)
+	_, err = tree.Look().Record(tree.Graph.Output(o))
+	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, new(*cache.VersionError)) {
+		t.Errorf("with a record of another version: %v", err)
 	}
 }

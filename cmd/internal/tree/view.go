@@ -100,12 +100,13 @@ func (e *absentError) Error() string { return "there is no " + e.what + e.output
 
 func (e *absentError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// absent returns an *absentError for an error that something does not exist, or err.
+// absent returns an *absentError for an error that something does not exist, or err. That
+// a record is of another version of sx, so that there is none for this one, is said on.
 func absent(err error, what, output string) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return &absentError{what, output}
+	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*cache.VersionError)) {
+		return err
 	}
-	return err
+	return &absentError{what, output}
 }
 
 // lookAhead reads entries before the graph is known: of the outputs that sx saw last
@@ -130,7 +131,7 @@ func lookAhead(ctx context.Context, store *cache.Store) map[string]*entry {
 func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, error) {
 	e.recordOnce.Do(func() {
 		rec, err := store.Record(output)
-		if e.recordErr = absent(err, "a record of ", output); err == nil {
+		if e.recordErr = absent(err, "record of ", output); err == nil {
 			e.record = &rec
 		}
 	})
