@@ -1,9 +1,7 @@
 package driver
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -89,30 +87,19 @@ func fakeLayout(tree *tree.Tree, o *graph.Output, layer []byte) (cache.Layout, e
 // fakeImage writes the blobs of an image of the output's first platform, with one layer.
 func fakeImage(into *cache.Staging, o *graph.Output, layer []byte) (index oci.Descriptor, err error) {
 	var errs []error
-	put := func(mediaType string, v any) map[string]any {
-		data, ok := v.([]byte)
-		if !ok {
-			data, err = json.Marshal(v)
-			errs = append(errs, err)
-		}
-		d := oci.DigestOf(data)
-		errs = append(errs, into.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))
-		index = oci.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))} // the last is that of the image index
-		return map[string]any{"mediaType": mediaType, "digest": d.String(), "size": len(data)}
+	put := func(mediaType, text string) (descriptor string) {
+		d := oci.DigestOf([]byte(text))
+		errs = append(errs, into.WriteBlob(d, int64(len(text)), strings.NewReader(text)))
+		index = oci.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(text))} // the last is that of the image index
+		return fmt.Sprintf(`"digest":%q,"mediaType":%q,"size":%d`, d, mediaType, len(text))
 	}
 	system, architecture, _ := strings.Cut(o.Request(nil).Platforms[0], "/")
-	platform := map[string]string{"os": system, "architecture": architecture}
-	manifest := put(oci.MediaTypeManifest, map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeManifest,
-		"config": put("application/vnd.oci.image.config.v1+json", map[string]any{
-			"os": system, "architecture": architecture, "rootfs": map[string]any{"diff_ids": []string{oci.DigestOf(layer).String()}},
-		}),
-		"layers": []any{put("application/vnd.oci.image.layer.v1.tar+gzip", layer)},
-	})
-	manifest["platform"] = platform
-	put(oci.MediaTypeIndex, map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []any{manifest},
-	})
+	config := put("application/vnd.oci.image.config.v1+json", fmt.Sprintf(
+		`{"architecture":%q,"os":%q,"rootfs":{"diff_ids":[%q]}}`, architecture, system, oci.DigestOf(layer)))
+	manifest := put(oci.MediaTypeManifest, fmt.Sprintf(`{"config":{%s},"layers":[{%s}],"mediaType":%q,"schemaVersion":2}`,
+		config, put("application/vnd.oci.image.layer.v1.tar+gzip", string(layer)), oci.MediaTypeManifest))
+	put(oci.MediaTypeIndex, fmt.Sprintf(`{"manifests":[{%s,"platform":{"architecture":%q,"os":%q}}],"mediaType":%q,"schemaVersion":2}`,
+		manifest, architecture, system, oci.MediaTypeIndex))
 	return index, errors.Join(errs...)
 }
 
