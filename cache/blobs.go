@@ -179,7 +179,7 @@ func (s *blobs) fill(tmp *disk.Temp, d oci.Digest, size int64, r io.Reader) erro
 	if err := oci.CopyVerified(tmp, r, d, size); err != nil {
 		return err
 	}
-	if err := errors.Join(tmp.Chmod(0o444), os.Chtimes(tmp.Path, blobTime, blobTime), tmp.Sync()); err != nil {
+	if err := errors.Join(tmp.Chmod(0o444), disk.SetTime(tmp.File, tmp.Path, blobTime), tmp.Sync()); err != nil {
 		return err
 	}
 	return s.rememberSealed(tmp.File, d)

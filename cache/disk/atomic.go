@@ -126,14 +126,22 @@ func SealDir(path string, mtime time.Time) (Stamp, error) {
 
 // sealed sets the mtime of f, which is at path, and syncs it.
 func sealed(f *os.File, path string, mtime time.Time) (Stamp, error) {
-	ts := []unix.Timespec{unix.NsecToTimespec(mtime.UnixNano()), unix.NsecToTimespec(mtime.UnixNano())}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return Stamp{}, &fs.PathError{Op: "chtimes", Path: path, Err: err}
+	if err := SetTime(f, path, mtime); err != nil {
+		return Stamp{}, err
 	}
 	if err := f.Sync(); err != nil {
 		return Stamp{}, err
 	}
 	return StatFile(f)
+}
+
+// SetTime sets the mtime and the atime of f, which is at path.
+func SetTime(f *os.File, path string, t time.Time) error {
+	ts := unix.NsecToTimespec(t.UnixNano())
+	if err := setTimes(f, path, []unix.Timespec{ts, ts}); err != nil {
+		return &fs.PathError{Op: "chtimes", Path: path, Err: err}
+	}
+	return nil
 }
 
 // Discard closes the file, and removes it if it still has its temporary name.
