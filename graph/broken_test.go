@@ -328,10 +328,10 @@ func (m *folderMemory) Recall(dir string) (string, bool) {
 	return "", false
 }
 
-func (m *folderMemory) Remember(dir, learnt string) {
+func (m *folderMemory) Remember(d *graph.Definition, learnt string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept[dir] = [2]string{m.holds(dir), learnt}
+	m.kept[d.Dir] = [2]string{m.holds(d.Dir), learnt}
 }
 
 func (m *folderMemory) Forget(dir string) {

@@ -12,9 +12,9 @@ type Memory interface {
 	// Recall returns the value that Remember got for the definition folder dir, if
 	// nothing in it but fetch has changed since. Several goroutines call it.
 	Recall(dir string) (value string, ok bool)
-	// Remember is called with a value made by reading a folder after Recall returned
-	// nothing for it. Several goroutines call it.
-	Remember(dir, value string)
+	// Remember is called with a value made by reading d, with its two files, after Recall
+	// returned nothing for its folder. Several goroutines call it.
+	Remember(d *Definition, value string)
 	// Forget makes Recall return nothing for a folder.
 	Forget(dir string)
 }
@@ -45,7 +45,7 @@ func (l *loader) remember(ctx context.Context) {
 	}
 	l.each(ctx, func(d *draft) {
 		if wasRead(d) {
-			l.memory.Remember(d.def.Dir, d.encode())
+			l.memory.Remember(d.def, d.encode())
 		}
 	})
 }

@@ -331,3 +331,22 @@ func FuzzRecollection(f *testing.F) {
 		}
 	})
 }
+
+// TestPutRead: the bytes that a caller has read stand for the files that they are from.
+func TestPutRead(t *testing.T) {
+	s := newStore(t)
+	dir := newFolder(t, s)
+	m := remembering(t, s)
+	m.Put(m.Observe("d"), "learnt")
+	want := m.Items("d")
+	m.PutRead(m.Observe("d"), "learnt", map[string][]byte{"file": []byte("one"), "link": []byte("file"), "below": nil, "none": nil})
+	if got := m.Items("d"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	m.PutRead(m.Observe("d"), "learnt", map[string][]byte{"file": []byte("of another size")})
+	if got := m.Items("d"); !slices.Equal(got, want) {
+		t.Errorf("with bytes of another file: got %v, want %v", got, want)
+	}
+	write(t, dir+"/file", []byte("two"))
+	recallsNothing(t, m)
+}

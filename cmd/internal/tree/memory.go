@@ -75,13 +75,15 @@ func (d *definitions) Recall(dir string) (string, bool) {
 }
 
 // Remember implements [graph.Memory].
-func (d *definitions) Remember(dir, learnt string) {
+func (d *definitions) Remember(def *graph.Definition, learnt string) {
 	d.mu.Lock()
-	seen, ok := d.seen[dir]
-	delete(d.seen, dir)
+	seen, ok := d.seen[def.Dir]
+	delete(d.seen, def.Dir)
 	d.mu.Unlock()
 	if ok {
-		d.Memory.Put(seen, learnt)
+		d.Memory.PutRead(seen, learnt, map[string][]byte{
+			"Containerfile": def.Containerfile, "package.toml": def.PackageTOML,
+		})
 	}
 }
 
