@@ -101,7 +101,7 @@ func (c *nameCheck) value(inFree bool) error {
 // different ways. Only an exponent makes one: see [CheckBounds]. A word with an e, such
 // as true, is none.
 func checkNumber(word []byte) error {
-	if c := word[0]; c != '-' && (c < '0' || c > '9') || bytes.IndexAny(word, "eE") < 0 {
+	if c := word[0]; c != '-' && (c < '0' || c > '9') || !bytes.ContainsAny(word, "eE") {
 		return nil
 	}
 	_, err := strconv.ParseFloat(string(word), 64)
