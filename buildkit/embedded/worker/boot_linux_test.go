@@ -181,10 +181,10 @@ func hasName(entries []fs.DirEntry, name string) bool {
 // A database that is never synced has, after kill -9 at any moment, all that its
 // engine was told is written.
 func TestKilledDatabase(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "killed.db")
-	if to := os.Getenv("SX_TEST_KILLED_DB"); to != "" {
+	if to := os.Getenv("SX_TEST_KILLED_DB"); to != "" { // killed, it could not remove a folder
 		writeUntilKilled(t, to)
 	}
+	path := filepath.Join(t.TempDir(), "killed.db")
 	for round := range 20 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledDatabase$")
 		cmd.Env = append(os.Environ(), "SX_TEST_KILLED_DB="+path)
