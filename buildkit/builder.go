@@ -143,6 +143,7 @@ func (b *Builder) Close() error {
 	err := b.conn.Client.Close()
 	b.builds.Lock()
 	defer b.builds.Unlock()
+	b.sink.close(AnswerTime)
 	return errors.Join(err, b.scratch.Close())
 }
 

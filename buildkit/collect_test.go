@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
@@ -287,4 +289,41 @@ func TestBlobs(t *testing.T) {
 	if err := b.Delete(t.Context(), ociStore); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("Delete: %v", err)
 	}
+}
+
+// TestSinkClose: the folder of what arrives is removed only once nothing arrives any more.
+func TestSinkClose(t *testing.T) {
+	store, err := cache.Open(t.TempDir(), cache.Options{KeyFile: t.TempDir() + "/key"})
+	must(t, err)
+	t.Cleanup(func() { store.Close() })
+	s, err := newSink(t.TempDir(), "", store)
+	must(t, err)
+	w, err := s.Writer(t.Context(), content.WithRef("one"), content.WithDescriptor(ocispecs.Descriptor{Digest: digest.FromString("one"), Size: 3}))
+	must(t, err)
+	closed := make(chan struct{})
+	go func() {
+		s.close(time.Minute)
+		close(closed)
+	}()
+	for s.begin() {
+		s.arriving.Done()
+		runtime.Gosched()
+	}
+	if _, err := s.Writer(t.Context(), content.WithRef("two"), content.WithDescriptor(ocispecs.Descriptor{Digest: digest.FromString("two"), Size: 3})); !errdefs.IsUnavailable(err) {
+		t.Errorf("a blob after the end: %v", err)
+	}
+	select {
+	case <-closed:
+		t.Error("closed while a blob arrived")
+	default:
+	}
+	must(t, w.Close())
+	must(t, w.Close())
+	<-closed
+
+	s, err = newSink(t.TempDir(), "", store)
+	must(t, err)
+	_, err = s.Writer(t.Context(), content.WithRef("stuck"), content.WithDescriptor(ocispecs.Descriptor{Digest: digest.FromString("one"), Size: 3}))
+	must(t, err)
+	s.close(time.Millisecond) // it ends
 }

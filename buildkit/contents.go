@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -31,6 +32,10 @@ type sink struct {
 	contentDir string // the engine's blobs, or ""
 	store      *cache.Store
 	full       atomic.Bool // this machine's disk was full when a blob arrived
+
+	mu       sync.Mutex
+	closed   bool
+	arriving sync.WaitGroup // blobs that are being written
 }
 
 func newSink(root, contentDir string, store *cache.Store) (*sink, error) {
@@ -57,14 +62,46 @@ func (s *sink) Writer(ctx context.Context, opts ...content.WriterOpt) (content.W
 			return nil, err
 		}
 	}
+	if !s.begin() {
+		return nil, fmt.Errorf("blob %s: the session has ended: %w", w.Desc.Digest, errdefs.ErrUnavailable)
+	}
 	if err := s.link(w.Desc.Digest); err == nil || os.IsExist(err) {
+		s.arriving.Done()
 		return nil, fmt.Errorf("blob %s: %w", w.Desc.Digest, errdefs.ErrAlreadyExists)
 	}
 	out, err := s.Store.Writer(ctx, opts...)
 	if err != nil {
+		s.arriving.Done()
 		return nil, s.note(err)
 	}
-	return &sinkWriter{out, s}, nil
+	return &sinkWriter{Writer: out, sink: s}, nil
+}
+
+// begin reports whether a blob may still arrive; its end is arriving.Done.
+func (s *sink) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.arriving.Add(1)
+	}
+	return !s.closed
+}
+
+// close refuses further blobs, and returns when those that were arriving have ended: what
+// the engine sends may be on its way when the session ends. It waits no longer than bound.
+func (s *sink) close(bound time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		s.arriving.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(bound):
+	}
 }
 
 // note records a full disk. The engine returns the error as text, which does not say
@@ -78,7 +115,13 @@ func (s *sink) note(err error) error {
 
 type sinkWriter struct {
 	content.Writer
-	sink *sink
+	sink  *sink
+	ended sync.Once
+}
+
+func (w *sinkWriter) Close() error {
+	defer w.ended.Do(w.sink.arriving.Done)
+	return w.Writer.Close()
 }
 
 func (w *sinkWriter) Write(p []byte) (int, error) {
