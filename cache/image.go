@@ -145,11 +145,6 @@ func (s *outputs) imported(output string) (Layout, bool) {
 		return Layout{}, false
 	}
 	known, now := value.(*known), s.now()
-	if since := now.Sub(known.at); since >= 0 && since < recently {
-		if value, ok := s.layouts.Last(outName(output)); ok {
-			return s.unpackLayout(output, value)
-		}
-	}
 	l, _, ok := s.knownLayout(output)
 	if !ok || l.Top != known.top {
 		return Layout{}, false
@@ -175,10 +170,37 @@ type known struct {
 	at    time.Time    // when they were last looked at
 }
 
-// recently is how long Import believes what it has found. An output that many are built
-// from is asked for many times a second, and in between nothing rests on the answer: a blob
-// is checked again when it is handed to an engine, and a record names the digests that were.
+// Dependency is Import for a build from output. What was whole half a minute ago is believed
+// if out/ has the same folder still: many are built from one output, and no proof rests on
+// the answer. A blob is checked again when it is handed to an engine, and a record names the
+// digests that were.
+func (s *outputs) Dependency(ctx context.Context, output string) (Layout, error) {
+	if l, ok := s.recent(output); ok {
+		return l, nil
+	}
+	return s.Import(ctx, output)
+}
+
+// recently is how long Dependency believes what was whole.
 const recently = 30 * time.Second
+
+// recent is imported for a layout that was looked at recently.
+func (s *outputs) recent(output string) (Layout, bool) {
+	value, ok := s.imports.Load(output)
+	if !ok || s.layouts == nil {
+		return Layout{}, false
+	}
+	known := value.(*known)
+	if since := s.now().Sub(known.at); since < 0 || since >= recently {
+		return Layout{}, false
+	}
+	packed, ok := s.layouts.Glance(outName(output))
+	if !ok {
+		return Layout{}, false
+	}
+	l, ok := s.unpackLayout(output, packed)
+	return l, ok && l.Top == known.top
+}
 
 func digestsOf(blobs []oci.Descriptor) []oci.Digest {
 	digests := make([]oci.Digest, len(blobs))

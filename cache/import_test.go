@@ -31,10 +31,13 @@ func TestImportAgain(t *testing.T) {
 
 	one := oci.DigestOf([]byte("one"))
 	must(0, os.Remove(s.shared(one)))(t)
-	if _, ok := s.imported("core-x"); !ok {
+	if _, ok := s.recent("core-x"); !ok {
 		t.Error("what was imported just now is looked at again")
 	}
 	after += recently
+	must(s.Dependency(t.Context(), "core-x"))(t)
+	must(s.BlobPath(one))(t)
+	must(0, os.Remove(s.shared(one)))(t)
 	must(s.Import(t.Context(), "core-x"))(t)
 	must(s.BlobPath(one))(t)
 
@@ -46,10 +49,40 @@ func TestImportAgain(t *testing.T) {
 
 	path := s.Out("core-x/blobs/sha256/" + oci.DigestOf([]byte("three")).Hex())
 	must(0, os.Remove(path))(t)
-	after += recently
 	write(t, path, []byte("tHree"))
 	var wrong *oci.DigestMismatchError
 	if _, err := s.Import(t.Context(), "core-x"); !errors.As(err, &wrong) {
 		t.Errorf("with a damaged blob: %v", err)
 	}
+}
+
+// TestDependencyReplaced: what another sx, or make, has put into the place of a dependency is
+// noticed at once.
+func TestDependencyReplaced(t *testing.T) {
+	s := newStoreLater(t)
+	open := func() *Store {
+		return must(Open(s.tree, Options{KeyFile: s.tree + ".key", Build: "test", Now: later}))(t)
+	}
+	a, b := open(), open()
+	wantWhole := func(want Layout) {
+		t.Helper()
+		got := must(b.Dependency(t.Context(), "core-x"))(t)
+		if got.Top != want.Top {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		for _, m := range got.Manifests {
+			if _, err := b.BlobPath(m.Digest); err != nil {
+				t.Errorf("a dependency, but %v", err)
+			}
+		}
+	}
+	wantWhole(buildImage("one").commit(t, a, "core-x"))
+	wantWhole(buildImage("two").commit(t, a, "core-x"))
+
+	elsewhere := newStoreLater(t)
+	three := buildImage("three").commit(t, elsewhere, "core-x")
+	must(0, os.RemoveAll(b.Out("core-x")))(t)
+	must(0, os.CopyFS(b.Out("core-x"), os.DirFS(elsewhere.Out("core-x"))))(t)
+	must(b.Check("core-x"))(t) // and remembers it
+	wantWhole(three)
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -45,7 +46,7 @@ func (t *Staging) writeFiles(made *madeLayout, top oci.Descriptor, annotations m
 	return &layout.Folder{Path: t.layout(), Index: index, Root: root, Held: t.held}, nil
 }
 
-// seal syncs the folders of the layout, which holds these blobs.
+// seal syncs the folders of the layout, which must hold these blobs as they were written.
 func (t *Staging) seal(made *madeLayout, blobs []oci.Descriptor) error {
 	const blobsDir = "blobs/sha256"
 	for _, name := range []string{blobsDir, "blobs", ""} { // each after what changes its mtime
@@ -58,18 +59,27 @@ func (t *Staging) seal(made *madeLayout, blobs []oci.Descriptor) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	made.items = slices.Grow(made.items, len(blobs))
+	staging := disk.Dir{F: t.lock, Path: t.path}
 	for _, d := range blobs {
-		made.add(blobsDir+"/"+d.Digest.Hex(), 0o444, d.Digest.Sum(), t.blobs[d.Digest].st)
+		name := blobsDir + "/" + d.Digest.Hex()
+		st, err := staging.Stat("layout/" + name)
+		if was := t.blobs[d.Digest].st; err != nil || st.Inode != was.Inode || st.Mtime != was.Mtime || st.Size != was.Size {
+			return fmt.Errorf("blob %s was removed or changed after it was written", d.Digest)
+		}
+		made.add(name, 0o444, d.Digest.Sum(), st)
 	}
 	slices.SortFunc(made.items, func(a, b memo.Item) int { return cmp.Compare(a.Path, b.Path) })
 	return nil
 }
 
 // rememberMade remembers a layout that was made by this process and has just got its place.
-func (s *outputs) rememberMade(l Layout, items []memo.Item, blobs []oci.Descriptor) {
+// Shared reports whether all its blobs are shared.
+func (s *outputs) rememberMade(l Layout, items []memo.Item, blobs []oci.Descriptor, shared bool) {
 	if s.layouts == nil {
 		return
 	}
 	s.layouts.PutMade(outName(l.Output), items, packLayout(l))
-	s.know(l, digestsOf(blobs), s.now())
+	if shared {
+		s.know(l, digestsOf(blobs), s.now())
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,6 +34,8 @@ type Staging struct {
 	mu    sync.Mutex
 	blobs map[oci.Digest]staged
 	done  bool
+
+	lone atomic.Bool // a blob could not be shared
 }
 
 // staged is a blob in the layout, whose digest was checked.
@@ -206,6 +209,7 @@ func (t *Staging) place(d oci.Digest, tmp *disk.Temp, document []byte) error {
 	if err != nil && tmp.Path != "" { // another has shared it meanwhile, or links are not possible
 		if err := t.s.share(d, tmp.File, tmp.Path); err != nil {
 			t.s.log.Warn("blob is not shared", zap.String("digest", d.String()), zap.Error(err))
+			t.lone.Store(true)
 		}
 		st, err = t.s.stats.KeepStamped(tmp.File, 0, move)
 	}
@@ -255,7 +259,7 @@ func (t *Staging) commit(ctx context.Context, index oci.Descriptor, annotations 
 	if err := t.s.swap(t.layout(), t.output); err != nil {
 		return Layout{}, err
 	}
-	t.s.rememberMade(l, made.items, blobs)
+	t.s.rememberMade(l, made.items, blobs, !t.lone.Load())
 	return l, nil
 }
 

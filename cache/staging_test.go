@@ -184,3 +184,36 @@ func TestTwoStores(t *testing.T) {
 		t.Error("the last commit wins")
 	}
 }
+
+// TestCommitKeepsOld: what could not be read afterwards does not replace what is in out/.
+func TestCommitKeepsOld(t *testing.T) {
+	s := newStore(t)
+	good := buildImage("good").commit(t, s, "core-x")
+	for name, spoil := range map[string]func(i *image, st *Staging){
+		"a blob is gone": func(_ *image, st *Staging) { must(0, os.Remove(st.blob(oci.DigestOf([]byte("one")))))(t) },
+		"a blob is another file": func(_ *image, st *Staging) {
+			path := st.blob(oci.DigestOf([]byte("one")))
+			must(0, os.Remove(path))(t)
+			write(t, path, []byte("one"))
+		},
+		"an annotation is too long": func(i *image, _ *Staging) {
+			i.top.Annotations = map[string]string{"a": strings.Repeat("x", 1<<20+1)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := buildImage("one")
+			st := must(s.Stage("core-x"))(t)
+			defer st.Close()
+			for d, data := range i.blobs {
+				must(0, st.WriteBlob(d, int64(len(data)), bytes.NewReader(data)))(t)
+			}
+			spoil(i, st)
+			if _, err := st.Commit(t.Context(), i.top.Descriptor, i.top.Annotations); err == nil {
+				t.Error("committed")
+			}
+			if is := must(s.Verify(t.Context(), "core-x"))(t); is.Top != good.Top {
+				t.Errorf("out/ has %v, had %v", is, good)
+			}
+		})
+	}
+}

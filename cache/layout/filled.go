@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"errors"
+	"fmt"
 	"path/filepath"
 
 	"codeberg.org/stagex/sx/cache/disk"
@@ -38,7 +40,11 @@ func (r *Reader) top() (oci.Index, error) {
 	if r.filled == nil {
 		return oci.ReadIndex(r.index, oci.MediaTypeIndex)
 	}
-	return oci.Index{Manifests: []oci.AnnotatedDescriptor{r.filled.Root}}, r.filled.Root.Check()
+	if len(r.index) > oci.MaxDocument {
+		return oci.Index{}, fmt.Errorf("%d bytes are more than %d", len(r.index), oci.MaxDocument)
+	}
+	idx := oci.Index{Manifests: []oci.AnnotatedDescriptor{r.filled.Root}}
+	return idx, errors.Join(oci.CheckBounds(r.index), r.filled.Root.Check())
 }
 
 // holds returns what the owner of the folder knows of the blob that d names.
@@ -51,9 +57,13 @@ func (r *Reader) holds(d oci.Descriptor) (Held, bool) {
 }
 
 // openBlobs opens the folder of blobs, if it is not open yet.
-func (r *Reader) openBlobs() (err error) {
-	if r.blobs.F == nil {
-		r.blobs, err = disk.OpenDir(r.blobs.Path)
+func (r *Reader) openBlobs() error {
+	if r.filled == nil {
+		return nil
 	}
-	return err
+	r.once.Do(func() {
+		folder, err := disk.OpenDir(r.blobs.Path)
+		r.blobs.F, r.failed = folder.F, err
+	})
+	return r.failed
 }

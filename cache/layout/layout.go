@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"codeberg.org/stagex/sx/cache/disk"
 	"codeberg.org/stagex/sx/cache/memo"
@@ -66,6 +67,8 @@ type Reader struct {
 	manifests     map[oci.Descriptor]oci.ManifestDocument
 	stats         *memo.Stats
 	filled        *Folder // nil unless Filled made the Reader
+	once          sync.Once
+	failed        error // of openBlobs
 }
 
 // Open reads index.json and oci-layout of folder, which the Reader closes, also after an

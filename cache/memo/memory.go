@@ -121,8 +121,9 @@ func (m *Memo) Peek(path string) (value string, ok bool) {
 	return refreshed.value, true
 }
 
-// Last returns the value that Put or the last Get left for path. It looks at nothing.
-func (m *Memo) Last(path string) (value string, ok bool) {
+// Glance is Peek that looks only at path itself, not at what is in it: it returns nothing
+// if another file or folder has that name now.
+func (m *Memo) Glance(path string) (value string, ok bool) {
 	m.mu.Lock()
 	r := m.entries[path]
 	m.mu.Unlock()
@@ -132,7 +133,15 @@ func (m *Memo) Last(path string) (value string, ok bool) {
 	scratch := scratches.Get().(*[]Item)
 	defer scratches.Put(scratch)
 	e, err := r.unpack(scratch)
-	return e.value, err == nil
+	if err != nil {
+		return "", false
+	}
+	base, err := m.base()
+	if err != nil {
+		return "", false
+	}
+	st, _, err := m.lstatItem(base, path, "")
+	return e.value, err == nil && st.Same(e.items[0].St)
 }
 
 // Items returns the items of the entry of path, as of the last Get or Put.

@@ -334,7 +334,7 @@ func (r *run) dependency(ctx context.Context, e *engine, d graph.Ref) (cache.Lay
 	if r.from != nil {
 		return r.from.layout(ctx, d, r.Published[d.String()])
 	}
-	l, err := r.Store.Import(ctx, d.String())
+	l, err := r.Store.Dependency(ctx, d.String())
 	if err != nil {
 		return l, fmt.Errorf("reading the dependency out/%s: %w", d, err)
 	}

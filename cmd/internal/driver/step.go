@@ -286,7 +286,7 @@ func (r *run) recheckSources(ctx context.Context, s *plan.Step, err error) error
 }
 
 // job returns the inputs of the build of s, and the record of it but for its result. It
-// checks every dependency.
+// looks at every dependency.
 func (r *run) job(ctx context.Context, s *plan.Step, e *engine) (buildkit.Job, cache.Record, error) {
 	o := s.Output
 	snap, err := r.Snapshot(o.Definition)

@@ -144,7 +144,7 @@ func (e *entry) readRecord(store *cache.Store, output string) (cache.Record, err
 func (e *entry) check(store *cache.Store, output string) (cache.Layout, error) {
 	e.checkOnce.Do(func() {
 		l, at, err := store.CheckTime(output)
-		if e.checkErr = absent(err, "out/", output); err == nil {
+		if e.checkErr = absent(err, "image in out/", output); err == nil {
 			e.checked.Store(&checked{l, at})
 		}
 	})
@@ -216,7 +216,7 @@ func (e *entry) readLayout(store *cache.Store, output string) (cache.Layout, err
 	}
 	e.readOnce.Do(func() {
 		l, err := store.Read(output)
-		if e.readErr = absent(err, "out/", output); err == nil {
+		if e.readErr = absent(err, "image in out/", output); err == nil {
 			e.read = &l
 		}
 	})
