@@ -80,9 +80,7 @@ var errForgotten = errors.New("it has changed")
 // Get returns the value that Put got for path, if nothing has changed since, and calls
 // see, which may be nil, for every item. If something has changed, the entry is dropped.
 func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
-	m.mu.Lock()
-	r := m.entries[path]
-	m.mu.Unlock()
+	r := m.entry(path)
 	if r == nil {
 		return "", false
 	}
@@ -104,11 +102,16 @@ func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
 	return refreshed.value, true
 }
 
+// entry returns that of path, nil if there is none.
+func (m *Memo) entry(path string) *entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entries[path]
+}
+
 // Peek is Get without reading any file: it returns nothing if a stamp differs.
 func (m *Memo) Peek(path string) (value string, ok bool) {
-	m.mu.Lock()
-	r := m.entries[path]
-	m.mu.Unlock()
+	r := m.entry(path)
 	if r == nil {
 		return "", false
 	}
@@ -124,9 +127,7 @@ func (m *Memo) Peek(path string) (value string, ok bool) {
 // Glance is Peek that looks only at path itself, not at what is in it: it returns nothing
 // if another file or folder has that name now.
 func (m *Memo) Glance(path string) (value string, ok bool) {
-	m.mu.Lock()
-	r := m.entries[path]
-	m.mu.Unlock()
+	r := m.entry(path)
 	if r == nil {
 		return "", false
 	}
