@@ -17,8 +17,13 @@ import (
 	"codeberg.org/stagex/sx/buildkit/link"
 )
 
-// lastOutput is an output that is built after all others of a chain, on the engine "b" only.
-const lastOutput = "user-last"
+// What only one engine builds, so that it has something to do however fast the others are:
+// lastOutput is built after all others of a chain.
+const (
+	lastOutput = "user-last" // on b
+	nearOutput = "user-near" // on b
+	farOutput  = "user-far"  // on c
+)
 
 // fleetTree is a generated tree and what the embedded engine makes of it.
 type fleetTree struct {
@@ -37,8 +42,10 @@ func newFleetTree(t *testing.T) *fleetTree {
 			t.Fatal(err)
 		}
 	}
-	f := &fleetTree{shape: newShape(size - 1), size: size}
+	f := &fleetTree{shape: newShape(size - 3), size: size}
 	f.add(&member{name: lastOutput, narrow: []string{f.order[chainLength-1].name}})
+	f.add(&member{name: nearOutput, narrow: []string{f.order[0].name}})
+	f.add(&member{name: farOutput, narrow: []string{f.order[0].name}})
 	tree := f.tree(t)
 	tree.Sx("build", "--all", "--engine", "embedded")
 	tree.Sx("digests", "--write")
@@ -101,14 +108,16 @@ type fleetRun struct {
 	began time.Time
 }
 
-// start starts a build of everything on the named engines, without their caches. Of
-// several, only b may build lastOutput.
+// start starts a build of everything on the named engines, without their caches.
 func (f *fleet) start(of *fleetTree, name, names string) *fleetRun {
 	f.t.Helper()
 	tree := of.tree(f.t)
 	user := f.user.String()
 	if len(names) > 1 {
-		user += "[packages." + lastOutput + "]\nengine = \"b\"\n"
+		user += "[packages." + lastOutput + "]\nengine = \"b\"\n[packages." + nearOutput + "]\nengine = \"b\"\n"
+	}
+	if strings.Contains(names, "c") {
+		user += "[packages." + farOutput + "]\nengine = \"c\"\n"
 	}
 	file := filepath.Join(strings.TrimPrefix(tree.Env[0], "HOME="), "sx", "stagex.toml")
 	tree.must(os.MkdirAll(filepath.Dir(file), 0o755))
