@@ -144,13 +144,20 @@ func (r *fleetRun) started() map[string]int {
 // untilStarted waits until so many builds have started on an engine since the run began.
 func (r *fleetRun) untilStarted(engine string, n int) {
 	r.tree.t.Helper()
-	Until(r.tree.t, r.tree.Patience, engine+" builds", func() bool { return r.started()[engine] >= n })
+	r.until(r.tree.Patience, engine+" builds", func() bool { return r.started()[engine] >= n })
+}
+
+// until waits for ok, and not longer than sx runs.
+func (r *fleetRun) until(limit time.Duration, what string, ok func() bool) {
+	r.tree.t.Helper()
+	Until(r.tree.t, limit, what, func() bool { return ok() || r.ended() })
+	Until(r.tree.t, 10*time.Second, what+", and sx has ended", ok) // its last words may be on their way
 }
 
 // untilSaid waits until sx has written a text.
 func (r *fleetRun) untilSaid(text string, limit time.Duration) {
 	r.tree.t.Helper()
-	Until(r.tree.t, limit, "sx says "+text, func() bool { return strings.Contains(r.Stderr.String(), text) })
+	r.until(limit, "sx says "+text, func() bool { return strings.Contains(r.Stderr.String(), text) })
 }
 
 // saidAfter returns how long after a moment sx first wrote a text, which it has.

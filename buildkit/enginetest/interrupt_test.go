@@ -166,11 +166,16 @@ func (t *Tree) killEngine() {
 // during polls until event returns true, and reports false if sx has ended.
 func (r *Run) during(event func() bool) bool {
 	for !event() {
-		var st unix.Siginfo
-		if unix.Waitid(unix.P_PID, r.Cmd.Process.Pid, &st, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || st.Signo != 0 {
+		if r.ended() {
 			return false
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return true
+}
+
+// ended reports whether sx has ended.
+func (r *Run) ended() bool {
+	var st unix.Siginfo
+	return unix.Waitid(unix.P_PID, r.Cmd.Process.Pid, &st, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || st.Signo != 0
 }
