@@ -291,7 +291,8 @@ func TestBlobs(t *testing.T) {
 	}
 }
 
-// TestSinkClose: the folder of what arrives is removed only once nothing arrives any more.
+// TestSinkClose: close waits until the last blob is written, but no longer than its bound, and
+// refuses new blobs.
 func TestSinkClose(t *testing.T) {
 	store, err := cache.Open(t.TempDir(), cache.Options{KeyFile: t.TempDir() + "/key"})
 	must(t, err)

@@ -22,7 +22,7 @@ type draft struct {
 	loose    []edge // to unknown outputs
 	version  progress
 	errs     []*FileError
-	late     []*FileError // of what resolve checks
+	late     []*FileError // found by resolve
 	resolved bool
 	notes    []note
 	broken   *Broken
@@ -158,7 +158,7 @@ func (d *draft) readOutputs(subpackages []string) {
 }
 
 // resolve checks what depends on the definition's version: sources, build
-// arguments, references. Then what was parsed is not needed any more.
+// arguments, references. It frees the parsed files, which no later step reads.
 func (d *draft) resolve() {
 	if d.manifest == nil || d.recalled != nil || d.resolved {
 		return

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MakePrivate is EnsurePrivate of a folder that is not there as a rule, and reports
-// whether it made it.
+// MakePrivate is EnsurePrivate for a folder that seldom exists already, and reports whether
+// it made the folder.
 func MakePrivate(path string) (made bool, err error) {
 	if unix.Mkdir(path, 0o700) != nil {
 		return false, EnsurePrivate(path)
@@ -21,9 +21,9 @@ func MakePrivate(path string) (made bool, err error) {
 }
 
 // WriteLinked is WriteFile, gives the file that mtime, and returns the stamp that it had
-// before it was renamed. The file also gets the other names, whatever has them now, and
-// their folders are synced before it gets path. On a filesystem without hard links each
-// other name is that of a copy.
+// before it was renamed. The file also gets the other names, replacing files that have them,
+// and their folders are synced, before it gets path. On a filesystem without hard links the
+// other names are copies.
 func WriteLinked(path string, others []string, data []byte, perm fs.FileMode, tmpDir string, mtime time.Time) (Stamp, error) {
 	return writeLinked(unix.Link, path, others, data, perm, tmpDir, mtime)
 }

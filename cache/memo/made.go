@@ -2,8 +2,8 @@ package memo
 
 import "slices"
 
-// Past is how long ago the mtime must be of what PutMade is given. A change of a file or
-// folder sets its mtime, on old filesystems to even seconds.
+// Past is the least age of an mtime that PutMade accepts. A change of a file or folder sets
+// its mtime to the present, on old filesystems to the last even second.
 const Past = 2 * racyWindow
 
 // PutMade is Put for something that this process has made and has now moved to path. Made

@@ -102,7 +102,7 @@ func (m *Memo) Get(path string, see func(Item)) (value string, ok bool) {
 	return refreshed.value, true
 }
 
-// entry returns that of path, nil if there is none.
+// entry returns the entry of path, or nil.
 func (m *Memo) entry(path string) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -50,7 +50,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// wantPlain checks that what is plain is what DecodeDocument makes of it.
+// wantPlain fails if readPlain and DecodeDocument read a plain document differently.
 func wantPlain(t *testing.T, data []byte) {
 	t.Helper()
 	if CheckBounds(data) != nil {

@@ -58,9 +58,9 @@ func CopyVerified(w io.Writer, r io.Reader, d Digest, size int64) (err error) {
 	return err
 }
 
-// copySmall is CopyVerified of what is read as a whole before it is written. Room has
-// place for one byte more than r should have. As in [Verified], the digest is compared
-// first, and it does not matter how reading fails after the last byte.
+// copySmall is CopyVerified for few bytes: it reads all of r into room, which is one byte
+// larger than r should be, before it writes. As in [Verified], a wrong digest is reported
+// before a wrong size, and an error of r after the last byte is ignored.
 func copySmall(w io.Writer, r io.Reader, d Digest, room []byte) error {
 	size, n := len(room)-1, 0
 	var err error
